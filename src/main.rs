@@ -1,0 +1,2 @@
+//! The `huetape` command.
+fn main() {}
