@@ -2,6 +2,7 @@
 //!
 //! A module uses only those named above it.
 
+pub mod color;
 pub mod error;
 pub mod random;
 
