@@ -3,6 +3,7 @@
 //! A module uses only those named above it.
 
 pub mod color;
+pub mod data;
 pub mod error;
 pub mod random;
 
