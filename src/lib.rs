@@ -18,6 +18,8 @@
 //! # Ok::<(), huetape::Error>(())
 //! ```
 
+pub mod color;
+pub mod data;
 pub mod device;
 pub mod error;
 pub mod ops;
