@@ -4,5 +4,6 @@
 
 pub mod error;
 pub mod random;
+pub mod train;
 
 pub use error::{Error, Result};
