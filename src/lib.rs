@@ -26,5 +26,6 @@ pub mod ops;
 pub mod random;
 pub mod tape;
 pub mod tensor;
+pub mod train;
 
 pub use error::{Error, Result};
