@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use super::report::escape;
+use super::html::escape;
 
 /// Units of the drawing along x and y; the page stretches them.
 const WIDTH: f64 = 1000.0;
@@ -63,7 +63,7 @@ pub struct Chart {
     pub title: String,
     /// Name and unit of the x axis, e.g. `step`.
     pub x_label: String,
-    /// Name and unit of the y axis, e.g. `nats per pixel`.
+    /// Name and unit of the y axis, e.g. `nats per pixel`; may be empty when the title says it.
     pub y_label: String,
     /// The scale that it opens with; values of zero or below fall back to linear.
     pub scale: Scale,
@@ -91,7 +91,9 @@ impl Chart {
             }
         }
         html.push_str(&legend(&curves));
-        let _ = writeln!(html, "<p class=\"axis-name\">{}</p>", escape(&self.y_label));
+        if !self.y_label.is_empty() {
+            let _ = writeln!(html, "<p class=\"axis-name\">{}</p>", escape(&self.y_label));
+        }
         html.push_str(&self.plot(&curves, Axis::new(xs, Scale::Linear), Axis::new(ys, Scale::Linear), "plot-linear"));
         if logarithmic {
             html.push_str(&self.plot(&curves, Axis::new(xs, Scale::Linear), Axis::new(ys, Scale::Log), "plot-log"));
@@ -103,7 +105,10 @@ impl Chart {
     }
 
     fn plot(&self, curves: &[Curve], x: Axis, y: Axis, class: &str) -> String {
-        let mut html = format!("<div class=\"plot {class}\" tabindex=\"0\">\n");
+        let mut html = format!(
+            "<div class=\"plot {class}\" tabindex=\"0\" role=\"group\" aria-label=\"{}, arrow keys read values\">\n",
+            escape(&self.title)
+        );
         let mut grid = String::new();
         for (value, text) in y.ticks(5) {
             let place = y.place(value);
@@ -180,7 +185,7 @@ impl<'a> Curve<'a> {
 }
 
 fn legend(curves: &[Curve]) -> String {
-    let mut html = "<ul class=\"legend\" aria-live=\"off\"><li class=\"at\" hidden></li>".to_string();
+    let mut html = "<ul class=\"legend\" aria-live=\"polite\"><li class=\"at\" hidden></li>".to_string();
     for curve in curves {
         let last = curve.line.last().map_or(String::new(), |point| number(point.1));
         let smoothed = if curve.style == SeriesStyle::Smoothed { " <small>smoothed</small>" } else { "" };
@@ -208,16 +213,25 @@ fn data(curves: &[Curve]) -> String {
     format!("<script type=\"application/json\">[{}]</script>\n", curves.join(","))
 }
 
-/// Exponential moving average over about a fortieth of the points, with the bias of its start removed.
+/// Averages each point with its neighbours on both sides, so that the line does not lag behind: a triangular window over
+/// about a fifteenth of the points, cut off at the ends.
 fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let keep = 1.0 - 1.0 / (points.len() as f64 / 40.0).max(1.0);
-    let (mut sum, mut weight) = (0.0, 0.0);
-    let follow = |&(x, y): &(f64, f64)| {
-        sum = keep * sum + (1.0 - keep) * y;
-        weight = keep * weight + (1.0 - keep);
-        (x, sum / weight)
+    let radius = points.len() / 60;
+    // A box average of a box average is the triangle.
+    box_average(&box_average(points, radius), radius)
+}
+
+fn box_average(points: &[(f64, f64)], radius: usize) -> Vec<(f64, f64)> {
+    let mut sums = vec![0.0];
+    sums.extend(points.iter().scan(0.0, |sum, point| {
+        *sum += point.1;
+        Some(*sum)
+    }));
+    let average = |(i, point): (usize, &(f64, f64))| {
+        let (from, to) = (i.saturating_sub(radius), (i + radius + 1).min(points.len()));
+        (point.0, (sums[to] - sums[from]) / (to - from) as f64)
     };
-    points.iter().map(follow).collect()
+    points.iter().enumerate().map(average).collect()
 }
 
 /// At most [`MAX_POINTS`] of `points`, evenly spaced, the first and the last among them.
@@ -405,11 +419,15 @@ mod tests {
     }
 
     #[test]
-    fn smoothing_keeps_a_constant_and_starts_at_the_first_value() {
-        let flat: Vec<(f64, f64)> = (0..400).map(|x| (x as f64, 2.0)).collect();
-        assert!(smooth(&flat).iter().all(|point| (point.1 - 2.0).abs() < 1e-12));
-        let slope: Vec<(f64, f64)> = (0..400).map(|x| (x as f64, 5.0 - x as f64)).collect();
-        assert_eq!(smooth(&slope)[0].1, 5.0);
+    fn smoothing_removes_noise_without_lagging_behind() {
+        let slope = |x: usize| 5.0 - 0.01 * x as f64;
+        let noisy: Vec<(f64, f64)> =
+            (0..600).map(|x| (x as f64, slope(x) + if x % 2 == 0 { 1.0 } else { -1.0 })).collect();
+        let line = smooth(&noisy);
+        // An alternating noise of 1 in a window of 21 leaves at most 1/21, squared by the second pass.
+        assert!((30..570).all(|x| (line[x].1 - slope(x)).abs() < 0.01));
+        assert!([0, 599].iter().all(|&x| (line[x].1 - slope(x)).abs() < 0.2));
+        assert_eq!(smooth(&noisy[..3]), noisy[..3], "a short curve stays as it is");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod chart;
 pub mod files;
+mod html;
 pub mod metrics;
 pub mod progress;
 pub mod quality;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 pub use super::chart::{Chart, Scale, Series, SeriesStyle};
 use super::files::write_whole;
+use super::html::{base64, escape};
 use crate::error::Result;
 
 const STYLE: &str = include_str!("report.css");
@@ -42,7 +43,7 @@ pub enum Tone {
 /// The first thing on the page: does the model beat the baselines?
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Verdict {
-    /// Sets the colour and the word before the headline.
+    /// Sets the colour and the mark before the headline.
     pub tone: Tone,
     /// The answer in one line.
     pub headline: String,
@@ -124,6 +125,13 @@ impl Better {
         }
     }
 
+    fn arrow(self) -> char {
+        match self {
+            Better::Lower => '↓',
+            Better::Higher => '↑',
+        }
+    }
+
     fn words(self) -> &'static str {
         match self {
             Better::Lower => "lower is better",
@@ -191,9 +199,9 @@ impl Comparison {
                 baselines.iter().filter(|(_, other)| beats(metric, other) == won && !value(other, metric).is_nan());
             list(&names.map(|(name, _)| format!("the {name}")).collect::<Vec<_>>())
         };
-        let losing: Vec<String> = (1..self.metrics.len())
+        let losing: Vec<&str> = (1..self.metrics.len())
             .filter(|&metric| !of(metric, false).is_empty())
-            .map(|metric| format!("{} of {}", self.metrics[metric].name, of(metric, false)))
+            .map(|metric| self.metrics[metric].name.as_str())
             .collect();
         let (won, lost) = (of(0, true), of(0, false));
         let (tone, headline) = match (won.is_empty(), lost.is_empty()) {
@@ -208,22 +216,22 @@ impl Comparison {
             let (other, percent) = (value(other, 0), 100.0 * (own - value(other, 0)) / value(other, 0).abs());
             let way = if percent < 0.0 { "below" } else { "above" };
             let share = percent.abs().round();
-            percent.is_finite().then(|| format!("{share} % {way} the {name} ({})", lead.show(other)))
+            percent.is_finite().then(|| format!("{share}\u{202f}% {way} the {name} ({})", lead.show(other)))
         };
-        let mut detail = format!("{} {}", lead.name, lead.show(own));
+        let mut detail = format!("{} {}", capitalised(&lead.name), lead.show(own));
         let others: Vec<String> = baselines.iter().filter_map(versus).collect();
         if !others.is_empty() {
             let _ = write!(detail, ": {}", list(&others));
         }
         detail.push('.');
         if !losing.is_empty() {
-            let _ = write!(detail, " It does not reach the {}.", list(&losing));
+            let _ = write!(detail, " A baseline is at least as good on {}.", list(&losing));
         }
         Verdict {
             tone,
             headline,
             detail,
-            bars_label: format!("{}, {}", lead.name, lead.better.words()),
+            bars_label: format!("{}, {}", capitalised(&lead.name), lead.better.words()),
             bars: [(model, values)]
                 .into_iter()
                 .chain(baselines.iter().map(|(name, values)| (name, values)))
@@ -237,8 +245,12 @@ impl Comparison {
         let mut html = "<div class=\"scroll\"><table class=\"numbers\"><thead><tr><th></th>".to_string();
         for metric in &self.metrics {
             let unit = if metric.unit.is_empty() { String::new() } else { format!(", {}", escape(&metric.unit)) };
-            let (name, words) = (escape(&metric.name), metric.better.words());
-            let _ = write!(html, "<th scope=\"col\">{name}{unit}<small>{words}</small></th>");
+            let (name, words, arrow) = (escape(&metric.name), metric.better.words(), metric.better.arrow());
+            let _ = write!(
+                html,
+                "<th scope=\"col\">{name}{unit} <span aria-hidden=\"true\">{arrow}</span>\
+                 <span class=\"hidden\">, {words}</span></th>"
+            );
         }
         html.push_str("</tr></thead><tbody>\n");
         let column = |i: usize| self.methods.iter().filter_map(move |(_, values)| values.get(i).copied());
@@ -255,7 +267,13 @@ impl Comparison {
             }
             html.push_str("</tr>\n");
         }
-        html + "</tbody></table></div>\n"
+        html.push_str("</tbody></table></div>\n<p class=\"legend\" aria-hidden=\"true\">");
+        for better in [Better::Lower, Better::Higher] {
+            if self.metrics.iter().any(|metric| metric.better == better) {
+                let _ = write!(html, "<span>{} {}</span>", better.arrow(), better.words());
+            }
+        }
+        html + "<span><i>●</i> best</span></p>\n"
     }
 }
 
@@ -297,17 +315,17 @@ impl Report {
 
 impl Verdict {
     fn to_html(&self) -> String {
-        let (class, word) = match self.tone {
-            Tone::Good => ("good", "Yes"),
-            Tone::Mixed => ("mixed", "In part"),
-            Tone::Bad => ("bad", "Not yet"),
-            Tone::Open => ("open", ""),
+        let (class, mark) = match self.tone {
+            Tone::Good => ("good", "✓"),
+            Tone::Mixed => ("mixed", "◐"),
+            Tone::Bad => ("bad", "✕"),
+            Tone::Open => ("open", "–"),
         };
-        let mut html = format!("<section class=\"verdict {class}\">\n<div>");
-        if !word.is_empty() {
-            let _ = write!(html, "<p class=\"word\">{word}</p>");
-        }
-        let _ = writeln!(html, "<h2>{}</h2><p>{}</p></div>", escape(&self.headline), escape(&self.detail));
+        let (headline, detail) = (escape(&self.headline), escape(&self.detail));
+        let mut html = format!(
+            "<section class=\"verdict {class}\">\n<div><h2><span class=\"mark\" aria-hidden=\"true\">{mark}</span>\
+             {headline}</h2><p>{detail}</p></div>\n"
+        );
         let longest = self.bars.iter().map(|bar| bar.1).fold(0.0, f64::max);
         if longest > 0.0 {
             let _ = write!(html, "<div class=\"bars\"><p>{}</p><dl>", escape(&self.bars_label));
@@ -389,10 +407,11 @@ fn strips_html(strips: &[Strip]) -> String {
             None => strip.name.clone(),
         };
         let (name, panels) = (escape(&name), strip.panels.len().max(1));
+        let wide = if panels > 3 { " wide" } else { "" };
         let alt = format!("{name}, from left to right: {}", escape(&strip.panels.join(", ")));
         let _ = writeln!(
             html,
-            "<figure class=\"strip\" style=\"--panels:{panels}\"><figcaption>{name}</figcaption><div class=\"scroll\">\
+            "<figure class=\"strip{wide}\" style=\"--panels:{panels}\"><figcaption>{name}</figcaption><div class=\"scroll\">\
              <div class=\"film\"><img alt=\"{alt}\" src=\"data:image/png;base64,{}\">",
             base64(&strip.png)
         );
@@ -405,6 +424,12 @@ fn strips_html(strips: &[Strip]) -> String {
     html + "</div>\n"
 }
 
+/// `text` with its first letter in upper case, to begin a sentence.
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
 /// `a`, `a and b`, `a, b and c`.
 fn list<T: Display>(items: &[T]) -> String {
     let mut text = String::new();
@@ -415,37 +440,6 @@ fn list<T: Display>(items: &[T]) -> String {
             _ => ", ",
         };
         let _ = write!(text, "{joint}{item}");
-    }
-    text
-}
-
-/// `text` with the characters that mean something in HTML, in attributes too, replaced.
-pub(super) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
-}
-
-/// Base64 with padding (RFC 4648, section 4).
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let byte = |i: usize| u32::from(group.get(i).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..4 {
-            let filled = digit <= group.len();
-            text.push(if filled { DIGITS[(bits >> (18 - 6 * digit) & 63) as usize] as char } else { '=' });
-        }
     }
     text
 }

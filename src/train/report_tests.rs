@@ -18,7 +18,7 @@ fn the_verdict_says_which_baselines_are_beaten_and_by_how_much() {
     assert_eq!(verdict.headline, "Beats the mean colour and the grey copy on every metric");
     assert_eq!(
         verdict.detail,
-        "ab error 6.00: 25 % below the mean colour (8.00) and 50 % below the grey copy (12.00)."
+        "Ab error 6.00: 25\u{202f}% below the mean colour (8.00) and 50\u{202f}% below the grey copy (12.00)."
     );
     assert_eq!(verdict.bars.len(), 3);
 }
@@ -27,11 +27,7 @@ fn the_verdict_says_which_baselines_are_beaten_and_by_how_much() {
 fn a_model_that_loses_somewhere_gets_no_good_verdict() {
     let second_metric = comparison([6.0, 17.5], [8.0, 18.0], [12.0, 17.0]).verdict();
     assert_eq!(second_metric.tone, Tone::Mixed);
-    assert!(
-        second_metric.detail.ends_with("It does not reach the PSNR of the mean colour."),
-        "{}",
-        second_metric.detail
-    );
+    assert!(second_metric.detail.ends_with("A baseline is at least as good on PSNR."), "{}", second_metric.detail);
     let one_baseline = comparison([9.0, 20.0], [8.0, 18.0], [12.0, 17.0]).verdict();
     assert_eq!(one_baseline.tone, Tone::Mixed);
     assert_eq!(one_baseline.headline, "Beats the grey copy on ab error, but not the mean colour");
@@ -148,11 +144,4 @@ fn a_written_report_is_the_page() {
     let report = everywhere("x");
     report.write(&path).unwrap();
     assert_eq!(std::fs::read_to_string(path).unwrap(), report.to_html());
-}
-
-#[test]
-fn base64_matches_the_examples_of_rfc_4648() {
-    let encoded = ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(|text| base64(text.as_bytes()));
-    assert_eq!(encoded, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"]);
-    assert_eq!(base64(&[0xfb, 0xff]), "+/8=");
 }

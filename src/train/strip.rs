@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use image::imageops::{self, FilterType};
 use image::{GenericImage, ImageFormat, Rgb, RgbImage};
 
 use crate::error::{Error, Result};
@@ -43,6 +44,18 @@ pub fn split_down_the_middle(source: &RgbImage, prediction: &RgbImage) -> Result
     Ok(RgbImage::from_fn(source.width(), source.height(), |x, y| {
         *(if x < middle { source } else { prediction }).get_pixel(x, y)
     }))
+}
+
+/// `picture` made smaller, if need be, so that no side is longer than `longest` pixels (at least 1): a report holds its
+/// pictures in itself and should not grow with them. The shape is kept to the nearest pixel.
+pub fn fit(picture: &RgbImage, longest: u32) -> RgbImage {
+    let side = picture.width().max(picture.height());
+    if side <= longest {
+        return picture.clone();
+    }
+    let scaled = |length: u32| ((f64::from(length) * f64::from(longest) / f64::from(side)).round() as u32).max(1);
+    // The triangle filter averages over what it leaves out, so that speckle does not alias.
+    imageops::resize(picture, scaled(picture.width()), scaled(picture.height()), FilterType::Triangle)
 }
 
 /// `picture` as the bytes of a PNG file.
@@ -112,6 +125,16 @@ mod tests {
     fn a_split_frame_shows_source_left_and_prediction_right() {
         assert_eq!(reds(&split_down_the_middle(&flat(5, 1, 1), &flat(5, 1, 9)).unwrap(), 0), [1, 1, 9, 9, 9]);
         assert!(split_down_the_middle(&flat(5, 1, 1), &flat(4, 1, 9)).is_err());
+    }
+
+    #[test]
+    fn fitting_shrinks_long_pictures_and_leaves_others_alone() {
+        let striped = RgbImage::from_fn(8, 2, |x, _| Rgb([200 * (x % 2) as u8; 3]));
+        assert_eq!(fit(&striped, 8), striped);
+        let small = fit(&striped, 4);
+        assert_eq!(small.dimensions(), (4, 1));
+        assert!((80..=120).contains(&small.get_pixel(2, 0)[0]), "stripes average out: {:?}", reds(&small, 0));
+        assert_eq!(fit(&flat(1000, 1, 3), 10).dimensions(), (10, 1));
     }
 
     #[test]
