@@ -58,6 +58,24 @@ pub struct Dataset {
     pub target_reading: Reading,
 }
 
+impl Pair {
+    /// Source and target must have the same size; the error names both files and both sizes.
+    pub(crate) fn check_sizes(&self, source: &PictureInfo, target: &PictureInfo) -> Result<()> {
+        crate::ensure!(
+            (source.width, source.height) == (target.width, target.height),
+            Error::input(
+                format!(
+                    "source and target differ in size, {}x{} and {}x{}",
+                    source.width, source.height, target.width, target.height
+                ),
+                format!("{} and {}", self.source.display(), self.target.display()),
+                "bring both to one grid"
+            )
+        );
+        Ok(())
+    }
+}
+
 impl DataSource {
     /// Finds the files, in name order, without opening them. Fails when a folder is missing or holds no picture.
     pub fn list(&self) -> Result<Listing> {
@@ -96,17 +114,7 @@ impl DataSource {
             source_reading.check(&info, &pair.source)?;
             let other = if pair.source == pair.target { info } else { probe(&pair.target)? };
             target_reading.check(&other, &pair.target)?;
-            crate::ensure!(
-                (info.width, info.height) == (other.width, other.height),
-                Error::input(
-                    format!(
-                        "source and target differ in size, {}x{} and {}x{}",
-                        info.width, info.height, other.width, other.height
-                    ),
-                    format!("{} and {}", pair.source.display(), pair.target.display()),
-                    "bring both to one grid"
-                )
-            );
+            pair.check_sizes(&info, &other)?;
             crate::ensure!(
                 info.width >= size && info.height >= size,
                 Error::input(
