@@ -8,6 +8,8 @@ const SNIPPETS: &[(&str, &str)] = &[
     ("linear", include_str!("../../kernels/lib/linear.wgsl")),
     ("philox", include_str!("../../kernels/lib/philox.wgsl")),
     ("lab", include_str!("../../kernels/lib/lab.wgsl")),
+    ("conv", include_str!("../../kernels/lib/conv.wgsl")),
+    ("tile", include_str!("../../kernels/lib/tile.wgsl")),
 ];
 
 /// A parsed and validated kernel with what the host needs to know of it.

@@ -10,6 +10,7 @@ use crate::tensor::Tensor;
 
 #[cfg(test)]
 pub(crate) mod check;
+mod gemm;
 
 /// Lists the op modules; each has `KERNELS` and `self_test`.
 macro_rules! ops {
@@ -27,6 +28,8 @@ macro_rules! ops {
 }
 
 ops! {
+    /// Two-dimensional convolution with bias and activation.
+    conv2d,
     /// Fill, copy, sum of two, scaling.
     elementwise,
 }
