@@ -19,6 +19,7 @@
 //! ```
 
 pub mod device;
+pub mod color;
 pub mod error;
 pub mod ops;
 pub mod random;
