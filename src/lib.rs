@@ -18,8 +18,8 @@
 //! # Ok::<(), huetape::Error>(())
 //! ```
 
-pub mod device;
 pub mod color;
+pub mod device;
 pub mod error;
 pub mod ops;
 pub mod random;

@@ -8,6 +8,7 @@ const SNIPPETS: &[(&str, &str)] = &[
     ("linear", include_str!("../../kernels/lib/linear.wgsl")),
     ("philox", include_str!("../../kernels/lib/philox.wgsl")),
     ("lab", include_str!("../../kernels/lib/lab.wgsl")),
+    ("sum_lanes", include_str!("../../kernels/lib/sum_lanes.wgsl")),
 ];
 
 /// A parsed and validated kernel with what the host needs to know of it.
