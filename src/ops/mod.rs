@@ -33,6 +33,12 @@ ops! {
     elementwise,
     /// The rectifier.
     relu,
+    /// Softmax over the last axis.
+    softmax,
+    /// Enlargement by linear interpolation.
+    upsample_bilinear,
+    /// Enlargement by repetition.
+    upsample_nearest,
 }
 
 /// One differentiable operation with its settings.
