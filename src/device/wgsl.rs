@@ -5,10 +5,11 @@ use naga::valid::{Capabilities, GlobalUse, ValidationFlags, Validator};
 
 /// Snippets that a kernel can name in its first lines, `// use: philox`.
 const SNIPPETS: &[(&str, &str)] = &[
+    ("conv", include_str!("../../kernels/lib/conv.wgsl")),
+    ("lab", include_str!("../../kernels/lib/lab.wgsl")),
     ("linear", include_str!("../../kernels/lib/linear.wgsl")),
     ("philox", include_str!("../../kernels/lib/philox.wgsl")),
-    ("lab", include_str!("../../kernels/lib/lab.wgsl")),
-    ("conv", include_str!("../../kernels/lib/conv.wgsl")),
+    ("sum_lanes", include_str!("../../kernels/lib/sum_lanes.wgsl")),
     ("tile", include_str!("../../kernels/lib/tile.wgsl")),
 ];
 

@@ -28,10 +28,20 @@ macro_rules! ops {
 }
 
 ops! {
+    /// Batch normalisation, in training and with fixed statistics.
+    batch_norm,
     /// Two-dimensional convolution with bias and activation.
     conv2d,
     /// Fill, copy, sum of two, scaling.
     elementwise,
+    /// The rectifier.
+    relu,
+    /// Softmax over the last axis.
+    softmax,
+    /// Enlargement by linear interpolation.
+    upsample_bilinear,
+    /// Enlargement by repetition.
+    upsample_nearest,
 }
 
 /// One differentiable operation with its settings.
@@ -117,6 +127,16 @@ impl<'a> Backward<'a> {
 /// The error for a call with another number of inputs than the op takes.
 pub(crate) fn arity(op: &str, wanted: usize, inputs: &[&Tensor]) -> Error {
     Error::input(format!("{op} takes {wanted} inputs, not {}", inputs.len()), op, "pass as many as it takes")
+}
+
+/// Output and gradients of `op` for a seeded gradient of the output: what a self-test compares.
+pub(crate) fn run_op(op: &dyn Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let forward = op.forward(inputs)?;
+    let dy = seeded(forward.y.device(), forward.y.shape(), 99)?;
+    let needs = vec![true; inputs.len()];
+    let mut backward = Backward::new(&dy, &forward.saved, &needs, vec![None; inputs.len()]);
+    op.backward(&mut backward)?;
+    Ok(std::iter::once(forward.y).chain(backward.into_grads().into_iter().flatten()).collect())
 }
 
 /// Normal values that depend on the shape's size and `seed` alone: inputs of self-tests.
