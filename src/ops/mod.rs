@@ -10,6 +10,7 @@ use crate::tensor::Tensor;
 
 #[cfg(test)]
 pub(crate) mod check;
+mod vector_math;
 
 /// Lists the op modules; each has `KERNELS` and `self_test`.
 macro_rules! ops {
@@ -29,6 +30,8 @@ macro_rules! ops {
 ops! {
     /// Fill, copy, sum of two, scaling.
     elementwise,
+    /// Colours to their nearest bins, with Gaussian weights.
+    soft_encode,
 }
 
 /// One differentiable operation with its settings.
