@@ -1,9 +1,9 @@
 //! The test harness of the ops: both bodies, forward and gradient, against a plain f64 reference.
 
-use super::Op;
+use super::{Backward, Forward, Op};
 use crate::device::{Device, DeviceChoice};
+use crate::error::Result;
 use crate::random::{Rng, Stream};
-
 use crate::tensor::Tensor;
 use std::sync::OnceLock;
 
@@ -106,6 +106,11 @@ impl Check {
 
     /// Runs the op forward and backward on every device and reports all elements that are off at once.
     pub fn run(self, op: &(impl Op + ?Sized)) {
+        self.run_with(|_| op);
+    }
+
+    /// As [`Check::run`], for an op that holds tensors of a device.
+    pub fn run_with<O: Op>(self, op: impl Fn(&Device) -> O) {
         let reference = self.reference.as_ref().expect("a check needs its reference");
         let x: Vec<Vec<f64>> = self.inputs.iter().map(|v| v.iter().map(|&v| f64::from(v)).collect()).collect();
         let magnitude: Vec<Vec<f64>> = x.iter().map(|v| v.iter().map(|v| v.abs()).collect()).collect();
@@ -114,6 +119,7 @@ impl Check {
         let dy: Vec<f32> = (0..expected.len() as u64).map(|i| rng.normal(i)).collect();
         let mut failures = Vec::new();
         for device in devices() {
+            let op = op(&device);
             let tensors: Vec<Tensor> =
                 self.inputs.iter().zip(&self.shapes).map(|(v, s)| Tensor::new(&device, s, v).unwrap()).collect();
             let forward = op.forward(&tensors.iter().collect::<Vec<_>>()).unwrap();
@@ -128,7 +134,7 @@ impl Check {
 
             let dy_tensor = Tensor::new(&device, forward.y.shape(), &dy).unwrap();
             let slots = vec![None; self.wants.len()];
-            let mut backward = super::Backward::new(&dy_tensor, &forward.saved, &self.wants, slots);
+            let mut backward = Backward::new(&dy_tensor, &forward.saved, &self.wants, slots);
             op.backward(&mut backward).unwrap();
             for (i, grad) in backward.into_grads().into_iter().enumerate() {
                 if !self.wants[i] {
@@ -151,6 +157,16 @@ impl Check {
             }
         }
         assert!(failures.is_empty(), "{} off:\n{}", failures.len(), failures[..failures.len().min(20)].join("\n"));
+    }
+}
+
+impl<O: Op + ?Sized> Op for &O {
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Forward> {
+        (**self).forward(inputs)
+    }
+
+    fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {
+        (**self).backward(grad)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::random::{Rng, Stream};
 use crate::tensor::Tensor;
 
+mod bilinear_tap;
 #[cfg(test)]
 pub(crate) mod check;
 mod vector_math;
@@ -30,6 +31,8 @@ macro_rules! ops {
 ops! {
     /// Fill, copy, sum of two, scaling.
     elementwise,
+    /// Softmax, bilinear enlargement and class-rebalanced cross-entropy in one: the loss of the classification models.
+    rebalanced_cross_entropy,
     /// Colours to their nearest bins, with Gaussian weights.
     soft_encode,
 }
