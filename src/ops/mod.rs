@@ -29,6 +29,8 @@ macro_rules! ops {
 }
 
 ops! {
+    /// Class probabilities to colours and their entropy, bilinear enlargement included.
+    annealed_mean,
     /// Fill, copy, sum of two, scaling.
     elementwise,
     /// Softmax, bilinear enlargement and class-rebalanced cross-entropy in one: the loss of the classification models.
