@@ -8,9 +8,11 @@ use crate::error::{Error, Result};
 use crate::random::{Rng, Stream};
 use crate::tensor::Tensor;
 
+mod bilinear_tap;
 #[cfg(test)]
 pub(crate) mod check;
 mod gemm;
+mod vector_math;
 
 /// Lists the op modules; each has `KERNELS` and `self_test`.
 macro_rules! ops {
@@ -28,14 +30,20 @@ macro_rules! ops {
 }
 
 ops! {
+    /// Class probabilities to colours and their entropy, bilinear enlargement included.
+    annealed_mean,
     /// Batch normalisation, in training and with fixed statistics.
     batch_norm,
     /// Two-dimensional convolution with bias and activation.
     conv2d,
     /// Fill, copy, sum of two, scaling.
     elementwise,
+    /// Softmax, bilinear enlargement and class-rebalanced cross-entropy in one: the loss of the classification models.
+    rebalanced_cross_entropy,
     /// The rectifier.
     relu,
+    /// Colours to their nearest bins, with Gaussian weights.
+    soft_encode,
     /// Softmax over the last axis.
     softmax,
     /// Enlargement by linear interpolation.
