@@ -176,16 +176,6 @@ impl Check {
     }
 }
 
-impl<O: Op + ?Sized> Op for &O {
-    fn forward(&self, inputs: &[&Tensor]) -> Result<Forward> {
-        (**self).forward(inputs)
-    }
-
-    fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {
-        (**self).backward(grad)
-    }
-}
-
 fn picks(len: usize) -> Vec<usize> {
     if len <= GRADS_CHECKED {
         return (0..len).collect();
