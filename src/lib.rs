@@ -1,8 +1,31 @@
 //! huetape: a GPU compute engine written by hand, with networks that colour pictures.
 //!
-//! A module uses only those named above it.
+//! A module uses only those named above it in this list: `error`, `random`, `color`, `device`, `tensor`, `ops`, `tape`,
+//! `nn`, `models`, `data`, `train`, `infer`, `cli`.
+//!
+//! A tensor, an op, a gradient:
+//!
+//! ```
+//! use huetape::{device::Device, ops::elementwise::Scale, tape::Tape, tensor::Tensor};
+//!
+//! let device = Device::cpu(); // or Device::open(&"gpu".parse()?)?
+//! let tape = Tape::new();
+//! let x = tape.leaf(Tensor::new(&device, &[3], &[1.0, 2.0, 3.0])?);
+//! let y = tape.apply(Scale(2.0), &[&x])?;
+//! assert_eq!(y.value().to_vec()?, [2.0, 4.0, 6.0]);
+//! let gradients = tape.backward(y)?;
+//! assert_eq!(gradients.get(&x).unwrap().to_vec()?, [2.0, 2.0, 2.0]);
+//! # Ok::<(), huetape::Error>(())
+//! ```
 
+pub mod color;
+pub mod data;
+pub mod device;
 pub mod error;
+pub mod ops;
 pub mod random;
+pub mod tape;
+pub mod tensor;
+pub mod train;
 
 pub use error::{Error, Result};
