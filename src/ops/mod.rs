@@ -31,6 +31,12 @@ ops! {
     batch_norm,
     /// Fill, copy, sum of two, scaling.
     elementwise,
+    /// sRGB to CIE Lab and back.
+    lab,
+    /// Uniform and normal random numbers.
+    random,
+    /// Sum, sum of squares, mean.
+    reduce,
     /// The rectifier.
     relu,
     /// Softmax over the last axis.
