@@ -27,6 +27,8 @@ macro_rules! ops {
 }
 
 ops! {
+    /// Adam over an arena of parameters.
+    adam,
     /// Batch normalisation, in training and with fixed statistics.
     batch_norm,
     /// Fill, copy, sum of two, scaling.
@@ -39,6 +41,8 @@ ops! {
     reduce,
     /// The rectifier.
     relu,
+    /// Gradient descent with momentum over an arena of parameters.
+    sgd,
     /// Softmax over the last axis.
     softmax,
     /// Enlargement by linear interpolation.
