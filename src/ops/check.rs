@@ -1,9 +1,9 @@
 //! The test harness of the ops: both bodies, forward and gradient, against a plain f64 reference.
 
-use super::Op;
+use super::{Backward, Forward, Op};
 use crate::device::{Device, DeviceChoice};
+use crate::error::Result;
 use crate::random::{Rng, Stream};
-
 use crate::tensor::Tensor;
 use proptest::test_runner::{Config as ProptestConfig, RngSeed};
 use std::sync::OnceLock;
@@ -150,7 +150,7 @@ impl Check {
 
             let dy_tensor = Tensor::new(&device, forward.y.shape(), &dy).unwrap();
             let slots = vec![None; self.wants.len()];
-            let mut backward = super::Backward::new(&dy_tensor, &forward.saved, &self.wants, slots);
+            let mut backward = Backward::new(&dy_tensor, &forward.saved, &self.wants, slots);
             op.backward(&mut backward).unwrap();
             for (i, grad) in backward.into_grads().into_iter().enumerate() {
                 if !self.wants[i] {

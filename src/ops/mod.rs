@@ -8,8 +8,11 @@ use crate::error::{Error, Result};
 use crate::random::{Rng, Stream};
 use crate::tensor::Tensor;
 
+mod bilinear_tap;
 #[cfg(test)]
 pub(crate) mod check;
+mod gemm;
+mod vector_math;
 
 /// Lists the op modules; each has `KERNELS` and `self_test`.
 macro_rules! ops {
@@ -29,20 +32,28 @@ macro_rules! ops {
 ops! {
     /// Adam over an arena of parameters.
     adam,
+    /// Class probabilities to colours and their entropy, bilinear enlargement included.
+    annealed_mean,
     /// Batch normalisation, in training and with fixed statistics.
     batch_norm,
+    /// Two-dimensional convolution with bias and activation.
+    conv2d,
     /// Fill, copy, sum of two, scaling.
     elementwise,
     /// sRGB to CIE Lab and back.
     lab,
     /// Uniform and normal random numbers.
     random,
+    /// Softmax, bilinear enlargement and class-rebalanced cross-entropy in one: the loss of the classification models.
+    rebalanced_cross_entropy,
     /// Sum, sum of squares, mean.
     reduce,
     /// The rectifier.
     relu,
     /// Gradient descent with momentum over an arena of parameters.
     sgd,
+    /// Colours to their nearest bins, with Gaussian weights.
+    soft_encode,
     /// Softmax over the last axis.
     softmax,
     /// Enlargement by linear interpolation.

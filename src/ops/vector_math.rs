@@ -1,0 +1,148 @@
+//! `exp`, `ln` and row reductions for twins, written so that the compiler makes vector code of them.
+//!
+//! The standard library's `exp` and `ln` are calls, which keeps a loop scalar; these are straight-line arithmetic without
+//! branches or tables. Reductions add in [`LANES`] partial sums, a fixed order on every machine.
+
+use std::f32::consts::{LN_2, LOG2_E, SQRT_2};
+
+/// Partial results that a row reduction keeps.
+pub const LANES: usize = 8;
+
+/// `LN_2` in two parts; the first has nine bits, so that its product with an exponent is exact.
+const LN_2_HIGH: f32 = 355.0 / 512.0;
+const LN_2_LOW: f32 = (std::f64::consts::LN_2 - LN_2_HIGH as f64) as f32;
+
+/// `e^x` to 2 units in the last place for -87 <= x <= 88, clamped to the values at those ends outside; NaN stays NaN.
+///
+/// `x = n ln 2 + r` with `|r| <= ln 2 / 2`; the Taylor series of `e^r` to the seventh power is good to 6e-9 there.
+#[inline(always)]
+pub fn exp(x: f32) -> f32 {
+    /// Adding it rounds to an integer, which then stands in the lowest bits.
+    const ROUND: f32 = 1.5 * (1 << 23) as f32;
+    // Comparisons, not `clamp`: a NaN must pass.
+    let x = if x < -87.0 { -87.0 } else { x };
+    let x = if x > 88.0 { 88.0 } else { x };
+    let rounded = x * LOG2_E + ROUND;
+    let n = rounded - ROUND;
+    let r = (x - n * LN_2_HIGH) - n * LN_2_LOW;
+    let mut series = 1.0 / 5040.0;
+    for term in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+        series = series * r + term;
+    }
+    let exponent = rounded.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127);
+    series * f32::from_bits(exponent << 23)
+}
+
+/// `ln x` to 3 units in the last place (absolutely 1e-7 near 1) for normal positive x.
+///
+/// Zero and subnormals give about -88, infinity and NaN give NaN, negative values nothing of use.
+///
+/// `x = 2^n m` with m in sqrt(1/2) .. sqrt(2), and `ln m = 2 atanh(s)`, `s = (m - 1) / (m + 1)`, whose series to `s^9` is
+/// good to 1e-9 there.
+#[inline(always)]
+pub fn ln(x: f32) -> f32 {
+    const HALF_SQRT: u32 = (SQRT_2 / 2.0).to_bits();
+    // Exponent and mantissa relative to sqrt(1/2), so that the mantissa lies around 1.
+    let shifted = x.to_bits().wrapping_sub(HALF_SQRT);
+    let n = ((shifted as i32) >> 23) as f32;
+    let m = f32::from_bits((shifted & 0x007f_ffff) + HALF_SQRT);
+    let s = (m - 1.0) / (m + 1.0);
+    let s2 = s * s;
+    let series = s * (2.0 + s2 * (2.0 / 3.0 + s2 * (2.0 / 5.0 + s2 * (2.0 / 7.0 + s2 * (2.0 / 9.0)))));
+    // The last term is 0, or NaN where x is not finite.
+    n * LN_2 + series + (x - x)
+}
+
+/// The sum of [`LANES`] partial sums.
+#[inline]
+pub fn total(lanes: [f32; LANES]) -> f32 {
+    let [a, b, c, d, e, f, g, h] = lanes;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
+}
+
+/// The largest element; NaNs are passed over.
+#[inline]
+pub fn largest(x: &[f32]) -> f32 {
+    let (blocks, rest) = x.as_chunks::<LANES>();
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    for block in blocks {
+        lanes.iter_mut().zip(block).for_each(|(lane, &v)| *lane = if v > *lane { v } else { *lane });
+    }
+    lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// The sum of `f(x[i], y[i])` over two rows of one length.
+#[inline(always)]
+pub fn sum_of(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let (x_blocks, x_rest) = x.as_chunks::<LANES>();
+    let (y_blocks, y_rest) = y.as_chunks::<LANES>();
+    let mut lanes = [0.0; LANES];
+    for (x, y) in x_blocks.iter().zip(y_blocks) {
+        for lane in 0..LANES {
+            lanes[lane] += f(x[lane], y[lane]);
+        }
+    }
+    total(lanes) + x_rest.iter().zip(y_rest).map(|(&x, &y)| f(x, y)).sum::<f32>()
+}
+
+/// `p = e^x / sum e^x` over one row.
+pub fn softmax_row(x: &[f32], p: &mut [f32]) {
+    let peak = largest(x);
+    p.iter_mut().zip(x).for_each(|(p, &x)| *p = exp(x - peak));
+    let scale = 1.0 / sum_of(p, p, |p, _| p);
+    p.iter_mut().for_each(|p| *p *= scale);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Distance in units of f32's relative rounding error, 2^-24.
+    fn ulps(got: f32, expected: f64) -> f64 {
+        ((f64::from(got) - expected) / expected).abs() * 2f64.powi(24)
+    }
+
+    #[test]
+    fn exp_is_right_over_its_range_and_clamped_outside() {
+        for i in 0..=200_000 {
+            let x = -87.0 + 175.0 * i as f32 / 200_000.0;
+            assert!(ulps(exp(x), f64::from(x).exp()) < 4.0, "exp({x}) = {}", exp(x));
+        }
+        assert_eq!((exp(0.0), exp(-1e30), exp(f32::NEG_INFINITY)), (1.0, exp(-87.0), exp(-87.0)));
+        assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn ln_is_right_for_every_exponent_and_beside_one() {
+        for i in 0..200_000u32 {
+            // Steps of a prime number of bit patterns from the smallest normal number on.
+            let x = f32::from_bits(0x0080_0000 + i * 10_631);
+            let (got, expected) = (f64::from(ln(x)), f64::from(x).ln());
+            assert!((got - expected).abs() < 3.6e-7 * expected.abs() + 1e-8, "ln({x}) = {got}");
+        }
+        for i in 0..2000 {
+            let x = 0.9 + 1e-4 * i as f32;
+            let expected = f64::from(x).ln();
+            assert!((f64::from(ln(x)) - expected).abs() <= 3.6e-7 * expected.abs(), "ln({x})");
+        }
+        assert_eq!(ln(1.0), 0.0);
+        assert!(ln(0.0) < -87.0 && ln(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn a_softmax_row_is_right_at_every_length_and_a_nan_spoils_all_of_it() {
+        for len in [1, 2, 7, 8, 9, 31] {
+            let x: Vec<f32> = (0..len).map(|i| 40.0 * ((i * i) as f32).sin()).collect();
+            let weights: Vec<f64> = x.iter().map(|&x| f64::from(x).exp()).collect();
+            let sum: f64 = weights.iter().sum();
+            let mut p = vec![0.0; len];
+            softmax_row(&x, &mut p);
+            p.iter().zip(weights).for_each(|(&p, w)| assert!((f64::from(p) - w / sum).abs() < 4e-7, "{len}: {p}"));
+        }
+        let mut p = vec![0.0; 9];
+        let mut x = vec![1.0; 9];
+        x[3] = f32::NAN;
+        softmax_row(&x, &mut p);
+        assert!(p.iter().all(|p| p.is_nan()));
+    }
+}
