@@ -30,6 +30,8 @@ macro_rules! ops {
 }
 
 ops! {
+    /// Adam over an arena of parameters.
+    adam,
     /// Class probabilities to colours and their entropy, bilinear enlargement included.
     annealed_mean,
     /// Batch normalisation, in training and with fixed statistics.
@@ -38,10 +40,18 @@ ops! {
     conv2d,
     /// Fill, copy, sum of two, scaling.
     elementwise,
+    /// sRGB to CIE Lab and back.
+    lab,
+    /// Uniform and normal random numbers.
+    random,
     /// Softmax, bilinear enlargement and class-rebalanced cross-entropy in one: the loss of the classification models.
     rebalanced_cross_entropy,
+    /// Sum, sum of squares, mean.
+    reduce,
     /// The rectifier.
     relu,
+    /// Gradient descent with momentum over an arena of parameters.
+    sgd,
     /// Colours to their nearest bins, with Gaussian weights.
     soft_encode,
     /// Softmax over the last axis.
