@@ -66,7 +66,7 @@ pub fn largest(x: &[f32]) -> f32 {
     let (blocks, rest) = x.as_chunks::<LANES>();
     let mut lanes = [f32::NEG_INFINITY; LANES];
     for block in blocks {
-        lanes.iter_mut().zip(block).for_each(|(lane, &v)| *lane = if v > *lane { v } else { *lane });
+        lanes = std::array::from_fn(|lane| if block[lane] > lanes[lane] { block[lane] } else { lanes[lane] });
     }
     lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max)
 }
