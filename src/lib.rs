@@ -18,11 +18,14 @@
 //! # Ok::<(), huetape::Error>(())
 //! ```
 
+pub mod color;
+pub mod data;
 pub mod device;
 pub mod error;
 pub mod ops;
 pub mod random;
 pub mod tape;
 pub mod tensor;
+pub mod train;
 
 pub use error::{Error, Result};

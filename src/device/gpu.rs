@@ -37,6 +37,36 @@ pub(super) struct Gpu {
     recorder: Mutex<Recorder>,
 }
 
+/// A copy to the host under way.
+pub(super) struct GpuRead {
+    device: wgpu::Device,
+    complaint: Arc<Mutex<Option<String>>>,
+    staging: wgpu::Buffer,
+    submission: Option<wgpu::SubmissionIndex>,
+    mapped: std::sync::mpsc::Receiver<std::result::Result<(), wgpu::BufferAsyncError>>,
+}
+
+impl GpuRead {
+    /// Waits for the copy, and for nothing that was recorded after it.
+    pub fn finish(self) -> Result<Vec<f32>> {
+        let wait = wgpu::PollType::Wait { submission_index: self.submission, timeout: None };
+        self.device.poll(wait).map_err(lost)?;
+        check(&self.complaint)?;
+        self.mapped.recv().map_err(lost)?.map_err(lost)?;
+        let data = bytemuck::pod_collect_to_vec(&self.staging.get_mapped_range(..).map_err(lost)?);
+        self.staging.unmap();
+        Ok(data)
+    }
+}
+
+/// Reports what a driver complained about since the last check.
+fn check(complaint: &Mutex<Option<String>>) -> Result<()> {
+    match lock(complaint).take() {
+        Some(message) => Err(lost(message)),
+        None => Ok(()),
+    }
+}
+
 /// Everything a launch changes; one lock for all of it.
 struct Recorder {
     pipelines: HashMap<PipelineKey, Arc<Compiled>>,
@@ -177,29 +207,24 @@ impl Gpu {
         self.pool().give_back(class, memory);
     }
 
-    /// Reports what a driver complained about since the last check.
-    fn check(&self) -> Result<()> {
-        match lock(&self.complaint).take() {
-            Some(message) => Err(lost(message)),
-            None => Ok(()),
-        }
-    }
-
-    fn flush(&self, recorder: &mut Recorder) -> Result<()> {
+    /// Submits what is recorded; the number of the submission, if there was anything to submit.
+    fn flush(&self, recorder: &mut Recorder) -> Result<Option<wgpu::SubmissionIndex>> {
+        let mut submission = None;
         if let Some(encoder) = recorder.encoder.take() {
             if !recorder.params.is_empty() {
                 self.queue.write_buffer(&recorder.ring, 0, &recorder.params);
                 recorder.params.clear();
             }
-            self.queue.submit([encoder.finish()]);
+            submission = Some(self.queue.submit([encoder.finish()]));
             recorder.flops = 0.0;
         }
-        self.check()
+        check(&self.complaint)?;
+        Ok(submission)
     }
 
     fn wait(&self) -> Result<()> {
         self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(lost)?;
-        self.check()
+        check(&self.complaint)
     }
 
     pub fn sync(&self) -> Result<()> {
@@ -214,7 +239,8 @@ impl Gpu {
         Ok(())
     }
 
-    pub fn read(&self, memory: &Memory, offset: usize, len: usize) -> Result<Vec<f32>> {
+    /// Starts a copy to the host of what a buffer holds at this point of the recording.
+    pub fn start_read(&self, memory: &Memory, offset: usize, len: usize) -> Result<GpuRead> {
         let bytes = len as u64 * 4;
         let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("read-back"),
@@ -222,21 +248,16 @@ impl Gpu {
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        {
-            let mut recorder = lock(&self.recorder);
-            let encoder = self.encoder(&mut recorder);
-            encoder.copy_buffer_to_buffer(&memory.buffer, offset as u64 * 4, &staging, 0, bytes);
-            self.flush(&mut recorder)?;
-        }
-        let (sender, receiver) = std::sync::mpsc::channel();
+        let mut recorder = lock(&self.recorder);
+        let encoder = self.encoder(&mut recorder);
+        encoder.copy_buffer_to_buffer(&memory.buffer, offset as u64 * 4, &staging, 0, bytes);
+        let submission = self.flush(&mut recorder)?;
+        let (sender, mapped) = std::sync::mpsc::channel();
         staging.map_async(wgpu::MapMode::Read, .., move |result| {
+            // The reader may have gone; then nobody wants the answer.
             let _ = sender.send(result);
         });
-        self.wait()?;
-        receiver.recv().map_err(lost)?.map_err(lost)?;
-        let data = bytemuck::cast_slice(&staging.get_mapped_range(..).map_err(lost)?).to_vec();
-        staging.unmap();
-        Ok(data)
+        Ok(GpuRead { device: self.device.clone(), complaint: self.complaint.clone(), staging, submission, mapped })
     }
 
     fn encoder<'a>(&self, recorder: &'a mut Recorder) -> &'a mut wgpu::CommandEncoder {

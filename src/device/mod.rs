@@ -56,6 +56,27 @@ impl Drop for Buffer {
     }
 }
 
+/// A copy to the host under way; launches that come after it do not change it.
+pub struct PendingRead(PendingState);
+
+enum PendingState {
+    Ready(Vec<f32>),
+    Gpu(Box<gpu::GpuRead>),
+}
+
+impl PendingRead {
+    /// Waits for the copy, and for nothing that was launched after it.
+    ///
+    /// # Errors
+    /// A kernel that failed, or a lost device.
+    pub fn finish(self) -> Result<Vec<f32>> {
+        match self.0 {
+            PendingState::Ready(data) => Ok(data),
+            PendingState::Gpu(read) => read.finish(),
+        }
+    }
+}
+
 /// A run of f32 elements in a buffer with a shape; clones share the buffer.
 #[derive(Clone)]
 pub struct View {
@@ -216,13 +237,24 @@ impl Device {
     /// # Errors
     /// A kernel that failed, or a lost device.
     pub fn read(&self, view: &View) -> Result<Vec<f32>> {
-        match (&self.0.backend, &view.buffer.storage) {
+        self.start_read(view)?.finish()
+    }
+
+    /// Starts to copy a view to the host as it is after everything launched so far, without waiting for it.
+    ///
+    /// # Errors
+    /// A kernel that failed, or a lost device.
+    pub fn start_read(&self, view: &View) -> Result<PendingRead> {
+        let state = match (&self.0.backend, &view.buffer.storage) {
             (Backend::Cpu(_), Some(Storage::Cpu(memory))) => {
-                Ok(memory.read()[view.offset..view.offset + view.len()].to_vec())
+                PendingState::Ready(memory.read()[view.offset..view.offset + view.len()].to_vec())
             }
-            (Backend::Gpu(gpu), Some(Storage::Gpu(memory))) => gpu.read(memory, view.offset, view.len()),
-            _ => Err(foreign(view)),
-        }
+            (Backend::Gpu(gpu), Some(Storage::Gpu(memory))) => {
+                PendingState::Gpu(Box::new(gpu.start_read(memory, view.offset, view.len())?))
+            }
+            _ => return Err(foreign(view)),
+        };
+        Ok(PendingRead(state))
     }
 
     /// Runs a kernel: reads `ins`, updates `inouts`, writes `outs` whole.

@@ -6,10 +6,13 @@ use naga::valid::{Capabilities, GlobalUse, ValidationFlags, Validator};
 /// Snippets that a kernel can name in its first lines, `// use: philox`.
 const SNIPPETS: &[(&str, &str)] = &[
     ("bilinear_tap", include_str!("../../kernels/lib/bilinear_tap.wgsl")),
+    ("conv", include_str!("../../kernels/lib/conv.wgsl")),
     ("group_reduce", include_str!("../../kernels/lib/group_reduce.wgsl")),
+    ("lab", include_str!("../../kernels/lib/lab.wgsl")),
     ("linear", include_str!("../../kernels/lib/linear.wgsl")),
     ("philox", include_str!("../../kernels/lib/philox.wgsl")),
-    ("lab", include_str!("../../kernels/lib/lab.wgsl")),
+    ("sum_lanes", include_str!("../../kernels/lib/sum_lanes.wgsl")),
+    ("tile", include_str!("../../kernels/lib/tile.wgsl")),
 ];
 
 /// A parsed and validated kernel with what the host needs to know of it.

@@ -5,7 +5,13 @@ use crate::device::{Device, DeviceChoice};
 use crate::error::Result;
 use crate::random::{Rng, Stream};
 use crate::tensor::Tensor;
+use proptest::test_runner::{Config as ProptestConfig, RngSeed};
 use std::sync::OnceLock;
+
+/// A property test of this many cases, the same on each run.
+pub fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() }
+}
 
 /// How far a result may be from its reference, per element.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +42,16 @@ pub fn devices() -> Vec<Device> {
     let cpu = Device::cpu();
     cpu.poison_new_buffers();
     std::iter::once(cpu).chain(gpu.clone()).collect()
+}
+
+impl<T: Op + ?Sized> Op for &T {
+    fn forward(&self, inputs: &[&Tensor]) -> crate::Result<super::Forward> {
+        (**self).forward(inputs)
+    }
+
+    fn backward(&self, grad: &mut super::Backward<'_>) -> crate::Result<()> {
+        (**self).backward(grad)
+    }
 }
 
 type Reference = Box<dyn Fn(&[Vec<f64>]) -> Vec<f64>>;
@@ -106,11 +122,11 @@ impl Check {
 
     /// Runs the op forward and backward on every device and reports all elements that are off at once.
     pub fn run(self, op: &(impl Op + ?Sized)) {
-        self.run_with(|_| op);
+        self.run_each(|_| op);
     }
 
-    /// As [`Check::run`], for an op that holds tensors of a device.
-    pub fn run_with<O: Op>(self, op: impl Fn(&Device) -> O) {
+    /// As [`Check::run`] for an op that holds tensors: `make` builds it on each device.
+    pub fn run_each<O: Op>(self, make: impl Fn(&Device) -> O) {
         let reference = self.reference.as_ref().expect("a check needs its reference");
         let x: Vec<Vec<f64>> = self.inputs.iter().map(|v| v.iter().map(|&v| f64::from(v)).collect()).collect();
         let magnitude: Vec<Vec<f64>> = x.iter().map(|v| v.iter().map(|v| v.abs()).collect()).collect();
@@ -119,7 +135,7 @@ impl Check {
         let dy: Vec<f32> = (0..expected.len() as u64).map(|i| rng.normal(i)).collect();
         let mut failures = Vec::new();
         for device in devices() {
-            let op = op(&device);
+            let op = make(&device);
             let tensors: Vec<Tensor> =
                 self.inputs.iter().zip(&self.shapes).map(|(v, s)| Tensor::new(&device, s, v).unwrap()).collect();
             let forward = op.forward(&tensors.iter().collect::<Vec<_>>()).unwrap();
@@ -157,16 +173,6 @@ impl Check {
             }
         }
         assert!(failures.is_empty(), "{} off:\n{}", failures.len(), failures[..failures.len().min(20)].join("\n"));
-    }
-}
-
-impl<O: Op + ?Sized> Op for &O {
-    fn forward(&self, inputs: &[&Tensor]) -> Result<Forward> {
-        (**self).forward(inputs)
-    }
-
-    fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {
-        (**self).backward(grad)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::tensor::Tensor;
 mod bilinear_tap;
 #[cfg(test)]
 pub(crate) mod check;
+mod gemm;
 mod vector_math;
 
 /// Lists the op modules; each has `KERNELS` and `self_test`.
@@ -29,14 +30,36 @@ macro_rules! ops {
 }
 
 ops! {
+    /// Adam over an arena of parameters.
+    adam,
     /// Class probabilities to colours and their entropy, bilinear enlargement included.
     annealed_mean,
+    /// Batch normalisation, in training and with fixed statistics.
+    batch_norm,
+    /// Two-dimensional convolution with bias and activation.
+    conv2d,
     /// Fill, copy, sum of two, scaling.
     elementwise,
+    /// sRGB to CIE Lab and back.
+    lab,
+    /// Uniform and normal random numbers.
+    random,
     /// Softmax, bilinear enlargement and class-rebalanced cross-entropy in one: the loss of the classification models.
     rebalanced_cross_entropy,
+    /// Sum, sum of squares, mean.
+    reduce,
+    /// The rectifier.
+    relu,
+    /// Gradient descent with momentum over an arena of parameters.
+    sgd,
     /// Colours to their nearest bins, with Gaussian weights.
     soft_encode,
+    /// Softmax over the last axis.
+    softmax,
+    /// Enlargement by linear interpolation.
+    upsample_bilinear,
+    /// Enlargement by repetition.
+    upsample_nearest,
 }
 
 /// One differentiable operation with its settings.
@@ -122,6 +145,16 @@ impl<'a> Backward<'a> {
 /// The error for a call with another number of inputs than the op takes.
 pub(crate) fn arity(op: &str, wanted: usize, inputs: &[&Tensor]) -> Error {
     Error::input(format!("{op} takes {wanted} inputs, not {}", inputs.len()), op, "pass as many as it takes")
+}
+
+/// Output and gradients of `op` for a seeded gradient of the output: what a self-test compares.
+pub(crate) fn run_op(op: &dyn Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let forward = op.forward(inputs)?;
+    let dy = seeded(forward.y.device(), forward.y.shape(), 99)?;
+    let needs = vec![true; inputs.len()];
+    let mut backward = Backward::new(&dy, &forward.saved, &needs, vec![None; inputs.len()]);
+    op.backward(&mut backward)?;
+    Ok(std::iter::once(forward.y).chain(backward.into_grads().into_iter().flatten()).collect())
 }
 
 /// Normal values that depend on the shape's size and `seed` alone: inputs of self-tests.

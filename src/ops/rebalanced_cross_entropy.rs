@@ -342,7 +342,7 @@ mod tests {
             .reference(move |x| vec![reference.reference(&x[0], factor)])
             // The loss is a mean: rounding errors of its terms cancel. What is left is a GPU's logarithm.
             .tolerance(Tolerance::OfLargest(2e-6))
-            .run_with(|device| target.op(device, factor));
+            .run_each(|device| target.op(device, factor));
     }
 
     #[test]

@@ -1,0 +1,26 @@
+// The parameters of the convolution kernels; `Params` in src/ops/conv2d is the same on the host.
+struct Params {
+    n: u32,
+    h: u32,
+    w: u32,
+    c: u32,
+    kh: u32,
+    kw: u32,
+    o: u32,
+    ho: u32,
+    wo: u32,
+    stride: u32,
+    dilation: u32,
+    pad_top: u32,
+    pad_left: u32,
+    relu: u32, // whether y = max(0, ...)
+    chunk: u32, // pixels that one partial sum runs over
+    chunks: u32, // partial sums
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+
+// The place of a workgroup in a linear grid that is folded into y.
+fn group_index(group: vec3<u32>) -> u32 {
+    return group.y * 65535u + group.x;
+}

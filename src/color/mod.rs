@@ -1,0 +1,13 @@
+//! Colour on the host: sRGB and CIE Lab, the ab bins of the classifiers, their prior and class weights.
+//!
+//! `lab_l` is 0..100, `ab` about -110..110, sRGB components 0..1 unless a name says `u8`.
+
+pub mod bins;
+pub mod encode;
+pub mod lab;
+pub mod stats;
+
+pub use bins::{AbHistogram, BinSpec, Bins};
+pub use encode::{NEIGHBOURS, SoftCode, SoftEncoder};
+pub use lab::{lab_to_srgb, luma, srgb_to_lab, srgb8_to_lab};
+pub use stats::{Smoothing, class_weights, prior, smooth};

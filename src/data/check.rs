@@ -1,0 +1,385 @@
+//! What `check-data` reports: everything worth knowing about a data set before training on it.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::decode;
+use super::pairs::{DataSource, Pair};
+use super::picture::{Picture, PictureInfo, Reading};
+use crate::error::{Error, Result};
+
+/// Values that the percentiles are taken from, over all pictures of a side.
+const SAMPLE_VALUES: usize = 4 << 20;
+
+/// Shifts are sought this far in every direction, in pixels.
+const REACH: usize = 8;
+
+/// Side of the middle part of a picture that shifts are sought on.
+const WINDOW: usize = 512;
+
+/// Every how many pixels gradients are compared; they have been blurred, so that neighbours say much the same.
+const STRIDE: usize = 2;
+
+/// A shift is reported when its correlation stands this many standard deviations above that of all other shifts...
+const CLEAR: f32 = 3.0;
+
+/// ...and is at least this high.
+const CORRELATED: f32 = 0.08;
+
+/// What two folders (or one) hold.
+#[derive(Debug, Clone)]
+pub struct DataReport {
+    /// The pairs that can be used, in name order, with their size and their shift.
+    pub pairs: Vec<PairReport>,
+    /// Sources without a target.
+    pub lone_sources: Vec<PathBuf>,
+    /// Targets without a source.
+    pub lone_targets: Vec<PathBuf>,
+    /// Pairs that cannot be used, and why: one line each, naming the file.
+    pub faults: Vec<Error>,
+    /// What the sources' values are; `None` where no pair can be used.
+    pub source_values: Option<ValueRange>,
+    /// What the targets' values are, over red, green and blue.
+    pub target_values: Option<ValueRange>,
+}
+
+/// A usable pair.
+#[derive(Debug, Clone)]
+pub struct PairReport {
+    /// The files.
+    pub pair: Pair,
+    /// The source's header; the target has the same width and height.
+    pub info: PictureInfo,
+    /// Where the target lies beside the source, if that is clear.
+    pub shift: Option<Shift>,
+}
+
+/// A likely displacement: what is at (x, y) in the source is at (x + dx, y + dy) in the target.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shift {
+    /// Pixels to the right, -8..8.
+    pub dx: i32,
+    /// Pixels down, -8..8.
+    pub dy: i32,
+    /// Correlation of the gradient magnitudes there, at most 1.
+    pub correlation: f32,
+    /// How many standard deviations that is above the other shifts.
+    pub clearness: f32,
+}
+
+/// Values as a network reads them: 0..1 for 8 and 16 bits, floats as they are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ValueRange {
+    /// The smallest value.
+    pub min: f32,
+    /// What 1 % of the values do not exceed.
+    pub percentile_1: f32,
+    /// The median.
+    pub median: f32,
+    /// What 99 % of the values do not exceed.
+    pub percentile_99: f32,
+    /// The largest value.
+    pub max: f32,
+    /// The share of values that are NaN or infinite, 0..1; the other figures leave them out.
+    pub not_finite: f32,
+}
+
+impl DataReport {
+    /// Smallest and largest width and height, as `([w, h], [w, h])`; `None` without pairs.
+    pub fn size_range(&self) -> Option<([usize; 2], [usize; 2])> {
+        let sizes = || self.pairs.iter().map(|p| [p.info.width, p.info.height]);
+        let least = sizes().reduce(|x, y| [x[0].min(y[0]), x[1].min(y[1])])?;
+        let most = sizes().reduce(|x, y| [x[0].max(y[0]), x[1].max(y[1])])?;
+        Some((least, most))
+    }
+}
+
+/// One decoded pair's share of the report.
+struct Examined {
+    report: PairReport,
+    source_values: Vec<f32>,
+    target_values: Vec<f32>,
+}
+
+/// Decodes every picture and reports all that is found, faulty files too. Fails only when a folder is missing or holds no
+/// picture. `band` (from 1) chooses the source's band.
+pub fn check(data: &DataSource, band: Option<usize>) -> Result<DataReport> {
+    let listing = data.list()?;
+    let (source_reading, target_reading) = data.readings(band);
+    let most = SAMPLE_VALUES / listing.pairs.len().max(1);
+    let examined: Vec<Result<Examined>> =
+        listing.pairs.par_iter().map(|pair| examine(pair, source_reading, target_reading, most)).collect();
+    let mut report = DataReport {
+        pairs: Vec::new(),
+        lone_sources: listing.lone_sources,
+        lone_targets: listing.lone_targets,
+        faults: Vec::new(),
+        source_values: None,
+        target_values: None,
+    };
+    let (mut source_values, mut target_values) = (Vec::new(), Vec::new());
+    for result in examined {
+        match result {
+            Ok(found) => {
+                report.pairs.push(found.report);
+                source_values.extend(found.source_values);
+                target_values.extend(found.target_values);
+            }
+            Err(error) => report.faults.push(error),
+        }
+    }
+    report.source_values = ValueRange::of(source_values);
+    report.target_values = ValueRange::of(target_values);
+    Ok(report)
+}
+
+fn examine(pair: &Pair, source_reading: Reading, target_reading: Reading, most: usize) -> Result<Examined> {
+    let open = |path: &Path, reading: Reading| -> Result<Picture> {
+        let picture = decode::open(path)?;
+        reading.check(&picture.info, path)?;
+        Ok(picture)
+    };
+    let target = open(&pair.target, target_reading)?;
+    let (source, shift) = if pair.source == pair.target {
+        (None, None)
+    } else {
+        let source = open(&pair.source, source_reading)?;
+        pair.check_sizes(&source.info, &target.info)?;
+        let shift = likely_shift(&source, source_reading, &target);
+        (Some(source), shift)
+    };
+    let source = source.as_ref().unwrap_or(&target);
+    Ok(Examined {
+        report: PairReport { pair: pair.clone(), info: source.info, shift },
+        source_values: sample_values(source, source_reading, most),
+        target_values: sample_values(&target, target_reading, most),
+    })
+}
+
+/// A regular sample of at most about `most` values of a picture.
+fn sample_values(picture: &Picture, reading: Reading, most: usize) -> Vec<f32> {
+    let (width, height) = (picture.info.width, picture.info.height);
+    let step = (1..).find(|k| width * height * reading.channels() / (k * k) <= most.max(1)).unwrap_or(1);
+    let mut values = Vec::new();
+    for y in (0..height).step_by(step) {
+        for x in (0..width).step_by(step) {
+            match reading {
+                Reading::Grey { band } => values.push(picture.grey(x, y, band)),
+                Reading::Rgb => values.extend(picture.rgb(x, y)),
+                Reading::Lightness => values.push(picture.lab(x, y)[0] / 100.0),
+            }
+        }
+    }
+    values
+}
+
+impl ValueRange {
+    /// The range of some values; `None` when none is finite.
+    pub fn of(mut values: Vec<f32>) -> Option<Self> {
+        let all = values.len();
+        values.retain(|v| v.is_finite());
+        let last = values.len().checked_sub(1)?;
+        values.par_sort_unstable_by(f32::total_cmp);
+        let percentile = |p: f64| values[(p / 100.0 * last as f64).round() as usize];
+        Some(ValueRange {
+            min: values[0],
+            percentile_1: percentile(1.0),
+            median: percentile(50.0),
+            percentile_99: percentile(99.0),
+            max: values[last],
+            not_finite: (all - values.len()) as f32 / all as f32,
+        })
+    }
+}
+
+/// The displacement at which the gradient magnitudes of both pictures correlate best, where that is clear.
+///
+/// Radar and optics agree on where borders are, if on little else. Both are blurred first: speckle has gradients
+/// everywhere.
+fn likely_shift(source: &Picture, reading: Reading, target: &Picture) -> Option<Shift> {
+    let (width, height) = (source.info.width.min(WINDOW), source.info.height.min(WINDOW));
+    if width < 8 * REACH || height < 8 * REACH {
+        return None;
+    }
+    let (x, y) = ((source.info.width - width) / 2, (source.info.height - height) / 2);
+    let borders = |picture: &Picture, reading: Reading| {
+        let band = if let Reading::Grey { band } = reading { band } else { None };
+        let grey = (0..width * height).map(|i| picture.grey(x + i % width, y + i / width, band)).collect();
+        gradient_magnitude(blurred(grey, width), width)
+    };
+    let (from, to) = (borders(source, reading), borders(target, Reading::Grey { band: None }));
+    let reach = REACH as i32;
+    let shifts: Vec<(i32, i32)> = (-reach..=reach).flat_map(|dy| (-reach..=reach).map(move |dx| (dx, dy))).collect();
+    let correlations: Vec<f32> =
+        shifts.iter().map(|shift| correlation(&from, &to, width, height, *shift)).collect::<Option<_>>()?;
+    let best = (0..shifts.len()).max_by(|i, j| correlations[*i].total_cmp(&correlations[*j]))?;
+    let (dx, dy) = shifts[best];
+    // The peak is as wide as the blur: its surroundings are no rivals.
+    let rivals: Vec<f32> = shifts
+        .iter()
+        .zip(&correlations)
+        .filter(|((x, y), _)| (x - dx).abs().max((y - dy).abs()) > 3)
+        .map(|(_, value)| *value)
+        .collect();
+    let mean = rivals.iter().sum::<f32>() / rivals.len() as f32;
+    let deviation = (rivals.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / rivals.len() as f32).sqrt();
+    let clearness = (correlations[best] - mean) / deviation.max(1e-6);
+    // A best place at the border of the search may lie beyond it.
+    let inside = dx.abs() < reach && dy.abs() < reach;
+    (inside && clearness >= CLEAR && correlations[best] >= CORRELATED).then_some(Shift {
+        dx,
+        dy,
+        correlation: correlations[best],
+        clearness,
+    })
+}
+
+/// Three passes of (1 1 1 1 1) / 5 both ways, close to a Gaussian of 2.4 pixels; borders are repeated.
+fn blurred(mut values: Vec<f32>, width: usize) -> Vec<f32> {
+    let height = values.len() / width;
+    let pass = |values: &[f32], length: usize, stride: usize| -> Vec<f32> {
+        (0..values.len())
+            .map(|i| {
+                let along = i / stride % length;
+                let start = i - along * stride;
+                let at =
+                    |k: isize| values[start + (along as isize + k).clamp(0, length as isize - 1) as usize * stride];
+                (-2..=2).map(at).sum::<f32>() / 5.0
+            })
+            .collect()
+    };
+    for _ in 0..3 {
+        values = pass(&pass(&values, width, 1), height, width);
+    }
+    values
+}
+
+/// Length of the central-difference gradient; 0 at the border.
+fn gradient_magnitude(values: Vec<f32>, width: usize) -> Vec<f32> {
+    let height = values.len() / width;
+    let mut out = vec![0.0; values.len()];
+    for y in 1..height - 1 {
+        for x in 1..width - 1 {
+            let i = y * width + x;
+            out[i] = (values[i + 1] - values[i - 1]).hypot(values[i + width] - values[i - width]);
+        }
+    }
+    out
+}
+
+/// Pearson's correlation of `from` and `to` displaced, over the part of `from` that every shift of the search keeps inside;
+/// `None` when one of them is flat or not finite.
+fn correlation(from: &[f32], to: &[f32], width: usize, height: usize, (dx, dy): (i32, i32)) -> Option<f32> {
+    let margin = REACH + 1;
+    let (mut n, mut sum, mut squares, mut product) = (0.0f64, [0.0f64; 2], [0.0f64; 2], 0.0f64);
+    for y in (margin..height - margin).step_by(STRIDE) {
+        let other = ((y as i32 + dy) as usize * width) as i32 + dx;
+        for x in (margin..width - margin).step_by(STRIDE) {
+            let (u, v) = (f64::from(from[y * width + x]), f64::from(to[(other + x as i32) as usize]));
+            n += 1.0;
+            sum = [sum[0] + u, sum[1] + v];
+            squares = [squares[0] + u * u, squares[1] + v * v];
+            product += u * v;
+        }
+    }
+    let variance = [0, 1].map(|k| squares[k] - sum[k] * sum[k] / n);
+    let value = (product - sum[0] * sum[1] / n) / (variance[0] * variance[1]).sqrt();
+    value.is_finite().then_some(value as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::save::save_png;
+    use crate::data::synth::Scene;
+    use crate::random::{Rng, Stream};
+    use std::fs;
+
+    /// Saves synthetic pairs of 192 pixels whose target is moved by (dx, dy) against the source.
+    fn shifted_pairs(shifts: &[(usize, usize)]) -> (tempfile::TempDir, DataSource) {
+        let root = tempfile::tempdir().unwrap();
+        for side in ["s", "t"] {
+            fs::create_dir(root.path().join(side)).unwrap();
+        }
+        for (index, (dx, dy)) in shifts.iter().enumerate() {
+            let scene = Scene::new(3, index as u32, 200);
+            let (sar, optical) = (scene.sar(4), scene.optical());
+            let grey: Vec<u8> = (0..192 * 192).map(|i| sar[(i / 192 + 4) * 200 + i % 192 + 4]).collect();
+            let rgb: Vec<u8> = (0..192 * 192)
+                .flat_map(|i| {
+                    let at = ((i / 192 + 4 - dy) * 200 + i % 192 + 4 - dx) * 3;
+                    [optical[at], optical[at + 1], optical[at + 2]]
+                })
+                .collect();
+            save_png(&root.path().join(format!("s/{index}.png")), &grey, 192, 192, None).unwrap();
+            save_png(&root.path().join(format!("t/{index}.png")), &rgb, 192, 192, None).unwrap();
+        }
+        let data = DataSource::Pairs { source: root.path().join("s"), target: root.path().join("t") };
+        (root, data)
+    }
+
+    #[test]
+    fn shifts_between_radar_and_optics_are_found() {
+        let wanted = [(0, 0), (3, 1), (0, 4)];
+        let (_root, data) = shifted_pairs(&wanted);
+        let report = check(&data, None).unwrap();
+        for (found, (dx, dy)) in report.pairs.iter().zip(wanted) {
+            let shift = found.shift.unwrap_or_else(|| panic!("nothing found for ({dx}, {dy})"));
+            // Shadows and bright edges of woods move the borders of the radar picture by up to a pixel.
+            assert!((shift.dx - dx as i32).abs() <= 1 && (shift.dy - dy as i32).abs() <= 1, "{shift:?}, ({dx}, {dy})");
+        }
+    }
+
+    #[test]
+    fn unrelated_pictures_have_no_shift() {
+        let root = tempfile::tempdir().unwrap();
+        for (step, side) in ["s", "t"].into_iter().enumerate() {
+            fs::create_dir(root.path().join(side)).unwrap();
+            for file in 0..4 {
+                let rng = Rng::new(file, Stream::Test, step as u32);
+                let noise: Vec<u8> = (0..128 * 128u64).map(|i| (rng.word(i) >> 24) as u8).collect();
+                save_png(&root.path().join(side).join(format!("{file}.png")), &noise, 128, 128, None).unwrap();
+            }
+        }
+        let data = DataSource::Pairs { source: root.path().join("s"), target: root.path().join("t") };
+        for pair in check(&data, None).unwrap().pairs {
+            assert_eq!(pair.shift, None);
+        }
+    }
+
+    #[test]
+    fn every_fault_is_listed_and_the_rest_is_still_reported() {
+        let (root, data) = shifted_pairs(&[(0, 0), (0, 0), (0, 0), (0, 0)]);
+        fs::write(root.path().join("s/1.png"), "no picture").unwrap();
+        save_png(&root.path().join("t/2.png"), &[0; 64], 8, 8, None).unwrap();
+        fs::remove_file(root.path().join("t/3.png")).unwrap();
+        save_png(&root.path().join("t/9.png"), &[0; 64], 8, 8, None).unwrap();
+        let report = check(&data, None).unwrap();
+        assert_eq!(report.pairs.len(), 1);
+        assert_eq!(report.faults.len(), 2, "{:?}", report.faults);
+        assert!(report.faults[0].to_string().contains("s/1.png"), "{}", report.faults[0]);
+        assert!(report.faults[1].to_string().contains("192x192 and 8x8"), "{}", report.faults[1]);
+        assert!(report.lone_sources[0].ends_with("s/3.png") && report.lone_targets[0].ends_with("t/9.png"));
+        assert_eq!(report.size_range(), Some(([192, 192], [192, 192])));
+    }
+
+    #[test]
+    fn value_ranges_are_those_of_the_values() {
+        let values = (0..=1000).rev().map(|v| v as f32 / 1000.0).chain([f32::NAN; 1001]).collect();
+        let range = ValueRange::of(values).unwrap();
+        let want =
+            ValueRange { min: 0.0, percentile_1: 0.01, median: 0.5, percentile_99: 0.99, max: 1.0, not_finite: 0.5 };
+        assert_eq!(range, want);
+        assert_eq!(ValueRange::of(vec![f32::NAN]), None);
+    }
+
+    #[test]
+    fn images_have_values_and_no_shift() {
+        let (root, _) = shifted_pairs(&[(0, 0)]);
+        let report = check(&DataSource::Images(root.path().join("t")), None).unwrap();
+        assert_eq!(report.pairs[0].shift, None);
+        let (source, target) = (report.source_values.unwrap(), report.target_values.unwrap());
+        assert!(source.min >= 0.0 && source.max <= 1.0 && target.median > 0.1 && target.not_finite == 0.0);
+    }
+}

@@ -1,0 +1,435 @@
+//! Batches made on other threads, so that compute does not wait for files.
+//!
+//! The batch of a step is a pure function of the data, the settings, the seed and the step: threads only change when it is
+//! ready. Worker `i` of `T` makes the steps `first + i`, `first + i + T`, ... into a channel of its own; the reader
+//! takes from the channels in turn, which puts the batches in order without further bookkeeping.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use super::cache::PictureCache;
+use super::pairs::Dataset;
+use super::picture::{Area, Picture, Reading, Samples};
+use crate::error::{Error, Result};
+use crate::random::{Rng, Stream};
+
+/// Batches that wait ready per thread, beside the one that is being made.
+const READY: usize = 1;
+
+/// How batches are made.
+#[derive(Debug, Clone)]
+pub struct LoaderOptions {
+    /// Pictures a batch (N, at least 1).
+    pub batch: usize,
+    /// Side of the square crop in pixels (S, at least 1).
+    pub size: usize,
+    /// Seed of order, crops and flips.
+    pub seed: u64,
+    /// A new order of the files in every epoch; otherwise name order, wrapping.
+    pub shuffle: bool,
+    /// Random crops, mirrored left-right and up-down by chance; otherwise the centre, never mirrored.
+    pub augment: bool,
+    /// Threads that make batches (at least 1).
+    pub threads: usize,
+    /// Bytes of decoded pictures to keep.
+    pub cache_bytes: usize,
+}
+
+impl Default for LoaderOptions {
+    fn default() -> Self {
+        LoaderOptions { batch: 1, size: 256, seed: 0, shuffle: true, augment: true, threads: 2, cache_bytes: 256 << 20 }
+    }
+}
+
+/// The pictures of one training step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// The step, counted from 1.
+    pub step: u64,
+    /// The source file of each of the N pictures.
+    pub files: Vec<PathBuf>,
+    /// N.
+    pub n: usize,
+    /// S.
+    pub size: usize,
+    /// `[N, S, S, 1]`, 0..1 (float files as they are).
+    pub source: Vec<f32>,
+    /// `[N, S, S, 3]` sRGB, 0..1.
+    pub target: Vec<f32>,
+}
+
+/// Makes batches: what a [`Loader`] runs on its threads, and what one thread can run alone.
+#[derive(Debug)]
+pub struct BatchMaker {
+    data: Dataset,
+    options: LoaderOptions,
+    cache: PictureCache,
+}
+
+/// One picture of a batch: which file, where, how turned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Sample {
+    file: usize,
+    x: usize,
+    y: usize,
+    mirror_x: bool,
+    mirror_y: bool,
+}
+
+impl BatchMaker {
+    /// A maker of batches from data validated for at least the crop's size.
+    pub fn new(data: Dataset, options: LoaderOptions) -> Self {
+        let cache = PictureCache::new(options.cache_bytes);
+        BatchMaker { data, options, cache }
+    }
+
+    /// The batch of `step` (from 1). Fails when a file has changed, broken, or holds values that are no numbers.
+    pub fn batch(&self, step: u64) -> Result<Batch> {
+        self.batch_unless(step, &AtomicBool::new(false)).map(|batch| batch.expect("nobody asked to stop"))
+    }
+
+    /// The batch of `step`, or `None` as soon as `stop` is set.
+    fn batch_unless(&self, step: u64, stop: &AtomicBool) -> Result<Option<Batch>> {
+        let (n, size) = (self.options.batch, self.options.size);
+        let (source_reading, target_reading) = (self.data.source_reading, self.data.target_reading);
+        let pixels = size * size;
+        let mut source = vec![0.0; n * pixels * source_reading.channels()];
+        let mut target = vec![0.0; n * pixels * target_reading.channels()];
+        let samples = self.samples(step);
+        for (index, sample) in samples.iter().enumerate() {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let pair = &self.data.pairs[sample.file];
+            for (path, reading, out) in
+                [(&pair.source, source_reading, &mut source), (&pair.target, target_reading, &mut target)]
+            {
+                let picture = self.cache.open(path)?;
+                self.check_unchanged(sample.file, path, &picture, reading)?;
+                let values = pixels * reading.channels();
+                let out = &mut out[index * values..][..values];
+                picture.read(reading, Area { x: sample.x, y: sample.y, width: size, height: size }, out);
+                check_finite(&picture, path, out)?;
+                mirror(out, size, reading.channels(), sample);
+            }
+        }
+        let files = samples.iter().map(|sample| self.data.pairs[sample.file].source.clone()).collect();
+        Ok(Some(Batch { step, files, n, size, source, target }))
+    }
+
+    /// What the batch of `step` consists of: a pure function of data sizes, options and step.
+    fn samples(&self, step: u64) -> Vec<Sample> {
+        let LoaderOptions { batch, size, seed, shuffle, augment, .. } = self.options;
+        let files = self.data.pairs.len();
+        let rng = Rng::new(seed, Stream::Augment, step as u32);
+        let mut order: Option<(u64, Vec<usize>)> = None;
+        (0..batch as u64)
+            .map(|index| {
+                let place = (step - 1) * batch as u64 + index;
+                let (epoch, position) = (place / files as u64, (place % files as u64) as usize);
+                let file = if shuffle {
+                    // A batch may reach into the next epoch.
+                    let known = order.take().filter(|(of, _)| *of == epoch);
+                    let permuted = || (epoch, Rng::new(seed, Stream::Shuffle, epoch as u32).permutation(files));
+                    order.insert(known.unwrap_or_else(permuted)).1[position]
+                } else {
+                    position
+                };
+                let info = &self.data.infos[file];
+                let (free_x, free_y) = (info.width - size, info.height - size);
+                if augment {
+                    // Four words of the stream a picture.
+                    let word = 4 * index;
+                    Sample {
+                        file,
+                        x: rng.below(word, free_x + 1),
+                        y: rng.below(word + 1, free_y + 1),
+                        mirror_x: rng.below(word + 2, 2) == 1,
+                        mirror_y: rng.below(word + 3, 2) == 1,
+                    }
+                } else {
+                    Sample { file, x: free_x / 2, y: free_y / 2, mirror_x: false, mirror_y: false }
+                }
+            })
+            .collect()
+    }
+
+    /// A file may have been replaced since it was validated.
+    fn check_unchanged(&self, file: usize, path: &std::path::Path, picture: &Picture, reading: Reading) -> Result<()> {
+        let known = &self.data.infos[file];
+        crate::ensure!(
+            (picture.info.width, picture.info.height) == (known.width, known.height),
+            Error::input(
+                format!(
+                    "the picture was {}x{} and is now {}x{}",
+                    known.width, known.height, picture.info.width, picture.info.height
+                ),
+                path.display(),
+                "leave the data alone while it is in use"
+            )
+        );
+        reading.check(&picture.info, path)
+    }
+}
+
+/// Floats can be NaN or infinite (a GeoTIFF's missing values, often), which would spoil every weight at once.
+fn check_finite(picture: &Picture, path: &std::path::Path, values: &[f32]) -> Result<()> {
+    crate::ensure!(
+        !matches!(picture.samples, Samples::F32(_)) || values.iter().all(|v| v.is_finite()),
+        Error::input("pixels without a number (NaN or infinite)", path.display(), "fill them, or take the file away")
+    );
+    Ok(())
+}
+
+/// Mirrors `[size, size, channels]` in place.
+fn mirror(values: &mut [f32], size: usize, channels: usize, sample: &Sample) {
+    let line = size * channels;
+    if sample.mirror_x {
+        for row in values.chunks_exact_mut(line) {
+            for x in 0..size / 2 {
+                for c in 0..channels {
+                    row.swap(x * channels + c, (size - 1 - x) * channels + c);
+                }
+            }
+        }
+    }
+    if sample.mirror_y {
+        let (top, bottom) = values.split_at_mut(size / 2 * line);
+        for (upper, lower) in top.chunks_exact_mut(line).zip(bottom.rchunks_exact_mut(line)) {
+            upper.swap_with_slice(lower);
+        }
+    }
+}
+
+/// Delivers the batches of a range of steps in order. Dropping it ends its threads after the file at hand.
+#[derive(Debug)]
+pub struct Loader {
+    receivers: Vec<Receiver<Result<Batch>>>,
+    threads: Vec<JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
+    first: u64,
+    next: u64,
+    last: u64,
+}
+
+impl Loader {
+    /// Starts making the batches of the steps `first..=last` (from 1).
+    pub fn new(data: Dataset, options: LoaderOptions, first: u64, last: u64) -> Result<Self> {
+        let threads = options.threads.max(1);
+        let maker = Arc::new(BatchMaker::new(data, options));
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut loader = Loader { receivers: Vec::new(), threads: Vec::new(), stop, first, next: first, last };
+        for index in 0..threads {
+            let (sender, receiver) = sync_channel(READY);
+            let (maker, stop) = (maker.clone(), loader.stop.clone());
+            let steps = (first + index as u64..=last).step_by(threads);
+            let thread = std::thread::Builder::new()
+                .name(format!("loader-{index}"))
+                .spawn(move || work(&maker, steps, &sender, &stop))
+                .map_err(|e| Error::failed(format!("no thread for loading ({e})"), "--threads", "use fewer threads"))?;
+            loader.receivers.push(receiver);
+            loader.threads.push(thread);
+        }
+        Ok(loader)
+    }
+}
+
+/// Makes the batches of `steps` until one fails or nobody listens any more.
+fn work(maker: &BatchMaker, steps: impl Iterator<Item = u64>, sender: &SyncSender<Result<Batch>>, stop: &AtomicBool) {
+    for step in steps {
+        let Some(batch) = maker.batch_unless(step, stop).transpose() else { return };
+        let failed = batch.is_err();
+        if sender.send(batch).is_err() || failed {
+            return;
+        }
+    }
+}
+
+impl Iterator for Loader {
+    type Item = Result<Batch>;
+
+    /// The next step's batch, waiting for it where it is not ready; `None` after the last step or an error.
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next > self.last {
+            return None;
+        }
+        let turn = ((self.next - self.first) % self.receivers.len() as u64) as usize;
+        // A channel that closed early means that its thread panicked.
+        let item = self.receivers[turn].recv().unwrap_or_else(|_| {
+            Err(Error::failed(
+                "loading stopped without an answer",
+                format!("step {}", self.next),
+                "report this as a bug",
+            ))
+        });
+        self.next = if item.is_err() { u64::MAX } else { self.next + 1 };
+        Some(item)
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // Closed channels wake the threads that wait to send.
+        self.receivers.clear();
+        for thread in self.threads.drain(..) {
+            // A panic was reported by `next` already, or by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::pairs::DataSource;
+    use crate::data::save::save_png;
+    use std::collections::BTreeSet;
+
+    /// Seven pairs of 12x10 pictures whose values name file, row and column: source = 16 file + ..., target red = source.
+    fn data() -> (tempfile::TempDir, Dataset) {
+        let root = tempfile::tempdir().unwrap();
+        for side in ["s", "t"] {
+            std::fs::create_dir(root.path().join(side)).unwrap();
+        }
+        for file in 0..7u8 {
+            let grey: Vec<u8> = (0..120u8).map(|i| i + file * 10).collect();
+            let rgb: Vec<u8> = grey.iter().flat_map(|v| [*v, 255 - *v, file]).collect();
+            save_png(&root.path().join(format!("s/{file}.png")), &grey, 12, 10, None).unwrap();
+            save_png(&root.path().join(format!("t/{file}.png")), &rgb, 12, 10, None).unwrap();
+        }
+        let source = DataSource::Pairs { source: root.path().join("s"), target: root.path().join("t") };
+        let set = source.validate(8, None).unwrap();
+        (root, set)
+    }
+
+    fn options(shuffle: bool, augment: bool) -> LoaderOptions {
+        LoaderOptions { batch: 3, size: 8, seed: 5, shuffle, augment, threads: 3, cache_bytes: 1 << 20 }
+    }
+
+    fn file_numbers(batch: &Batch) -> Vec<usize> {
+        batch.files.iter().map(|f| f.file_stem().unwrap().to_str().unwrap().parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_loader_delivers_every_step_in_order_as_one_thread_makes_it() {
+        let (_root, data) = data();
+        let maker = BatchMaker::new(data.clone(), options(true, true));
+        let loaded: Vec<Batch> = Loader::new(data, options(true, true), 1, 20).unwrap().map(|b| b.unwrap()).collect();
+        assert_eq!(loaded.len(), 20);
+        for (step, batch) in (1..).zip(&loaded) {
+            assert_eq!(*batch, maker.batch(step).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_resumed_loader_goes_on_with_the_same_batches() {
+        let (_root, data) = data();
+        let all: Vec<Batch> =
+            Loader::new(data.clone(), options(true, true), 1, 12).unwrap().map(|b| b.unwrap()).collect();
+        let rest: Vec<Batch> = Loader::new(data, options(true, true), 8, 12).unwrap().map(|b| b.unwrap()).collect();
+        assert_eq!(all[7..], rest);
+    }
+
+    #[test]
+    fn an_epoch_holds_every_file_once_and_epochs_differ() {
+        let (_root, data) = data();
+        let order: Vec<usize> = Loader::new(data, options(true, false), 1, 7)
+            .unwrap()
+            .flat_map(|batch| file_numbers(&batch.unwrap()))
+            .collect();
+        let epochs: Vec<&[usize]> = order.chunks(7).collect();
+        for epoch in &epochs {
+            assert_eq!(epoch.iter().collect::<BTreeSet<_>>().len(), 7, "{epoch:?}");
+        }
+        assert_ne!(epochs[0], epochs[1]);
+    }
+
+    #[test]
+    fn without_shuffling_the_files_come_in_name_order_and_wrap() {
+        let (_root, data) = data();
+        let maker = BatchMaker::new(data, options(false, false));
+        assert_eq!(file_numbers(&maker.batch(1).unwrap()), [0, 1, 2]);
+        assert_eq!(file_numbers(&maker.batch(3).unwrap()), [6, 0, 1]);
+    }
+
+    #[test]
+    fn without_augmentation_the_centre_is_cut_unmirrored() {
+        let (_root, data) = data();
+        let batch = BatchMaker::new(data, options(false, false)).batch(1).unwrap();
+        // Origin (12 - 8) / 2, (10 - 8) / 2; second picture of the batch, row 3, column 5.
+        let want = ((1 + 3) * 12 + 2 + 5 + 10) as f32;
+        assert_eq!(batch.source[64 + 3 * 8 + 5], want / 255.0);
+        assert_eq!(batch.target[(64 + 3 * 8 + 5) * 3..][..3], [want / 255.0, (255.0 - want) / 255.0, 1.0 / 255.0]);
+    }
+
+    #[test]
+    fn source_and_target_are_cut_and_mirrored_alike_in_all_ways() {
+        let (_root, data) = data();
+        let maker = BatchMaker::new(data, options(true, true));
+        let mut seen = BTreeSet::new();
+        for step in 1..=60 {
+            let batch = maker.batch(step).unwrap();
+            for (sample, grey) in maker.samples(step).iter().zip(batch.source.chunks(64)) {
+                seen.insert((sample.x, sample.y, sample.mirror_x, sample.mirror_y));
+                let x = if sample.mirror_x { sample.x + 7 } else { sample.x };
+                let y = if sample.mirror_y { sample.y + 7 } else { sample.y };
+                assert_eq!(grey[0], (y * 12 + x + sample.file * 10) as f32 / 255.0);
+            }
+            for (grey, rgb) in batch.source.iter().zip(batch.target.chunks(3)) {
+                assert_eq!(*grey, rgb[0]);
+            }
+        }
+        // 5 x 3 origins, each mirrored four ways; 180 draws reach most of the 60.
+        assert!(seen.len() > 50, "{}", seen.len());
+        assert!(seen.iter().any(|s| s.0 == 4 && s.1 == 2));
+    }
+
+    #[test]
+    fn mirroring_an_odd_size_keeps_the_middle() {
+        let sample = Sample { file: 0, x: 0, y: 0, mirror_x: true, mirror_y: true };
+        let mut values: Vec<f32> = (0..9).map(|v| v as f32).collect();
+        mirror(&mut values, 3, 1, &sample);
+        assert_eq!(values, [8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn a_file_that_breaks_is_reported_at_its_step_and_by_name() {
+        let (root, data) = data();
+        std::fs::write(root.path().join("t/4.png"), "gone bad").unwrap();
+        let mut loader = Loader::new(data, options(false, false), 1, 9).unwrap();
+        assert_eq!(loader.next().unwrap().unwrap().step, 1);
+        let error = loader.next().unwrap().unwrap_err().to_string();
+        assert!(error.contains("t/4.png"), "{error}");
+        assert!(loader.next().is_none());
+    }
+
+    #[test]
+    fn a_picture_replaced_by_another_size_is_reported() {
+        let (root, data) = data();
+        save_png(&root.path().join("s/0.png"), &[0; 81], 9, 9, None).unwrap();
+        let error = BatchMaker::new(data, options(false, false)).batch(1).unwrap_err().to_string();
+        assert!(error.contains("12x10 and is now 9x9") && error.contains("s/0.png"), "{error}");
+    }
+
+    #[test]
+    fn a_loader_that_is_dropped_early_ends_its_threads() {
+        let (_root, data) = data();
+        let mut loader = Loader::new(data, options(true, true), 1, u64::MAX - 1).unwrap();
+        loader.next().unwrap().unwrap();
+        // Joins the threads: a hang here fails the test by its time.
+        drop(loader);
+    }
+
+    #[test]
+    fn images_give_their_lightness() {
+        let (root, _) = data();
+        let set = DataSource::Images(root.path().join("t")).validate(8, None).unwrap();
+        let batch = BatchMaker::new(set, options(false, false)).batch(1).unwrap();
+        let lab = crate::color::srgb_to_lab([batch.target[0], batch.target[1], batch.target[2]]);
+        assert_eq!(batch.source[0], lab[0] / 100.0);
+    }
+}

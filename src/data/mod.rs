@@ -1,0 +1,17 @@
+//! Pictures in and out: decoding, pairs, batches, statistics, synthetic scenes.
+
+pub mod cache;
+pub mod check;
+pub mod decode;
+pub mod loader;
+pub mod pairs;
+pub mod picture;
+pub mod save;
+pub mod stats;
+pub mod synth;
+
+pub use loader::{Batch, BatchMaker, Loader, LoaderOptions};
+pub use pairs::{DataSource, Dataset, Pair};
+pub use picture::{Area, Depth, Picture, PictureInfo, Reading, Samples};
+pub use stats::{DataStats, Survey, survey};
+pub use synth::Scene;

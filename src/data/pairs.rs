@@ -1,0 +1,306 @@
+//! Which files belong together, found and checked before anything is created.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::decode::{EXTENSIONS, probe};
+use super::picture::{PictureInfo, Reading};
+use crate::error::{Error, Result};
+
+/// Where training pictures come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DataSource {
+    /// Two folders with equal file names (an extension may differ): SAR and optical, say.
+    Pairs {
+        /// The folder of inputs.
+        source: PathBuf,
+        /// The folder of colour pictures.
+        target: PathBuf,
+    },
+    /// A folder of colour pictures, whose lightness is the input.
+    Images(PathBuf),
+}
+
+/// One training example's files; with [`DataSource::Images`] both are the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// The input's file.
+    pub source: PathBuf,
+    /// The colour picture's file.
+    pub target: PathBuf,
+}
+
+/// What two folders hold, in name order.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// Files that belong together.
+    pub pairs: Vec<Pair>,
+    /// Sources without a target.
+    pub lone_sources: Vec<PathBuf>,
+    /// Targets without a source.
+    pub lone_targets: Vec<PathBuf>,
+}
+
+/// A checked data set: the files in name order and how each side is read.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    /// The examples in name order; never empty.
+    pub pairs: Vec<Pair>,
+    /// The header of each example's source.
+    pub infos: Vec<PictureInfo>,
+    /// How a source is read.
+    pub source_reading: Reading,
+    /// How a target is read.
+    pub target_reading: Reading,
+}
+
+impl Pair {
+    /// Source and target must have the same size; the error names both files and both sizes.
+    pub(crate) fn check_sizes(&self, source: &PictureInfo, target: &PictureInfo) -> Result<()> {
+        crate::ensure!(
+            (source.width, source.height) == (target.width, target.height),
+            Error::input(
+                format!(
+                    "source and target differ in size, {}x{} and {}x{}",
+                    source.width, source.height, target.width, target.height
+                ),
+                format!("{} and {}", self.source.display(), self.target.display()),
+                "bring both to one grid"
+            )
+        );
+        Ok(())
+    }
+}
+
+impl DataSource {
+    /// Finds the files, in name order, without opening them. Fails when a folder is missing or holds no picture.
+    pub fn list(&self) -> Result<Listing> {
+        match self {
+            DataSource::Images(folder) => {
+                let pairs = pictures_in(folder)?.into_iter().map(|file| Pair { source: file.clone(), target: file });
+                Ok(Listing { pairs: pairs.collect(), ..Listing::default() })
+            }
+            DataSource::Pairs { source, target } => Ok(matched(pictures_in(source)?, pictures_in(target)?)),
+        }
+    }
+
+    /// How the two sides are read: `band` (from 1) chooses the source's band in a pair.
+    pub fn readings(&self, band: Option<usize>) -> (Reading, Reading) {
+        match self {
+            DataSource::Pairs { .. } => (Reading::Grey { band }, Reading::Rgb),
+            DataSource::Images(_) => (Reading::Lightness, Reading::Rgb),
+        }
+    }
+
+    /// Finds the files and checks every header: each source has a target of its own size, of bands that can be read, and
+    /// no picture is smaller than `size` (the crop's side in pixels). The first fault in name order is the error.
+    pub fn validate(&self, size: usize, band: Option<usize>) -> Result<Dataset> {
+        let listing = self.list()?;
+        if let (Some(lone), DataSource::Pairs { target, .. }) = (listing.lone_sources.first(), self) {
+            let expected = target.join(lone.file_name().unwrap_or_default());
+            return Err(Error::input(
+                "a source without its target",
+                lone.display(),
+                format!("add {} or take the source away", expected.display()),
+            ));
+        }
+        let (source_reading, target_reading) = self.readings(band);
+        let check = |pair: &Pair| -> Result<PictureInfo> {
+            let info = probe(&pair.source)?;
+            source_reading.check(&info, &pair.source)?;
+            let other = if pair.source == pair.target { info } else { probe(&pair.target)? };
+            target_reading.check(&other, &pair.target)?;
+            pair.check_sizes(&info, &other)?;
+            crate::ensure!(
+                info.width >= size && info.height >= size,
+                Error::input(
+                    format!("a picture of {}x{} is smaller than the crop of {size}x{size}", info.width, info.height),
+                    pair.source.display(),
+                    format!("use --size {} or less, or take the picture away", info.width.min(info.height))
+                )
+            );
+            Ok(info)
+        };
+        let results: Vec<Result<PictureInfo>> = listing.pairs.par_iter().map(check).collect();
+        let infos = results.into_iter().collect::<Result<Vec<_>>>()?;
+        Ok(Dataset { pairs: listing.pairs, infos, source_reading, target_reading })
+    }
+}
+
+/// The pictures of a folder by name: files with a known extension, hidden ones and folders passed over.
+///
+/// Fails when there is no such folder, or no picture in it.
+pub fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let unreadable = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::input("no such folder", folder.display(), "check the path"),
+        std::io::ErrorKind::NotADirectory => {
+            Error::input("not a folder", folder.display(), "give the folder of pictures")
+        }
+        _ => Error::input(format!("cannot read the folder ({error})"), folder.display(), "check its permissions"),
+    };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        // `is_file` follows links: a folder of links to pictures is a folder of pictures.
+        if !hidden && has_picture_extension(&path) && path.is_file() {
+            files.push(path);
+        }
+    }
+    crate::ensure!(
+        !files.is_empty(),
+        Error::input(
+            "no pictures in the folder",
+            folder.display(),
+            format!("put {} files there", EXTENSIONS.join(", "))
+        )
+    );
+    files.sort_by(|x, y| x.file_name().cmp(&y.file_name()));
+    Ok(files)
+}
+
+/// Whether the name ends as a picture's does.
+pub fn has_picture_extension(path: &Path) -> bool {
+    path.extension().is_some_and(|e| EXTENSIONS.iter().any(|known| e.eq_ignore_ascii_case(known)))
+}
+
+/// Pairs equal names; of the rest, equal stems where each side has just one.
+fn matched(sources: Vec<PathBuf>, targets: Vec<PathBuf>) -> Listing {
+    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_owned();
+    let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_owned();
+    let mut by_name: BTreeMap<OsString, PathBuf> = targets.into_iter().map(|t| (name(&t), t)).collect();
+    let (mut pairs, mut rest) = (Vec::new(), Vec::new());
+    for source in sources {
+        match by_name.remove(&name(&source)) {
+            Some(target) => pairs.push(Pair { source, target }),
+            None => rest.push(source),
+        }
+    }
+    let mut by_stem: BTreeMap<OsString, (Vec<PathBuf>, Vec<PathBuf>)> = BTreeMap::new();
+    for source in rest {
+        by_stem.entry(stem(&source)).or_default().0.push(source);
+    }
+    for target in by_name.into_values() {
+        by_stem.entry(stem(&target)).or_default().1.push(target);
+    }
+    let mut listing = Listing::default();
+    for (mut sources, mut targets) in by_stem.into_values() {
+        if sources.len() == 1 && targets.len() == 1 {
+            pairs.extend(sources.pop().zip(targets.pop()).map(|(source, target)| Pair { source, target }));
+        } else {
+            listing.lone_sources.extend(sources);
+            listing.lone_targets.extend(targets);
+        }
+    }
+    pairs.sort_by_key(|pair| name(&pair.source));
+    listing.pairs = pairs;
+    listing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::save::save_png;
+
+    /// Two folders of grey PNGs: (side, name, width, height).
+    fn folders(files: &[(&str, &str, usize, usize)]) -> (tempfile::TempDir, DataSource) {
+        let root = tempfile::tempdir().unwrap();
+        for side in ["s", "t"] {
+            fs::create_dir(root.path().join(side)).unwrap();
+        }
+        for (side, name, width, height) in files {
+            save_png(&root.path().join(side).join(name), &vec![1; width * height], *width, *height, None).unwrap();
+        }
+        let data = DataSource::Pairs { source: root.path().join("s"), target: root.path().join("t") };
+        (root, data)
+    }
+
+    fn names(paths: impl IntoIterator<Item = PathBuf>) -> Vec<String> {
+        paths.into_iter().map(|p| p.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+    }
+
+    fn error(files: &[(&str, &str, usize, usize)], size: usize) -> String {
+        let (_root, data) = folders(files);
+        let error = data.validate(size, None).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        let text = error.to_string();
+        assert!(!text.contains('\n'), "{text}");
+        text
+    }
+
+    #[test]
+    fn pairs_come_in_name_order_and_other_files_are_passed_over() {
+        let (root, data) =
+            folders(&[("s", "b.png", 8, 8), ("s", "a.png", 9, 8), ("t", "a.png", 9, 8), ("t", "b.png", 8, 8)]);
+        for other in ["s/notes.txt", "s/.hidden.png", "t/.DS_Store", "t/c.md"] {
+            fs::write(root.path().join(other), "x").unwrap();
+        }
+        fs::create_dir(root.path().join("s/folder.png")).unwrap();
+        let set = data.validate(8, None).unwrap();
+        assert_eq!(names(set.pairs.iter().map(|p| p.source.clone())), ["a.png", "b.png"]);
+        assert_eq!(names(set.pairs.iter().map(|p| p.target.clone())), ["a.png", "b.png"]);
+        assert_eq!(set.infos[0].width, 9);
+    }
+
+    #[test]
+    fn another_extension_pairs_only_where_it_is_unambiguous() {
+        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let listing = matched(
+            paths(&["1.jpg", "2.jpg", "2.png", "3.jpg", "4.tif"]),
+            paths(&["1.png", "2.png", "3.png", "3.tif", "5.tif"]),
+        );
+        assert_eq!(names(listing.pairs.iter().map(|p| p.source.clone())), ["1.jpg", "2.png"]);
+        assert_eq!(names(listing.lone_sources), ["2.jpg", "3.jpg", "4.tif"]);
+        assert_eq!(names(listing.lone_targets), ["3.png", "3.tif", "5.tif"]);
+    }
+
+    #[test]
+    fn a_missing_or_empty_folder_is_named() {
+        let missing = DataSource::Images("/nonesuch".into()).validate(8, None).unwrap_err();
+        assert_eq!(missing.to_string(), "no such folder: /nonesuch: check the path");
+        assert!(error(&[("s", "a.png", 8, 8)], 8).starts_with("no pictures in the folder: "));
+    }
+
+    #[test]
+    fn a_source_without_its_target_names_the_file_that_is_expected() {
+        let text = error(&[("s", "a.png", 8, 8), ("s", "b.png", 8, 8), ("t", "a.png", 8, 8)], 8);
+        assert!(text.contains("s/b.png: add ") && text.contains("t/b.png or take"), "{text}");
+    }
+
+    #[test]
+    fn a_target_without_a_source_is_no_error() {
+        let (_root, data) = folders(&[("s", "a.png", 8, 8), ("t", "a.png", 8, 8), ("t", "b.png", 8, 8)]);
+        assert_eq!(data.validate(8, None).unwrap().pairs.len(), 1);
+    }
+
+    #[test]
+    fn sizes_that_differ_are_named_with_both_files() {
+        let text = error(&[("s", "a.png", 8, 9), ("t", "a.png", 10, 9)], 8);
+        assert!(text.contains("8x9 and 10x9") && text.contains("s/a.png and ") && text.contains("t/a.png"), "{text}");
+    }
+
+    #[test]
+    fn a_picture_smaller_than_the_crop_says_which_size_fits() {
+        let text = error(&[("s", "a.png", 8, 20), ("t", "a.png", 8, 20)], 16);
+        assert!(text.contains("8x20") && text.contains("16x16") && text.contains("--size 8"), "{text}");
+    }
+
+    #[test]
+    fn a_text_file_among_the_pictures_is_named() {
+        let (root, data) = folders(&[("s", "a.png", 8, 8), ("t", "a.png", 8, 8), ("t", "b.png", 8, 8)]);
+        fs::write(root.path().join("s/b.png"), "not a picture").unwrap();
+        assert!(data.validate(8, None).unwrap_err().to_string().contains("s/b.png"));
+    }
+
+    #[test]
+    fn images_are_their_own_source() {
+        let (root, _) = folders(&[("s", "a.png", 8, 8)]);
+        let set = DataSource::Images(root.path().join("s")).validate(8, None).unwrap();
+        assert_eq!(set.pairs[0].source, set.pairs[0].target);
+        assert_eq!(set.source_reading, Reading::Lightness);
+    }
+}

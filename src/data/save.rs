@@ -1,0 +1,109 @@
+//! Writing files whole or not at all, and 8-bit PNGs.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Writes `bytes` to `path` so that the file is complete or absent: a temporary file beside it, renamed when done.
+///
+/// An existing file is replaced. Missing folders are not made.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Error::failed(
+            format!("cannot write the file ({error})"),
+            path.display(),
+            "check the folder, its permissions and the space on the disk",
+        )
+    };
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".huetape-");
+    #[cfg(unix)]
+    {
+        // Temporary files are private by default; a result is as readable as any other new file (umask permitting).
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.tempfile_in(folder).map_err(|e| failed(&e))?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(|e| failed(&e))?;
+    file.persist(path).map_err(|e| failed(&e.error))?;
+    Ok(())
+}
+
+/// Encodes an 8-bit picture `[height, width, channels]` as PNG, with an optional `Description` in its text.
+///
+/// # Panics
+/// If `channels` (the length divided by `width * height`) is neither 1 (grey) nor 3 (RGB), or the picture is empty.
+pub fn encode_png(samples: &[u8], width: usize, height: usize, description: Option<&str>) -> Vec<u8> {
+    let colour = if samples.len() == width * height {
+        png::ColorType::Grayscale
+    } else {
+        assert_eq!(samples.len(), 3 * width * height, "a PNG is grey or RGB");
+        png::ColorType::Rgb
+    };
+    let mut bytes = Vec::new();
+    let encode = |bytes: &mut Vec<u8>| -> std::result::Result<(), png::EncodingError> {
+        let mut encoder = png::Encoder::new(bytes, width as u32, height as u32);
+        encoder.set_color(colour);
+        encoder.set_depth(png::BitDepth::Eight);
+        if let Some(text) = description {
+            encoder.add_itxt_chunk("Description".into(), text.into())?;
+        }
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(samples)?;
+        writer.finish()
+    };
+    encode(&mut bytes).expect("a Vec takes any bytes, and size and colour have been checked");
+    bytes
+}
+
+/// Writes an 8-bit grey or RGB picture `[height, width, 1 | 3]` as PNG, whole or not at all.
+pub fn save_png(path: &Path, samples: &[u8], width: usize, height: usize, description: Option<&str>) -> Result<()> {
+    write_whole(path, &encode_png(samples, width, height, description))
+}
+
+/// Values 0..1 to 8 bits, rounded to nearest; values outside are clamped.
+pub fn to_u8(values: &[f32]) -> Vec<u8> {
+    values.iter().map(|v| (v.clamp(0.0, 1.0) * 255.0 + 0.5) as u8).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::decode;
+    use crate::data::picture::Samples;
+
+    #[test]
+    fn a_saved_picture_reads_back_and_leaves_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        save_png(&path, &[9; 6], 2, 1, None).unwrap();
+        let rgb: Vec<u8> = (0..30).collect();
+        save_png(&path, &rgb, 5, 2, Some("Gemarkung Äcker")).unwrap();
+        let picture = decode::open(&path).unwrap();
+        assert_eq!((picture.info.width, picture.info.height, picture.info.bands), (5, 2, 3));
+        assert_eq!(picture.samples, Samples::U8(rgb));
+        let file = std::io::BufReader::new(fs::File::open(&path).unwrap());
+        let reader = png::Decoder::new(file).read_info().unwrap();
+        let text = &reader.info().utf8_text[0];
+        assert_eq!((text.keyword.as_str(), text.get_text().unwrap().as_str()), ("Description", "Gemarkung Äcker"));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_that_does_not_exist_is_named() {
+        let error = write_whole(Path::new("/nonesuch/a.png"), b"x").unwrap_err();
+        assert_eq!(error.exit_code(), 1);
+        assert!(error.to_string().contains("/nonesuch/a.png"), "{error}");
+    }
+
+    #[test]
+    fn values_round_to_the_nearest_byte() {
+        assert_eq!(to_u8(&[-1.0, 0.0, 0.5, 0.999, 2.0]), [0, 0, 128, 255, 255]);
+    }
+}

@@ -1,0 +1,251 @@
+//! The CPU bodies: blocks of pixels are gathered into rows of a matrix (im2col) that fit the cache, and multiplied.
+
+use super::Geometry;
+use crate::ops::gemm::{Matrix, sgemm, with_scratch};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Pixels that one product works on: enough to spread the packing of the weights over, few enough to fit the cache.
+const BLOCK: usize = 256;
+/// Rows of the weight gradient that one task makes.
+const SLAB: usize = 256;
+/// Most elements of the weight gradient's partial sums.
+const PARTIAL_ELEMENTS: usize = 1 << 22;
+/// Pixels that a column sum runs over before its partial sums are added.
+const SUM_ROWS: usize = 1024;
+
+/// The sizes as the loops here need them.
+struct Sizes {
+    h: usize,
+    w: usize,
+    c: usize,
+    kw: usize,
+    taps: usize,
+    o: usize,
+    ho: usize,
+    wo: usize,
+    stride: usize,
+    dilation: usize,
+    pad_top: usize,
+    pad_left: usize,
+    /// The input pixels are the output pixels, in order.
+    pointwise: bool,
+}
+
+impl From<&Geometry> for Sizes {
+    fn from(g: &Geometry) -> Sizes {
+        Sizes {
+            h: g.h as usize,
+            w: g.w as usize,
+            c: g.c as usize,
+            kw: g.kw as usize,
+            taps: (g.kh * g.kw) as usize,
+            o: g.o as usize,
+            ho: g.ho as usize,
+            wo: g.wo as usize,
+            stride: g.stride as usize,
+            dilation: g.dilation as usize,
+            pad_top: g.pad_top as usize,
+            pad_left: g.pad_left as usize,
+            pointwise: g.kh * g.kw == 1 && g.stride == 1,
+        }
+    }
+}
+
+impl Sizes {
+    /// The input pixel under `tap` of output pixel (picture, oy, ox), or `None` outside the picture.
+    fn source(&self, [picture, oy, ox]: [usize; 3], tap: usize) -> Option<usize> {
+        let iy = (oy * self.stride + tap / self.kw * self.dilation).checked_sub(self.pad_top)?;
+        let ix = (ox * self.stride + tap % self.kw * self.dilation).checked_sub(self.pad_left)?;
+        (iy < self.h && ix < self.w).then(|| (picture * self.h + iy) * self.w + ix)
+    }
+
+    /// The output pixel that `tap` takes to input pixel (picture, iy, ix), or `None` where there is none.
+    fn target(&self, [picture, iy, ix]: [usize; 3], tap: usize) -> Option<usize> {
+        let oy = (iy + self.pad_top).checked_sub(tap / self.kw * self.dilation)? / self.stride;
+        let ox = (ix + self.pad_left).checked_sub(tap % self.kw * self.dilation)? / self.stride;
+        (oy < self.ho && ox < self.wo).then(|| (picture * self.ho + oy) * self.wo + ox)
+    }
+
+    /// Gathers the windows of output pixels `pixels` into rows: elements `depth` of (tap, channel).
+    fn gather(&self, x: &[f32], pixels: Range<usize>, depth: Range<usize>, rows: &mut [f32]) {
+        for (pixel, row) in pixels.zip(rows.chunks_exact_mut(depth.len())) {
+            let at = [pixel / (self.ho * self.wo), pixel / self.wo % self.ho, pixel % self.wo];
+            let mut start = depth.start;
+            while start < depth.end {
+                let (tap, first) = (start / self.c, start % self.c);
+                let len = (self.c - first).min(depth.end - start);
+                let part = &mut row[start - depth.start..][..len];
+                match self.source(at, tap) {
+                    Some(source) => part.copy_from_slice(&x[source * self.c + first..][..len]),
+                    None => part.fill(0.0),
+                }
+                start += len;
+            }
+        }
+    }
+}
+
+/// `y = act(conv(x, w) + b)`.
+pub fn forward(geometry: &Geometry, relu: bool, x: &[f32], w: &[f32], b: &[f32], y: &mut [f32]) {
+    let s = Sizes::from(geometry);
+    let depth = s.taps * s.c;
+    y.par_chunks_mut(BLOCK * s.o).enumerate().for_each(|(block, y)| {
+        let count = y.len() / s.o;
+        let pixels = block * BLOCK..block * BLOCK + count;
+        let mut product = |rows: &[f32]| {
+            sgemm([count, depth, s.o], Matrix::rows(rows, depth), Matrix::rows(w, s.o), 0.0, y, s.o);
+        };
+        if s.pointwise {
+            product(&x[pixels.start * s.c..pixels.end * s.c]);
+        } else {
+            with_scratch(count * depth, |rows| {
+                s.gather(x, pixels, 0..depth, rows);
+                product(rows);
+            });
+        }
+        finish(relu, b, y);
+    });
+}
+
+/// Adds the bias and applies the activation.
+fn finish(relu: bool, b: &[f32], y: &mut [f32]) {
+    for y in y.chunks_exact_mut(b.len()) {
+        if relu {
+            y.iter_mut().zip(b).for_each(|(y, b)| *y = (*y + b).max(0.0));
+        } else {
+            y.iter_mut().zip(b).for_each(|(y, b)| *y += b);
+        }
+    }
+}
+
+/// The gradient of the input: for each input pixel the taps that reach it.
+///
+/// Pixels that are equal modulo the stride are reached by the same taps, so each block is worked on phase by phase.
+pub fn input_gradient(geometry: &Geometry, dz: &[f32], w: &[f32], dx: &mut [f32]) {
+    let s = Sizes::from(geometry);
+    let block = BLOCK * s.stride * s.stride;
+    dx.par_chunks_mut(block * s.c).enumerate().for_each(|(index, dx)| {
+        let mut pixels = Vec::new();
+        for phase in 0..s.stride * s.stride {
+            let [phase_y, phase_x] = [phase / s.stride, phase % s.stride];
+            pixels.clear();
+            pixels.extend((0..dx.len() / s.c).filter_map(|i| {
+                let pixel = index * block + i;
+                let at = [pixel / (s.h * s.w), pixel / s.w % s.h, pixel % s.w];
+                let reached = (at[1] + s.pad_top) % s.stride == phase_y && (at[2] + s.pad_left) % s.stride == phase_x;
+                reached.then_some((i, at))
+            }));
+            let taps = (0..s.taps).filter(|tap| {
+                let [y, x] = [tap / s.kw * s.dilation, tap % s.kw * s.dilation];
+                y % s.stride == phase_y && x % s.stride == phase_x
+            });
+            with_scratch(pixels.len() * (s.o + s.c), |scratch| {
+                let (rows, sums) = scratch.split_at_mut(pixels.len() * s.o);
+                let mut beta = 0.0;
+                for tap in taps {
+                    for ((_, at), row) in pixels.iter().zip(rows.chunks_exact_mut(s.o)) {
+                        match s.target(*at, tap) {
+                            Some(target) => row.copy_from_slice(&dz[target * s.o..][..s.o]),
+                            None => row.fill(0.0),
+                        }
+                    }
+                    let w = &w[tap * s.c * s.o..][..s.c * s.o];
+                    let sizes = [pixels.len(), s.o, s.c];
+                    sgemm(sizes, Matrix::rows(rows, s.o), Matrix::transposed(w, s.o), beta, sums, s.c);
+                    beta = 1.0;
+                }
+                if beta == 0.0 {
+                    sums.fill(0.0);
+                }
+                for ((i, _), sum) in pixels.iter().zip(sums.chunks_exact(s.c)) {
+                    dx[i * s.c..][..s.c].copy_from_slice(sum);
+                }
+            });
+        }
+    });
+}
+
+/// The gradient of the weights: each task makes a slab of rows (tap, channel) over one chunk of the pixels. Where the
+/// weights are few there are several chunks, whose sums are added in order.
+pub fn weight_gradient(geometry: &Geometry, x: &[f32], dz: &[f32], dw: &mut [f32]) {
+    let s = Sizes::from(geometry);
+    let pixels = geometry.output_pixels();
+    let chunks = (PARTIAL_ELEMENTS / dw.len()).min(pixels.div_ceil(8 * BLOCK)).max(1);
+    let chunk = pixels.div_ceil(chunks).next_multiple_of(BLOCK);
+    if chunk >= pixels {
+        return slabs(&s, x, dz, 0..pixels, dw);
+    }
+    let len = dw.len();
+    with_scratch(pixels.div_ceil(chunk) * len, |partial| {
+        partial.par_chunks_mut(len).enumerate().for_each(|(i, sum)| {
+            slabs(&s, x, dz, i * chunk..pixels.min((i + 1) * chunk), sum);
+        });
+        dw.par_chunks_mut(BLOCK).enumerate().for_each(|(block, dw)| {
+            dw.fill(0.0);
+            for sum in partial.chunks_exact(len) {
+                dw.iter_mut().zip(&sum[block * BLOCK..]).for_each(|(dw, sum)| *dw += sum);
+            }
+        });
+    });
+}
+
+/// The sum over `pixels`, by slabs of rows.
+fn slabs(s: &Sizes, x: &[f32], dz: &[f32], pixels: Range<usize>, dw: &mut [f32]) {
+    dw.par_chunks_mut(SLAB * s.o).enumerate().for_each(|(slab, dw)| {
+        let depth = slab * SLAB..slab * SLAB + dw.len() / s.o;
+        for start in pixels.clone().step_by(BLOCK) {
+            let block = start..pixels.end.min(start + BLOCK);
+            let dz = &dz[start * s.o..block.end * s.o];
+            with_scratch(block.len() * depth.len(), |rows| {
+                s.gather(x, block.clone(), depth.clone(), rows);
+                let sizes = [depth.len(), block.len(), s.o];
+                let beta = if start == pixels.start { 0.0 } else { 1.0 };
+                sgemm(sizes, Matrix::transposed(rows, depth.len()), Matrix::rows(dz, s.o), beta, dw, s.o);
+            });
+        }
+    });
+}
+
+/// `dz = dy` where `y > 0`, else 0; `db` is its sum over the pixels.
+pub fn relu_gradient(geometry: &Geometry, dy: &[f32], y: &[f32], dz: &mut [f32], db: &mut [f32]) {
+    let o = geometry.o as usize;
+    let rows = SUM_ROWS * o;
+    let partial: Vec<Vec<f32>> = (dz.par_chunks_mut(rows), dy.par_chunks(rows), y.par_chunks(rows))
+        .into_par_iter()
+        .map(|(dz, dy, y)| {
+            let mut sum = vec![0.0; o];
+            for ((dz, dy), y) in dz.chunks_exact_mut(o).zip(dy.chunks_exact(o)).zip(y.chunks_exact(o)) {
+                for (((sum, dz), dy), y) in sum.iter_mut().zip(dz).zip(dy).zip(y) {
+                    *dz = if *y > 0.0 { *dy } else { 0.0 };
+                    *sum += *dz;
+                }
+            }
+            sum
+        })
+        .collect();
+    add_up(&partial, db);
+}
+
+/// `db` is the sum of `dy` over the pixels.
+pub fn bias_gradient(geometry: &Geometry, dy: &[f32], db: &mut [f32]) {
+    let o = geometry.o as usize;
+    let partial: Vec<Vec<f32>> = dy
+        .par_chunks(SUM_ROWS * o)
+        .map(|dy| {
+            let mut sum = vec![0.0; o];
+            for dy in dy.chunks_exact(o) {
+                sum.iter_mut().zip(dy).for_each(|(sum, dy)| *sum += dy);
+            }
+            sum
+        })
+        .collect();
+    add_up(&partial, db);
+}
+
+fn add_up(partial: &[Vec<f32>], total: &mut [f32]) {
+    total.fill(0.0);
+    for part in partial {
+        total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
+    }
+}

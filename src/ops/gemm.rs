@@ -1,0 +1,111 @@
+//! Single-threaded matrix products for the twins, which call them on blocks from their own parallel loops.
+
+use std::cell::Cell;
+
+/// A matrix in a slice: element (i, j) is `data[i * row_stride + j * column_stride]`.
+#[derive(Clone, Copy)]
+pub struct Matrix<'a> {
+    data: &'a [f32],
+    strides: [usize; 2],
+}
+
+impl<'a> Matrix<'a> {
+    /// Rows of `columns` elements one after the other.
+    pub fn rows(data: &'a [f32], columns: usize) -> Self {
+        Matrix { data, strides: [columns, 1] }
+    }
+
+    /// The transpose of a matrix whose rows of `columns` elements lie one after the other.
+    pub fn transposed(data: &'a [f32], columns: usize) -> Self {
+        Matrix { data, strides: [1, columns] }
+    }
+}
+
+/// `c = a b + beta c`, where a is (m, k), b is (k, n) and c has m rows of n elements, `pitch` apart. c is not read where
+/// beta is 0.
+///
+/// # Panics
+/// When a slice is too short for its sizes, or `pitch` below n: a mistake in the caller.
+pub fn sgemm([m, k, n]: [usize; 3], a: Matrix, b: Matrix, beta: f32, c: &mut [f32], pitch: usize) {
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(k > 0 && pitch >= n, "a product of {m} x {k} x {n} with rows {pitch} apart");
+    let last =
+        |rows: usize, columns: usize, [by_row, by_column]: [usize; 2]| (rows - 1) * by_row + (columns - 1) * by_column;
+    assert!(last(m, k, a.strides) < a.data.len(), "a {m} x {k} matrix in {} elements", a.data.len());
+    assert!(last(k, n, b.strides) < b.data.len(), "a {k} x {n} matrix in {} elements", b.data.len());
+    assert!(last(m, n, [pitch, 1]) < c.len(), "a {m} x {n} matrix in {} elements", c.len());
+    let (a_data, b_data, c_data) = (a.data.as_ptr(), b.data.as_ptr(), c.as_mut_ptr());
+    #[allow(unsafe_code, reason = "matrixmultiply takes raw pointers; the extents are asserted above")]
+    // SAFETY: the largest offset of each matrix lies within its slice, strides are not negative, c is borrowed mutably and
+    // so aliases neither a nor b, and its elements are distinct because `pitch >= n`. Slices have at most isize::MAX bytes, so
+    // strides fit an isize unless a dimension is 1, where they are never stepped over.
+    unsafe {
+        matrixmultiply::sgemm(
+            m,
+            k,
+            n,
+            1.0,
+            a_data,
+            a.strides[0] as isize,
+            a.strides[1] as isize,
+            b_data,
+            b.strides[0] as isize,
+            b.strides[1] as isize,
+            beta,
+            c_data,
+            pitch as isize,
+            1,
+        );
+    }
+}
+
+/// Runs `f` on `len` elements of this thread's scratch memory, whose content is whatever was there.
+///
+/// The memory stays with the thread: a block of a convolution takes megabytes, and fresh pages cost more than the copy into
+/// them.
+pub fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
+    thread_local!(static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) });
+    SCRATCH.with(|cell| {
+        let mut scratch = cell.take();
+        if scratch.len() < len {
+            scratch.resize(len, 0.0);
+        }
+        let result = f(&mut scratch[..len]);
+        cell.set(scratch);
+        result
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_product_reads_strides_and_adds_to_what_is_there() {
+        let a = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]; // (2, 3), or (3, 2) transposed
+        let b = [1.0, 0.0, 0.0, 1.0, 1.0, 1.0]; // (3, 2)
+        let mut c = [10.0, 10.0, 99.0, 10.0, 10.0];
+        sgemm([2, 3, 2], Matrix::rows(&a, 3), Matrix::rows(&b, 2), 1.0, &mut c, 3);
+        assert_eq!(c, [14.0, 15.0, 99.0, 20.0, 21.0]);
+        let mut c = [f32::NAN; 9];
+        sgemm([3, 2, 3], Matrix::transposed(&a, 3), Matrix::transposed(&b, 2), 0.0, &mut c, 3);
+        assert_eq!(c, [1.0, 4.0, 5.0, 2.0, 5.0, 7.0, 3.0, 6.0, 9.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a 2 x 3 matrix in 5 elements")]
+    fn a_slice_that_is_too_short_is_refused() {
+        sgemm([2, 3, 1], Matrix::rows(&[0.0; 5], 3), Matrix::rows(&[0.0; 3], 1), 0.0, &mut [0.0; 2], 1);
+    }
+
+    #[test]
+    fn nested_scratch_is_separate() {
+        with_scratch(8, |outer| {
+            outer.fill(1.0);
+            with_scratch(8, |inner| inner.fill(2.0));
+            assert!(outer.iter().all(|&v| v == 1.0));
+        });
+    }
+}
