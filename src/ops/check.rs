@@ -1,8 +1,7 @@
 //! The test harness of the ops: both bodies, forward and gradient, against a plain f64 reference.
 
-use super::{Backward, Forward, Op};
+use super::Op;
 use crate::device::{Device, DeviceChoice};
-use crate::error::Result;
 use crate::random::{Rng, Stream};
 use crate::tensor::Tensor;
 use proptest::test_runner::{Config as ProptestConfig, RngSeed};
