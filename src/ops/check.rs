@@ -1,6 +1,6 @@
 //! The test harness of the ops: both bodies, forward and gradient, against a plain f64 reference.
 
-use super::Op;
+use super::{Backward, Op};
 use crate::device::{Device, DeviceChoice};
 use crate::random::{Rng, Stream};
 use crate::tensor::Tensor;
@@ -48,7 +48,7 @@ impl<T: Op + ?Sized> Op for &T {
         (**self).forward(inputs)
     }
 
-    fn backward(&self, grad: &mut super::Backward<'_>) -> crate::Result<()> {
+    fn backward(&self, grad: &mut Backward<'_>) -> crate::Result<()> {
         (**self).backward(grad)
     }
 }
