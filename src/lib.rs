@@ -1,6 +1,6 @@
 //! huetape: a GPU compute engine written by hand, with networks that colour pictures.
 //!
-//! A module uses only those named above it in this list: `error`, `random`, `color`, `device`, `tensor`, `ops`, `tape`,
+//! A module uses only those named above it in this list: `error`, `files`, `random`, `color`, `device`, `tensor`, `ops`, `tape`,
 //! `nn`, `models`, `data`, `train`, `infer`, `cli`.
 //!
 //! A tensor, an op, a gradient:
@@ -18,10 +18,15 @@
 //! # Ok::<(), huetape::Error>(())
 //! ```
 
+pub mod cli;
 pub mod color;
 pub mod data;
 pub mod device;
 pub mod error;
+pub mod files;
+pub mod infer;
+pub mod models;
+pub mod nn;
 pub mod ops;
 pub mod random;
 pub mod tape;

@@ -1,2 +1,7 @@
 //! The `huetape` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    huetape::cli::main()
+}

@@ -7,25 +7,11 @@ use rayon::prelude::*;
 use super::decode;
 use super::pairs::{DataSource, Pair};
 use super::picture::{Picture, PictureInfo, Reading};
+use super::shift::{Shift, likely_shift};
 use crate::error::{Error, Result};
 
 /// Values that the percentiles are taken from, over all pictures of a side.
 const SAMPLE_VALUES: usize = 4 << 20;
-
-/// Shifts are sought this far in every direction, in pixels.
-const REACH: usize = 8;
-
-/// Side of the middle part of a picture that shifts are sought on.
-const WINDOW: usize = 512;
-
-/// Every how many pixels gradients are compared; they have been blurred, so that neighbours say much the same.
-const STRIDE: usize = 2;
-
-/// A shift is reported when its correlation stands this many standard deviations above that of all other shifts...
-const CLEAR: f32 = 3.0;
-
-/// ...and is at least this high.
-const CORRELATED: f32 = 0.08;
 
 /// What two folders (or one) hold.
 #[derive(Debug, Clone)]
@@ -53,19 +39,6 @@ pub struct PairReport {
     pub info: PictureInfo,
     /// Where the target lies beside the source, if that is clear.
     pub shift: Option<Shift>,
-}
-
-/// A likely displacement: what is at (x, y) in the source is at (x + dx, y + dy) in the target.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Shift {
-    /// Pixels to the right, -8..8.
-    pub dx: i32,
-    /// Pixels down, -8..8.
-    pub dy: i32,
-    /// Correlation of the gradient magnitudes there, at most 1.
-    pub correlation: f32,
-    /// How many standard deviations that is above the other shifts.
-    pub clearness: f32,
 }
 
 /// Values as a network reads them: 0..1 for 8 and 16 bits, floats as they are.
@@ -193,101 +166,6 @@ impl ValueRange {
     }
 }
 
-/// The displacement at which the gradient magnitudes of both pictures correlate best, where that is clear.
-///
-/// Radar and optics agree on where borders are, if on little else. Both are blurred first: speckle has gradients
-/// everywhere.
-fn likely_shift(source: &Picture, reading: Reading, target: &Picture) -> Option<Shift> {
-    let (width, height) = (source.info.width.min(WINDOW), source.info.height.min(WINDOW));
-    if width < 8 * REACH || height < 8 * REACH {
-        return None;
-    }
-    let (x, y) = ((source.info.width - width) / 2, (source.info.height - height) / 2);
-    let borders = |picture: &Picture, reading: Reading| {
-        let band = if let Reading::Grey { band } = reading { band } else { None };
-        let grey = (0..width * height).map(|i| picture.grey(x + i % width, y + i / width, band)).collect();
-        gradient_magnitude(blurred(grey, width), width)
-    };
-    let (from, to) = (borders(source, reading), borders(target, Reading::Grey { band: None }));
-    let reach = REACH as i32;
-    let shifts: Vec<(i32, i32)> = (-reach..=reach).flat_map(|dy| (-reach..=reach).map(move |dx| (dx, dy))).collect();
-    let correlations: Vec<f32> =
-        shifts.iter().map(|shift| correlation(&from, &to, width, height, *shift)).collect::<Option<_>>()?;
-    let best = (0..shifts.len()).max_by(|i, j| correlations[*i].total_cmp(&correlations[*j]))?;
-    let (dx, dy) = shifts[best];
-    // The peak is as wide as the blur: its surroundings are no rivals.
-    let rivals: Vec<f32> = shifts
-        .iter()
-        .zip(&correlations)
-        .filter(|((x, y), _)| (x - dx).abs().max((y - dy).abs()) > 3)
-        .map(|(_, value)| *value)
-        .collect();
-    let mean = rivals.iter().sum::<f32>() / rivals.len() as f32;
-    let deviation = (rivals.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / rivals.len() as f32).sqrt();
-    let clearness = (correlations[best] - mean) / deviation.max(1e-6);
-    // A best place at the border of the search may lie beyond it.
-    let inside = dx.abs() < reach && dy.abs() < reach;
-    (inside && clearness >= CLEAR && correlations[best] >= CORRELATED).then_some(Shift {
-        dx,
-        dy,
-        correlation: correlations[best],
-        clearness,
-    })
-}
-
-/// Three passes of (1 1 1 1 1) / 5 both ways, close to a Gaussian of 2.4 pixels; borders are repeated.
-fn blurred(mut values: Vec<f32>, width: usize) -> Vec<f32> {
-    let height = values.len() / width;
-    let pass = |values: &[f32], length: usize, stride: usize| -> Vec<f32> {
-        (0..values.len())
-            .map(|i| {
-                let along = i / stride % length;
-                let start = i - along * stride;
-                let at =
-                    |k: isize| values[start + (along as isize + k).clamp(0, length as isize - 1) as usize * stride];
-                (-2..=2).map(at).sum::<f32>() / 5.0
-            })
-            .collect()
-    };
-    for _ in 0..3 {
-        values = pass(&pass(&values, width, 1), height, width);
-    }
-    values
-}
-
-/// Length of the central-difference gradient; 0 at the border.
-fn gradient_magnitude(values: Vec<f32>, width: usize) -> Vec<f32> {
-    let height = values.len() / width;
-    let mut out = vec![0.0; values.len()];
-    for y in 1..height - 1 {
-        for x in 1..width - 1 {
-            let i = y * width + x;
-            out[i] = (values[i + 1] - values[i - 1]).hypot(values[i + width] - values[i - width]);
-        }
-    }
-    out
-}
-
-/// Pearson's correlation of `from` and `to` displaced, over the part of `from` that every shift of the search keeps inside;
-/// `None` when one of them is flat or not finite.
-fn correlation(from: &[f32], to: &[f32], width: usize, height: usize, (dx, dy): (i32, i32)) -> Option<f32> {
-    let margin = REACH + 1;
-    let (mut n, mut sum, mut squares, mut product) = (0.0f64, [0.0f64; 2], [0.0f64; 2], 0.0f64);
-    for y in (margin..height - margin).step_by(STRIDE) {
-        let other = ((y as i32 + dy) as usize * width) as i32 + dx;
-        for x in (margin..width - margin).step_by(STRIDE) {
-            let (u, v) = (f64::from(from[y * width + x]), f64::from(to[(other + x as i32) as usize]));
-            n += 1.0;
-            sum = [sum[0] + u, sum[1] + v];
-            squares = [squares[0] + u * u, squares[1] + v * v];
-            product += u * v;
-        }
-    }
-    let variance = [0, 1].map(|k| squares[k] - sum[k] * sum[k] / n);
-    let value = (product - sum[0] * sum[1] / n) / (variance[0] * variance[1]).sqrt();
-    value.is_finite().then_some(value as f32)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -327,7 +205,10 @@ mod tests {
         for (found, (dx, dy)) in report.pairs.iter().zip(wanted) {
             let shift = found.shift.unwrap_or_else(|| panic!("nothing found for ({dx}, {dy})"));
             // Shadows and bright edges of woods move the borders of the radar picture by up to a pixel.
-            assert!((shift.dx - dx as i32).abs() <= 1 && (shift.dy - dy as i32).abs() <= 1, "{shift:?}, ({dx}, {dy})");
+            assert!(
+                (shift.dx - dx as f32).abs() <= 1.0 && (shift.dy - dy as f32).abs() <= 1.0,
+                "{shift:?}, ({dx}, {dy})"
+            );
         }
     }
 

@@ -7,6 +7,7 @@ pub mod loader;
 pub mod pairs;
 pub mod picture;
 pub mod save;
+pub mod shift;
 pub mod stats;
 pub mod synth;
 

@@ -1,39 +1,9 @@
 //! Writing files whole or not at all, and 8-bit PNGs.
 
-use std::fs;
-use std::io::Write;
 use std::path::Path;
 
-use crate::error::{Error, Result};
-
-/// Writes `bytes` to `path` so that the file is complete or absent: a temporary file beside it, renamed when done.
-///
-/// An existing file is replaced. Missing folders are not made.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let failed = |error: &dyn std::fmt::Display| {
-        Error::failed(
-            format!("cannot write the file ({error})"),
-            path.display(),
-            "check the folder, its permissions and the space on the disk",
-        )
-    };
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".huetape-");
-    #[cfg(unix)]
-    {
-        // Temporary files are private by default; a result is as readable as any other new file (umask permitting).
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder.tempfile_in(folder).map_err(|e| failed(&e))?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(|e| failed(&e))?;
-    file.persist(path).map_err(|e| failed(&e.error))?;
-    Ok(())
-}
+use crate::error::Result;
+use crate::files::write_whole;
 
 /// Encodes an 8-bit picture `[height, width, channels]` as PNG, with an optional `Description` in its text.
 ///
@@ -77,6 +47,7 @@ mod tests {
     use super::*;
     use crate::data::decode;
     use crate::data::picture::Samples;
+    use std::fs;
 
     #[test]
     fn a_saved_picture_reads_back_and_leaves_nothing_else() {

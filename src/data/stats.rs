@@ -6,7 +6,7 @@ use super::decode;
 use super::pairs::{Dataset, Pair};
 use super::picture::{Depth, Reading};
 use crate::color::AbHistogram;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Pixels in the sample that the prior is counted from, at most.
 pub const SAMPLE_PIXELS: usize = 4 << 20;
@@ -70,9 +70,9 @@ impl Sums {
         for (sum, value) in self.ab.iter_mut().zip(ab) {
             *sum += f64::from(value);
         }
-        for c in 0..3 {
-            self.rgb[c] += f64::from(rgb[c]);
-            self.source_rgb[c] += source * f64::from(rgb[c]);
+        for (c, value) in rgb.map(f64::from).into_iter().enumerate() {
+            self.rgb[c] += value;
+            self.source_rgb[c] += source * value;
         }
     }
 
@@ -126,7 +126,7 @@ pub fn survey(data: &Dataset) -> Result<Survey> {
     }
     crate::ensure!(
         sums.pixels > 0,
-        crate::Error::input(
+        Error::input(
             "no pixel has a number in source and target",
             data.pairs[0].target.display(),
             "fill the missing values"
@@ -223,8 +223,8 @@ mod tests {
         let mut histogram = AbHistogram::default();
         ab.iter().for_each(|v| histogram.add(*v));
         assert_eq!(found.histogram, histogram);
-        for c in 0..3 {
-            assert!((found.stats.mean_rgb[c] - rgb[c]).abs() < 1e-12);
+        for (found, want) in found.stats.mean_rgb.iter().zip(rgb) {
+            assert!((found - want).abs() < 1e-12);
         }
         let bins = Bins::grid(&found.histogram, 10).unwrap();
         let p = prior(&SoftEncoder::new(&bins, 5.0), &found.sample);

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
-use super::files::{io_error, write_whole};
 use crate::error::{Error, Result};
+use crate::files::{io_error, write_whole};
 
 /// The numbers of one optimiser step.
 ///

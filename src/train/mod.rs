@@ -1,11 +1,17 @@
-//! What a training run keeps and shows: its folder, its numbers, its pictures and its report.
+//! Training: the loop that every model shares, what a run keeps and what it shows.
 
 pub mod chart;
-pub mod files;
+mod checkpoint;
+pub mod classification;
+pub mod evaluation;
 mod html;
 pub mod metrics;
 pub mod progress;
 pub mod quality;
 pub mod report;
+pub mod run_dir;
+pub mod samples;
 pub mod schedule;
+pub mod session;
 pub mod strip;
+pub mod summary;

@@ -6,9 +6,9 @@ use std::fmt::{Display, Write};
 use std::path::Path;
 
 pub use super::chart::{Chart, Scale, Series, SeriesStyle};
-use super::files::write_whole;
 use super::html::{base64, escape};
 use crate::error::Result;
+use crate::files::write_whole;
 
 const STYLE: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");

@@ -86,9 +86,9 @@ impl Lattice {
 pub fn blur(values: &mut [f32], size: usize) {
     let mut line = vec![0.0; size];
     let mut pass = |start: usize, stride: usize, values: &mut [f32]| {
-        for i in 0..size {
+        for (i, blurred) in line.iter_mut().enumerate() {
             let at = |i: usize| values[start + i * stride];
-            line[i] = 0.25 * at(i.saturating_sub(1)) + 0.5 * at(i) + 0.25 * at((i + 1).min(size - 1));
+            *blurred = 0.25 * at(i.saturating_sub(1)) + 0.5 * at(i) + 0.25 * at((i + 1).min(size - 1));
         }
         for (i, value) in line.iter().enumerate() {
             values[start + i * stride] = *value;

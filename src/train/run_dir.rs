@@ -1,94 +1,11 @@
-//! Files that are whole or absent, and the layout of a run folder.
+//! The layout of a run folder.
 
 use std::fs;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-
-/// How the names of files that are still being written begin. One that is left over tells of a process that was killed.
-const UNFINISHED: &str = ".unfinished-";
-
-/// Writes `bytes` to `path`, whole or not at all.
-///
-/// The bytes go to a temporary file in the same folder, reach the disk, and only then take the name `path`, replacing
-/// what was there: a reader, a kill or a power cut never meets half a file.
-///
-/// # Errors
-///
-/// Names `path`: no such folder, a folder that may not be written, a full disk, or what else the system said.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    write_whole_with(path, |file| file.write_all(bytes))
-}
-
-/// Like [`write_whole`], for content that `write` produces piece by piece.
-///
-/// # Errors
-///
-/// As [`write_whole`]; an error that `write` returns leaves no file behind.
-pub fn write_whole_with(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-    let folder = folder_of(path);
-    replace(path, folder, write).map_err(|error| io_error("cannot write", path, &error))
-}
-
-/// Turns an I/O error met while `doing` something to `path` into an [`Error`] that says what to do about it.
-///
-/// What the user named wrongly (a path that does not exist or may not be touched) is wrong input; the rest, such as a
-/// full disk, is failed work.
-pub fn io_error(doing: &str, path: &Path, error: &io::Error) -> Error {
-    let subject = path.display();
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Error::failed(format!("{doing}, the disk is full"), subject, "free some space or choose another folder")
-        }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            Error::input(format!("{doing}, permission denied"), subject, "choose a folder that may be written")
-        }
-        io::ErrorKind::NotFound => {
-            Error::input(format!("{doing}, no such file or folder"), subject, "check the path for a misspelling")
-        }
-        io::ErrorKind::NotADirectory => {
-            Error::input(format!("{doing}, part of the path is a file"), subject, "choose another path")
-        }
-        io::ErrorKind::IsADirectory => Error::input(format!("{doing}, it is a folder"), subject, "choose another path"),
-        _ => Error::failed(doing, subject, error.to_string()),
-    }
-}
-
-fn replace(path: &Path, folder: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(UNFINISHED);
-    #[cfg(unix)]
-    {
-        // As any new file: readable to whom the umask allows, not private like a temporary file.
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder.tempfile_in(folder)?;
-    let mut buffered = BufWriter::new(&mut file);
-    write(&mut buffered)?;
-    buffered.flush()?;
-    drop(buffered);
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    sync_folder(folder);
-    Ok(())
-}
-
-/// Puts a rename on the disk. File systems that cannot do this for a folder say so; the file itself is safe by then.
-fn sync_folder(folder: &Path) {
-    #[cfg(unix)]
-    let _ = fs::File::open(folder).and_then(|folder| folder.sync_all());
-    #[cfg(not(unix))]
-    let _ = folder;
-}
-
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
-}
+use crate::files::{UNFINISHED, folder_of, io_error};
 
 /// A checkpoint of a run folder: `checkpoints/step-00000600.safetensors`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +14,27 @@ pub struct Checkpoint {
     pub step: u64,
     /// Where it lies.
     pub path: PathBuf,
+}
+
+/// A sample picture of a run folder: `samples/step-00000600-1.png`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SampleFile {
+    /// The optimiser updates before it.
+    pub step: u64,
+    /// Which of the sample pictures, from 1.
+    pub number: usize,
+    path: PathBuf,
+}
+
+impl SampleFile {
+    /// The PNG file's bytes.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read.
+    pub fn read(&self) -> Result<Vec<u8>> {
+        fs::read(&self.path).map_err(|error| io_error("cannot read", &self.path, &error))
+    }
 }
 
 /// A run folder: `config.toml`, `metrics.jsonl`, `checkpoints/`, `samples/`, `report.html`.
@@ -173,6 +111,11 @@ impl RunDir {
         self.root.join("metrics.jsonl")
     }
 
+    /// `statistics.json`: means and regression of the training data, for baselines.
+    pub fn statistics(&self) -> PathBuf {
+        self.root.join("statistics.json")
+    }
+
     /// `report.html`: curves, samples, tables.
     pub fn report(&self) -> PathBuf {
         self.root.join("report.html")
@@ -186,6 +129,11 @@ impl RunDir {
     /// `samples/`: sample pictures.
     pub fn samples(&self) -> PathBuf {
         self.root.join("samples")
+    }
+
+    /// Where sample picture `number` (from 1) of `step` lies: `samples/step-00000600-1.png`.
+    pub fn sample(&self, step: u64, number: usize) -> PathBuf {
+        self.samples().join(format!("step-{step:08}-{number}.png"))
     }
 
     /// Where the checkpoint of `step` lies: `checkpoints/step-00000600.safetensors`.
@@ -210,6 +158,33 @@ impl RunDir {
             files.into_iter().filter_map(|(name, path)| Some(Checkpoint { step: step_of(&name)?, path })).collect();
         found.sort_by_key(|checkpoint| std::cmp::Reverse(checkpoint.step));
         Ok(found)
+    }
+
+    /// The sample pictures, by step and number.
+    ///
+    /// # Errors
+    ///
+    /// A folder that cannot be read.
+    pub fn sample_files(&self) -> Result<Vec<SampleFile>> {
+        let parse = |name: &str| {
+            let (step, number) = name.strip_prefix("step-")?.strip_suffix(".png")?.split_once('-')?;
+            Some((step.parse().ok()?, number.parse().ok()?))
+        };
+        let mut found: Vec<SampleFile> = entries(&self.samples())?
+            .into_iter()
+            .filter_map(|(name, path)| parse(&name).map(|(step, number)| SampleFile { step, number, path }))
+            .collect();
+        found.sort_by_key(|file| (file.step, file.number));
+        Ok(found)
+    }
+
+    /// Removes the sample pictures of later steps than `step`: a run that goes on from there makes them again.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be removed.
+    pub fn cut_samples(&self, step: u64) -> Result<()> {
+        self.sample_files()?.iter().filter(|file| file.step > step).try_for_each(|file| remove(&file.path))
     }
 
     /// Removes all checkpoints of single steps but the `keep` newest, and never the newest; `best.safetensors` stays.
@@ -249,51 +224,6 @@ mod tests {
         let mut names: Vec<String> = entries(folder).unwrap().into_iter().map(|(name, _)| name).collect();
         names.sort();
         names
-    }
-
-    #[test]
-    fn a_write_replaces_the_file_and_leaves_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("config.toml");
-        write_whole(&path, b"first, longer").unwrap();
-        write_whole(&path, b"second").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"second");
-        assert_eq!(names(folder.path()), ["config.toml"]);
-    }
-
-    #[test]
-    fn a_failed_write_keeps_the_old_file_and_leaves_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.safetensors");
-        write_whole(&path, b"old").unwrap();
-        let error = write_whole_with(&path, |file| {
-            file.write_all(b"half of the ne")?;
-            Err(io::ErrorKind::StorageFull.into())
-        })
-        .unwrap_err();
-        assert_eq!(error.exit_code(), 1);
-        assert!(error.to_string().contains("disk is full") && error.to_string().contains("a.safetensors"), "{error}");
-        assert_eq!(fs::read(&path).unwrap(), b"old");
-        assert_eq!(names(folder.path()), ["a.safetensors"]);
-    }
-
-    #[test]
-    fn a_missing_folder_is_wrong_input_that_names_the_path() {
-        let folder = tempfile::tempdir().unwrap();
-        let error = write_whole(&folder.path().join("nowhere/report.html"), b"").unwrap_err();
-        assert_eq!(error.exit_code(), 2);
-        assert!(error.to_string().contains("nowhere/report.html"), "{error}");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_written_file_has_the_permissions_of_any_new_file() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let mode = |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
-        fs::write(folder.path().join("plain"), "").unwrap();
-        write_whole(&folder.path().join("whole"), b"").unwrap();
-        assert_eq!(mode("whole"), mode("plain"));
     }
 
     #[test]

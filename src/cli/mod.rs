@@ -1,0 +1,173 @@
+//! The command line: one file a subcommand. Nothing else in the crate prints.
+
+mod colorize;
+mod console;
+mod demo;
+mod settings;
+mod train;
+
+use crate::device::{Device, DeviceChoice, parse_bytes};
+use crate::error::Error;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, Parser, Subcommand};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// What a command hands back: anyhow carries the library's errors up to the one place that prints them.
+type Outcome = anyhow::Result<()>;
+
+#[derive(Parser)]
+#[command(name = "huetape", version, about, max_term_width = 110, args_override_self = true)]
+#[command(after_help = "Start with `huetape demo`: it needs no data and no GPU. Each command's --help has an example.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Trains on scenes that it makes itself and colours others that it has not seen
+    Demo(demo::DemoArgs),
+    /// Trains a network on pictures
+    Train(Box<train::TrainArgs>),
+    /// Colours pictures with a trained network
+    Colorize(colorize::ColorizeArgs),
+}
+
+/// Flags about the device, which every command that computes has.
+#[derive(Args, Debug, Clone, Default)]
+struct DeviceArgs {
+    /// Where to compute: auto, cpu, gpu or gpu:NAME [default: HUETAPE_DEVICE, else auto]
+    #[arg(long)]
+    device: Option<String>,
+    /// Most memory that buffers may take on the device, e.g. 6G [default: no cap]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<String>,
+    /// Threads of the CPU device and of loading [default: one per core]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+impl DeviceArgs {
+    /// Opens the device and sets its cap and the number of threads.
+    fn open(&self) -> crate::Result<Device> {
+        if let Some(threads) = self.threads {
+            let remedy = "use 1 or more";
+            crate::ensure!(threads > 0, Error::input("no threads to work with", "--threads 0", remedy));
+            // Fails only when the pool exists already; then the first setting stands.
+            let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        }
+        let cap = match &self.memory {
+            None => None,
+            Some(text) => Some(parse_bytes(text).ok_or_else(|| {
+                Error::input("not a size in bytes", format!("--memory {text}"), "write e.g. 800M, 6G or 6.5GiB")
+            })?),
+        };
+        let device = Device::open(&DeviceChoice::from_flag_or_env(self.device.as_deref())?)?;
+        device.set_memory_cap(cap);
+        Ok(device)
+    }
+}
+
+/// Runs the command that the process's arguments name; prints a failure as one line and turns it into the exit code:
+/// 0 done, 1 the work failed, 2 the command line or an input was wrong.
+pub fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(|at| format!("{}:{}", at.file(), at.line())).unwrap_or_default();
+        let what = info.payload_as_str().unwrap_or("no message");
+        let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
+        eprintln!("error: a fault in huetape itself: {place}: please report it with this text: {what}");
+    }));
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    match std::panic::catch_unwind(|| run(cli.command)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.downcast_ref::<Error>().map_or(1, Error::exit_code))
+        }
+        Err(_) => ExitCode::from(1),
+    }
+}
+
+fn run(command: Command) -> Outcome {
+    match command {
+        Command::Demo(args) => demo::run(args),
+        Command::Train(args) => train::run(*args),
+        Command::Colorize(args) => colorize::run(args),
+    }
+}
+
+/// A flag that is set once the user or the system asks the process to stop (SIGINT, SIGTERM). A second signal ends it at
+/// once.
+fn stop_flag() -> crate::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 1, stop.clone())
+            .and_then(|_| signal_hook::flag::register(signal, stop.clone()))
+            .map_err(|error| Error::failed(format!("cannot listen for signals ({error})"), "SIGINT", "report this"))?;
+    }
+    Ok(stop)
+}
+
+/// Prints help where it was asked for, else the parser's complaint as one line.
+fn usage(error: &clap::Error) -> ExitCode {
+    let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if asked || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // A closed pipe is no failure of help.
+        let _ = error.print();
+        return ExitCode::from(if asked { 0 } else { 2 });
+    }
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => Some(texts.join(" ")),
+        _ => None,
+    };
+    let subject = context(ContextKind::InvalidArg)
+        .or_else(|| context(ContextKind::InvalidSubcommand))
+        .unwrap_or_else(|| "command line".to_owned());
+    let (what, subject) = match error.kind() {
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            let value = context(ContextKind::InvalidValue).unwrap_or_default();
+            let flag = subject.split(' ').next().unwrap_or_default();
+            let what = if value.is_empty() { "a value is missing" } else { "not a value that it takes" };
+            (what.to_owned(), format!("{flag} {value}").trim().to_owned())
+        }
+        ErrorKind::UnknownArgument => ("no such flag or argument".to_owned(), subject),
+        ErrorKind::InvalidSubcommand => ("no such command".to_owned(), subject),
+        ErrorKind::MissingRequiredArgument => ("something is missing".to_owned(), subject),
+        ErrorKind::ArgumentConflict => {
+            let other = context(ContextKind::PriorArg).unwrap_or_default();
+            ("these do not go together".to_owned(), format!("{subject} and {other}"))
+        }
+        ErrorKind::NoEquals | ErrorKind::WrongNumberOfValues | ErrorKind::TooFewValues | ErrorKind::TooManyValues => {
+            ("another number of values is needed".to_owned(), subject)
+        }
+        _ => ("the command line cannot be read".to_owned(), subject),
+    };
+    let choices = context(ContextKind::ValidValue).map(|values| format!("use one of {values}"));
+    let similar = context(ContextKind::SuggestedArg).or_else(|| context(ContextKind::SuggestedSubcommand));
+    let command = std::env::args().nth(1).filter(|word| !word.starts_with('-')).unwrap_or_default();
+    let help = format!("see `huetape {command}{}--help`", if command.is_empty() { "" } else { " " });
+    let remedy = choices.or_else(|| similar.map(|text| format!("did you mean {text}?"))).unwrap_or(help);
+    eprintln!("error: {what}: {subject}: {remedy}");
+    ExitCode::from(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_every_command_has_an_example() {
+        Cli::command().debug_assert();
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("huetape "), "{} has no example in its help", command.get_name());
+        }
+    }
+}

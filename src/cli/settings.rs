@@ -1,0 +1,466 @@
+//! The flags that set a training, the TOML file that can stand for them, and what they come to.
+
+use crate::color::{BinSpec, Smoothing};
+use crate::data::{DataSource, LoaderOptions};
+use crate::error::{Error, Result};
+use crate::files::write_whole;
+use crate::models::colournet;
+use crate::nn::OptimizerKind;
+use crate::train::classification::ClassificationConfig;
+use crate::train::run_dir::RunDir;
+use crate::train::schedule::LrSchedule;
+use crate::train::session::SessionConfig;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Everything that sets a training. Each field is a flag of the same name and a key of a `--config` file; a flag wins
+/// over the file. A run's `config.toml` holds them all, defaults filled in.
+#[derive(Args, Serialize, Deserialize, Debug, Clone, Default, PartialEq)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Settings {
+    /// Written with a run for whoever reads it: the model.
+    #[arg(skip)]
+    pub model: Option<String>,
+    /// Folder of inputs, e.g. SAR pictures; --target holds pictures of the same names
+    #[arg(long, value_name = "DIR", conflicts_with = "images", help_heading = "Data")]
+    pub source: Option<PathBuf>,
+    /// Folder of colour pictures that belong to --source
+    #[arg(long, value_name = "DIR", conflicts_with = "images", help_heading = "Data")]
+    pub target: Option<PathBuf>,
+    /// Folder of colour pictures; the input is their lightness
+    #[arg(long, value_name = "DIR", help_heading = "Data")]
+    pub images: Option<PathBuf>,
+    /// Inputs for validation; with --images, colour pictures
+    #[arg(long, value_name = "DIR", help_heading = "Data")]
+    pub val_source: Option<PathBuf>,
+    /// Colour pictures that belong to --val-source
+    #[arg(long, value_name = "DIR", requires = "val_source", help_heading = "Data")]
+    pub val_target: Option<PathBuf>,
+    /// Band of a multi-band source, from 1 [default: the only one, or the luma of three]
+    #[arg(long, value_name = "N", help_heading = "Data")]
+    pub band: Option<usize>,
+    /// Side of the square crop in pixels, a multiple of 8 [default: 256]
+    #[arg(long, value_name = "S", help_heading = "Data")]
+    pub size: Option<usize>,
+    /// Take the files in name order [default: a new order in each epoch]
+    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "Data")]
+    pub no_shuffle: Option<bool>,
+    /// Take the centre of each picture [default: random crops, mirrored by chance]
+    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "Data")]
+    pub no_augment: Option<bool>,
+
+    /// Updates in all [default: 100 epochs]
+    #[arg(long, value_name = "N", conflicts_with = "epochs", help_heading = "Training")]
+    pub steps: Option<u64>,
+    /// Passes over the data, instead of --steps
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub epochs: Option<u64>,
+    /// Pictures a batch [default: 8]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub batch: Option<usize>,
+    /// Learning rate [default: 1e-4]
+    #[arg(long, help_heading = "Training")]
+    pub lr: Option<f64>,
+    /// constant, cosine or linear-after:N [default: constant]
+    #[arg(long, value_name = "SCHEDULE", help_heading = "Training")]
+    pub lr_schedule: Option<String>,
+    /// adam or sgd (momentum 0.9) [default: adam]
+    #[arg(long, value_name = "RULE", help_heading = "Training")]
+    pub optimizer: Option<String>,
+    /// Adam's decay of the first moment [default: 0.9]
+    #[arg(long, help_heading = "Training")]
+    pub beta1: Option<f64>,
+    /// Adam's decay of the second moment [default: 0.99]
+    #[arg(long, help_heading = "Training")]
+    pub beta2: Option<f64>,
+    /// Added to the square root of Adam's second moment [default: 1e-8]
+    #[arg(long, help_heading = "Training")]
+    pub adam_eps: Option<f64>,
+    /// Decoupled decay of kernels [default: 0]
+    #[arg(long, help_heading = "Training")]
+    pub weight_decay: Option<f64>,
+    /// Penalty on the squares of kernels [default: 0]
+    #[arg(long, help_heading = "Training")]
+    pub l2: Option<f64>,
+    /// Seed of weights, order and crops [default: 0]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub seed: Option<u64>,
+
+    /// Multiplier of every layer's channels [default: 1.0]
+    #[arg(long, value_name = "F", help_heading = "Network")]
+    pub width: Option<f64>,
+    /// Start from these weights; bins and prior are taken from the file
+    #[arg(long, value_name = "FILE", help_heading = "Network")]
+    pub init: Option<PathBuf>,
+    /// Colour bins: grid, gamut or kmeans:K [default: grid]
+    #[arg(long, value_name = "BINS", help_heading = "Network")]
+    pub bins: Option<String>,
+    /// Side of a grid cell in ab units [default: 10]
+    #[arg(long, value_name = "N", help_heading = "Network")]
+    pub bin_width: Option<u32>,
+    /// Share of the uniform prior in the class weights [default: 0.5]
+    #[arg(long, help_heading = "Network")]
+    pub lambda: Option<f32>,
+    /// Width of the soft encoding and of the prior's smoothing, ab units [default: 5]
+    #[arg(long, help_heading = "Network")]
+    pub sigma: Option<f32>,
+    /// How the prior is smoothed: ab, index or none [default: ab]
+    #[arg(long, value_name = "HOW", help_heading = "Network")]
+    pub prior_smoothing: Option<String>,
+
+    /// Updates between checkpoints [default: 500]
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    pub checkpoint_every: Option<u64>,
+    /// Checkpoints that stay [default: 3]
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    pub keep: Option<usize>,
+    /// Updates between sample pictures, 0 for the last only [default: 500]
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    pub sample_every: Option<u64>,
+    /// Written with a run for whoever reads it: version, device, time.
+    #[arg(skip)]
+    pub made_by: Option<BTreeMap<String, String>>,
+}
+
+/// Settings resolved: what a training of a classification network needs.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    pub data: DataSource,
+    pub validation: Option<DataSource>,
+    pub band: Option<usize>,
+    pub width: f64,
+    pub init: Option<PathBuf>,
+    pub bins: BinSpec,
+    pub bin_width: u32,
+    pub smoothing: Smoothing,
+    pub seed: u64,
+    pub learning: ClassificationConfig,
+    /// Steps are those of `--steps`; with `--epochs` they are set once the number of pictures is known.
+    pub session: SessionConfig,
+    pub epochs: Option<u64>,
+}
+
+const DEFAULT_EPOCHS: u64 = 100;
+const DEFAULT_BATCH: usize = 8;
+
+/// Takes a value from the first that has one.
+macro_rules! prefer {
+    ($first:ident, $second:ident, { $($field:ident),* $(,)? }) => {
+        Settings { $($field: $first.$field.or($second.$field)),* }
+    };
+}
+
+impl Settings {
+    /// Settings from a TOML file: one key a flag.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is no TOML, or has an unknown key; the file is named.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Error::input(format!("cannot read the settings ({error})"), path.display(), "name a TOML file")
+        })?;
+        toml::from_str(&text).map_err(|error| {
+            let what = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+            Error::input(
+                format!("the settings cannot be read ({what})"),
+                path.display(),
+                "use the long flags of `huetape train --help` as keys",
+            )
+        })
+    }
+
+    /// Writes the settings as TOML, whole.
+    ///
+    /// # Errors
+    /// A disk that is full or may not be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let text = toml::to_string(self).map_err(|error| {
+            Error::failed(format!("settings that TOML cannot hold ({error})"), path.display(), "report this")
+        })?;
+        write_whole(path, text.as_bytes())
+    }
+
+    /// These settings, and those of `other` where there is none.
+    pub fn or(self, other: Settings) -> Settings {
+        // A choice between alternatives on the one side leaves no room for the other's.
+        let mut other = other;
+        if self.images.is_some() {
+            (other.source, other.target) = (None, None);
+        }
+        if self.source.is_some() || self.target.is_some() {
+            other.images = None;
+        }
+        if self.steps.is_some() || self.epochs.is_some() {
+            (other.steps, other.epochs) = (None, None);
+        }
+        prefer!(self, other, {
+            source, target, images, val_source, val_target, band, size, no_shuffle, no_augment, steps, epochs, batch, lr,
+            lr_schedule, optimizer, model, made_by, beta1, beta2, adam_eps, weight_decay, l2, seed, width, init, bins, bin_width, lambda,
+            sigma, prior_smoothing, checkpoint_every, keep, sample_every,
+        })
+    }
+
+    /// Fills in every default, so that the written settings run again the same way under later defaults.
+    pub fn filled(self) -> Settings {
+        let steps = if self.steps.is_none() && self.epochs.is_none() { Some(DEFAULT_EPOCHS) } else { None };
+        let bins = if self.init.is_none() { Some("grid".to_owned()) } else { None };
+        self.or(Settings {
+            size: Some(256),
+            no_shuffle: Some(false),
+            no_augment: Some(false),
+            epochs: steps,
+            batch: Some(DEFAULT_BATCH),
+            lr: Some(1e-4),
+            lr_schedule: Some("constant".to_owned()),
+            optimizer: Some("adam".to_owned()),
+            beta1: Some(0.9),
+            beta2: Some(0.99),
+            adam_eps: Some(1e-8),
+            weight_decay: Some(0.0),
+            l2: Some(0.0),
+            seed: Some(0),
+            width: Some(1.0),
+            bins,
+            bin_width: Some(10),
+            lambda: Some(0.5),
+            sigma: Some(5.0),
+            prior_smoothing: Some("ab".to_owned()),
+            checkpoint_every: Some(500),
+            keep: Some(3),
+            sample_every: Some(500),
+            ..Settings::default()
+        })
+    }
+
+    /// Checks every value and says what the settings come to.
+    ///
+    /// # Errors
+    /// The first value that makes no sense, by its flag.
+    pub fn resolve(&self, threads: Option<usize>) -> Result<Resolved> {
+        let filled = self.clone().filled();
+        let data = data_source(&filled)?;
+        let validation = validation_source(&filled, &data)?;
+        let size = positive(filled.size, "--size")?;
+        crate::ensure!(
+            size.is_multiple_of(colournet::STRIDE),
+            Error::input(
+                "the crop is no multiple of 8",
+                format!("--size {size}"),
+                format!("use {}", size.next_multiple_of(8))
+            )
+        );
+        let bins_text = filled.bins.as_deref();
+        crate::ensure!(
+            filled.init.is_none() || bins_text.is_none(),
+            Error::input("the weights bring their own bins", "--bins beside --init", "leave one of the two out")
+        );
+        let width = filled.width.unwrap_or(1.0);
+        crate::ensure!(
+            width > 0.0 && width <= 16.0,
+            Error::input(
+                "the width makes no network",
+                format!("--width {width}"),
+                "use a multiplier above 0, e.g. 0.25 or 1"
+            )
+        );
+        let sigma = filled.sigma.unwrap_or(5.0);
+        let at_least = |value: f64, least: f64, open: bool, flag: &str| -> Result<f64> {
+            let fits = value.is_finite() && (value > least || (!open && value == least));
+            let bound = if open { "above" } else { "of at least" };
+            crate::ensure!(
+                fits,
+                Error::input("out of range", format!("{flag} {value}"), format!("use a number {bound} {least}"))
+            );
+            Ok(value)
+        };
+        let below_one = |value: f64, flag: &str| -> Result<f64> {
+            crate::ensure!(
+                (0.0..1.0).contains(&value),
+                Error::input("out of range", format!("{flag} {value}"), "use a number from 0 to below 1")
+            );
+            Ok(value)
+        };
+        let lr = at_least(filled.lr.unwrap_or(1e-4), 0.0, true, "--lr")?;
+        let optimizer = match filled.optimizer.as_deref() {
+            Some("sgd") => OptimizerKind::Sgd { momentum: 0.9 },
+            Some("adam") | None => OptimizerKind::Adam {
+                beta1: below_one(filled.beta1.unwrap_or(0.9), "--beta1")?,
+                beta2: below_one(filled.beta2.unwrap_or(0.99), "--beta2")?,
+                eps: at_least(filled.adam_eps.unwrap_or(1e-8), 0.0, true, "--adam-eps")?,
+            },
+            Some(other) => {
+                return Err(Error::input("no such optimizer", format!("--optimizer {other}"), "use adam or sgd"));
+            }
+        };
+        let lambda = filled.lambda.unwrap_or(0.5);
+        crate::ensure!(
+            (0.0..=1.0).contains(&lambda),
+            Error::input("out of range", format!("--lambda {lambda}"), "use a number from 0 to 1")
+        );
+        let bin_width = filled.bin_width.unwrap_or(10);
+        crate::ensure!(
+            (1..=100).contains(&bin_width),
+            Error::input("out of range", format!("--bin-width {bin_width}"), "use 1 to 100 ab units; 10 is usual")
+        );
+        let positive_u64 = |value: Option<u64>, flag: &str| positive(value.map(|v| v as usize), flag).map(|v| v as u64);
+        Ok(Resolved {
+            validation,
+            band: filled.band.map(|band| positive(Some(band), "--band")).transpose()?,
+            width,
+            bins: bins_text.unwrap_or("grid").parse()?,
+            bin_width,
+            smoothing: filled.prior_smoothing.as_deref().unwrap_or("ab").parse()?,
+            seed: filled.seed.unwrap_or(0),
+            learning: ClassificationConfig {
+                optimizer,
+                weight_decay: at_least(filled.weight_decay.unwrap_or(0.0), 0.0, false, "--weight-decay")?,
+                l2: at_least(filled.l2.unwrap_or(0.0), 0.0, false, "--l2")?,
+                lambda,
+                sigma: at_least(f64::from(sigma), 0.0, true, "--sigma")? as f32,
+            },
+            session: SessionConfig {
+                steps: if filled.steps.is_some() { positive_u64(filled.steps, "--steps")? } else { 0 },
+                loader: LoaderOptions {
+                    batch: positive(filled.batch, "--batch")?,
+                    size,
+                    seed: filled.seed.unwrap_or(0),
+                    shuffle: filled.no_shuffle != Some(true),
+                    augment: filled.no_augment != Some(true),
+                    threads: threads.unwrap_or(2),
+                    ..LoaderOptions::default()
+                },
+                lr,
+                lr_schedule: filled.lr_schedule.as_deref().unwrap_or("constant").parse::<LrSchedule>()?,
+                checkpoint_every: positive_u64(filled.checkpoint_every, "--checkpoint-every")?,
+                keep: positive(filled.keep, "--keep")?,
+                sample_every: filled.sample_every.unwrap_or(0),
+            },
+            epochs: match filled.epochs {
+                Some(_) => Some(positive_u64(filled.epochs, "--epochs")?),
+                None => None,
+            },
+            init: filled.init,
+            data,
+        })
+    }
+}
+
+/// How a run's inputs were read, for colouring others the same way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RunInput {
+    /// Band of the source, from 1.
+    pub band: Option<usize>,
+    /// The source was the lightness of colour pictures.
+    pub lightness: bool,
+}
+
+/// How the run in `folder` read its inputs; the default where it has no settings.
+///
+/// # Errors
+/// Settings that cannot be read.
+pub fn input_of_run(folder: &Path) -> Result<RunInput> {
+    let path = RunDir::open(folder)?.config();
+    if !path.exists() {
+        return Ok(RunInput::default());
+    }
+    let settings = Settings::read(&path)?;
+    Ok(RunInput { band: settings.band, lightness: settings.images.is_some() })
+}
+
+fn positive(value: Option<usize>, flag: &str) -> Result<usize> {
+    match value {
+        Some(value) if value > 0 => Ok(value),
+        value => Err(Error::input("must be at least 1", format!("{flag} {}", value.unwrap_or(0)), "use 1 or more")),
+    }
+}
+
+fn data_source(settings: &Settings) -> Result<DataSource> {
+    match (&settings.source, &settings.target, &settings.images) {
+        (Some(source), Some(target), _) => Ok(DataSource::Pairs { source: source.clone(), target: target.clone() }),
+        (None, None, Some(images)) => Ok(DataSource::Images(images.clone())),
+        (Some(_), None, _) => Err(Error::input("the colour pictures are missing", "--source", "add --target DIR")),
+        (None, Some(_), _) => Err(Error::input("the inputs are missing", "--target", "add --source DIR")),
+        (None, None, None) => Err(Error::input(
+            "nothing to train on",
+            "command line",
+            "give --source DIR --target DIR, or --images DIR; `huetape demo` needs neither",
+        )),
+    }
+}
+
+fn validation_source(settings: &Settings, data: &DataSource) -> Result<Option<DataSource>> {
+    match (&settings.val_source, &settings.val_target, data) {
+        (None, _, _) => Ok(None),
+        (Some(images), None, DataSource::Images(_)) => Ok(Some(DataSource::Images(images.clone()))),
+        (Some(source), Some(target), DataSource::Pairs { .. }) => {
+            Ok(Some(DataSource::Pairs { source: source.clone(), target: target.clone() }))
+        }
+        (Some(_), None, DataSource::Pairs { .. }) => {
+            Err(Error::input("the colour pictures are missing", "--val-source", "add --val-target DIR"))
+        }
+        (Some(_), Some(_), DataSource::Images(_)) => Err(Error::input(
+            "validation would differ from training",
+            "--val-target beside --images",
+            "leave --val-target out: with --images, --val-source holds colour pictures",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn images() -> Settings {
+        Settings { images: Some("pictures".into()), ..Settings::default() }
+    }
+
+    #[test]
+    fn written_settings_read_back_to_the_same_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        let settings = Settings { width: Some(0.25), steps: Some(7), ..images() }.filled();
+        let made_by = Some(BTreeMap::from([("device".to_owned(), "cpu".to_owned())]));
+        let settings = Settings { model: Some("colournet".into()), made_by, ..settings };
+        settings.write(&path).unwrap();
+        assert_eq!(Settings::read(&path).unwrap(), settings);
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("my.toml");
+        std::fs::write(&path, "bathc = 3\n").unwrap();
+        let error = Settings::read(&path).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("my.toml") && error.to_string().contains("bathc"), "{error}");
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_also_between_alternatives() {
+        let file = Settings { epochs: Some(3), batch: Some(2), ..images() };
+        let merged = Settings { steps: Some(9), ..Settings::default() }.or(file);
+        assert_eq!((merged.steps, merged.epochs, merged.batch), (Some(9), None, Some(2)));
+    }
+
+    #[test]
+    fn values_that_make_no_sense_are_refused_by_their_flag() {
+        let cases = [
+            (Settings { width: Some(0.0), ..images() }, "--width 0"),
+            (Settings { bins: Some("kmeans:0".into()), ..images() }, "--bins kmeans:0"),
+            (Settings { size: Some(100), ..images() }, "--size 100"),
+            (Settings { batch: Some(0), ..images() }, "--batch 0"),
+            (Settings { lr: Some(f64::NAN), ..images() }, "--lr"),
+            (Settings { optimizer: Some("lion".into()), ..images() }, "--optimizer lion"),
+            (Settings { init: Some("w".into()), bins: Some("grid".into()), ..images() }, "--bins beside --init"),
+            (Settings { source: Some("s".into()), ..Settings::default() }, "--source"),
+            (Settings::default(), "nothing to train on"),
+        ];
+        for (settings, expected) in cases {
+            let error = settings.resolve(None).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! `huetape train`: settings in, a run folder out.
+
+use super::console::Progress;
+use super::settings::{Resolved, Settings};
+use super::{DeviceArgs, Outcome, stop_flag};
+use crate::color::{SoftEncoder, prior, smooth};
+use crate::data::stats::{DataStats, survey};
+use crate::data::{BatchMaker, Dataset};
+use crate::device::{Device, human_bytes};
+use crate::error::{Error, Result};
+use crate::files::write_whole;
+use crate::models::classifier::{Classifier, bins_and_prior};
+use crate::models::colournet;
+use crate::nn::WeightFile;
+use crate::train::classification::Classification;
+use crate::train::evaluation::{Evaluation, evaluate};
+use crate::train::progress::human_seconds;
+use crate::train::run_dir::RunDir;
+use crate::train::session::{self, Event, Learner, Session};
+use crate::train::summary::{Summary, write_report};
+use clap::{Args, ValueEnum};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Which network.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Model {
+    /// SAR or grey to colour by classification over ab bins
+    Colournet,
+}
+
+impl Model {
+    fn name(self) -> &'static str {
+        match self {
+            Model::Colournet => "colournet",
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  huetape train colournet --source sar/ --target optical/ --out runs/first
+  huetape train colournet --images photos/ --width 0.5 --batch 4 --steps 2000
+  huetape train colournet --out runs/first --resume")]
+pub struct TrainArgs {
+    /// Which network
+    model: Model,
+    /// Run folder, which must not exist yet [default: runs/MODEL-<time>]
+    #[arg(long, value_name = "RUN", help_heading = "Run")]
+    out: Option<PathBuf>,
+    /// Go on from the newest whole checkpoint of --out, or start when there is none
+    #[arg(long, help_heading = "Run")]
+    resume: bool,
+    /// Say what would be read, how much memory it takes and how long a step takes, and stop
+    #[arg(long, help_heading = "Run")]
+    dry_run: bool,
+    /// Settings in TOML, keys named as the flags; flags win
+    #[arg(long, value_name = "FILE", help_heading = "Run")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+pub fn run(args: TrainArgs) -> Outcome {
+    let mut settings = args.settings.clone();
+    if let Some(path) = &args.config {
+        settings = settings.or(Settings::read(path)?);
+    }
+    let out = out_folder(&args)?;
+    if args.resume {
+        let config = RunDir::open(&out).map(|run| run.config()).ok().filter(|path| path.exists());
+        if let Some(path) = config {
+            settings = settings.or(Settings::read(&path)?);
+        }
+    }
+    let stop = stop_flag()?;
+    let device = args.device.open()?;
+    let mut resolved = settings.resolve(args.device.threads)?;
+    let data = resolved.data.validate(resolved.session.loader.size, resolved.band)?;
+    let size = resolved.session.loader.size;
+    let validation = resolved.validation.as_ref().map(|source| source.validate(size, resolved.band)).transpose()?;
+    if let Some(epochs) = resolved.epochs {
+        let batch = resolved.session.loader.batch as u64;
+        resolved.session.steps = (epochs * data.pairs.len() as u64).div_ceil(batch);
+    }
+    let training = Training { model: args.model, settings: settings.filled(), resolved, data, validation };
+    if args.dry_run {
+        return dry_run(&training, &device);
+    }
+    let ended = training.run(&device, &out, args.resume, args.device.memory.is_some(), &stop)?;
+    match ended.outcome {
+        session::Outcome::Finished => {
+            if let Some(evaluation) = &ended.evaluation {
+                print_evaluation(evaluation);
+            }
+            println!("{}", RunDir::open(&out)?.report().display());
+            Ok(())
+        }
+        session::Outcome::Stopped { step } => {
+            let remedy =
+                format!("go on with `huetape train {} --out {} --resume`", training.model.name(), out.display());
+            Err(Error::failed(format!("stopped after step {step}, which is saved"), out.display(), remedy).into())
+        }
+    }
+}
+
+/// The folder of `--out`, or one named after the time. One that exists is refused without `--resume`.
+fn out_folder(args: &TrainArgs) -> Result<PathBuf> {
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None if args.resume => {
+            return Err(Error::input("which run to go on with?", "--resume", "name its folder with --out"));
+        }
+        None => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            Path::new("runs").join(format!("{}-{now}", args.model.name()))
+        }
+    };
+    crate::ensure!(
+        args.resume || args.dry_run || !out.exists(),
+        Error::input(
+            "the run folder exists already",
+            out.display(),
+            "choose another --out, or add --resume to go on with it"
+        )
+    );
+    Ok(out)
+}
+
+/// A training whose inputs have been checked.
+pub struct Training {
+    pub model: Model,
+    pub settings: Settings,
+    pub resolved: Resolved,
+    pub data: Dataset,
+    pub validation: Option<Dataset>,
+}
+
+/// How a training ended.
+pub struct Ended {
+    pub outcome: session::Outcome,
+    pub evaluation: Option<Evaluation>,
+}
+
+impl Training {
+    /// A learner at its start, and what is known of the data.
+    pub fn learner(&self, device: &Device) -> Result<(Classification, DataStats)> {
+        let resolved = &self.resolved;
+        let survey = survey(&self.data)?;
+        let (network, bins, prior) = match &resolved.init {
+            Some(path) => {
+                let file = WeightFile::read(path)?;
+                let (bins, prior) = bins_and_prior(&file)?;
+                (colournet::network_of(&file)?, bins, prior)
+            }
+            None => {
+                let bins = resolved.bins.bins(&survey.histogram, resolved.bin_width, resolved.seed)?;
+                let counted = prior(&SoftEncoder::new(&bins, resolved.learning.sigma), &survey.sample);
+                let sigma = f64::from(resolved.learning.sigma);
+                let smoothed = smooth(&counted, &bins, sigma, resolved.smoothing);
+                (colournet::network(resolved.width, bins.len()), bins, smoothed.iter().map(|&p| p as f32).collect())
+            }
+        };
+        let classifier = Classifier::new(device, network, colournet::UPSAMPLE, &bins, prior, resolved.seed, true)?;
+        if let Some(path) = &resolved.init {
+            classifier.load(&WeightFile::read(path)?)?;
+        }
+        Ok((Classification::new(classifier, &resolved.learning)?, survey.stats))
+    }
+
+    /// Runs the training in `out`. Nothing is created before a learner stands; with `rehearse`, before one update has
+    /// been seen to fit into memory.
+    pub fn run(&self, device: &Device, out: &Path, resume: bool, rehearse: bool, stop: &AtomicBool) -> Result<Ended> {
+        if rehearse {
+            self.rehearse(device)?;
+        }
+        let (mut learner, stats) = self.learner(device)?;
+        let dir = if resume { RunDir::resume(out)? } else { RunDir::create(out)? };
+        self.write_settings(&dir, device)?;
+        let text = serde_json::to_string_pretty(&stats).map_err(|error| {
+            Error::failed(format!("statistics that JSON cannot hold ({error})"), out.display(), "report this")
+        })?;
+        write_whole(&dir.statistics(), text.as_bytes())?;
+        let session = Session {
+            config: self.resolved.session.clone(),
+            dir,
+            data: self.data.clone(),
+            validation: self.validation.clone(),
+            stop,
+            asynchronous: device.is_gpu(),
+        };
+        let steps = session.config.steps;
+        let mut progress = Progress::new(steps, 0, "steps");
+        let outcome = session.run(&mut learner, &mut |event| show(&mut progress, steps, event))?;
+        drop(progress);
+        let evaluation = match &self.validation {
+            Some(data) if outcome == session::Outcome::Finished => Some(evaluate(&learner, data, &stats)?),
+            _ => None,
+        };
+        self.report(&session.dir, device, evaluation.clone())?;
+        Ok(Ended { outcome, evaluation })
+    }
+
+    fn write_settings(&self, dir: &RunDir, device: &Device) -> Result<()> {
+        let made_by = BTreeMap::from([
+            ("huetape".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+            ("device".to_owned(), device.name()),
+            ("processor".to_owned(), format!("{} {}", std::env::consts::ARCH, std::env::consts::OS)),
+        ]);
+        let settings =
+            Settings { model: Some(self.model.name().to_owned()), made_by: Some(made_by), ..self.settings.clone() };
+        settings.write(&dir.config())
+    }
+
+    fn report(&self, dir: &RunDir, device: &Device, evaluation: Option<Evaluation>) -> Result<()> {
+        let text = toml::to_string(&self.settings).unwrap_or_default();
+        let pair = |line: &str| line.split_once(" = ").map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let memory = device.memory();
+        let summary = Summary {
+            title: format!("{} in {}", self.model.name(), dir.root().display()),
+            losses: vec![("loss", "Loss")],
+            settings: text.lines().filter_map(pair).collect(),
+            environment: vec![
+                ("huetape".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+                ("device".to_owned(), device.name()),
+                ("peak device memory".to_owned(), human_bytes(memory.peak_bytes)),
+                ("training pictures".to_owned(), self.data.pairs.len().to_string()),
+            ],
+            evaluation,
+        };
+        write_report(dir, &summary)
+    }
+
+    /// One update on a learner of its own, which is thrown away: its seconds and the peak memory.
+    fn rehearse(&self, device: &Device) -> Result<(f64, u64)> {
+        let (mut learner, _) = self.learner(device)?;
+        let batch = BatchMaker::new(self.data.clone(), self.resolved.session.loader.clone()).batch(1)?;
+        device.reset_peak();
+        let mut seconds = f64::INFINITY;
+        // The first update also compiles kernels.
+        for _ in 0..2 {
+            let start = Instant::now();
+            for loss in learner.step(&batch, 1, 0.0)? {
+                loss.finish()?;
+            }
+            seconds = seconds.min(start.elapsed().as_secs_f64());
+        }
+        Ok((seconds, device.memory().peak_bytes))
+    }
+}
+
+fn dry_run(training: &Training, device: &Device) -> Outcome {
+    let (seconds, peak_bytes) = training.rehearse(device)?;
+    let session = &training.resolved.session;
+    println!(
+        "pictures: {} for training, {} for validation",
+        training.data.pairs.len(),
+        training.validation.as_ref().map_or(0, |data| data.pairs.len())
+    );
+    println!("device: {}", device.name());
+    println!(
+        "step: {} with a batch of {} at {size}x{size}",
+        human_seconds(seconds),
+        session.loader.batch,
+        size = session.loader.size
+    );
+    println!("memory on the device: {}", human_bytes(peak_bytes));
+    println!("{} steps: about {}", session.steps, human_seconds(seconds * session.steps as f64));
+    Ok(())
+}
+
+fn show(progress: &mut Progress, steps: u64, event: Event<'_>) {
+    match event {
+        Event::Started { after: 0 } => {}
+        Event::Started { after } => {
+            progress.line(&format!("goes on after step {after}"));
+        }
+        Event::Step { step, losses, pace } => {
+            let losses: Vec<String> = losses.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+            let rate = pace.images_per_s().map(|rate| format!(", {rate:.2} images/s")).unwrap_or_default();
+            let left = pace.seconds_left(steps - step).map(|left| format!(", {} left", human_seconds(left)));
+            progress.at(step, &format!("{}{rate}{}", losses.join(", "), left.unwrap_or_default()));
+        }
+        Event::Validated { step, loss, best } => {
+            progress.line(&format!(
+                "step {step}: validation loss {loss:.4}{}",
+                if best { ", the best so far" } else { "" }
+            ));
+        }
+        Event::Saved { step, path } => progress.line(&format!("step {step}: saved {}", path.display())),
+    }
+}
+
+/// The table of an evaluation on stdout.
+pub fn print_evaluation(evaluation: &Evaluation) {
+    println!("{:<12} {:>9} {:>9} {:>7}", "", "ab error", "PSNR dB", "SSIM");
+    for (name, quality) in evaluation.methods() {
+        println!("{name:<12} {:>9.2} {:>9.2} {:>7.3}", quality.ab_error, quality.psnr, quality.ssim);
+    }
+    let gain = 100.0 * evaluation.gain_over_mean_ab();
+    let way = if gain >= 0.0 { "below" } else { "above" };
+    println!("ab error {:.1} % {way} that of always predicting the mean ab", gain.abs());
+}

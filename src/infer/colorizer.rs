@@ -1,0 +1,123 @@
+//! A trained network that colours pictures of any size that fits memory.
+
+use crate::data::{Area, Picture, Reading, save::to_u8};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::models::classifier::{Classifier, TEMPERATURE, bins_and_prior};
+use crate::models::colournet;
+use crate::nn::WeightFile;
+use crate::tensor::Tensor;
+use crate::train::run_dir::RunDir;
+use image::RgbImage;
+use std::path::{Path, PathBuf};
+
+/// How pictures are coloured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Options {
+    /// Temperature of the annealed mean: towards 0 the likeliest colour, 1 the mean.
+    pub temperature: f32,
+    /// Band of a multi-band source, from 1.
+    pub band: Option<usize>,
+    /// Colour pictures are read by their CIE lightness instead of a band or their luma.
+    pub lightness: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { temperature: TEMPERATURE, band: None, lightness: false }
+    }
+}
+
+/// A network with its weights on a device.
+pub struct Colorizer {
+    classifier: Classifier,
+    device: Device,
+}
+
+impl Colorizer {
+    /// The network whose weights a file holds. Width and number of bins are read off the tensors' shapes.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is cut short, lacks a tensor, or has one of a wrong shape or with a NaN.
+    pub fn open(device: &Device, weights: &Path) -> Result<Self> {
+        let file = WeightFile::read(weights)?;
+        let network = colournet::network_of(&file)?;
+        let (bins, prior) = bins_and_prior(&file)?;
+        let classifier = Classifier::new(device, network, colournet::UPSAMPLE, &bins, prior, 0, false)?;
+        classifier.load(&file)?;
+        Ok(Colorizer { classifier, device: device.clone() })
+    }
+
+    /// The weights that a run colours with: the best by validation if there are such, else the newest.
+    ///
+    /// # Errors
+    /// No run folder, or none of its checkpoints written yet.
+    pub fn weights_of_run(run: &Path) -> Result<PathBuf> {
+        let dir = RunDir::open(run)?;
+        if dir.best().is_file() {
+            return Ok(dir.best());
+        }
+        let newest = dir.list_checkpoints()?.into_iter().next().map(|checkpoint| checkpoint.path);
+        newest.ok_or_else(|| {
+            Error::input("the run has no checkpoint yet", run.display(), "let it train on, or resume it with --resume")
+        })
+    }
+
+    /// Colours a picture; the result has its size.
+    ///
+    /// The picture is continued at the bottom and right by its edge up to a multiple of 8 pixels, and cut after.
+    ///
+    /// # Errors
+    /// A band that is not there, values that are no numbers, memory.
+    pub fn colorize(&self, picture: &Picture, path: &Path, options: &Options) -> Result<RgbImage> {
+        let reading = if options.lightness { Reading::Lightness } else { Reading::Grey { band: options.band } };
+        reading.check(&picture.info, path)?;
+        let (width, height) = (picture.info.width, picture.info.height);
+        let mut grey = vec![0.0; width * height];
+        picture.read(reading, Area { x: 0, y: 0, width, height }, &mut grey);
+        crate::ensure!(
+            grey.iter().all(|v| v.is_finite()),
+            Error::input("some pixels are no numbers", path.display(), "fill the missing values")
+        );
+        let [padded_w, padded_h] = [width, height].map(|side| side.next_multiple_of(colournet::STRIDE));
+        let padded: Vec<f32> = (0..padded_h)
+            .flat_map(|y| (0..padded_w).map(move |x| (x, y)))
+            .map(|(x, y)| grey[y.min(height - 1) * width + x.min(width - 1)].clamp(0.0, 1.0))
+            .collect();
+        let source = Tensor::new(&self.device, &[1, padded_h, padded_w, 1], &padded)?;
+        let colours = to_u8(&self.classifier.colorize(&source, options.temperature)?.to_vec()?);
+        let rows = colours.chunks_exact(padded_w * 3).take(height).flat_map(|row| &row[..width * 3]).copied();
+        RgbImage::from_raw(width as u32, height as u32, rows.collect())
+            .ok_or_else(|| Error::failed("a picture has another size than its values", path.display(), "report this"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::color::Bins;
+    use crate::data::{Depth, PictureInfo, Samples};
+    use crate::nn::save_tensors;
+
+    fn weights(folder: &Path) -> PathBuf {
+        let bins = Bins { centres: vec![[-20.0, 10.0], [30.0, 0.0], [5.0, -40.0]] };
+        let network = colournet::network(0.05, bins.len());
+        let device = Device::cpu();
+        let classifier = Classifier::new(&device, network, 4, &bins, vec![0.5, 0.3, 0.2], 1, false).unwrap();
+        let path = folder.join("w.safetensors");
+        save_tensors(&classifier.state().unwrap(), &path).unwrap();
+        path
+    }
+
+    #[test]
+    fn any_size_keeps_its_size_down_to_one_pixel() {
+        let folder = tempfile::tempdir().unwrap();
+        let colorizer = Colorizer::open(&Device::cpu(), &weights(folder.path())).unwrap();
+        for (width, height) in [(1, 1), (7, 3), (16, 8), (33, 21)] {
+            let info = PictureInfo { width, height, bands: 1, depth: Depth::U8 };
+            let picture = Picture { info, samples: Samples::U8(vec![128; width * height]) };
+            let colours = colorizer.colorize(&picture, Path::new("p.png"), &Options::default()).unwrap();
+            assert_eq!(colours.dimensions(), (width as u32, height as u32));
+        }
+    }
+}

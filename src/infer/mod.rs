@@ -1,0 +1,5 @@
+//! Trained networks at work on pictures.
+
+mod colorizer;
+
+pub use colorizer::{Colorizer, Options};

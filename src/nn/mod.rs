@@ -1,0 +1,13 @@
+//! Parameters, initialisers, layers and optimisers.
+
+mod init;
+mod optimizer;
+mod parameters;
+mod sequential;
+mod weights;
+
+pub use init::Init;
+pub use optimizer::{Optimizer, OptimizerKind};
+pub use parameters::{Bound, ParamKind, ParamSpec, Parameters};
+pub use sequential::{Layer, LayerShape, Sequential};
+pub use weights::{StateTensor, WeightFile, save_tensors};

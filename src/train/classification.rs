@@ -1,0 +1,119 @@
+//! The learner of the classification networks: soft-encoded colours, the rebalanced cross-entropy, Adam.
+
+use super::session::Learner;
+use crate::color::class_weights;
+use crate::data::Batch;
+use crate::device::PendingRead;
+use crate::error::Result;
+use crate::models::classifier::{Classifier, TEMPERATURE};
+use crate::nn::{Optimizer, OptimizerKind, StateTensor, WeightFile};
+use crate::ops::rebalanced_cross_entropy::RebalancedCrossEntropy;
+use crate::ops::soft_encode::soft_encode;
+use crate::ops::{elementwise, lab};
+use crate::tape::{Tape, Var};
+use crate::tensor::Tensor;
+
+/// Added to a probability before its logarithm, as in the published loss.
+const EPS: f32 = 1e-4;
+
+/// How a classifier learns.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClassificationConfig {
+    /// Which rule updates the weights.
+    pub optimizer: OptimizerKind,
+    /// Decoupled decay of kernels.
+    pub weight_decay: f64,
+    /// Penalty on the kernels' squares.
+    pub l2: f64,
+    /// Share of the uniform prior in the class weights, 0..1.
+    pub lambda: f32,
+    /// Width of the soft encoding, ab units.
+    pub sigma: f32,
+}
+
+/// A classifier under training.
+pub struct Classification {
+    classifier: Classifier,
+    optimizer: Optimizer,
+    class_weights: Tensor,
+    sigma: f32,
+}
+
+impl Classification {
+    /// A learner over `classifier`, which must have been made for training.
+    ///
+    /// # Errors
+    /// A prior that is no distribution; no memory.
+    pub fn new(classifier: Classifier, config: &ClassificationConfig) -> Result<Self> {
+        let device = classifier.bins.device();
+        let weights = class_weights(&classifier.prior, config.lambda)?;
+        let class_weights = Tensor::new(device, &[weights.len()], &weights)?;
+        let optimizer = Optimizer::new(config.optimizer, config.l2, config.weight_decay, &classifier.parameters)?;
+        Ok(Classification { classifier, optimizer, class_weights, sigma: config.sigma })
+    }
+
+    /// The network with its weights.
+    pub fn classifier(&self) -> &Classifier {
+        &self.classifier
+    }
+
+    /// The loss of a batch as a value on `tape`.
+    fn loss(&self, tape: &Tape, batch: &Batch, training: bool) -> Result<Var> {
+        let device = self.classifier.bins.device();
+        let (n, s) = (batch.n, batch.size);
+        let grey = Tensor::new(device, &[n, s, s, 1], &batch.source)?;
+        let target = Tensor::new(device, &[n, s, s, 3], &batch.target)?;
+        let (_, ab) = lab::split(&target)?;
+        let encoding = soft_encode(&ab, &self.classifier.bins, self.sigma)?;
+        let bound = self.classifier.parameters.bind(tape, training);
+        let input = tape.constant(Classifier::input(&grey)?);
+        let logits = self.classifier.network.forward(&bound, input, training)?;
+        let op = RebalancedCrossEntropy {
+            index: encoding.index,
+            weight: encoding.weight,
+            class_weights: self.class_weights.clone(),
+            factor: self.classifier.upsample,
+            eps: EPS,
+        };
+        tape.apply(op, &[&logits])
+    }
+}
+
+impl Learner for Classification {
+    fn loss_names(&self) -> &'static [&'static str] {
+        &["loss"]
+    }
+
+    fn step(&mut self, batch: &Batch, step: u64, lr: f64) -> Result<Vec<PendingRead>> {
+        let tape = Tape::new();
+        let loss = self.loss(&tape, batch, true)?;
+        let value = loss.value().clone();
+        tape.backward(loss)?;
+        if let Some(penalty) = self.optimizer.penalty(&self.classifier.parameters)? {
+            elementwise::accumulate(&penalty, &value)?;
+        }
+        self.optimizer.step(&self.classifier.parameters, step, lr)?;
+        Ok(vec![value.device().start_read(&value)?])
+    }
+
+    fn validation_loss(&self, batch: &Batch) -> Result<f64> {
+        Ok(f64::from(self.loss(&Tape::inference(), batch, false)?.value().item()?))
+    }
+
+    fn predict(&self, batch: &Batch) -> Result<Vec<f32>> {
+        let shape = [batch.n, batch.size, batch.size, 1];
+        let grey = Tensor::new(self.classifier.bins.device(), &shape, &batch.source)?;
+        self.classifier.colorize(&grey, TEMPERATURE)?.to_vec()
+    }
+
+    fn state(&self) -> Result<Vec<StateTensor>> {
+        let mut state = self.classifier.state()?;
+        state.extend(self.optimizer.state(&self.classifier.parameters)?);
+        Ok(state)
+    }
+
+    fn load(&mut self, file: &WeightFile) -> Result<()> {
+        self.classifier.load(file)?;
+        self.optimizer.load(&self.classifier.parameters, file)
+    }
+}

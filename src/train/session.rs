@@ -1,0 +1,314 @@
+//! The loop that every kind of training shares: data, updates, metrics, samples, validation, checkpoints, stopping.
+//!
+//! What differs between a classifier and an adversarial pair lies behind [`Learner`].
+
+use super::metrics::{MetricsWriter, StepMetrics};
+use super::progress::Pace;
+use super::run_dir::RunDir;
+use super::schedule::LrSchedule;
+use super::{checkpoint, samples};
+use crate::data::{Batch, BatchMaker, Dataset, Loader, LoaderOptions};
+use crate::device::PendingRead;
+use crate::error::{Error, Result};
+use crate::nn::{StateTensor, WeightFile};
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// What a kind of training does with a batch.
+pub trait Learner {
+    /// Names of the losses of a step, in `metrics.jsonl`: `loss`, or `g_loss`, `d_loss`, `l1`.
+    fn loss_names(&self) -> &'static [&'static str];
+
+    /// One update from one batch at learning rate `lr`; `step` counts from 1. The losses are those of the batch before
+    /// its update, in the order of [`Learner::loss_names`].
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    fn step(&mut self, batch: &Batch, step: u64, lr: f64) -> Result<Vec<PendingRead>>;
+
+    /// The loss that a validation compares, of a batch, without an update.
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    fn validation_loss(&self, batch: &Batch) -> Result<f64>;
+
+    /// The coloured pictures of a batch's sources, `[N, S, S, 3]` sRGB 0..1.
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    fn predict(&self, batch: &Batch) -> Result<Vec<f32>>;
+
+    /// Everything that a checkpoint must hold beside the step: weights, statistics, moments.
+    ///
+    /// # Errors
+    /// A lost device.
+    fn state(&self) -> Result<Vec<StateTensor>>;
+
+    /// Takes over what [`Learner::state`] handed out.
+    ///
+    /// # Errors
+    /// Tensors that are missing or do not fit.
+    fn load(&mut self, file: &WeightFile) -> Result<()>;
+}
+
+/// The settings of a run that the loop itself reads.
+#[derive(Debug, Clone)]
+pub struct SessionConfig {
+    /// Updates in all.
+    pub steps: u64,
+    /// How batches are made.
+    pub loader: LoaderOptions,
+    /// Base learning rate.
+    pub lr: f64,
+    /// How it changes.
+    pub lr_schedule: LrSchedule,
+    /// Updates between checkpoints; validation runs with each.
+    pub checkpoint_every: u64,
+    /// Checkpoints that stay.
+    pub keep: usize,
+    /// Updates between sample pictures; 0 for none but the last.
+    pub sample_every: u64,
+}
+
+/// What the loop tells as it goes.
+#[derive(Debug, Clone)]
+pub enum Event<'a> {
+    /// It goes on after this step (0: from the start).
+    Started {
+        /// Updates done before.
+        after: u64,
+    },
+    /// An update is done and its losses are known.
+    Step {
+        /// Its number.
+        step: u64,
+        /// Names and values.
+        losses: &'a [(&'static str, f32)],
+        /// The pace so far.
+        pace: &'a Pace,
+    },
+    /// A validation is done.
+    Validated {
+        /// After this update.
+        step: u64,
+        /// Mean loss over the validation data.
+        loss: f64,
+        /// Whether it is the lowest so far.
+        best: bool,
+    },
+    /// A checkpoint lies whole on disk.
+    Saved {
+        /// After this update.
+        step: u64,
+        /// Where.
+        path: PathBuf,
+    },
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// All steps are done.
+    Finished,
+    /// It was asked to stop after this step; a checkpoint holds its state.
+    Stopped {
+        /// Updates done.
+        step: u64,
+    },
+}
+
+/// Pictures that one validation looks at, at most: it must stay cheap beside the training between two.
+const VALIDATION_PICTURES: u64 = 8;
+/// Losses are read this many steps late on a GPU, so that the host records ahead.
+const LOSS_LAG: usize = 2;
+
+/// One training run.
+pub struct Session<'a> {
+    /// What it reads.
+    pub config: SessionConfig,
+    /// Where it writes.
+    pub dir: RunDir,
+    /// Training data.
+    pub data: Dataset,
+    /// Validation data, if any.
+    pub validation: Option<Dataset>,
+    /// Set from outside to stop after the step at hand.
+    pub stop: &'a AtomicBool,
+    /// Whether reading a loss early would make the device wait.
+    pub asynchronous: bool,
+}
+
+/// An update whose losses have not been read.
+struct Pending {
+    step: u64,
+    files: Vec<PathBuf>,
+    losses: Vec<PendingRead>,
+    lr: f64,
+}
+
+/// An update whose losses are known.
+struct Settled {
+    step: u64,
+    images: usize,
+    lr: f64,
+    losses: Vec<(&'static str, f32)>,
+    seconds: f64,
+}
+
+/// The state of the loop beside the learner's.
+struct Loop<'s, 'o> {
+    session: &'s Session<'s>,
+    observe: &'o mut dyn FnMut(Event<'_>),
+    metrics: MetricsWriter,
+    pace: Pace,
+    clock: Instant,
+    pending: VecDeque<Pending>,
+    saved: Option<PathBuf>,
+    best: f64,
+}
+
+impl Session<'_> {
+    /// Runs from the newest whole checkpoint, or from the start when there is none, to the last step.
+    ///
+    /// # Errors
+    /// Data that breaks in mid-run, a loss that is no number (with the step, its files and the last good checkpoint), a
+    /// disk that is full, a device that fails.
+    pub fn run(&self, learner: &mut dyn Learner, observe: &mut dyn FnMut(Event<'_>)) -> Result<Outcome> {
+        let config = &self.config;
+        let newest = self.dir.list_checkpoints()?.into_iter().next();
+        let (mut after, mut best) = (0, f64::INFINITY);
+        if let Some(found) = &newest {
+            let file = WeightFile::read(&found.path)?;
+            learner.load(&file)?;
+            (after, best) = (found.step, checkpoint::best_loss(&file));
+        }
+        self.dir.cut_samples(after)?;
+        let metrics = MetricsWriter::open(self.dir.metrics(), after)?;
+        observe(Event::Started { after });
+        let mut state = Loop {
+            session: self,
+            observe,
+            metrics,
+            pace: Pace::default(),
+            clock: Instant::now(),
+            pending: VecDeque::new(),
+            saved: newest.map(|found| found.path),
+            best,
+        };
+        let lag = if self.asynchronous { LOSS_LAG } else { 0 };
+        for batch in Loader::new(self.data.clone(), config.loader.clone(), after + 1, config.steps)? {
+            let batch = batch?;
+            let step = batch.step;
+            let lr = config.lr_schedule.lr_at(step, config.steps, config.lr);
+            let losses = learner.step(&batch, step, lr)?;
+            state.pending.push_back(Pending { step, files: batch.files, losses, lr });
+            let stopping = self.stop.load(Ordering::Relaxed);
+            let last = step == config.steps || stopping;
+            if last || step.is_multiple_of(config.checkpoint_every) {
+                state.save(learner, step)?;
+            }
+            while state.pending.len() > lag {
+                state.settle(learner)?;
+            }
+            if last || (config.sample_every > 0 && step.is_multiple_of(config.sample_every)) {
+                samples::write(&self.dir, step, learner, &self.sample_batches()?)?;
+                state.clock = Instant::now();
+            }
+            if stopping && step < config.steps {
+                return Ok(Outcome::Stopped { step });
+            }
+        }
+        Ok(Outcome::Finished)
+    }
+
+    /// Mean loss over centre crops of the first validation pictures.
+    fn validate(&self, learner: &dyn Learner) -> Result<Option<f64>> {
+        let Some(data) = &self.validation else { return Ok(None) };
+        let maker = self.centre_crops(data);
+        let batches = (data.pairs.len() as u64).min(VALIDATION_PICTURES);
+        let mut sum = 0.0;
+        for step in 1..=batches {
+            sum += learner.validation_loss(&maker.batch(step)?)?;
+        }
+        Ok(Some(sum / batches as f64))
+    }
+
+    /// The pictures that samples show: the first of the validation data, else of the training data.
+    fn sample_batches(&self) -> Result<Vec<Batch>> {
+        let data = self.validation.as_ref().unwrap_or(&self.data);
+        let maker = self.centre_crops(data);
+        (1..=(data.pairs.len() as u64).min(samples::PICTURES)).map(|step| maker.batch(step)).collect()
+    }
+
+    /// One picture a batch, in name order, cut from the centre.
+    fn centre_crops(&self, data: &Dataset) -> BatchMaker {
+        let options = LoaderOptions { batch: 1, shuffle: false, augment: false, ..self.config.loader.clone() };
+        BatchMaker::new(data.clone(), options)
+    }
+}
+
+impl Loop<'_, '_> {
+    /// Validates, and writes the checkpoint of `step`. Every loss is read before: a run that has diverged is not saved.
+    fn save(&mut self, learner: &dyn Learner, step: u64) -> Result<()> {
+        while self.pending.len() > 1 {
+            self.settle(learner)?;
+        }
+        let last = self.read_losses(learner)?;
+        let validation = self.session.validate(learner)?;
+        if let Some(update) = last {
+            self.write_down(update, validation)?;
+        }
+        let improved = validation.is_some_and(|loss| loss < self.best);
+        if let Some(loss) = validation {
+            self.best = self.best.min(loss);
+            (self.observe)(Event::Validated { step, loss, best: improved });
+        }
+        let path = checkpoint::save(&self.session.dir, step, learner.state()?, self.best, improved)?;
+        self.session.dir.prune(self.session.config.keep)?;
+        (self.observe)(Event::Saved { step, path: path.clone() });
+        self.saved = Some(path);
+        self.clock = Instant::now();
+        Ok(())
+    }
+
+    /// Reads the losses of the oldest update and writes them down.
+    fn settle(&mut self, learner: &dyn Learner) -> Result<()> {
+        match self.read_losses(learner)? {
+            Some(update) => self.write_down(update, None),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for the losses of the oldest update; a loss that is no number ends the run.
+    fn read_losses(&mut self, learner: &dyn Learner) -> Result<Option<Settled>> {
+        let Some(update) = self.pending.pop_front() else { return Ok(None) };
+        let mut losses = Vec::with_capacity(update.losses.len());
+        for (name, read) in learner.loss_names().iter().zip(update.losses) {
+            losses.push((*name, read.finish()?[0]));
+        }
+        if let Some((name, value)) = losses.iter().find(|(_, value)| !value.is_finite()) {
+            let files: Vec<String> = update.files.iter().map(|file| file.display().to_string()).collect();
+            let good = self.saved.as_ref().map_or("none yet".to_owned(), |path| path.display().to_string());
+            return Err(Error::failed(
+                format!("{name} became {value} at step {}", update.step),
+                files.join(", "),
+                format!("lower --lr, or check these files; last good checkpoint: {good}"),
+            ));
+        }
+        let seconds = self.clock.elapsed().as_secs_f64();
+        self.clock = Instant::now();
+        Ok(Some(Settled { step: update.step, images: update.files.len(), lr: update.lr, losses, seconds }))
+    }
+
+    fn write_down(&mut self, update: Settled, validation: Option<f64>) -> Result<()> {
+        let Settled { step, images, lr, losses, seconds } = update;
+        self.pace.record(seconds, images);
+        let further: Vec<(&str, f64)> = validation.iter().map(|&loss| ("val_loss", loss)).collect();
+        let images_per_s = images as f64 / seconds;
+        self.metrics.append(&StepMetrics { step, losses: &losses, seconds, images_per_s, lr, further: &further })?;
+        (self.observe)(Event::Step { step, losses: &losses, pace: &self.pace });
+        Ok(())
+    }
+}
