@@ -48,7 +48,7 @@ impl<T: Op + ?Sized> Op for &T {
         (**self).forward(inputs)
     }
 
-    fn backward(&self, grad: &mut super::Backward<'_>) -> crate::Result<()> {
+    fn backward(&self, grad: &mut Backward<'_>) -> crate::Result<()> {
         (**self).backward(grad)
     }
 }
