@@ -48,8 +48,48 @@ impl<T: Op + ?Sized> Op for &T {
         (**self).forward(inputs)
     }
 
-    fn backward(&self, grad: &mut super::Backward<'_>) -> crate::Result<()> {
+    fn backward(&self, grad: &mut Backward<'_>) -> crate::Result<()> {
         (**self).backward(grad)
+    }
+}
+
+/// One case of `tests/goldens/ops.safetensors`: values of TensorFlow, see `tools/goldens/ops.py`.
+pub struct Golden {
+    case: &'static str,
+    file: Vec<u8>,
+}
+
+impl Golden {
+    /// The case of that name.
+    pub fn open(case: &'static str) -> Self {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/ops.safetensors");
+        Golden { case, file: std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}")) }
+    }
+
+    fn read(&self, argument: &str) -> (Vec<usize>, Vec<f32>) {
+        let name = format!("{}.{argument}", self.case);
+        let file = safetensors::SafeTensors::deserialize(&self.file).unwrap();
+        let tensor = file.tensor(&name).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (words, _) = tensor.data().as_chunks::<4>();
+        let values = words.iter().map(|&word| match tensor.dtype() {
+            safetensors::Dtype::I32 => i32::from_le_bytes(word) as f32,
+            dtype => {
+                assert_eq!(dtype, safetensors::Dtype::F32, "{name}");
+                f32::from_le_bytes(word)
+            }
+        });
+        (tensor.shape().to_vec(), values.collect())
+    }
+
+    /// The elements of an argument or result.
+    pub fn values(&self, argument: &str) -> Vec<f32> {
+        self.read(argument).1
+    }
+
+    /// An argument on a device.
+    pub fn tensor(&self, device: &Device, argument: &str) -> Tensor {
+        let (shape, values) = self.read(argument);
+        Tensor::new(device, &shape, &values).unwrap()
     }
 }
 

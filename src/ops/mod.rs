@@ -33,7 +33,7 @@ macro_rules! ops {
 ops! {
     /// Adam over an arena of parameters.
     adam,
-    /// Class probabilities to colours and their entropy, bilinear enlargement included.
+    /// Logits over bins to colours and their entropy, bilinear enlargement included.
     annealed_mean,
     /// Batch normalisation, in training and with fixed statistics.
     batch_norm,
