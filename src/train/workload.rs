@@ -117,7 +117,11 @@ impl Workload {
         );
         crate::ensure!(
             width > 0.0 && width <= 16.0,
-            Error::input("the width makes no network", format!("--width {width}"), "use a multiplier above 0, up to 16")
+            Error::input(
+                "the width makes no network",
+                format!("--width {width}"),
+                "use a multiplier above 0, up to 16"
+            )
         );
         let network = colournet::network(width, bins);
         let prior = vec![1.0 / bins as f32; bins];
