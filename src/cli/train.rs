@@ -179,6 +179,9 @@ impl Training {
         if rehearse {
             self.rehearse(device)?;
         }
+        if let Some(validation) = &self.validation {
+            validation.read_through()?;
+        }
         let (mut learner, stats) = self.learner(device)?;
         let dir = if resume { RunDir::resume(out)? } else { RunDir::create(out)? };
         self.write_settings(&dir, device)?;
