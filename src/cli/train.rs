@@ -48,7 +48,7 @@ impl Model {
 pub struct TrainArgs {
     /// Which network
     model: Model,
-    /// Run folder, which must not exist yet [default: runs/MODEL-<time>]
+    /// Run folder, which must not exist yet [default: runs/MODEL-TIME]
     #[arg(long, value_name = "RUN", help_heading = "Run")]
     out: Option<PathBuf>,
     /// Go on from the newest whole checkpoint of --out, or start when there is none
