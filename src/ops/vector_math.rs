@@ -50,7 +50,7 @@ pub fn ln(x: f32) -> f32 {
     let s2 = s * s;
     let series = s * (2.0 + s2 * (2.0 / 3.0 + s2 * (2.0 / 5.0 + s2 * (2.0 / 7.0 + s2 * (2.0 / 9.0)))));
     // The last term is 0, or NaN where x is not finite.
-    n * LN_2 + series + (x - x)
+    n * LN_2 + series + 0.0 * x
 }
 
 /// The sum of [`LANES`] partial sums.
