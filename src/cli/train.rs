@@ -32,7 +32,8 @@ pub enum Model {
 }
 
 impl Model {
-    fn name(self) -> &'static str {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
         match self {
             Model::Colournet => "colournet",
         }
@@ -251,25 +252,32 @@ impl Training {
         }
         Ok((seconds, device.memory().peak_bytes))
     }
+
+    /// Prints the time and the memory of a step; its seconds.
+    pub fn print_rehearsal(&self, device: &Device) -> Result<f64> {
+        let (seconds, peak_bytes) = self.rehearse(device)?;
+        let loader = &self.resolved.session.loader;
+        println!("device: {}", device.name());
+        println!(
+            "step: {} with a batch of {} at {size}x{size}",
+            human_seconds(seconds),
+            loader.batch,
+            size = loader.size
+        );
+        println!("memory on the device: {}", human_bytes(peak_bytes));
+        Ok(seconds)
+    }
 }
 
 fn dry_run(training: &Training, device: &Device) -> Outcome {
-    let (seconds, peak_bytes) = training.rehearse(device)?;
-    let session = &training.resolved.session;
     println!(
         "pictures: {} for training, {} for validation",
         training.data.pairs.len(),
         training.validation.as_ref().map_or(0, |data| data.pairs.len())
     );
-    println!("device: {}", device.name());
-    println!(
-        "step: {} with a batch of {} at {size}x{size}",
-        human_seconds(seconds),
-        session.loader.batch,
-        size = session.loader.size
-    );
-    println!("memory on the device: {}", human_bytes(peak_bytes));
-    println!("{} steps: about {}", session.steps, human_seconds(seconds * session.steps as f64));
+    let seconds = training.print_rehearsal(device)?;
+    let steps = training.resolved.session.steps;
+    println!("{steps} steps: about {}", human_seconds(seconds * steps as f64));
     Ok(())
 }
 

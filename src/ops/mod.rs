@@ -12,6 +12,7 @@ mod bilinear_tap;
 #[cfg(test)]
 pub(crate) mod check;
 mod gemm;
+pub mod self_test;
 mod vector_math;
 
 /// Lists the op modules; each has `KERNELS` and `self_test`.
