@@ -53,46 +53,6 @@ impl<T: Op + ?Sized> Op for &T {
     }
 }
 
-/// One case of `tests/goldens/ops.safetensors`: values of TensorFlow, see `tools/goldens/ops.py`.
-pub struct Golden {
-    case: &'static str,
-    file: Vec<u8>,
-}
-
-impl Golden {
-    /// The case of that name.
-    pub fn open(case: &'static str) -> Self {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/ops.safetensors");
-        Golden { case, file: std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}")) }
-    }
-
-    fn read(&self, argument: &str) -> (Vec<usize>, Vec<f32>) {
-        let name = format!("{}.{argument}", self.case);
-        let file = safetensors::SafeTensors::deserialize(&self.file).unwrap();
-        let tensor = file.tensor(&name).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let (words, _) = tensor.data().as_chunks::<4>();
-        let values = words.iter().map(|&word| match tensor.dtype() {
-            safetensors::Dtype::I32 => i32::from_le_bytes(word) as f32,
-            dtype => {
-                assert_eq!(dtype, safetensors::Dtype::F32, "{name}");
-                f32::from_le_bytes(word)
-            }
-        });
-        (tensor.shape().to_vec(), values.collect())
-    }
-
-    /// The elements of an argument or result.
-    pub fn values(&self, argument: &str) -> Vec<f32> {
-        self.read(argument).1
-    }
-
-    /// An argument on a device.
-    pub fn tensor(&self, device: &Device, argument: &str) -> Tensor {
-        let (shape, values) = self.read(argument);
-        Tensor::new(device, &shape, &values).unwrap()
-    }
-}
-
 type Reference = Box<dyn Fn(&[Vec<f64>]) -> Vec<f64>>;
 
 /// One check of one op: inputs, reference, tolerances.
@@ -102,6 +62,7 @@ pub struct Check {
     reference: Option<Reference>,
     tolerance: Tolerance,
     grad_tolerance: Tolerance,
+    wants: Vec<bool>,
 }
 
 /// Gradient elements checked per input: finite differences cost two references each.
@@ -124,12 +85,19 @@ impl Check {
             reference: None,
             tolerance: Tolerance::OfLargest(1e-5),
             grad_tolerance: Tolerance::OfLargest(1e-5),
+            wants: vec![true; shapes.len()],
         }
     }
 
     /// Changes input `i`, e.g. to keep it away from a kink or in a range.
     pub fn map(mut self, i: usize, f: impl Fn(f32) -> f32) -> Self {
         self.inputs[i].iter_mut().for_each(|v| *v = f(*v));
+        self
+    }
+
+    /// Input `i` is data: no gradient is asked of it.
+    pub fn no_grad(mut self, i: usize) -> Self {
+        self.wants[i] = false;
         self
     }
 
@@ -180,10 +148,13 @@ impl Check {
             compare(&format!("{name}: y"), &y, &expected, &scale, self.tolerance, &mut failures);
 
             let dy_tensor = Tensor::new(&device, forward.y.shape(), &dy).unwrap();
-            let needs = vec![true; tensors.len()];
-            let mut backward = Backward::new(&dy_tensor, &forward.saved, &needs, vec![None; tensors.len()]);
+            let slots = vec![None; tensors.len()];
+            let mut backward = Backward::new(&dy_tensor, &forward.saved, &self.wants, slots);
             op.backward(&mut backward).unwrap();
             for (i, grad) in backward.into_grads().into_iter().enumerate() {
+                if !self.wants[i] {
+                    continue;
+                }
                 let grad = grad.unwrap_or_else(|| panic!("{name}: no gradient for input {i}")).to_vec().unwrap();
                 assert!(grad.iter().all(|g| g.is_finite()), "{name}: gradient {i} was not written whole");
                 let picks = picks(grad.len());
