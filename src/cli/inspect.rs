@@ -102,7 +102,8 @@ fn print_summary(network: &Sequential, size: usize) {
         std::array::from_fn(|i| rows.iter().map(|row| row[i].len()).max().unwrap_or(0).max(heads[i].len()));
     let line = |cells: [&str; 4]| {
         let [a, b, c, d] = widths;
-        println!("{:<a$}  {:<b$}  {:>c$}  {:>d$}", cells[0], cells[1], cells[2], cells[3]);
+        let line = format!("{:<a$}  {:<b$}  {:>c$}  {:>d$}", cells[0], cells[1], cells[2], cells[3]);
+        println!("{}", line.trim_end());
     };
     line(heads);
     let channels = network.channels_in;

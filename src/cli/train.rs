@@ -152,6 +152,9 @@ impl Training {
         if rehearse {
             self.rehearse(device, &survey)?;
         }
+        if let Some(validation) = &self.validation {
+            validation.read_through()?;
+        }
         // A checkpoint brings all that --init would have: the file need not be there any more.
         let newest = if out.exists() { RunDir::open(out)?.list_checkpoints()?.into_iter().next() } else { None };
         let init = newest.filter(|_| resume).map(|checkpoint| checkpoint.path).or(start.init.clone());

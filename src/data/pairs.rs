@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::decode::{EXTENSIONS, probe};
+use super::decode::{self, EXTENSIONS, probe};
 use super::picture::{PictureInfo, Reading};
 use crate::error::{Error, Result};
 
@@ -86,6 +86,21 @@ impl Pair {
             )
         );
         Ok(())
+    }
+}
+
+impl Dataset {
+    /// Decodes every picture once, so that a file cut short is found before it is needed. The first fault in name order
+    /// is the error. Training data need not be read for this: a [`survey`](super::survey) reads all of it anyway.
+    pub fn read_through(&self) -> Result<()> {
+        let read = |pair: &Pair| -> Result<()> {
+            decode::open(&pair.source)?;
+            if pair.target != pair.source {
+                decode::open(&pair.target)?;
+            }
+            Ok(())
+        };
+        self.pairs.par_iter().map(read).collect::<Vec<_>>().into_iter().collect()
     }
 }
 
