@@ -12,7 +12,7 @@ mod profile;
 pub mod wgsl;
 
 pub use adapter::{AdapterReport, DeviceChoice, adapters};
-pub use kernel::{AnyKernel, Args, Constants, Dispatch, GpuInfo, Kernel, MAX_GROUPS, Plan, linear_grid};
+pub use kernel::{AnyKernel, Args, Constants, Dispatch, GpuInfo, Kernel, MAX_GROUPS, Plan, Split, linear_grid};
 pub use pool::{MemoryReport, human_bytes, parse_bytes};
 pub use profile::LaunchTime;
 

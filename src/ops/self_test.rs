@@ -36,12 +36,8 @@ impl SelfTest {
 /// On the CPU itself the twins run twice, which must give the same bits: nothing else is there to compare them with.
 pub fn self_test(device: &Device) -> Vec<SelfTest> {
     let tolerance = if device.is_gpu() { TOLERANCE } else { 0.0 };
-    let mut results = Vec::new();
-    for &(op, test) in SELF_TESTS {
-        let difference = test(device).and_then(|got| largest_difference(&got, &test(&Device::cpu())?));
-        results.push(SelfTest { op, difference, tolerance });
-    }
-    results
+    let run = |test: fn(&Device) -> Result<Vec<Tensor>>| largest_difference(&test(device)?, &test(&Device::cpu())?);
+    SELF_TESTS.iter().map(|&(op, test)| SelfTest { op, difference: run(test), tolerance }).collect()
 }
 
 fn largest_difference(got: &[Tensor], expected: &[Tensor]) -> Result<f64> {
