@@ -114,7 +114,8 @@ impl Tape {
     /// # Errors
     /// Whatever an op reports.
     pub fn backward(self, loss: Var) -> Result<Gradients> {
-        let seed = Tensor::full(loss.value.device(), loss.value.shape(), 1.0)?;
+        let seed = Tensor::empty(loss.value.device(), loss.value.shape())?;
+        elementwise::fill(&seed, 1.0)?;
         self.backward_from(loss, seed)
     }
 

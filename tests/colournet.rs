@@ -148,8 +148,8 @@ fn compare_decoded(golden: &Golden, learner: &Classification, device: &Device, f
     let source = golden.tensors.get("source0");
     let grey = Tensor::new(device, &source.shape, &source.data).unwrap();
     let classifier = learner.classifier();
-    let probability = classifier.probabilities(&grey).unwrap();
-    let ab = annealed_mean(&probability, &classifier.bins, classifier.upsample, TEMPERATURE).unwrap().ab;
+    let logits = classifier.logits(&grey).unwrap();
+    let ab = annealed_mean(&logits, &classifier.bins, classifier.upsample, TEMPERATURE).unwrap().ab;
     let tolerance = Tolerance::Absolute(10.0 * golden.run.ab_gap_f32);
     let label = format!("{}: decoded ab", device.name());
     compare(&label, &ab.to_vec().unwrap(), &golden.tensors.get("ab").data, tolerance, failures);

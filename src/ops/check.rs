@@ -48,7 +48,7 @@ impl<T: Op + ?Sized> Op for &T {
         (**self).forward(inputs)
     }
 
-    fn backward(&self, grad: &mut super::Backward<'_>) -> crate::Result<()> {
+    fn backward(&self, grad: &mut Backward<'_>) -> crate::Result<()> {
         (**self).backward(grad)
     }
 }
@@ -62,6 +62,7 @@ pub struct Check {
     reference: Option<Reference>,
     tolerance: Tolerance,
     grad_tolerance: Tolerance,
+    wants: Vec<bool>,
 }
 
 /// Gradient elements checked per input: finite differences cost two references each.
@@ -84,12 +85,19 @@ impl Check {
             reference: None,
             tolerance: Tolerance::OfLargest(1e-5),
             grad_tolerance: Tolerance::OfLargest(1e-5),
+            wants: vec![true; shapes.len()],
         }
     }
 
     /// Changes input `i`, e.g. to keep it away from a kink or in a range.
     pub fn map(mut self, i: usize, f: impl Fn(f32) -> f32) -> Self {
         self.inputs[i].iter_mut().for_each(|v| *v = f(*v));
+        self
+    }
+
+    /// Input `i` is data: no gradient is asked of it.
+    pub fn no_grad(mut self, i: usize) -> Self {
+        self.wants[i] = false;
         self
     }
 
@@ -140,10 +148,13 @@ impl Check {
             compare(&format!("{name}: y"), &y, &expected, &scale, self.tolerance, &mut failures);
 
             let dy_tensor = Tensor::new(&device, forward.y.shape(), &dy).unwrap();
-            let needs = vec![true; tensors.len()];
-            let mut backward = Backward::new(&dy_tensor, &forward.saved, &needs, vec![None; tensors.len()]);
+            let slots = vec![None; tensors.len()];
+            let mut backward = Backward::new(&dy_tensor, &forward.saved, &self.wants, slots);
             op.backward(&mut backward).unwrap();
             for (i, grad) in backward.into_grads().into_iter().enumerate() {
+                if !self.wants[i] {
+                    continue;
+                }
                 let grad = grad.unwrap_or_else(|| panic!("{name}: no gradient for input {i}")).to_vec().unwrap();
                 assert!(grad.iter().all(|g| g.is_finite()), "{name}: gradient {i} was not written whole");
                 let picks = picks(grad.len());

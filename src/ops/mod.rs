@@ -12,6 +12,7 @@ mod bilinear_tap;
 #[cfg(test)]
 pub(crate) mod check;
 mod gemm;
+pub mod self_test;
 mod vector_math;
 
 /// Lists the op modules; each has `KERNELS` and `self_test`.
@@ -32,7 +33,7 @@ macro_rules! ops {
 ops! {
     /// Adam over an arena of parameters.
     adam,
-    /// Class probabilities to colours and their entropy, bilinear enlargement included.
+    /// Logits over bins to colours and their entropy, bilinear enlargement included.
     annealed_mean,
     /// Batch normalisation, in training and with fixed statistics.
     batch_norm,

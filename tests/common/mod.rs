@@ -1,4 +1,5 @@
 //! What the test programs share.
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use huetape::device::{Device, DeviceChoice};
 use safetensors::SafeTensors;

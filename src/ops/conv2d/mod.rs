@@ -2,6 +2,7 @@
 
 mod geometry;
 mod twin;
+mod winograd;
 
 #[cfg(test)]
 mod tests;
