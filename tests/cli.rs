@@ -131,7 +131,9 @@ fn a_command_line_that_cannot_be_read_is_one_line() {
 
 #[test]
 fn train_refuses_data_that_cannot_be_trained_on() {
-    let cases: &[(&str, fn(&Path), &[&str])] = &[
+    /// Spoils the data in a folder.
+    type Spoil = fn(&Path);
+    let cases: &[(&str, Spoil, &[&str])] = &[
         ("no such folder", |root| fs::rename(root.join("target"), root.join("elsewhere")).unwrap(), &["target"]),
         (
             "no pictures",
