@@ -131,9 +131,9 @@ fn a_command_line_that_cannot_be_read_is_one_line() {
 
 #[test]
 fn train_refuses_data_that_cannot_be_trained_on() {
-    /// What the message says, what is wrong with the pictures, what it names.
-    type Case = (&'static str, fn(&Path), &'static [&'static str]);
-    let cases: &[Case] = &[
+    /// Spoils the data in a folder.
+    type Spoil = fn(&Path);
+    let cases: &[(&str, Spoil, &[&str])] = &[
         ("no such folder", |root| fs::rename(root.join("target"), root.join("elsewhere")).unwrap(), &["target"]),
         (
             "no pictures",
@@ -186,7 +186,7 @@ fn train_refuses_settings_that_make_no_sense() {
     refused(&train("--width 0"), &["--width 0"]);
     refused(&train("--device gpu:nonesuch"), &["--device gpu:nonesuch"]);
     refused(&train("--device nonesuch"), &["--device nonesuch"]);
-    refused(&train("--width 0.25 --memory 1M"), &["--memory 1.0 MiB"]);
+    refused(&train("--memory 1M"), &["--memory 1.0 MiB"]);
     refused(&train("--memory lots"), &["--memory lots"]);
     refused(&train("--threads 0"), &["--threads 0"]);
     refused("train colournet --device cpu", &["nothing to train on"]);
