@@ -176,6 +176,9 @@ pub fn input_gradient(geometry: &Geometry, dz: &[f32], w: &[f32], dx: &mut [f32]
 /// The gradient of the weights: each task makes a slab of rows (tap, channel) over one chunk of the pixels. Where the
 /// weights are few there are several chunks, whose sums are added in order.
 pub fn weight_gradient(geometry: &Geometry, x: &[f32], dz: &[f32], dw: &mut [f32]) {
+    if let Some(winograd) = Winograd::forward(geometry) {
+        return winograd.weight_gradient(x, dz, dw);
+    }
     let s = Sizes::from(geometry);
     let pixels = geometry.output_pixels();
     let chunks = (PARTIAL_ELEMENTS / dw.len()).min(pixels.div_ceil(8 * BLOCK)).max(1);

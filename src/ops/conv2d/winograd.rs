@@ -16,6 +16,9 @@ const LANES: usize = 16;
 type Lanes = [f32; LANES];
 /// Products a tile.
 const POINTS: usize = 36;
+/// Elements between the data of two points. Without them the 36 places that a transform writes to lie a power of two apart
+/// and evict each other from the cache.
+const GAP: usize = 80;
 /// Outputs a tile.
 const TILE: usize = 16;
 /// Tiles for which one task transforms its slab of weights.
@@ -24,8 +27,10 @@ const CHUNK: usize = 256;
 const BLOCK: usize = 64;
 /// Output channels that one task makes.
 const SLAB: usize = 128;
+/// Input channels of the weight gradient that are made at once.
+const ROWS: usize = 64;
 /// Elements of the transformed input that are held at once, roughly.
-const GROUP_ELEMENTS: usize = 1 << 22;
+const GROUP_ELEMENTS: usize = 1 << 20;
 
 /// A 3x3 correlation of stride 1 from `channels_in` to `channels_out`.
 pub struct Winograd {
@@ -37,7 +42,7 @@ pub struct Winograd {
     /// Input rows and columns before the first window; may pass the picture's border on either side.
     pad: [usize; 2],
     dilation: usize,
-    /// Whether the weights are read as the input gradient does: taps reversed, `(channels_out, channels_in)` within a tap.
+    /// Whether w is read as the input gradient does: taps reversed, `(channels_out, channels_in)` within a tap.
     adjoint: bool,
 }
 
@@ -98,6 +103,11 @@ impl Winograd {
         self.dilation * self.dilation * self.tile_columns()
     }
 
+    /// Bands that are worked on at once, to bound the memory.
+    fn group_bands(&self) -> usize {
+        (GROUP_ELEMENTS / (POINTS * self.channels_in)).max(CHUNK).div_ceil(self.band_tiles())
+    }
+
     /// First output row of band `band`, counted over all pictures.
     fn band_start(&self, band: usize) -> usize {
         let (picture, row) = (band / self.tile_rows(), band % self.tile_rows());
@@ -107,14 +117,15 @@ impl Winograd {
     /// `y = finish(correlation of x with w)`; `finish` gets runs of `channels_out` values, one pixel or several.
     pub fn run(&self, x: &[f32], w: &[f32], finish: impl Fn(&mut [f32]) + Sync, y: &mut [f32]) {
         let bands = self.pictures * self.tile_rows();
-        let group = (GROUP_ELEMENTS / (POINTS * self.channels_in)).max(CHUNK).div_ceil(self.band_tiles());
+        let group = self.group_bands();
         let row = self.output[1] * self.channels_out;
         for first in (0..bands).step_by(group) {
             let bands = first..bands.min(first + group);
             let rows = self.band_start(bands.start) * row..self.band_start(bands.end) * row;
             let tiles = bands.len() * self.band_tiles();
-            with_scratch(tiles * (POINTS * self.channels_in + TILE * self.channels_out), |scratch| {
-                let (transformed, outputs) = scratch.split_at_mut(tiles * POINTS * self.channels_in);
+            let transformed = tiles.div_ceil(BLOCK) * block_len(self.channels_in);
+            with_scratch(transformed + tiles * TILE * self.channels_out, |scratch| {
+                let (transformed, outputs) = scratch.split_at_mut(transformed);
                 self.transform_inputs(x, bands.clone(), transformed);
                 self.multiply(w, transformed, outputs);
                 self.scatter(bands, outputs, &finish, &mut y[rows]);
@@ -122,63 +133,144 @@ impl Winograd {
         }
     }
 
-    /// Writes `B^T d B` of every tile: `(tiles / BLOCK, POINTS, BLOCK, channels_in)`, the last block with the tiles that are left.
+
+    /// The gradient of the weights: the adjoint of each step, `dw = G^T (sum over tiles of (B^T d B) * (A dz A^T)) G`.
+    pub fn weight_gradient(&self, x: &[f32], dz: &[f32], dw: &mut [f32]) {
+        let [c, o] = [self.channels_in, self.channels_out];
+        // For each input channel its row of outputs under each tap.
+        let mut rows: Vec<Vec<&mut [f32]>> = (0..c).map(|_| Vec::with_capacity(9)).collect();
+        for tap in dw.chunks_exact_mut(c * o) {
+            rows.iter_mut().zip(tap.chunks_exact_mut(o)).for_each(|(row, part)| row.push(part));
+        }
+        let bands = self.pictures * self.tile_rows();
+        let group = self.group_bands();
+        for first in (0..bands).step_by(group) {
+            let bands = first..bands.min(first + group);
+            let tiles = bands.len() * self.band_tiles();
+            let blocks = tiles.div_ceil(BLOCK);
+            let point_len = ROWS * o + GAP;
+            with_scratch(blocks * (block_len(c) + block_len(o)) + POINTS * point_len, |scratch| {
+                let (a, scratch) = scratch.split_at_mut(blocks * block_len(c));
+                let (b, products) = scratch.split_at_mut(blocks * block_len(o));
+                self.transform_inputs(x, bands.clone(), a);
+                self.transform_gradients(dz, bands.clone(), b);
+                for (slab, rows) in rows.chunks_mut(ROWS).enumerate() {
+                    products.par_chunks_mut(point_len).enumerate().for_each(|(point, product)| {
+                        for block in 0..blocks {
+                            let a = &a[block * block_len(c) + point * (BLOCK * c + GAP) + slab * ROWS..];
+                            let b = &b[block * block_len(o) + point * (BLOCK * o + GAP)..];
+                            let sizes = [rows.len(), BLOCK.min(tiles - block * BLOCK), o];
+                            let beta = if block == 0 { 0.0 } else { 1.0 };
+                            sgemm(sizes, Matrix::transposed(a, c), Matrix::rows(b, o), beta, product, o);
+                        }
+                    });
+                    rows.par_iter_mut().enumerate().for_each(|(row, taps)| {
+                        for c in (0..o).step_by(LANES) {
+                            let d = std::array::from_fn(|y| {
+                                std::array::from_fn(|x| lanes(&products[(6 * y + x) * point_len + row * o + c..]))
+                            });
+                            let sums = two_sided(&d, weight_adjoint);
+                            for (tap, sum) in taps.iter_mut().zip(sums.iter().flatten()) {
+                                let tap = &mut tap[c..c + LANES];
+                                if first == 0 {
+                                    tap.copy_from_slice(sum);
+                                } else {
+                                    tap.iter_mut().zip(sum).for_each(|(tap, sum)| *tap += sum);
+                                }
+                            }
+                        }
+                    });
+                }
+            });
+        }
+    }
+
+    /// Writes `B^T d B` of every tile: `(tiles / BLOCK, POINTS, BLOCK, channels_in)`, rounded up.
     fn transform_inputs(&self, x: &[f32], bands: Range<usize>, transformed: &mut [f32]) {
-        let channels = self.channels_in;
-        transformed.par_chunks_mut(BLOCK * POINTS * channels).enumerate().for_each(|(block, transformed)| {
-            let count = transformed.len() / (POINTS * channels);
-            for i in 0..count {
-                let tile = bands.start * self.band_tiles() + block * BLOCK + i;
-                let sources = self.sources(tile);
+        self.transform_tiles(bands, self.channels_in, transformed, |tile| {
+            let sources = self.sources(tile);
+            move |c| {
+                let d = load::<6>(x, self.channels_in, &sources, c);
+                two_sided(&d, input_transform)
+            }
+        });
+    }
+
+    /// Writes `A dz A^T` of every tile: `(tiles / BLOCK, POINTS, BLOCK, channels_out)`, rounded up.
+    fn transform_gradients(&self, dz: &[f32], bands: Range<usize>, transformed: &mut [f32]) {
+        self.transform_tiles(bands, self.channels_out, transformed, |tile| {
+            let targets = self.targets(tile);
+            move |c| {
+                let d = load::<4>(dz, self.channels_out, &targets, c);
+                two_sided(&d, output_adjoint)
+            }
+        });
+    }
+
+    /// Writes `values(tile)(first channel)` of every tile of `bands`.
+    fn transform_tiles<V: Fn(usize) -> [[Lanes; 6]; 6]>(
+        &self,
+        bands: Range<usize>,
+        channels: usize,
+        transformed: &mut [f32],
+        values: impl Fn(usize) -> V + Sync,
+    ) {
+        let tiles = bands.start * self.band_tiles()..bands.end * self.band_tiles();
+        transformed.par_chunks_mut(block_len(channels)).enumerate().for_each(|(block, transformed)| {
+            let first = tiles.start + block * BLOCK;
+            for tile in first..tiles.end.min(first + BLOCK) {
+                let values = values(tile);
                 for c in (0..channels).step_by(LANES) {
-                    let mut d = [[[0.0; LANES]; 6]; 6];
-                    for (d, source) in d.iter_mut().flatten().zip(&sources) {
-                        if let Some(pixel) = source {
-                            d.copy_from_slice(&x[pixel * channels + c..][..LANES]);
-                        }
-                    }
-                    let rows = d.map(|row| input_transform(&row));
-                    for column in 0..6 {
-                        let line = input_transform(&rows.each_ref().map(|row| row[column]));
-                        for (row, values) in line.iter().enumerate() {
-                            let at = ((6 * row + column) * count + i) * channels + c;
-                            transformed[at..at + LANES].copy_from_slice(values);
-                        }
+                    for (point, value) in values(c).iter().flatten().enumerate() {
+                        let at = point * (BLOCK * channels + GAP) + (tile - first) * channels + c;
+                        transformed[at..at + LANES].copy_from_slice(value);
                     }
                 }
             }
         });
     }
 
-    /// The 6x6 input pixels of a tile, `None` outside the picture.
-    fn sources(&self, tile: usize) -> [Option<usize>; POINTS] {
+    /// The picture of a tile and, along each axis, its first output on its grid and the phase of that grid.
+    fn place(&self, tile: usize) -> (usize, [usize; 2], [usize; 2]) {
         let (band, in_band) = (tile / self.band_tiles(), tile % self.band_tiles());
         let (picture, tile_row) = (band / self.tile_rows(), band % self.tile_rows());
         let (phase, tile_column) = (in_band / self.tile_columns(), in_band % self.tile_columns());
-        let place = |tile: usize, phase: usize, k: usize, axis: usize| {
-            let at = ((4 * tile + k) * self.dilation + phase).checked_sub(self.pad[axis])?;
+        (picture, [4 * tile_row, 4 * tile_column], [phase / self.dilation, phase % self.dilation])
+    }
+
+    /// The 6x6 input pixels of a tile, `None` outside the picture.
+    fn sources(&self, tile: usize) -> [Option<usize>; POINTS] {
+        let (picture, first, phase) = self.place(tile);
+        let at = |axis: usize, k: usize| {
+            let at = ((first[axis] + k) * self.dilation + phase[axis]).checked_sub(self.pad[axis])?;
             (at < self.input[axis]).then_some(at)
         };
-        std::array::from_fn(|i| {
-            let y = place(tile_row, phase / self.dilation, i / 6, 0)?;
-            let x = place(tile_column, phase % self.dilation, i % 6, 1)?;
-            Some((picture * self.input[0] + y) * self.input[1] + x)
-        })
+        std::array::from_fn(|i| Some((picture * self.input[0] + at(0, i / 6)?) * self.input[1] + at(1, i % 6)?))
+    }
+
+    /// The 4x4 output pixels of a tile, `None` outside the picture.
+    fn targets(&self, tile: usize) -> [Option<usize>; TILE] {
+        let (picture, first, phase) = self.place(tile);
+        let at = |axis: usize, k: usize| {
+            let at = (first[axis] + k) * self.dilation + phase[axis];
+            (at < self.output[axis]).then_some(at)
+        };
+        std::array::from_fn(|i| Some((picture * self.output[0] + at(0, i / 4)?) * self.output[1] + at(1, i % 4)?))
     }
 
     /// Writes the outputs of every tile: `(tiles / CHUNK, channels_out / SLAB, CHUNK, TILE, SLAB)`, where the last chunk and slab
     /// are what is left.
     fn multiply(&self, w: &[f32], transformed: &[f32], outputs: &mut [f32]) {
         let chunks = outputs.par_chunks_mut(CHUNK * TILE * self.channels_out);
-        chunks.zip(transformed.par_chunks(CHUNK * POINTS * self.channels_in)).for_each(|(outputs, transformed)| {
+        chunks.zip(transformed.par_chunks(CHUNK / BLOCK * block_len(self.channels_in))).for_each(|(outputs, transformed)| {
             let tiles = outputs.len() / (TILE * self.channels_out);
             outputs.par_chunks_mut(tiles * TILE * SLAB).enumerate().for_each(|(slab, outputs)| {
                 let slab = slab * SLAB..self.channels_out.min((slab + 1) * SLAB);
-                let weights = POINTS * self.channels_in * slab.len();
-                with_scratch(weights + POINTS * BLOCK * slab.len(), |scratch| {
+                let weights = POINTS * (self.channels_in * slab.len() + GAP);
+                with_scratch(weights + POINTS * (BLOCK * slab.len() + GAP), |scratch| {
                     let (weights, products) = scratch.split_at_mut(weights);
                     self.transform_weights(w, slab.clone(), weights);
-                    let blocks = transformed.chunks(BLOCK * POINTS * self.channels_in);
+                    let blocks = transformed.chunks(block_len(self.channels_in));
                     for (transformed, outputs) in blocks.zip(outputs.chunks_mut(BLOCK * TILE * slab.len())) {
                         self.multiply_block(slab.len(), transformed, weights, products, outputs);
                     }
@@ -198,45 +290,48 @@ impl Winograd {
     ) {
         let depth = self.channels_in;
         let tiles = outputs.len() / (TILE * slab);
-        let points = transformed.chunks_exact(tiles * depth).zip(weights.chunks_exact(depth * slab));
-        for ((a, b), product) in points.zip(products.chunks_exact_mut(tiles * slab)) {
-            let b = if self.adjoint { Matrix::transposed(b, depth) } else { Matrix::rows(b, slab) };
-            sgemm([tiles, depth, slab], Matrix::rows(a, depth), b, 0.0, product, slab);
+        let point_len = products.len() / POINTS;
+        let [a_len, b_len] = [transformed, weights].map(|data| data.len() / POINTS);
+        let points = transformed.chunks_exact(a_len).zip(weights.chunks_exact(b_len));
+        for ((a, b), product) in points.zip(products.chunks_exact_mut(point_len)) {
+            sgemm([tiles, depth, slab], Matrix::rows(a, depth), Matrix::rows(b, slab), 0.0, product, slab);
         }
         for (tile, outputs) in outputs.chunks_exact_mut(TILE * slab).enumerate() {
             for c in (0..slab).step_by(LANES) {
-                let load = |point: usize| lanes(&products[(point * tiles + tile) * slab + c..]);
-                let rows: [[Lanes; 4]; 6] =
-                    std::array::from_fn(|row| output_transform(&std::array::from_fn(|column| load(6 * row + column))));
-                for column in 0..4 {
-                    let line = output_transform(&rows.each_ref().map(|row| row[column]));
-                    for (row, values) in line.iter().enumerate() {
-                        outputs[(4 * row + column) * slab + c..][..LANES].copy_from_slice(values);
-                    }
+                let d = std::array::from_fn(|row| {
+                    std::array::from_fn(|column| lanes(&products[(6 * row + column) * point_len + tile * slab + c..]))
+                });
+                for (place, values) in two_sided(&d, output_transform).iter().flatten().enumerate() {
+                    outputs[place * slab + c..][..LANES].copy_from_slice(values);
                 }
             }
         }
     }
 
-    /// Writes `G w G^T` of the output channels `slab`: `(POINTS, channels_in, slab)`, or `(POINTS, slab, channels_in)` for the
-    /// adjoint, which lies in the weights that way.
+    /// Writes `G w G^T` of the output channels `slab`: `(POINTS, channels_in, slab)`.
     fn transform_weights(&self, w: &[f32], slab: Range<usize>, weights: &mut [f32]) {
-        // Within a tap, w has rows of `pitch` values, of which `rows` x `columns` are wanted.
-        let (rows, columns, pitch) = if self.adjoint {
-            (slab, 0..self.channels_in, self.channels_in)
-        } else {
-            (0..self.channels_in, slab, self.channels_out)
-        };
+        let point_len = weights.len() / POINTS;
         let tap_len = self.channels_in * self.channels_out;
-        for (i, row) in rows.clone().enumerate() {
-            for c in columns.clone().step_by(LANES) {
-                let tap = |tap: usize| lanes(&w[if self.adjoint { 8 - tap } else { tap } * tap_len + row * pitch + c..]);
-                let lines: [[Lanes; 6]; 3] =
-                    std::array::from_fn(|y| weight_transform(&std::array::from_fn(|x| tap(3 * y + x))));
-                for column in 0..6 {
-                    let line = weight_transform(&lines.each_ref().map(|line| line[column]));
-                    for (y, values) in line.iter().enumerate() {
-                        let at = ((6 * y + column) * rows.len() + i) * columns.len() + c - columns.start;
+        for first in (0..self.channels_in).step_by(LANES) {
+            for c in slab.clone().step_by(LANES) {
+                // Channels `first..` of the input by channels `c..` of the output, tap by tap.
+                let mut taps = [[[0.0; LANES]; 9]; LANES];
+                for tap in 0..9 {
+                    if self.adjoint {
+                        for i in 0..LANES {
+                            let values = lanes(&w[(8 - tap) * tap_len + (c + i) * self.channels_in + first..]);
+                            taps.iter_mut().zip(values).for_each(|(taps, value)| taps[tap][i] = value);
+                        }
+                    } else {
+                        for (i, taps) in taps.iter_mut().enumerate() {
+                            taps[tap] = lanes(&w[tap * tap_len + (first + i) * self.channels_out + c..]);
+                        }
+                    }
+                }
+                for (i, taps) in taps.iter().enumerate() {
+                    let d = std::array::from_fn(|y| std::array::from_fn(|x| taps[3 * y + x]));
+                    for (point, values) in two_sided(&d, weight_transform).iter().flatten().enumerate() {
+                        let at = point * point_len + (first + i) * slab.len() + c - slab.start;
                         weights[at..at + LANES].copy_from_slice(values);
                     }
                 }
@@ -270,10 +365,44 @@ impl Winograd {
     }
 }
 
+/// Elements that a block of tiles takes when it is transformed.
+fn block_len(channels: usize) -> usize {
+    POINTS * (BLOCK * channels + GAP)
+}
+
 fn lanes(values: &[f32]) -> Lanes {
     let mut lanes = [0.0; LANES];
     lanes.copy_from_slice(&values[..LANES]);
     lanes
+}
+
+/// The channels `c..` of a square of pixels, zero outside the picture.
+#[inline]
+fn load<const S: usize>(x: &[f32], channels: usize, pixels: &[Option<usize>], c: usize) -> [[Lanes; S]; S] {
+    let mut d = [[[0.0; LANES]; S]; S];
+    for (d, pixel) in d.iter_mut().flatten().zip(pixels) {
+        if let Some(pixel) = pixel {
+            d.copy_from_slice(&x[pixel * channels + c..][..LANES]);
+        }
+    }
+    d
+}
+
+/// A transform along both axes of a square.
+#[inline(always)]
+fn two_sided<const S: usize, const T: usize>(
+    d: &[[Lanes; S]; S],
+    transform: impl Fn(&[Lanes; S]) -> [Lanes; T],
+) -> [[Lanes; T]; T] {
+    let rows = d.each_ref().map(&transform);
+    let mut square = [[[0.0; LANES]; T]; T];
+    for column in 0..T {
+        let line = transform(&rows.each_ref().map(|row| row[column]));
+        for (row, value) in square.iter_mut().zip(line) {
+            row[column] = value;
+        }
+    }
+    square
 }
 
 /// `B^T d` along one axis.
@@ -325,6 +454,37 @@ fn output_transform(m: &[Lanes; 6]) -> [Lanes; 4] {
         t[1][l] = difference + 2.0 * difference_2;
         t[2][l] = sum + 4.0 * sum_2;
         t[3][l] = difference + 8.0 * difference_2 + m[5][l];
+    }
+    t
+}
+
+/// `A z` along one axis.
+#[inline]
+fn output_adjoint(z: &[Lanes; 4]) -> [Lanes; 6] {
+    let mut t = [[0.0; LANES]; 6];
+    for l in 0..LANES {
+        let (even, odd) = (z[0][l] + z[2][l], z[1][l] + z[3][l]);
+        let (even_2, odd_2) = (z[0][l] + 4.0 * z[2][l], 2.0 * z[1][l] + 8.0 * z[3][l]);
+        t[0][l] = z[0][l];
+        t[1][l] = even + odd;
+        t[2][l] = even - odd;
+        t[3][l] = even_2 + odd_2;
+        t[4][l] = even_2 - odd_2;
+        t[5][l] = z[3][l];
+    }
+    t
+}
+
+/// `G^T u` along one axis.
+#[inline]
+fn weight_adjoint(u: &[Lanes; 6]) -> [Lanes; 3] {
+    let mut t = [[0.0; LANES]; 3];
+    for l in 0..LANES {
+        let (sum, difference) = (u[1][l] + u[2][l], u[2][l] - u[1][l]);
+        let (sum_2, difference_2) = (u[3][l] + u[4][l], u[3][l] - u[4][l]);
+        t[0][l] = 0.25 * u[0][l] - sum * (1.0 / 6.0) + sum_2 * (1.0 / 24.0);
+        t[1][l] = difference * (1.0 / 6.0) + difference_2 * (1.0 / 12.0);
+        t[2][l] = (sum_2 - sum) * (1.0 / 6.0) + u[5][l];
     }
     t
 }
