@@ -75,7 +75,6 @@ pub fn run(args: TrainArgs) -> Outcome {
         }
     }
     let stop = stop_flag()?;
-    let device = args.device.open()?;
     let mut resolved = settings.resolve(args.device.threads)?;
     let data = resolved.data.validate(resolved.session.loader.size, resolved.band)?;
     let size = resolved.session.loader.size;
@@ -85,6 +84,7 @@ pub fn run(args: TrainArgs) -> Outcome {
         resolved.session.steps = (epochs * data.pairs.len() as u64).div_ceil(batch);
     }
     let training = Training { model: args.model, settings: settings.filled(), resolved, data, validation };
+    let device = args.device.open()?;
     if args.dry_run {
         return dry_run(&training, &device);
     }

@@ -9,6 +9,7 @@ mod gpu;
 mod kernel;
 mod pool;
 mod profile;
+mod stderr;
 pub mod wgsl;
 
 pub use adapter::{AdapterReport, DeviceChoice, adapters};
