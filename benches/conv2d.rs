@@ -40,7 +40,7 @@ const KERNELS: [(&str, &str); 4] =
 fn main() -> huetape::Result<()> {
     let runs = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(7);
     let device = Device::open(&std::env::var("HUETAPE_DEVICE").as_deref().unwrap_or("cpu").parse()?)?;
-    println!("{:<14} {:>8} | {}", "layer", "GFLOP", "median ms and GFLOP/s of forward, dw, dx; ms of dz with db");
+    println!("{:<14} {:>8} | median ms and GFLOP/s of forward, dw, dx; ms of dz with db", "layer", "GFLOP");
     let mut totals = [0.0; 4];
     for &(name, size, c, o, kernel, stride, dilation, count) in LAYERS {
         let conv = Conv2d { stride, dilation, padding: Padding::Same, activation: Activation::Relu };
