@@ -186,7 +186,7 @@ fn train_refuses_settings_that_make_no_sense() {
     refused(&train("--width 0"), &["--width 0"]);
     refused(&train("--device gpu:nonesuch"), &["--device gpu:nonesuch"]);
     refused(&train("--device nonesuch"), &["--device nonesuch"]);
-    refused(&train("--memory 1M"), &["--memory 1.0 MiB"]);
+    refused(&train("--width 0.25 --memory 1M"), &["--memory 1.0 MiB"]);
     refused(&train("--memory lots"), &["--memory lots"]);
     refused(&train("--threads 0"), &["--threads 0"]);
     refused("train colournet --device cpu", &["nothing to train on"]);
