@@ -26,8 +26,8 @@ fn huetape(folder: &Path, line: &str) -> Ran {
         .unwrap()
         .current_dir(folder)
         .env_remove("HUETAPE_DEVICE")
-        // Mesa's driver complains on stderr where this is not set, before huetape has a say.
-        .env("XDG_RUNTIME_DIR", folder)
+        // As in a bare container, where Mesa would complain on stderr.
+        .env_remove("XDG_RUNTIME_DIR")
         .args(line.split_whitespace())
         .output()
         .unwrap();
@@ -103,6 +103,21 @@ fn trained(folder: &Path) -> PathBuf {
 fn cut_short(path: &Path) {
     let bytes = fs::read(path).unwrap();
     fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+}
+
+#[test]
+fn a_run_that_diverges_stops_by_name_and_saves_nothing_broken() {
+    let root = pictures();
+    let ran = huetape(root.path(), &train("--steps 5 --checkpoint-every 1 --lr 1e30"));
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    let error = ran.stderr.lines().find(|line| line.starts_with("error: ")).unwrap();
+    assert!(error.contains("at step ") && error.contains("last good checkpoint: "), "{error}");
+    for path in listing(&root.path().join("run/checkpoints")) {
+        let file = WeightFile::read(&path).unwrap();
+        let finite =
+            |name: &str| name == "train.best_loss" || file.get(name).unwrap().data.iter().all(|v| v.is_finite());
+        assert!(file.names().all(finite), "{}", path.display());
+    }
 }
 
 #[test]

@@ -276,7 +276,12 @@ impl Loop<'_, '_> {
             self.best = self.best.min(loss);
             (self.observe)(Event::Validated { step, loss, best: improved });
         }
-        let path = checkpoint::save(&self.session.dir, step, learner.state()?, self.best, improved)?;
+        let state = learner.state()?;
+        if let Some(tensor) = state.iter().find(|tensor| tensor.data.iter().any(|value| !value.is_finite())) {
+            // The update itself overflowed: the loss, that of the batch before it, did not show it yet.
+            return Err(self.diverged(format!("{} is no number any more at step {step}", tensor.name), "the weights"));
+        }
+        let path = checkpoint::save(&self.session.dir, step, state, self.best, improved)?;
         self.session.dir.prune(self.session.config.keep)?;
         (self.observe)(Event::Saved { step, path: path.clone() });
         self.saved = Some(path);
@@ -300,16 +305,16 @@ impl Loop<'_, '_> {
         }
         if let Some((name, value)) = losses.iter().find(|(_, value)| !value.is_finite()) {
             let files: Vec<String> = update.files.iter().map(|file| file.display().to_string()).collect();
-            let good = self.saved.as_ref().map_or("none yet".to_owned(), |path| path.display().to_string());
-            return Err(Error::failed(
-                format!("{name} became {value} at step {}", update.step),
-                files.join(", "),
-                format!("lower --lr, or check these files; last good checkpoint: {good}"),
-            ));
+            return Err(self.diverged(format!("{name} became {value} at step {}", update.step), &files.join(", ")));
         }
         let seconds = self.clock.elapsed().as_secs_f64();
         self.clock = Instant::now();
         Ok(Some(Settled { step: update.step, images: update.files.len(), lr: update.lr, losses, seconds }))
+    }
+
+    fn diverged(&self, what: String, subject: &str) -> Error {
+        let good = self.saved.as_ref().map_or("none yet".to_owned(), |path| path.display().to_string());
+        Error::failed(what, subject, format!("lower --lr, or check the data; last good checkpoint: {good}"))
     }
 
     fn write_down(&mut self, update: Settled, validation: Option<f64>) -> Result<()> {
