@@ -103,7 +103,11 @@ impl Layout {
             return damaged(format!("{bands} bands"));
         }
         let (sample, bits) = Self::sample(tiff, index)?;
-        let ycbcr = tiff.first(index, tag::PHOTOMETRIC, 1)? == 6;
+        let photometric = tiff.first(index, tag::PHOTOMETRIC, 1)?;
+        if matches!(photometric, 8..=10) {
+            return unsupported("Lab colours");
+        }
+        let ycbcr = photometric == 6;
         let compression = Self::compression(tiff, index, ycbcr)?;
         let predictor = match tiff.first(index, tag::PREDICTOR, 1)? {
             1 => Predictor::None,
@@ -118,6 +122,12 @@ impl Layout {
             return unsupported("bits in reversed order");
         }
         let planar = tiff.first(index, tag::PLANAR, 1)? == 2 && bands > 1;
+        if let Compression::Jpeg { .. } = compression {
+            let together = if planar { 1 } else { bands };
+            if !matches!(together, 1 | 3 | 4) || sample != SampleType::U8 {
+                return unsupported(format!("JPEG of {together} interleaved bands of {sample}"));
+            }
+        }
         let extra = tiff.unsigned(index, tag::EXTRA_SAMPLES)?.unwrap_or_default();
         let alpha = extra
             .iter()
@@ -126,11 +136,8 @@ impl Layout {
 
         let tile = (tiff.first(index, tag::TILE_WIDTH, 0)?, tiff.first(index, tag::TILE_HEIGHT, 0)?);
         let tiled = tile != (0, 0);
-        let (chunk_width, chunk_height) = if tiled {
-            tile
-        } else {
-            (width, tiff.first(index, tag::ROWS_PER_STRIP, height)?.min(height))
-        };
+        let (chunk_width, chunk_height) =
+            if tiled { tile } else { (width, tiff.first(index, tag::ROWS_PER_STRIP, height)?.min(height)) };
         if !possible.contains(&chunk_width) || !possible.contains(&chunk_height) {
             return damaged(format!("chunks of {chunk_width}x{chunk_height}"));
         }
@@ -153,14 +160,14 @@ impl Layout {
             ranges: Vec::new(),
         };
         layout.ranges = layout.read_ranges(tiff, index)?;
+        if layout.ranges.iter().any(|(offset, bytes)| offset.saturating_add(*bytes) > tiff.length) {
+            return Err(Fault::Truncated);
+        }
         layout.cut_strips();
         let chunk_bytes = layout.chunk_height as u128 * layout.decoded_row_bytes() as u128;
         if chunk_bytes > MAX_CHUNK_BYTES {
             let kind = if tiled { "tiles" } else { "compressed strips" };
             return unsupported(format!("{kind} of {} MiB", chunk_bytes >> 20));
-        }
-        if layout.ranges.iter().any(|(offset, bytes)| offset.saturating_add(*bytes) > tiff.length) {
-            return Err(Fault::Truncated);
         }
         Ok(layout)
     }
@@ -232,9 +239,9 @@ impl Layout {
         let counts = match counts {
             Some(counts) if counts.len() >= chunks => counts,
             // Old writers left the sizes out, which without compression are plain.
-            None if self.compression == Compression::None => {
-                (0..chunks).map(|chunk| self.rows_of(chunk) as u64 * self.packed_row_bytes() as u64).collect()
-            }
+            None if self.compression == Compression::None => (0..chunks)
+                .map(|chunk| (self.rows_of(chunk) as u64).saturating_mul(self.packed_row_bytes() as u64))
+                .collect(),
             _ => return damaged("it does not say how long its strips or tiles are"),
         };
         Ok(offsets.into_iter().zip(counts).take(chunks).collect())
@@ -244,17 +251,19 @@ impl Layout {
     fn cut_strips(&mut self) {
         let row_bytes = self.packed_row_bytes();
         let piece = (PIECE_BYTES / row_bytes).max(1);
-        if self.tiled || self.compression != Compression::None || self.down > 1 || self.height <= piece {
+        let whole = row_bytes as u128 * self.height as u128;
+        if self.tiled
+            || self.compression != Compression::None
+            || self.down > 1
+            || self.height <= piece
+            || self.ranges.iter().any(|(_, bytes)| u128::from(*bytes) < whole)
+        {
             return;
         }
         let pieces = self.height.div_ceil(piece);
-        let cut = |(offset, count): (u64, u64)| {
+        let cut = |(offset, bytes): (u64, u64)| {
             let length = (piece * row_bytes) as u64;
-            (0..pieces as u64).map(move |i| {
-                // A strip that was never written has no pieces either.
-                let rest = count.saturating_sub(i * length);
-                (offset.saturating_add(i * length), if count == 0 { 0 } else { rest.clamp(1, length) })
-            })
+            (0..pieces as u64).map(move |i| (offset + i * length, length.min(bytes - i * length)))
         };
         self.ranges = std::mem::take(&mut self.ranges).into_iter().flat_map(cut).collect();
         (self.chunk_height, self.down) = (piece, pieces);

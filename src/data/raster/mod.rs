@@ -8,7 +8,8 @@
 //! | no data | the nodata value, NaN, a mask, an alpha band |
 //!
 //! [`Raster`] reads, [`RasterWriter`] writes, [`Stretch`] maps values to 0..1. Values are what GDAL gives, colour tables
-//! not applied; those of JPEG chunks depend a little on the decoder. Overviews are passed over.
+//! not applied. Of JPEG chunks, where decoders differ, they are within 1 of libjpeg's, and where the colours are stored at
+//! half resolution, within 4 of libjpeg-turbo's. Overviews are passed over.
 
 mod cache;
 mod chunk;
@@ -342,13 +343,14 @@ impl Raster {
             file.seek(SeekFrom::Start(offset))?;
             file.read_exact(&mut packed)?;
         }
-        chunk::decode(image, chunk, packed).map_err(|fault| match fault {
-            Fault::Damaged(message) => {
-                let (column, row) = (chunk % image.across, chunk / image.across % image.down);
-                let (x, y) = (column * image.chunk_width, row * image.chunk_height);
-                Fault::Damaged(format!("{message}, at column {x}, row {y}"))
+        chunk::decode(image, chunk, packed).map_err(|fault| {
+            let (column, row) = (chunk % image.across, chunk / image.across % image.down);
+            let at = format!("at column {}, row {}", column * image.chunk_width, row * image.chunk_height);
+            match fault {
+                Fault::Damaged(message) => Fault::Damaged(format!("{message}, {at}")),
+                Fault::Truncated => Fault::Damaged(format!("data are missing {at}")),
+                other => other,
             }
-            other => other,
         })
     }
 

@@ -290,7 +290,7 @@ mod tests {
             (SampleType::F64, 1e9, -1e3),
         ] {
             let values: Vec<f32> = (0..999)
-                .map(|i| rng.uniform(0, i) * scale + offset)
+                .map(|i| rng.uniform(i) * scale + offset)
                 .map(|v| if sample.is_float() { v } else { v.round() })
                 .collect();
             let mut histogram = Histogram::new(sample);

@@ -36,7 +36,7 @@ pub struct RasterWriter {
     /// Rows that have gone into tiles.
     rows_done: usize,
     /// The largest offset that a classic TIFF can hold.
-    classic_limit: u64,
+    pub(super) classic_limit: u64,
 }
 
 impl RasterWriter {
@@ -48,7 +48,9 @@ impl RasterWriter {
     pub fn create(path: &Path, info: RasterInfo, tile: usize) -> Result<Self> {
         let limit = u32::MAX as usize;
         crate::ensure!(
-            (1..=limit).contains(&info.width) && (1..=limit).contains(&info.height) && (1..=65_535).contains(&info.bands),
+            (1..=limit).contains(&info.width)
+                && (1..=limit).contains(&info.height)
+                && (1..=65_535).contains(&info.bands),
             Error::input(
                 format!("cannot write a raster of {}x{} pixels in {} bands", info.width, info.height, info.bands),
                 path.display(),
@@ -185,10 +187,7 @@ impl RasterWriter {
 
     fn check_samples(&self, samples: &[f32], pixels: usize) -> Result<()> {
         let due = pixels * self.info.bands;
-        crate::ensure!(
-            samples.len() == due,
-            self.misuse(format!("{} samples where {due} are due", samples.len()))
-        );
+        crate::ensure!(samples.len() == due, self.misuse(format!("{} samples where {due} are due", samples.len())));
         Ok(())
     }
 
@@ -257,7 +256,11 @@ impl RasterWriter {
 
 fn number(tag: u16, field_type: u16, values: &[u64]) -> RawTag {
     let size = type_bytes(field_type);
-    RawTag { tag, field_type, bytes: values.iter().flat_map(|value| value.to_le_bytes().into_iter().take(size)).collect() }
+    RawTag {
+        tag,
+        field_type,
+        bytes: values.iter().flat_map(|value| value.to_le_bytes().into_iter().take(size)).collect(),
+    }
 }
 
 fn ascii(tag: u16, text: &str) -> RawTag {
