@@ -111,6 +111,8 @@ impl Layout {
         let compression = Self::compression(tiff, index, ycbcr)?;
         let predictor = match tiff.first(index, tag::PREDICTOR, 1)? {
             1 => Predictor::None,
+            // The others know no predictor; a tag that a program left behind means nothing, as in libtiff.
+            _ if !matches!(compression, Compression::Lzw | Compression::Deflate | Compression::Zstd) => Predictor::None,
             2 if bits >= 8 => Predictor::Horizontal,
             3 if sample.is_float() => Predictor::Float,
             other => return unsupported(format!("predictor {other} on {bits}-bit {sample} samples")),

@@ -50,9 +50,9 @@ const GDAL_NODATA: u16 = 42113;
 const NEW_SUBFILE_TYPE: u16 = 254;
 const IMAGE_DESCRIPTION: u16 = 270;
 
-/// Decoded chunks kept by a [`Raster`] unless [`Raster::with_cache`] says otherwise: a row of 512-pixel windows over
-/// strips of 16384 pixels of four floats, or over as many tiles.
-const CACHE_BYTES: usize = 128 << 20;
+/// Decoded chunks kept by a [`Raster`] unless [`Raster::with_cache`] says otherwise: enough for the tiles under a window
+/// and its neighbour, and for the strips of a scene of bytes; little beside what a network takes.
+const CACHE_BYTES: usize = 32 << 20;
 
 /// Chunks decoded at a time, in parallel.
 const BATCH: usize = 16;
@@ -175,6 +175,9 @@ impl Raster {
     }
 
     /// The same raster with a cache of at most `bytes` bytes of decoded chunks; 0 keeps nothing.
+    ///
+    /// Reading windows row by row decodes each chunk once if the cache holds those that a row of windows touches: for
+    /// strips, the scene's width times the windows' height, in bytes of samples.
     pub fn with_cache(mut self, bytes: usize) -> Self {
         self.cache = Mutex::new(ChunkCache::new(bytes));
         self

@@ -109,6 +109,7 @@ impl SampleType {
     }
 
     /// Calls `each(i, value)` for the samples `first + i * stride`, `i` in `0..count`, of `bytes` in the machine's order.
+    #[allow(clippy::unnecessary_cast, reason = "f64 is one of the macro's types")]
     pub(super) fn read(
         self,
         bytes: &[u8],

@@ -282,10 +282,9 @@ fn tiles_in_any_order_make_the_same_raster() {
     let path = folder.path().join("tiles.tif");
     let expected = samples(75, 50, 2, ramp);
     let mut writer = RasterWriter::create(&path, info(75, 50, 2, SampleType::U16), 32).unwrap();
-    for (column, row) in [(2, 1), (0, 0), (1, 1), (2, 0), (1, 0), (0, 1), (0, 0)] {
-        let (width, height) = (32.min(75 - column * 32), 32.min(50 - row * 32));
-        let tile = samples(width, height, 2, |x, y, band| ramp(column * 32 + x, row * 32 + y, band));
-        writer.write_tile(column, row, &tile).unwrap();
+    for (x, y, width, height) in [(64, 32, 11, 18), (0, 0, 32, 32), (0, 32, 64, 18), (32, 0, 43, 32), (0, 0, 32, 32)] {
+        let tiles = samples(width, height, 2, |dx, dy, band| ramp(x + dx, y + dy, band));
+        writer.write_window(Area { x, y, width, height }, &tiles).unwrap();
     }
     writer.finish().unwrap();
     assert_eq!(read_all(&Raster::open(&path).unwrap()).samples, expected);
@@ -338,9 +337,12 @@ fn a_raster_that_is_not_finished_leaves_nothing() {
     drop(writer);
     assert!(names(folder.path()).is_empty());
     let mut writer = RasterWriter::create(&path, info(40, 40, 1, SampleType::U8), 16).unwrap();
-    writer.write_tile(0, 0, &[1.0; 256]).unwrap();
-    assert!(writer.write_tile(3, 0, &[1.0; 256]).is_err(), "a tile outside");
-    assert!(writer.write_tile(1, 0, &[1.0; 255]).is_err(), "a sample too few");
+    let square = |x, size| Area { x, y: 0, width: size, height: size };
+    writer.write_window(square(0, 16), &[1.0; 256]).unwrap();
+    assert!(writer.write_window(square(48, 16), &[1.0; 256]).is_err(), "outside");
+    assert!(writer.write_window(square(16, 16), &[1.0; 255]).is_err(), "a sample too few");
+    assert!(writer.write_window(square(8, 16), &[1.0; 256]).is_err(), "not at a tile's corner");
+    assert!(writer.write_window(square(16, 8), &[1.0; 64]).is_err(), "half a tile");
     let error = writer.finish().unwrap_err();
     assert!(error.to_string().contains("8 of 9 tiles were not written"), "{error}");
     assert!(names(folder.path()).is_empty());

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::ifd::{RawTag, type_bytes};
 use super::{GDAL_NODATA, IMAGE_DESCRIPTION, RasterInfo, SampleType};
+use crate::data::picture::Area;
 use crate::error::{Error, Result};
 use crate::files::{Unfinished, io_error};
 
@@ -18,9 +19,9 @@ const HEADER_BYTES: u64 = 16;
 /// The deflate level: twice as fast as zlib's own default of 6 and hardly larger after the predictor.
 const LEVEL: u32 = 4;
 
-/// Writes a raster tile by tile, in any order, or row by row from the top.
+/// Writes a raster by windows of whole tiles, in any order, or row by row from the top.
 ///
-/// Tiles go to the file as they come; of rows, one row of tiles is held. The file takes its name in
+/// Tiles go to the file as they come; of rows, as many are held as a tile is high. The file takes its name in
 /// [`RasterWriter::finish`]; dropped before, it leaves nothing. It is a classic TIFF up to 4 GiB and a BigTIFF above.
 #[derive(Debug)]
 pub struct RasterWriter {
@@ -86,28 +87,47 @@ impl RasterWriter {
         self.tile
     }
 
-    /// Writes the tile in column `column` and row `row` of tiles; a second time replaces the first.
+    /// Writes whole tiles: an area that starts at a tile's corner and ends at a tile's border or the raster's. Areas come
+    /// in any order; what is written a second time replaces the first.
     ///
-    /// `samples` are those of its pixels within the raster, `[height, width, bands]`. For an integer type they are
-    /// rounded to nearest (ties to even) and clamped, and NaN becomes the nodata value (0 if there is none).
+    /// `samples` are `[height, width, bands]`. For an integer type they are rounded to nearest (ties to even) and
+    /// clamped, and NaN becomes the nodata value (0 if there is none).
     ///
     /// # Errors
     ///
-    /// A tile outside the raster, samples of another size, a full disk.
-    pub fn write_tile(&mut self, column: usize, row: usize, samples: &[f32]) -> Result<()> {
-        let (x, y) = (column.saturating_mul(self.tile), row.saturating_mul(self.tile));
+    /// An area that cuts a tile or lies outside the raster, samples of another size, a full disk.
+    pub fn write_window(&mut self, area: Area, samples: &[f32]) -> Result<()> {
+        let Area { x, y, width, height } = area;
+        let whole = |at: usize, size: usize, limit: usize| {
+            let end = at.saturating_add(size);
+            at.is_multiple_of(self.tile) && size > 0 && (end == limit || end < limit && end.is_multiple_of(self.tile))
+        };
         crate::ensure!(
-            x < self.info.width && y < self.info.height,
-            self.misuse(format!("no tile in column {column}, row {row}"))
+            whole(x, width, self.info.width) && whole(y, height, self.info.height),
+            self.misuse(format!("{width}x{height} pixels at ({x}, {y}) are no whole tiles of {}", self.tile))
         );
-        let (width, height) = (self.tile.min(self.info.width - x), self.tile.min(self.info.height - y));
         self.check_samples(samples, width * height)?;
-        let packed = self.pack(samples, width, 0, width);
-        self.put(row * self.across() + column, &packed)
+        let (tile, bands, across) = (self.tile, self.info.bands, self.info.width.div_ceil(self.tile));
+        let tiles: Vec<(usize, usize)> = (0..height.div_ceil(tile))
+            .flat_map(|row| (0..width.div_ceil(tile)).map(move |column| (column, row)))
+            .collect();
+        // Tiles pack in parallel, a few at a time, and go to the file in order.
+        for batch in tiles.chunks(16) {
+            let pack = |(column, row): &(usize, usize)| {
+                let rows = &samples[row * tile * width * bands..((row + 1) * tile).min(height) * width * bands];
+                self.pack(rows, width, column * tile, tile.min(width - column * tile))
+            };
+            let packed: Vec<Vec<u8>> = batch.par_iter().map(pack).collect();
+            for ((column, row), packed) in batch.iter().zip(packed) {
+                self.put((y / tile + row) * across + x / tile + column, &packed)?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes the next rows from the top: `samples` are `[rows, width, bands]` of any number of whole rows, valued as in
-    /// [`RasterWriter::write_tile`]. Rows and tiles do not mix.
+    /// [`RasterWriter::write_window`].
+    /// Rows and windows do not mix.
     ///
     /// # Errors
     ///
@@ -134,20 +154,12 @@ impl RasterWriter {
     }
 
     fn put_tile_row(&mut self) -> Result<()> {
-        let rows = std::mem::take(&mut self.pending);
-        let (width, tile, across) = (self.info.width, self.tile, self.across());
-        // Tiles pack in parallel, a few at a time, and go to the file in order.
-        let columns: Vec<usize> = (0..across).collect();
-        for batch in columns.chunks(16) {
-            let pack = |column: &usize| self.pack(&rows, width, column * tile, tile.min(width - column * tile));
-            let packed: Vec<Vec<u8>> = batch.par_iter().map(pack).collect();
-            for (column, packed) in batch.iter().zip(packed) {
-                self.put(self.rows_done / tile * across + column, &packed)?;
-            }
-        }
-        self.rows_done += rows.len() / (width * self.info.bands);
+        let mut rows = std::mem::take(&mut self.pending);
+        let height = rows.len() / (self.info.width * self.info.bands);
+        self.write_window(Area { x: 0, y: self.rows_done, width: self.info.width, height }, &rows)?;
+        self.rows_done += height;
+        rows.clear();
         self.pending = rows;
-        self.pending.clear();
         Ok(())
     }
 
@@ -175,10 +187,6 @@ impl RasterWriter {
         };
         write().map_err(|error| io_error("cannot write", self.file.path(), &error))?;
         self.file.finish()
-    }
-
-    fn across(&self) -> usize {
-        self.info.width.div_ceil(self.tile)
     }
 
     fn misuse(&self, what: String) -> Error {
