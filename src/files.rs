@@ -55,17 +55,6 @@ pub fn io_error(doing: &str, path: &Path, error: &io::Error) -> Error {
     }
 }
 
-/// Like [`write_whole`], for content that `write` puts at a path of its own: a temporary one in the same folder.
-///
-/// # Errors
-///
-/// As [`write_whole`]; an error that `write` returns leaves no file behind.
-pub fn write_whole_at(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let file = Unfinished::create(path)?;
-    write(file.file.path())?;
-    file.finish()
-}
-
 /// A file that is written bit by bit over a long time: dropped before [`Unfinished::finish`] it leaves nothing.
 #[derive(Debug)]
 pub(crate) struct Unfinished {

@@ -1,6 +1,7 @@
 //! The CPU bodies: blocks of pixels are gathered into rows of a matrix (im2col) that fit the cache, and multiplied.
 
 use super::Geometry;
+use super::winograd::Winograd;
 use crate::ops::gemm::{Matrix, sgemm, with_scratch};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -88,6 +89,9 @@ impl Sizes {
 
 /// `y = act(conv(x, w) + b)`.
 pub fn forward(geometry: &Geometry, relu: bool, x: &[f32], w: &[f32], b: &[f32], y: &mut [f32]) {
+    if let Some(winograd) = Winograd::forward(geometry) {
+        return winograd.run(x, w, |y| finish(relu, b, y), y);
+    }
     let s = Sizes::from(geometry);
     let depth = s.taps * s.c;
     y.par_chunks_mut(BLOCK * s.o).enumerate().for_each(|(block, y)| {
@@ -123,6 +127,9 @@ fn finish(relu: bool, b: &[f32], y: &mut [f32]) {
 ///
 /// Pixels that are equal modulo the stride are reached by the same taps, so each block is worked on phase by phase.
 pub fn input_gradient(geometry: &Geometry, dz: &[f32], w: &[f32], dx: &mut [f32]) {
+    if let Some(winograd) = Winograd::input_gradient(geometry) {
+        return winograd.run(dz, w, |_| {}, dx);
+    }
     let s = Sizes::from(geometry);
     let block = BLOCK * s.stride * s.stride;
     dx.par_chunks_mut(block * s.c).enumerate().for_each(|(index, dx)| {
@@ -169,6 +176,9 @@ pub fn input_gradient(geometry: &Geometry, dz: &[f32], w: &[f32], dx: &mut [f32]
 /// The gradient of the weights: each task makes a slab of rows (tap, channel) over one chunk of the pixels. Where the
 /// weights are few there are several chunks, whose sums are added in order.
 pub fn weight_gradient(geometry: &Geometry, x: &[f32], dz: &[f32], dw: &mut [f32]) {
+    if let Some(winograd) = Winograd::forward(geometry) {
+        return winograd.weight_gradient(x, dz, dw);
+    }
     let s = Sizes::from(geometry);
     let pixels = geometry.output_pixels();
     let chunks = (PARTIAL_ELEMENTS / dw.len()).min(pixels.div_ceil(8 * BLOCK)).max(1);
