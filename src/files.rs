@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
@@ -52,6 +52,48 @@ pub fn io_error(doing: &str, path: &Path, error: &io::Error) -> Error {
         }
         io::ErrorKind::IsADirectory => Error::input(format!("{doing}, it is a folder"), subject, "choose another path"),
         _ => Error::failed(doing, subject, error.to_string()),
+    }
+}
+
+/// A file that is written bit by bit over a long time: dropped before [`Unfinished::finish`] it leaves nothing.
+#[derive(Debug)]
+pub(crate) struct Unfinished {
+    file: tempfile::NamedTempFile,
+    path: PathBuf,
+}
+
+impl Unfinished {
+    /// Begins the file that will be `path`: a temporary one in the same folder.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_whole`].
+    pub fn create(path: &Path) -> Result<Self> {
+        let file = temporary(folder_of(path)).map_err(|error| io_error("cannot write", path, &error))?;
+        Ok(Unfinished { file, path: path.to_path_buf() })
+    }
+
+    /// The open file.
+    pub fn file(&mut self) -> &mut fs::File {
+        self.file.as_file_mut()
+    }
+
+    /// What the file will be named.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Puts the file on the disk and gives it its name.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_whole`].
+    pub fn finish(self) -> Result<()> {
+        let failed = |error: &io::Error| io_error("cannot write", &self.path, error);
+        self.file.as_file().sync_all().map_err(|error| failed(&error))?;
+        self.file.persist(&self.path).map_err(|error| failed(&error.error))?;
+        sync_folder(folder_of(&self.path));
+        Ok(())
     }
 }
 

@@ -170,7 +170,7 @@ fn png_is_whole(bytes: &[u8]) -> bool {
 ///
 /// The decoder fills what is missing with grey and says nothing. Looking for the marker in the last two bytes would not
 /// do: cameras append data, and an embedded thumbnail has a marker of its own.
-fn jpeg_is_whole(bytes: &[u8]) -> bool {
+pub(super) fn jpeg_is_whole(bytes: &[u8]) -> bool {
     let mut at = 2;
     // The next marker: 0xFF and a byte that is neither stuffing (00), fill (FF) nor a restart marker (D0..D7).
     while let Some(offset) = bytes[at.min(bytes.len())..]

@@ -1,4 +1,4 @@
-//! Pictures in and out: decoding, pairs, batches, statistics, synthetic scenes.
+//! Pictures in and out: decoding, pairs, batches, statistics, synthetic scenes; rasters of any size.
 
 pub mod cache;
 pub mod check;
@@ -6,6 +6,7 @@ pub mod decode;
 pub mod loader;
 pub mod pairs;
 pub mod picture;
+pub mod raster;
 pub mod save;
 pub mod shift;
 pub mod stats;

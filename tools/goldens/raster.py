@@ -1,0 +1,85 @@
+"""Small GeoTIFF files as GDAL writes them, for the tests of the raster reader: tests/fixtures/raster/*.tif.
+
+The samples follow one formula, `samples` below, which the tests know too: the files need no expected values beside them.
+
+    pip install rasterio==1.4.4 numpy
+    python tools/goldens/raster.py
+"""
+
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.transform import from_origin
+
+FOLDER = Path(__file__).parents[2] / "tests" / "fixtures" / "raster"
+WIDTH, HEIGHT = 29, 21
+TILES = dict(tiled=True, blockxsize=16, blockysize=16)
+
+
+def samples(bands, sample):
+    """A ramp with a fold in it: `v = (7x + 13y + 29b + xy) mod 251`, as a type of its own from there."""
+    b, y, x = np.mgrid[:bands, :HEIGHT, :WIDTH]
+    v = (7 * x + 13 * y + 29 * b + x * y) % 251
+    scale, offset = {
+        "uint8": (1, 0),
+        "int8": (1, -125),
+        "uint16": (257, 0),
+        "int16": (200, -25000),
+        "uint32": (65536, 3),
+        "int32": (65536, -8000000),
+        "float32": (0.25, -10),
+        "float64": (0.25, -10),
+    }[sample]
+    return (v * scale + offset).astype(sample)
+
+
+def write(name, data, mask=None, overviews=False, **options):
+    path = FOLDER / f"{name}.tif"
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        with rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            width=data.shape[2],
+            height=data.shape[1],
+            count=data.shape[0],
+            dtype=data.dtype,
+            crs="EPSG:32633",
+            transform=from_origin(500000, 5000000, 10, 10),
+            **options,
+        ) as file:
+            file.write(data)
+            if mask is not None:
+                file.write_mask(mask)
+        if overviews:
+            with rasterio.open(path, "r+") as file:
+                file.build_overviews([2, 4])
+
+
+def main():
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    write("u8-packbits", samples(1, "uint8"), compress="packbits", blockysize=7)
+    write("i8-lzw-planar", samples(2, "int8"), compress="lzw", predictor=2, interleave="band", blockysize=10)
+    write("u16-lzw-big-endian", samples(5, "uint16"), compress="lzw", predictor=2, photometric="RGB", ENDIANNESS="BIG")
+    write("i16-deflate-planar-tiles", samples(2, "int16"), compress="deflate", predictor=2, interleave="band", **TILES)
+    write("u32-bigtiff-big-endian", samples(1, "uint32"), bigtiff="YES", ENDIANNESS="BIG", blockysize=HEIGHT)
+    write("i32-zstd-tiles", samples(1, "int32"), compress="zstd", predictor=2, **TILES)
+    write("f32-zstd-big-endian", samples(1, "float32"), compress="zstd", predictor=3, ENDIANNESS="BIG", blockysize=10)
+    write("f64-deflate-bigtiff-tiles", samples(3, "float64"), compress="deflate", predictor=3, bigtiff="YES", **TILES)
+    write("bits1", samples(1, "uint8") % 2, NBITS=1, compress="deflate")
+    write("bits4-tiles", samples(3, "uint8") % 16, NBITS=4, compress="lzw", **TILES)
+
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    sparse = np.full((1, HEIGHT, WIDTH), -5, "int16")
+    sparse[0, :10, :10] = 9
+    write("sparse", sparse, SPARSE_OK="TRUE", compress="deflate", nodata=-5, **TILES)
+    write("mask-overviews", samples(1, "uint8"), mask=(x + 2 * y) % 5 != 0, overviews=True, compress="deflate", **TILES)
+    smooth = np.stack([8 * x, 10 * y, 255 - 4 * x - 4 * y]).astype("uint8")
+    write("jpeg-ycbcr-tiles", smooth, compress="jpeg", photometric="YCBCR", JPEG_QUALITY=95, **TILES)
+    write("jpeg-rgb-strips", smooth, compress="jpeg", photometric="RGB", JPEG_QUALITY=95, blockysize=16)
+    write("lerc", np.zeros((1, HEIGHT, WIDTH), "float32"), compress="lerc", blockysize=HEIGHT)
+
+
+if __name__ == "__main__":
+    main()
