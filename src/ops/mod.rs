@@ -38,6 +38,8 @@ ops! {
     batch_norm,
     /// Two-dimensional convolution with bias and activation.
     conv2d,
+    /// Transposed convolution with bias and activation.
+    conv_transpose2d,
     /// Fill, copy, sum of two, scaling.
     elementwise,
     /// sRGB to CIE Lab and back.
@@ -105,9 +107,9 @@ impl<'a> Backward<'a> {
         Backward { dy, saved, needs, slots, grads: vec![None; needs.len()] }
     }
 
-    /// Whether input `i` wants a gradient.
+    /// Whether there is an input `i` and it wants a gradient.
     pub fn needs(&self, i: usize) -> bool {
-        self.needs[i]
+        self.needs.get(i) == Some(&true)
     }
 
     /// The tensor to write the whole gradient of input `i` into.
