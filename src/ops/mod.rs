@@ -30,6 +30,8 @@ macro_rules! ops {
 }
 
 ops! {
+    /// Leaky ReLU, ELU, hyperbolic tangent, sigmoid.
+    activation,
     /// Adam over an arena of parameters.
     adam,
     /// Class probabilities to colours and their entropy, bilinear enlargement included.
@@ -44,6 +46,8 @@ ops! {
     elementwise,
     /// sRGB to CIE Lab and back.
     lab,
+    /// Dropout, the randomised leaky ReLU, Gaussian noise.
+    perturb,
     /// Uniform and normal random numbers.
     random,
     /// Softmax, bilinear enlargement and class-rebalanced cross-entropy in one: the loss of the classification models.
