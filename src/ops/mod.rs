@@ -34,20 +34,32 @@ ops! {
     activation,
     /// Adam over an arena of parameters.
     adam,
+    /// Means over a given number of windows.
+    adaptive_avg_pool2d,
     /// Class probabilities to colours and their entropy, bilinear enlargement included.
     annealed_mean,
     /// Batch normalisation, in training and with fixed statistics.
     batch_norm,
+    /// Two tensors side by side along the channels.
+    concat,
     /// Two-dimensional convolution with bias and activation.
     conv2d,
     /// Transposed convolution with bias and activation.
     conv_transpose2d,
+    /// The dense layer.
+    dense,
     /// Fill, copy, sum of two, scaling.
     elementwise,
     /// sRGB to CIE Lab and back.
     lab,
+    /// The largest of each 2x2 window.
+    max_pool2d,
+    /// Zeros around a picture, and parts of it.
+    pad,
     /// Dropout, the randomised leaky ReLU, Gaussian noise.
     perturb,
+    /// The leaky ReLU with learned slopes.
+    prelu,
     /// Uniform and normal random numbers.
     random,
     /// Softmax, bilinear enlargement and class-rebalanced cross-entropy in one: the loss of the classification models.
