@@ -1,5 +1,5 @@
 // y = f(x), element by element; f is one of the kinds below, `a` its parameter.
-// use: linear
+// use: linear, sigmoid
 //
 // One invocation an element, 256 in a workgroup; the grid is folded into y.
 
@@ -28,12 +28,6 @@ fn exp_minus_one(v: f32) -> f32 {
 fn tanh_of(v: f32) -> f32 {
     let m = exp_minus_one(-2.0 * abs(v));
     return select(m, -m, v >= 0.0) / (m + 2.0);
-}
-
-// 1 / (1 + e^-v) without overflow.
-fn sigmoid(v: f32) -> f32 {
-    let e = exp(-abs(v));
-    return select(e, 1.0, v >= 0.0) / (1.0 + e);
 }
 
 fn activate(v: f32) -> f32 {

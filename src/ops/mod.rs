@@ -11,6 +11,8 @@ use crate::tensor::Tensor;
 mod bilinear_tap;
 #[cfg(test)]
 pub(crate) mod check;
+#[cfg(test)]
+mod gan_goldens;
 mod gemm;
 mod vector_math;
 
@@ -46,14 +48,20 @@ ops! {
     conv2d,
     /// Transposed convolution with bias and activation.
     conv_transpose2d,
+    /// The learned mean of two tensors.
+    convex_mix,
     /// The dense layer.
     dense,
+    /// Sobel magnitude and Laplacian of grey pictures.
+    edge_features,
     /// Fill, copy, sum of two, scaling.
     elementwise,
     /// sRGB to CIE Lab and back.
     lab,
     /// The largest of each 2x2 window.
     max_pool2d,
+    /// L1, squared error and binary cross-entropy, as means.
+    mean_loss,
     /// Zeros around a picture, and parts of it.
     pad,
     /// Dropout, the randomised leaky ReLU, Gaussian noise.
