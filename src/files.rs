@@ -55,22 +55,6 @@ pub fn io_error(doing: &str, path: &Path, error: &io::Error) -> Error {
     }
 }
 
-/// Like [`write_whole`], for content that `write` puts at a path of its own: a temporary one in the same folder.
-///
-/// # Errors
-///
-/// As [`write_whole`]; an error that `write` returns leaves no file behind.
-pub fn write_whole_at(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let failed = |error: &io::Error| io_error("cannot write", path, error);
-    let folder = folder_of(path);
-    let file = temporary(folder).map_err(|error| failed(&error))?;
-    write(file.path())?;
-    file.as_file().sync_all().map_err(|error| failed(&error))?;
-    file.persist(path).map_err(|error| failed(&error.error))?;
-    sync_folder(folder);
-    Ok(())
-}
-
 fn temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(UNFINISHED);

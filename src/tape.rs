@@ -114,7 +114,8 @@ impl Tape {
     /// # Errors
     /// Whatever an op reports.
     pub fn backward(self, loss: Var) -> Result<Gradients> {
-        let seed = Tensor::full(loss.value.device(), loss.value.shape(), 1.0)?;
+        let seed = Tensor::empty(loss.value.device(), loss.value.shape())?;
+        elementwise::fill(&seed, 1.0)?;
         self.backward_from(loss, seed)
     }
 
@@ -131,10 +132,10 @@ impl Tape {
             let Some(dy) = grads.remove(&node.output) else { continue };
             let free_slot = |id: &usize| if grads.contains_key(id) { None } else { slots.get(id).cloned() };
             let mut places: Vec<Option<Tensor>> = node.inputs.iter().map(free_slot).collect();
-            for i in 1..places.len() {
+            for (i, place) in places.iter_mut().enumerate() {
                 // One leaf used twice by one op: the second gradient is added to the first.
                 if node.inputs[..i].contains(&node.inputs[i]) {
-                    places[i] = None;
+                    *place = None;
                 }
             }
             let mut backward = Backward::new(&dy, &node.saved, &node.needs, places);

@@ -1,15 +1,19 @@
 //! The command line: one file a subcommand. Nothing else in the crate prints.
 
+mod check_data;
 mod colorize;
 mod console;
 mod demo;
+mod doctor;
+mod inspect;
+mod profile;
 mod settings;
 mod train;
 
 use crate::device::{Device, DeviceChoice, parse_bytes};
 use crate::error::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -33,6 +37,14 @@ enum Command {
     Train(Box<train::TrainArgs>),
     /// Colours pictures with a trained network
     Colorize(colorize::ColorizeArgs),
+    /// Shows what a network is made of
+    Inspect(inspect::InspectArgs),
+    /// Times a pass of a network and each of its kernel launches
+    Profile(profile::ProfileArgs),
+    /// Says what `train` would read, what is wrong with it, and what a step would cost
+    CheckData(check_data::CheckDataArgs),
+    /// Lists what there is to compute with and tests every kernel on it
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Flags about the device, which every command that computes has.
@@ -50,8 +62,13 @@ struct DeviceArgs {
 }
 
 impl DeviceArgs {
-    /// Opens the device and sets its cap and the number of threads.
+    /// Opens the device that the flag or the environment names and sets its cap and the number of threads.
     fn open(&self) -> crate::Result<Device> {
+        self.open_choice(&DeviceChoice::from_flag_or_env(self.device.as_deref())?)
+    }
+
+    /// As [`DeviceArgs::open`] for a device of the caller's choice.
+    fn open_choice(&self, choice: &DeviceChoice) -> crate::Result<Device> {
         if let Some(threads) = self.threads {
             let remedy = "use 1 or more";
             crate::ensure!(threads > 0, Error::input("no threads to work with", "--threads 0", remedy));
@@ -64,7 +81,7 @@ impl DeviceArgs {
                 Error::input("not a size in bytes", format!("--memory {text}"), "write e.g. 800M, 6G or 6.5GiB")
             })?),
         };
-        let device = Device::open(&DeviceChoice::from_flag_or_env(self.device.as_deref())?)?;
+        let device = Device::open(choice)?;
         device.set_memory_cap(cap);
         Ok(device)
     }
@@ -98,6 +115,10 @@ fn run(command: Command) -> Outcome {
         Command::Demo(args) => demo::run(args),
         Command::Train(args) => train::run(*args),
         Command::Colorize(args) => colorize::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Profile(args) => profile::run(args),
+        Command::CheckData(args) => check_data::run(args),
+        Command::Doctor(args) => doctor::run(args),
     }
 }
 
@@ -115,11 +136,10 @@ fn stop_flag() -> crate::Result<Arc<AtomicBool>> {
 
 /// Prints help where it was asked for, else the parser's complaint as one line.
 fn usage(error: &clap::Error) -> ExitCode {
-    let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    if asked || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         // A closed pipe is no failure of help.
         let _ = error.print();
-        return ExitCode::from(if asked { 0 } else { 2 });
+        return ExitCode::SUCCESS;
     }
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
@@ -138,6 +158,9 @@ fn usage(error: &clap::Error) -> ExitCode {
         }
         ErrorKind::UnknownArgument => ("no such flag or argument".to_owned(), subject),
         ErrorKind::InvalidSubcommand => ("no such command".to_owned(), subject),
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            ("no command".to_owned(), subject)
+        }
         ErrorKind::MissingRequiredArgument => ("something is missing".to_owned(), subject),
         ErrorKind::ArgumentConflict => {
             let other = context(ContextKind::PriorArg).unwrap_or_default();
@@ -150,7 +173,8 @@ fn usage(error: &clap::Error) -> ExitCode {
     };
     let choices = context(ContextKind::ValidValue).map(|values| format!("use one of {values}"));
     let similar = context(ContextKind::SuggestedArg).or_else(|| context(ContextKind::SuggestedSubcommand));
-    let command = std::env::args().nth(1).filter(|word| !word.starts_with('-')).unwrap_or_default();
+    let known = |word: &String| Cli::command().find_subcommand(word).is_some();
+    let command = std::env::args().nth(1).filter(known).unwrap_or_default();
     let help = format!("see `huetape {command}{}--help`", if command.is_empty() { "" } else { " " });
     let remedy = choices.or_else(|| similar.map(|text| format!("did you mean {text}?"))).unwrap_or(help);
     eprintln!("error: {what}: {subject}: {remedy}");
@@ -160,7 +184,6 @@ fn usage(error: &clap::Error) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_well_formed_and_every_command_has_an_example() {

@@ -1,12 +1,11 @@
 //! The flags that set a training, the TOML file that can stand for them, and what they come to.
 
-use crate::color::{BinSpec, Smoothing};
 use crate::data::{DataSource, LoaderOptions};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::models::colournet;
 use crate::nn::OptimizerKind;
-use crate::train::classification::ClassificationConfig;
+use crate::train::classification::{ClassificationConfig, Start};
 use crate::train::run_dir::RunDir;
 use crate::train::schedule::LrSchedule;
 use crate::train::session::SessionConfig;
@@ -130,13 +129,7 @@ pub struct Resolved {
     pub data: DataSource,
     pub validation: Option<DataSource>,
     pub band: Option<usize>,
-    pub width: f64,
-    pub init: Option<PathBuf>,
-    pub bins: BinSpec,
-    pub bin_width: u32,
-    pub smoothing: Smoothing,
-    pub seed: u64,
-    pub learning: ClassificationConfig,
+    pub start: Start,
     /// Steps are those of `--steps`; with `--epochs` they are set once the number of pictures is known.
     pub session: SessionConfig,
     pub epochs: Option<u64>,
@@ -205,7 +198,8 @@ impl Settings {
     /// Fills in every default, so that the written settings run again the same way under later defaults.
     pub fn filled(self) -> Settings {
         let steps = if self.steps.is_none() && self.epochs.is_none() { Some(DEFAULT_EPOCHS) } else { None };
-        let bins = if self.init.is_none() { Some("grid".to_owned()) } else { None };
+        // Weights to start from bring their width and their bins.
+        let fresh = self.init.is_none();
         self.or(Settings {
             size: Some(256),
             no_shuffle: Some(false),
@@ -221,8 +215,8 @@ impl Settings {
             weight_decay: Some(0.0),
             l2: Some(0.0),
             seed: Some(0),
-            width: Some(1.0),
-            bins,
+            width: fresh.then_some(1.0),
+            bins: fresh.then(|| "grid".to_owned()),
             bin_width: Some(10),
             lambda: Some(0.5),
             sigma: Some(5.0),
@@ -256,15 +250,16 @@ impl Settings {
             filled.init.is_none() || bins_text.is_none(),
             Error::input("the weights bring their own bins", "--bins beside --init", "leave one of the two out")
         );
-        let width = filled.width.unwrap_or(1.0);
-        crate::ensure!(
-            width > 0.0 && width <= 16.0,
-            Error::input(
-                "the width makes no network",
-                format!("--width {width}"),
-                "use a multiplier above 0, e.g. 0.25 or 1"
-            )
-        );
+        if let Some(width) = filled.width {
+            crate::ensure!(
+                width > 0.0 && width <= 16.0,
+                Error::input(
+                    "the width makes no network",
+                    format!("--width {width}"),
+                    "use a multiplier above 0, e.g. 0.25 or 1"
+                )
+            );
+        }
         let sigma = filled.sigma.unwrap_or(5.0);
         let at_least = |value: f64, least: f64, open: bool, flag: &str| -> Result<f64> {
             let fits = value.is_finite() && (value > least || (!open && value == least));
@@ -308,17 +303,20 @@ impl Settings {
         Ok(Resolved {
             validation,
             band: filled.band.map(|band| positive(Some(band), "--band")).transpose()?,
-            width,
-            bins: bins_text.unwrap_or("grid").parse()?,
-            bin_width,
-            smoothing: filled.prior_smoothing.as_deref().unwrap_or("ab").parse()?,
-            seed: filled.seed.unwrap_or(0),
-            learning: ClassificationConfig {
-                optimizer,
-                weight_decay: at_least(filled.weight_decay.unwrap_or(0.0), 0.0, false, "--weight-decay")?,
-                l2: at_least(filled.l2.unwrap_or(0.0), 0.0, false, "--l2")?,
-                lambda,
-                sigma: at_least(f64::from(sigma), 0.0, true, "--sigma")? as f32,
+            start: Start {
+                init: filled.init,
+                width: filled.width,
+                bins: bins_text.unwrap_or("grid").parse()?,
+                bin_width,
+                smoothing: filled.prior_smoothing.as_deref().unwrap_or("ab").parse()?,
+                seed: filled.seed.unwrap_or(0),
+                learning: ClassificationConfig {
+                    optimizer,
+                    weight_decay: at_least(filled.weight_decay.unwrap_or(0.0), 0.0, false, "--weight-decay")?,
+                    l2: at_least(filled.l2.unwrap_or(0.0), 0.0, false, "--l2")?,
+                    lambda,
+                    sigma: at_least(f64::from(sigma), 0.0, true, "--sigma")? as f32,
+                },
             },
             session: SessionConfig {
                 steps: if filled.steps.is_some() { positive_u64(filled.steps, "--steps")? } else { 0 },
@@ -341,7 +339,6 @@ impl Settings {
                 Some(_) => Some(positive_u64(filled.epochs, "--epochs")?),
                 None => None,
             },
-            init: filled.init,
             data,
         })
     }

@@ -3,16 +3,12 @@
 use super::console::Progress;
 use super::settings::{Resolved, Settings};
 use super::{DeviceArgs, Outcome, stop_flag};
-use crate::color::{SoftEncoder, prior, smooth};
-use crate::data::stats::{DataStats, survey};
+use crate::data::stats::{Survey, survey};
 use crate::data::{BatchMaker, Dataset};
 use crate::device::{Device, human_bytes};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
-use crate::models::classifier::{Classifier, bins_and_prior};
-use crate::models::colournet;
-use crate::nn::WeightFile;
-use crate::train::classification::Classification;
+use crate::train::classification::Start;
 use crate::train::evaluation::{Evaluation, evaluate};
 use crate::train::progress::human_seconds;
 use crate::train::run_dir::RunDir;
@@ -32,7 +28,8 @@ pub enum Model {
 }
 
 impl Model {
-    fn name(self) -> &'static str {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
         match self {
             Model::Colournet => "colournet",
         }
@@ -47,7 +44,7 @@ impl Model {
 pub struct TrainArgs {
     /// Which network
     model: Model,
-    /// Run folder, which must not exist yet [default: runs/MODEL-<time>]
+    /// Run folder, which must not exist yet [default: runs/MODEL-TIME]
     #[arg(long, value_name = "RUN", help_heading = "Run")]
     out: Option<PathBuf>,
     /// Go on from the newest whole checkpoint of --out, or start when there is none
@@ -78,7 +75,6 @@ pub fn run(args: TrainArgs) -> Outcome {
         }
     }
     let stop = stop_flag()?;
-    let device = args.device.open()?;
     let mut resolved = settings.resolve(args.device.threads)?;
     let data = resolved.data.validate(resolved.session.loader.size, resolved.band)?;
     let size = resolved.session.loader.size;
@@ -88,6 +84,7 @@ pub fn run(args: TrainArgs) -> Outcome {
         resolved.session.steps = (epochs * data.pairs.len() as u64).div_ceil(batch);
     }
     let training = Training { model: args.model, settings: settings.filled(), resolved, data, validation };
+    let device = args.device.open()?;
     if args.dry_run {
         return dry_run(&training, &device);
     }
@@ -147,41 +144,24 @@ pub struct Ended {
 }
 
 impl Training {
-    /// A learner at its start, and what is known of the data.
-    pub fn learner(&self, device: &Device) -> Result<(Classification, DataStats)> {
-        let resolved = &self.resolved;
-        let survey = survey(&self.data)?;
-        let (network, bins, prior) = match &resolved.init {
-            Some(path) => {
-                let file = WeightFile::read(path)?;
-                let (bins, prior) = bins_and_prior(&file)?;
-                (colournet::network_of(&file)?, bins, prior)
-            }
-            None => {
-                let bins = resolved.bins.bins(&survey.histogram, resolved.bin_width, resolved.seed)?;
-                let counted = prior(&SoftEncoder::new(&bins, resolved.learning.sigma), &survey.sample);
-                let sigma = f64::from(resolved.learning.sigma);
-                let smoothed = smooth(&counted, &bins, sigma, resolved.smoothing);
-                (colournet::network(resolved.width, bins.len()), bins, smoothed.iter().map(|&p| p as f32).collect())
-            }
-        };
-        let classifier = Classifier::new(device, network, colournet::UPSAMPLE, &bins, prior, resolved.seed, true)?;
-        if let Some(path) = &resolved.init {
-            classifier.load(&WeightFile::read(path)?)?;
-        }
-        Ok((Classification::new(classifier, &resolved.learning)?, survey.stats))
-    }
-
     /// Runs the training in `out`. Nothing is created before a learner stands; with `rehearse`, before one update has
     /// been seen to fit into memory.
     pub fn run(&self, device: &Device, out: &Path, resume: bool, rehearse: bool, stop: &AtomicBool) -> Result<Ended> {
+        let survey = survey(&self.data)?;
+        let start = &self.resolved.start;
         if rehearse {
-            self.rehearse(device)?;
+            self.rehearse(device, &survey)?;
         }
-        let (mut learner, stats) = self.learner(device)?;
+        if let Some(validation) = &self.validation {
+            validation.read_through()?;
+        }
+        // A checkpoint brings all that --init would have: the file need not be there any more.
+        let newest = if out.exists() { RunDir::open(out)?.list_checkpoints()?.into_iter().next() } else { None };
+        let init = newest.filter(|_| resume).map(|checkpoint| checkpoint.path).or(start.init.clone());
+        let mut learner = Start { init, ..start.clone() }.colournet(device, &survey)?;
         let dir = if resume { RunDir::resume(out)? } else { RunDir::create(out)? };
         self.write_settings(&dir, device)?;
-        let text = serde_json::to_string_pretty(&stats).map_err(|error| {
+        let text = serde_json::to_string_pretty(&survey.stats).map_err(|error| {
             Error::failed(format!("statistics that JSON cannot hold ({error})"), out.display(), "report this")
         })?;
         write_whole(&dir.statistics(), text.as_bytes())?;
@@ -198,7 +178,7 @@ impl Training {
         let outcome = session.run(&mut learner, &mut |event| show(&mut progress, steps, event))?;
         drop(progress);
         let evaluation = match &self.validation {
-            Some(data) if outcome == session::Outcome::Finished => Some(evaluate(&learner, data, &stats)?),
+            Some(data) if outcome == session::Outcome::Finished => Some(evaluate(&learner, data, &survey.stats)?),
             _ => None,
         };
         self.report(&session.dir, device, evaluation.clone())?;
@@ -236,8 +216,8 @@ impl Training {
     }
 
     /// One update on a learner of its own, which is thrown away: its seconds and the peak memory.
-    fn rehearse(&self, device: &Device) -> Result<(f64, u64)> {
-        let (mut learner, _) = self.learner(device)?;
+    fn rehearse(&self, device: &Device, survey: &Survey) -> Result<(f64, u64)> {
+        let mut learner = self.resolved.start.colournet(device, survey)?;
         let batch = BatchMaker::new(self.data.clone(), self.resolved.session.loader.clone()).batch(1)?;
         device.reset_peak();
         let mut seconds = f64::INFINITY;
@@ -251,25 +231,32 @@ impl Training {
         }
         Ok((seconds, device.memory().peak_bytes))
     }
+
+    /// Prints the time and the memory of a step; its seconds.
+    pub fn print_rehearsal(&self, device: &Device) -> Result<f64> {
+        let (seconds, peak_bytes) = self.rehearse(device, &survey(&self.data)?)?;
+        let loader = &self.resolved.session.loader;
+        println!("device: {}", device.name());
+        println!(
+            "step: {} with a batch of {} at {size}x{size}",
+            human_seconds(seconds),
+            loader.batch,
+            size = loader.size
+        );
+        println!("memory on the device: {}", human_bytes(peak_bytes));
+        Ok(seconds)
+    }
 }
 
 fn dry_run(training: &Training, device: &Device) -> Outcome {
-    let (seconds, peak_bytes) = training.rehearse(device)?;
-    let session = &training.resolved.session;
     println!(
         "pictures: {} for training, {} for validation",
         training.data.pairs.len(),
         training.validation.as_ref().map_or(0, |data| data.pairs.len())
     );
-    println!("device: {}", device.name());
-    println!(
-        "step: {} with a batch of {} at {size}x{size}",
-        human_seconds(seconds),
-        session.loader.batch,
-        size = session.loader.size
-    );
-    println!("memory on the device: {}", human_bytes(peak_bytes));
-    println!("{} steps: about {}", session.steps, human_seconds(seconds * session.steps as f64));
+    let seconds = training.print_rehearsal(device)?;
+    let steps = training.resolved.session.steps;
+    println!("{steps} steps: about {}", human_seconds(seconds * steps as f64));
     Ok(())
 }
 

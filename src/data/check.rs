@@ -66,6 +66,25 @@ impl DataReport {
         let most = sizes().reduce(|x, y| [x[0].max(y[0]), x[1].max(y[1])])?;
         Some((least, most))
     }
+
+    /// Everything for which training on crops of `size` pixels would refuse `data`, of which this is the report: sources
+    /// without a target, files that cannot be used, pictures too small, values that are no numbers.
+    pub fn refusals(&self, data: &DataSource, size: usize) -> Vec<Error> {
+        let mut refusals: Vec<Error> = self.lone_sources.iter().map(|lone| data.lone_source(lone)).collect();
+        refusals.extend(self.faults.iter().cloned());
+        refusals.extend(self.pairs.iter().filter_map(|found| found.pair.check_crop(&found.info, size).err()));
+        let (source, target) = match data {
+            DataSource::Pairs { source, target } => (source, target),
+            DataSource::Images(images) => (images, images),
+        };
+        for (values, folder) in [(&self.source_values, source), (&self.target_values, target)] {
+            if values.is_some_and(|values| values.not_finite > 0.0) {
+                let what = "pixels without a number (NaN or infinite)";
+                refusals.push(Error::input(what, folder.display(), "fill them, or take the files away"));
+            }
+        }
+        refusals
+    }
 }
 
 /// One decoded pair's share of the report.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::decode::{EXTENSIONS, probe};
+use super::decode::{self, EXTENSIONS, probe};
 use super::picture::{PictureInfo, Reading};
 use crate::error::{Error, Result};
 
@@ -74,6 +74,34 @@ impl Pair {
         );
         Ok(())
     }
+
+    /// A picture must hold a crop of `size` x `size` pixels; the error says which size fits.
+    pub(crate) fn check_crop(&self, info: &PictureInfo, size: usize) -> Result<()> {
+        crate::ensure!(
+            info.width >= size && info.height >= size,
+            Error::input(
+                format!("a picture of {}x{} is smaller than the crop of {size}x{size}", info.width, info.height),
+                self.source.display(),
+                format!("use --size {} or less, or take the picture away", info.width.min(info.height))
+            )
+        );
+        Ok(())
+    }
+}
+
+impl Dataset {
+    /// Decodes every picture once, so that a file cut short is found before it is needed. The first fault in name order
+    /// is the error. Training data need not be read for this: a [`survey`](super::survey) reads all of it anyway.
+    pub fn read_through(&self) -> Result<()> {
+        let read = |pair: &Pair| -> Result<()> {
+            decode::open(&pair.source)?;
+            if pair.target != pair.source {
+                decode::open(&pair.target)?;
+            }
+            Ok(())
+        };
+        self.pairs.par_iter().map(read).collect::<Vec<_>>().into_iter().collect()
+    }
 }
 
 impl DataSource {
@@ -88,6 +116,18 @@ impl DataSource {
         }
     }
 
+    /// The error for a source whose target is not there; it names the file that is expected.
+    pub(crate) fn lone_source(&self, lone: &Path) -> Error {
+        let remedy = match self {
+            DataSource::Pairs { target, .. } => {
+                let expected = target.join(lone.file_name().unwrap_or_default());
+                format!("add {} or take the source away", expected.display())
+            }
+            DataSource::Images(_) => "take the source away".to_owned(),
+        };
+        Error::input("a source without its target", lone.display(), remedy)
+    }
+
     /// How the two sides are read: `band` (from 1) chooses the source's band in a pair.
     pub fn readings(&self, band: Option<usize>) -> (Reading, Reading) {
         match self {
@@ -100,13 +140,8 @@ impl DataSource {
     /// no picture is smaller than `size` (the crop's side in pixels). The first fault in name order is the error.
     pub fn validate(&self, size: usize, band: Option<usize>) -> Result<Dataset> {
         let listing = self.list()?;
-        if let (Some(lone), DataSource::Pairs { target, .. }) = (listing.lone_sources.first(), self) {
-            let expected = target.join(lone.file_name().unwrap_or_default());
-            return Err(Error::input(
-                "a source without its target",
-                lone.display(),
-                format!("add {} or take the source away", expected.display()),
-            ));
+        if let Some(lone) = listing.lone_sources.first() {
+            return Err(self.lone_source(lone));
         }
         let (source_reading, target_reading) = self.readings(band);
         let check = |pair: &Pair| -> Result<PictureInfo> {
@@ -115,14 +150,7 @@ impl DataSource {
             let other = if pair.source == pair.target { info } else { probe(&pair.target)? };
             target_reading.check(&other, &pair.target)?;
             pair.check_sizes(&info, &other)?;
-            crate::ensure!(
-                info.width >= size && info.height >= size,
-                Error::input(
-                    format!("a picture of {}x{} is smaller than the crop of {size}x{size}", info.width, info.height),
-                    pair.source.display(),
-                    format!("use --size {} or less, or take the picture away", info.width.min(info.height))
-                )
-            );
+            pair.check_crop(&info, size)?;
             Ok(info)
         };
         let results: Vec<Result<PictureInfo>> = listing.pairs.par_iter().map(check).collect();

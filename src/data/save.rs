@@ -67,13 +67,6 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_does_not_exist_is_named() {
-        let error = write_whole(Path::new("/nonesuch/a.png"), b"x").unwrap_err();
-        assert_eq!(error.exit_code(), 1);
-        assert!(error.to_string().contains("/nonesuch/a.png"), "{error}");
-    }
-
-    #[test]
     fn values_round_to_the_nearest_byte() {
         assert_eq!(to_u8(&[-1.0, 0.0, 0.5, 0.999, 2.0]), [0, 0, 128, 255, 255]);
     }

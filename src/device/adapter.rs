@@ -1,5 +1,6 @@
 //! Which device: names, adapters, and the choice among them.
 
+use super::stderr::without_display_noise;
 use crate::error::{Error, Result};
 use std::str::FromStr;
 
@@ -79,7 +80,8 @@ fn instance() -> wgpu::Instance {
 }
 
 fn all() -> Vec<wgpu::Adapter> {
-    let mut adapters = pollster::block_on(instance().enumerate_adapters(wgpu::Backends::PRIMARY));
+    let list = || pollster::block_on(instance().enumerate_adapters(wgpu::Backends::PRIMARY));
+    let mut adapters = without_display_noise(list);
     adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
         wgpu::DeviceType::DiscreteGpu => 0,
         wgpu::DeviceType::IntegratedGpu => 1,

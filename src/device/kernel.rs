@@ -121,14 +121,16 @@ pub struct Args<'a> {
     pub(super) outs: Vec<&'a mut [f32]>,
 }
 
+/// What [`Args::split`] hands out: inputs, in-outs, outputs.
+pub type Split<'a, const I: usize, const M: usize, const O: usize> =
+    ([&'a [f32]; I], [&'a mut [f32]; M], [&'a mut [f32]; O]);
+
 impl<'a> Args<'a> {
     /// Inputs, in-outs and outputs, as many of each as the kernel has.
     ///
     /// # Panics
     /// When a launch passed another number of buffers than the twin takes: a mistake in the op, not in its input.
-    pub fn split<const I: usize, const M: usize, const O: usize>(
-        self,
-    ) -> ([&'a [f32]; I], [&'a mut [f32]; M], [&'a mut [f32]; O]) {
+    pub fn split<const I: usize, const M: usize, const O: usize>(self) -> Split<'a, I, M, O> {
         let arity = (self.ins.len(), self.inouts.len(), self.outs.len());
         match (self.ins.try_into(), self.inouts.try_into(), self.outs.try_into()) {
             (Ok(ins), Ok(inouts), Ok(outs)) => (ins, inouts, outs),

@@ -9,10 +9,11 @@ mod gpu;
 mod kernel;
 mod pool;
 mod profile;
+mod stderr;
 pub mod wgsl;
 
 pub use adapter::{AdapterReport, DeviceChoice, adapters};
-pub use kernel::{AnyKernel, Args, Constants, Dispatch, GpuInfo, Kernel, MAX_GROUPS, Plan, linear_grid};
+pub use kernel::{AnyKernel, Args, Constants, Dispatch, GpuInfo, Kernel, MAX_GROUPS, Plan, Split, linear_grid};
 pub use pool::{MemoryReport, human_bytes, parse_bytes};
 pub use profile::LaunchTime;
 

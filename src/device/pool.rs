@@ -118,7 +118,7 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
         _ => return None,
     };
     let bytes = number.parse::<f64>().ok()? * factor;
-    (bytes >= 1.0 && bytes < 1e18).then_some(bytes as u64)
+    (1.0..1e18).contains(&bytes).then_some(bytes as u64)
 }
 
 #[cfg(test)]
@@ -129,7 +129,7 @@ mod tests {
     fn a_size_class_wastes_at_most_an_eighth() {
         for bytes in [1u64, 255, 256, 257, 1000, 4096, 4097, 72_000_001, (1 << 31) + 1] {
             let class = size_class(bytes);
-            assert!(class >= bytes && class % 4 == 0);
+            assert!(class >= bytes && class.is_multiple_of(4));
             assert!(bytes < 256 || (class - bytes) * 8 <= bytes, "{bytes} -> {class}");
         }
     }

@@ -73,7 +73,7 @@ impl Classifier {
     /// # Errors
     /// A height or width that the network cannot halve, and whatever a launch reports.
     pub fn colorize(&self, grey: &Tensor, temperature: f32) -> Result<Tensor> {
-        lab::join(grey, &annealed_mean(&self.probabilities(grey)?, &self.bins, self.upsample, temperature)?.ab)
+        lab::join(grey, &annealed_mean(&self.logits(grey)?, &self.bins, self.upsample, temperature)?.ab)
     }
 
     /// The network's input `(L - 50) / 100` from grey values 0..1, which are L / 100.
@@ -81,22 +81,31 @@ impl Classifier {
     /// # Errors
     /// Whatever the launch reports.
     pub fn input(grey: &Tensor) -> Result<Tensor> {
-        let half = Tensor::full(grey.device(), grey.shape(), 0.5)?;
+        let half = Tensor::empty(grey.device(), grey.shape())?;
+        elementwise::fill(&half, 0.5)?;
         let input = Tensor::empty(grey.device(), grey.shape())?;
         elementwise::axpby(1.0, grey, -1.0, &half, &input)?;
         Ok(input)
     }
 
-    /// The probabilities of the bins at the size of the logits, `[N, H / 4, W / 4, Q]` for ColourNet, with running
-    /// statistics, for grey pictures `[N, H, W, 1]` 0..1.
+    /// The network's answer for grey pictures `[N, H, W, 1]` 0..1, with running statistics: logits over the bins at the
+    /// low resolution, `[N, H / 4, W / 4, Q]` for ColourNet.
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    pub fn logits(&self, grey: &Tensor) -> Result<Tensor> {
+        let tape = Tape::inference();
+        let bound = self.parameters.bind(&tape, false);
+        Ok(self.network.forward(&bound, tape.constant(Self::input(grey)?), false)?.value().clone())
+    }
+
+    /// The softmax of [`Classifier::logits`].
     ///
     /// # Errors
     /// Whatever a launch reports.
     pub fn probabilities(&self, grey: &Tensor) -> Result<Tensor> {
         let tape = Tape::inference();
-        let bound = self.parameters.bind(&tape, false);
-        let logits = self.network.forward(&bound, tape.constant(Self::input(grey)?), false)?;
-        Ok(tape.apply(Softmax, &[&logits])?.value().clone())
+        Ok(tape.apply(Softmax, &[&tape.constant(self.logits(grey)?)])?.value().clone())
     }
 }
 

@@ -1,9 +1,10 @@
 //! Weight files and checkpoints: named f32 tensors in safetensors.
 
 use crate::error::{Error, Result};
-use safetensors::tensor::{Dtype, SafeTensors, View};
-use std::borrow::Cow;
+use crate::files::write_whole_with;
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 
 /// A named tensor on the host.
@@ -17,29 +18,29 @@ pub struct StateTensor {
     pub data: Vec<f32>,
 }
 
-impl View for &StateTensor {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(bytemuck::cast_slice(&self.data))
-    }
-    fn data_len(&self) -> usize {
-        self.data.len() * 4
-    }
-}
-
-/// Writes tensors as safetensors to `path`, which a caller renames into place.
+/// Writes tensors as safetensors to `path`, whole or not at all; the order of `tensors` does not show.
 ///
 /// # Errors
-/// What the file system says.
+/// A folder that may not be written, a full disk; two tensors of one name.
 pub fn save_tensors(tensors: &[StateTensor], path: &Path) -> Result<()> {
-    let views = tensors.iter().map(|tensor| (tensor.name.clone(), tensor));
-    safetensors::serialize_to_file(views, None, path).map_err(|error| {
-        Error::failed(format!("cannot write the file ({error})"), path.display(), "check the disk's space and rights")
+    let mut tensors: Vec<&StateTensor> = tensors.iter().collect();
+    tensors.sort_by_key(|tensor| &tensor.name);
+    let mut end = 0;
+    let info = |tensor: &&StateTensor| {
+        let start = end;
+        end += size_of_val(&tensor.data[..]);
+        (tensor.name.clone(), TensorInfo { dtype: Dtype::F32, shape: tensor.shape.clone(), data_offsets: (start, end) })
+    };
+    let infos = tensors.iter().map(info).collect();
+    // The library's own writing to a file brings a temporary file of its own, out of reach of `write_whole_with`.
+    write_whole_with(path, |file| {
+        let metadata = Metadata::new(None, infos).map_err(io::Error::other)?;
+        let mut header = serde_json::to_vec(&metadata)?;
+        // As the library does: elements begin at a multiple of eight bytes.
+        header.resize(header.len().next_multiple_of(8), b' ');
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        tensors.iter().try_for_each(|tensor| file.write_all(bytemuck::cast_slice(&tensor.data)))
     })
 }
 
@@ -134,5 +135,56 @@ impl WeightFile {
             ));
         }
         Ok(&tensor.data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(name: &str, shape: &[usize], first: f32) -> StateTensor {
+        let data = (0..shape.iter().product::<usize>()).map(|i| first + i as f32).collect();
+        StateTensor { name: name.to_owned(), shape: shape.to_vec(), data }
+    }
+
+    #[test]
+    fn a_file_holds_what_was_saved_whatever_the_order_and_nothing_lies_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other] = ["one", "other"].map(|name| folder.path().join(name));
+        let tensors = [tensor("b.weight", &[3, 1, 2], 1.0), tensor("a", &[1], -7.5), tensor("b.bias", &[5], 0.25)];
+        save_tensors(&tensors, &one).unwrap();
+        let file = WeightFile::read(&one).unwrap();
+        assert_eq!(file.names().collect::<Vec<_>>(), ["a", "b.bias", "b.weight"]);
+        tensors.iter().for_each(|tensor| assert_eq!(file.get(&tensor.name), Some(tensor)));
+
+        let reversed: Vec<StateTensor> = tensors.iter().rev().cloned().collect();
+        save_tensors(&reversed, &other).unwrap();
+        assert_eq!(std::fs::read(one).unwrap(), std::fs::read(other).unwrap());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_safetensors_library() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights");
+        let tensor = tensor("conv.weight", &[2, 3], 0.5);
+        save_tensors(std::slice::from_ref(&tensor), &path).unwrap();
+        let bytes: &[u8] = bytemuck::cast_slice(&tensor.data);
+        let view = safetensors::tensor::TensorView::new(Dtype::F32, tensor.shape.clone(), bytes).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), safetensors::serialize([(&tensor.name, view)], None).unwrap());
+    }
+
+    #[test]
+    fn a_file_cut_short_anywhere_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("short.safetensors");
+        save_tensors(&[tensor("a", &[4], 1.0), tensor("b", &[2, 2], 5.0)], &path).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for len in 0..whole.len() {
+            std::fs::write(&path, &whole[..len]).unwrap();
+            let error = WeightFile::read(&path).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains("short.safetensors"), "{error}");
+        }
     }
 }

@@ -53,6 +53,8 @@ fn adam_twin(p: &Params, args: Args) {
     });
 }
 
+/// Not inlined: as arguments the slices are known to be disjoint, which the compiler needs to make vector code.
+#[inline(never)]
 fn update(p: &Params, w: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32]) {
     for (((w, m), v), g) in w.iter_mut().zip(m).zip(v).zip(g) {
         let slope = g + 2.0 * p.l2 * *w;

@@ -1,6 +1,8 @@
-//! Class probabilities over bins to colours: the annealed mean, fused with the bilinear enlargement.
+//! Logits over bins to colours: the annealed mean of their softmax, fused with the bilinear enlargement.
 
+use super::Op;
 use super::bilinear_tap::Tap;
+use super::softmax::Softmax;
 use super::vector_math::{LANES, exp, largest, ln, total};
 use crate::device::{AnyKernel, Args, Device, Kernel, Plan};
 use crate::error::{Error, Result};
@@ -98,7 +100,7 @@ fn anneal(zhat: &[f32], centres: &[Vec<f32>; 2], sharpness: f32) -> ([f32; 2], f
     ([total(sums_a) / sum, total(sums_b) / sum], total(entropies))
 }
 
-/// What the classifier's probabilities say of each full-size pixel.
+/// What a classifier says of each full-size pixel.
 #[derive(Debug, Clone)]
 pub struct Decoded {
     /// `[N, H, W, 2]`: a and b.
@@ -107,17 +109,17 @@ pub struct Decoded {
     pub entropy: Tensor,
 }
 
-/// Colours from low-resolution class probabilities: `softmax(log(zhat) / T)` over the bins, times their centres.
+/// Colours from low-resolution logits: `softmax(log(zhat) / T)` over the bins, times their centres.
 ///
-/// `probability`: `[N, h, w, Q]`, the softmax of the logits, sum 1 over Q; `zhat` is it enlarged `factor` times (1 or more),
-/// bilinear with half-pixel centres and clamped edges, mixed pixel by pixel and never stored; `bins`: `[Q, 2]`, the
-/// centres. `temperature` T, above 0, goes from the mode (towards 0) to the mean (1); 0.38 in the source: Zhang, Isola,
-/// Efros, "Colorful Image Colorization", ECCV 2016, equation 5.
+/// `logits`: `[N, h, w, Q]`; `zhat` is their softmax enlarged `factor` times (1 or more), bilinear with half-pixel centres
+/// and clamped edges, mixed pixel by pixel and never stored; `bins`: `[Q, 2]`, the centres. `temperature` T, 0.0001 to
+/// 10000, goes from the mode (towards 0) to the mean (1); 0.38 in the source: Zhang, Isola, Efros, "Colorful Image
+/// Colorization", ECCV 2016, equation 5.
 ///
 /// # Errors
-/// Shapes that do not fit together, a temperature that is not positive, no memory, and whatever the launch reports.
-pub fn annealed_mean(probability: &Tensor, bins: &Tensor, factor: usize, temperature: f32) -> Result<Decoded> {
-    let [n, h, w, q] = probability.nhwc()?;
+/// Shapes that do not fit together, a temperature out of range, no memory, and whatever a launch reports.
+pub fn annealed_mean(logits: &Tensor, bins: &Tensor, factor: usize, temperature: f32) -> Result<Decoded> {
+    let [n, h, w, q] = logits.nhwc()?;
     crate::ensure!(
         bins.shape() == [q, 2],
         Error::input(
@@ -139,12 +141,13 @@ pub fn annealed_mean(probability: &Tensor, bins: &Tensor, factor: usize, tempera
             "0.38 is the default"
         )
     );
-    let device = probability.device();
+    let device = logits.device();
+    let probability = Softmax.forward(&[logits])?.y;
     let ab = Tensor::empty(device, &[n, h * factor, w * factor, 2])?;
     let entropy = Tensor::empty(device, &[n, h * factor, w * factor, 1])?;
     let [n, h, w, q, factor] = [n, h, w, q, factor].map(|size| size as u32);
     let params = Params { n, h, w, q, factor, sharpness: 1.0 / temperature };
-    device.launch(&ANNEALED_MEAN, &params, &[probability, bins], &[], &[&ab, &entropy])?;
+    device.launch(&ANNEALED_MEAN, &params, &[&probability, bins], &[], &[&ab, &entropy])?;
     Ok(Decoded { ab, entropy })
 }
 
@@ -153,32 +156,21 @@ pub fn annealed_mean(probability: &Tensor, bins: &Tensor, factor: usize, tempera
 /// # Errors
 /// Whatever a launch reports.
 pub fn self_test(device: &Device) -> Result<Vec<Tensor>> {
-    let mut probability = super::seeded(device, &[2, 3, 5, 70], 1)?.to_vec()?;
-    for row in probability.chunks_exact_mut(70) {
-        let sum: f32 = row.iter().map(|v| v.abs()).sum();
-        row.iter_mut().for_each(|v| *v = v.abs() / sum);
-    }
-    let probability = Tensor::new(device, &[2, 3, 5, 70], &probability)?;
-    let Decoded { ab, entropy } = annealed_mean(&probability, &super::seeded(device, &[70, 2], 2)?, 4, 0.38)?;
+    let (logits, bins) = (super::seeded(device, &[2, 3, 5, 70], 1)?, super::seeded(device, &[70, 2], 2)?);
+    let Decoded { ab, entropy } = annealed_mean(&logits, &bins, 4, 0.38)?;
     Ok(vec![ab, entropy])
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::check::devices;
+    use super::super::check::{cases, devices};
     use super::*;
     use crate::random::{Rng, Stream};
     use proptest::prelude::*;
 
-    /// Softmax of normal logits, rounded to f32.
-    fn probabilities(rows: usize, q: usize, spread: f64) -> Vec<f32> {
+    fn logits(rows: usize, q: usize, spread: f32) -> Vec<f32> {
         let rng = Rng::new(31, Stream::Test, 0);
-        let weights: Vec<f64> = (0..(rows * q) as u64).map(|i| (spread * f64::from(rng.normal(i))).exp()).collect();
-        let normalise = |row: &[f64]| {
-            let sum: f64 = row.iter().sum();
-            row.iter().map(|w| (w / sum) as f32).collect::<Vec<_>>()
-        };
-        weights.chunks(q).flat_map(normalise).collect()
+        (0..(rows * q) as u64).map(|i| spread * rng.normal(i)).collect()
     }
 
     fn centres(q: usize) -> Vec<f32> {
@@ -187,11 +179,16 @@ mod tests {
     }
 
     /// The formulas, pixel by pixel: a, b and the entropy of each.
-    fn reference(p: &[f32], bins: &[f32], [n, h, w, q]: [usize; 4], factor: usize, temperature: f64) -> Vec<[f64; 3]> {
+    fn reference(logits: &[f32], bins: &[f32], [n, h, w, q]: [usize; 4], factor: usize, temperature: f64) -> Vec<[f64; 3]> {
         let axis = |x: usize, n: usize| {
             let place = ((x as f64 + 0.5) / factor as f64 - 0.5).clamp(0.0, (n - 1) as f64);
             (0..n).map(move |i| (i, (1.0 - (place - i as f64).abs()).max(0.0))).filter(|(_, share)| *share > 0.0)
         };
+        let mut p = Vec::new();
+        for row in logits.chunks(q) {
+            let sum: f64 = row.iter().map(|&x| f64::from(x).exp()).sum();
+            p.extend(row.iter().map(|&x| f64::from(x).exp() / sum));
+        }
         let mut decoded = Vec::new();
         for pixel in 0..n * h * w * factor * factor {
             let (width, height) = (w * factor, h * factor);
@@ -200,7 +197,7 @@ mod tests {
             for (i, share_y) in axis(y, h) {
                 for (j, share_x) in axis(x, w) {
                     for (k, zhat) in zhat.iter_mut().enumerate() {
-                        *zhat += share_y * share_x * f64::from(p[((image * h + i) * w + j) * q + k]);
+                        *zhat += share_y * share_x * p[((image * h + i) * w + j) * q + k];
                     }
                 }
             }
@@ -216,14 +213,14 @@ mod tests {
         decoded
     }
 
-    fn check(p: &[f32], shape: [usize; 4], factor: usize, temperature: f32) {
+    fn check(logits: &[f32], shape: [usize; 4], factor: usize, temperature: f32) {
         let bins = centres(shape[3]);
-        let expected = reference(p, &bins, shape, factor, f64::from(temperature));
+        let expected = reference(logits, &bins, shape, factor, f64::from(temperature));
         for device in devices() {
             let name = device.name();
-            let probability = Tensor::new(&device, &shape, p).unwrap();
+            let logits = Tensor::new(&device, &shape, logits).unwrap();
             let bins = Tensor::new(&device, &[shape[3], 2], &bins).unwrap();
-            let decoded = annealed_mean(&probability, &bins, factor, temperature).unwrap();
+            let decoded = annealed_mean(&logits, &bins, factor, temperature).unwrap();
             let [n, h, w, _] = shape;
             assert_eq!(decoded.ab.shape(), [n, h * factor, w * factor, 2]);
             assert_eq!(decoded.entropy.shape(), [n, h * factor, w * factor, 1]);
@@ -244,44 +241,43 @@ mod tests {
 
     #[test]
     fn colours_and_entropy_match_the_formula() {
-        check(&probabilities(2 * 3 * 4, 70, 2.0), [2, 3, 4, 70], 4, 0.38);
-        check(&probabilities(5 * 7, 313, 1.0), [1, 5, 7, 313], 4, 0.38);
+        check(&logits(2 * 3 * 4, 70, 2.0), [2, 3, 4, 70], 4, 0.38);
+        check(&logits(5 * 7, 313, 1.0), [1, 5, 7, 313], 4, 0.38);
     }
 
     #[test]
     fn every_temperature_from_mode_to_flat_works() {
         for temperature in [0.01, 0.1, 1.0, 3.0] {
-            check(&probabilities(12, 20, 3.0), [1, 3, 4, 20], 2, temperature);
+            check(&logits(12, 20, 3.0), [1, 3, 4, 20], 2, temperature);
         }
     }
 
     #[test]
     fn a_probability_of_zero_counts_for_nothing() {
         // Certain of one bin here and of another there: between them all others stay at zero.
-        let mut p = vec![0.0; 4 * 9];
+        let mut logits = vec![-200.0; 4 * 9];
         for (row, bin) in [2, 2, 7, 0].into_iter().enumerate() {
-            p[row * 9 + bin] = 1.0;
+            logits[row * 9 + bin] = 0.0;
         }
         for temperature in [0.38, 1.0, 5.0] {
-            check(&p, [1, 2, 2, 9], 4, temperature);
+            check(&logits, [1, 2, 2, 9], 4, temperature);
         }
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 10, failure_persistence: None, ..ProptestConfig::default() })]
-
+        #![proptest_config(cases(10))]
         #[test]
         fn odd_sizes_and_factors_match(n in 1usize..3, h in 1usize..5, w in 1usize..5, q in 1usize..40, factor in 1usize..6) {
-            check(&probabilities(n * h * w, q, 1.5), [n, h, w, q], factor, 0.38);
+            check(&logits(n * h * w, q, 1.5), [n, h, w, q], factor, 0.38);
         }
     }
 
     #[test]
     fn thread_counts_give_the_same_bits() {
         let device = Device::cpu();
-        let probability = Tensor::new(&device, &[1, 9, 7, 50], &probabilities(63, 50, 2.0)).unwrap();
+        let logits = Tensor::new(&device, &[1, 9, 7, 50], &logits(63, 50, 2.0)).unwrap();
         let bins = Tensor::new(&device, &[50, 2], &centres(50)).unwrap();
-        let run = || annealed_mean(&probability, &bins, 4, 0.38).unwrap().ab.to_vec().unwrap();
+        let run = || annealed_mean(&logits, &bins, 4, 0.38).unwrap().ab.to_vec().unwrap();
         let first = run();
         for threads in [1, 3] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -292,10 +288,10 @@ mod tests {
     #[test]
     fn wrong_bins_factors_and_temperatures_are_refused() {
         let device = Device::cpu();
-        let probability = Tensor::full(&device, &[1, 2, 2, 9], 1.0 / 9.0).unwrap();
+        let logits = Tensor::full(&device, &[1, 2, 2, 9], 0.0).unwrap();
         let [bins, too_few] = [9, 8].map(|q| Tensor::full(&device, &[q, 2], 1.0).unwrap());
         let refused = |bins: &Tensor, factor, temperature| {
-            let error = annealed_mean(&probability, bins, factor, temperature).unwrap_err();
+            let error = annealed_mean(&logits, bins, factor, temperature).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{error}");
         };
         refused(&too_few, 4, 0.38);

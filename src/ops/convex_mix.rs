@@ -108,8 +108,8 @@ impl Op for ConvexMix {
         };
         let (dx, dz, ds) = (place(0)?, place(1)?, place(2)?);
         let params = GradParams { len: dy.len() as u32, blocks: dy.len().div_ceil(BLOCK) as u32 };
-        let ins = [&saved[0], &saved[1], &saved[2], dy];
-        dy.device().launch(&CONVEX_MIX_GRAD, &params, &ins.map(|t| &**t), &[], &[&dx, &dz, &ds])
+        let (x, z, s) = (&saved[0], &saved[1], &saved[2]);
+        dy.device().launch(&CONVEX_MIX_GRAD, &params, &[x, z, s, dy], &[], &[&dx, &dz, &ds])
     }
 }
 
@@ -126,7 +126,7 @@ pub fn self_test(device: &Device) -> Result<Vec<Tensor>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::check::{Check, cases};
+    use super::super::check::{Check, Tolerance, cases};
     use super::*;
     use proptest::prelude::*;
 
@@ -141,7 +141,7 @@ mod tests {
                     x[0].iter().zip(&x[1]).map(|(x, z)| a * x + (1.0 - a) * z).collect()
                 })
                 // Sums of some thousand products that may cancel against each other.
-                .grad_tolerance(super::super::check::Tolerance::OfLargest(1e-4))
+                .grad_tolerance(Tolerance::OfLargest(1e-4))
                 .run(&ConvexMix);
         }
     }

@@ -95,7 +95,7 @@ fn lab_join_twin(_: &Params, args: Args) {
 }
 
 /// The axes before the last, whose size must be `channels`.
-fn picture_axes<'a>(x: &'a Tensor, channels: usize) -> Result<&'a [usize]> {
+fn picture_axes(x: &Tensor, channels: usize) -> Result<&[usize]> {
     match x.shape().split_last() {
         Some((&last, axes)) if last == channels => Ok(axes),
         _ => Err(Error::input(

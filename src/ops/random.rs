@@ -1,4 +1,4 @@
-//! Tensors of random numbers: element `i` is what [`Rng`](crate::random::Rng) gives at index `i`.
+//! Tensors of random numbers: element `i` is what [`crate::random::Rng`] gives at index `i`.
 
 use crate::device::{AnyKernel, Args, Device, Kernel, Plan, linear_grid};
 use crate::error::Result;

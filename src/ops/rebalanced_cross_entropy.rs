@@ -251,16 +251,12 @@ pub fn self_test(device: &Device) -> Result<Vec<Tensor>> {
         factor: 4,
         eps: 1e-4,
     };
-    let forward = op.forward(&[&super::seeded(device, &[2, 3, 5, 70], 3)?])?;
-    let dy = Tensor::full(device, &[1], 2.0)?;
-    let mut backward = Backward::new(&dy, &forward.saved, &[true], vec![None]);
-    op.backward(&mut backward)?;
-    Ok(backward.into_grads().into_iter().flatten().chain([forward.y]).collect())
+    super::run_op(&op, &[&super::seeded(device, &[2, 3, 5, 70], 3)?])
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::check::{Check, Tolerance, devices};
+    use super::super::check::{Check, Tolerance, cases, devices};
     use super::super::soft_encode::soft_encode;
     use super::*;
     use crate::random::{Rng, Stream};
@@ -353,8 +349,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 10, failure_persistence: None, ..ProptestConfig::default() })]
-
+        #![proptest_config(cases(10))]
         #[test]
         fn odd_sizes_and_factors_match(n in 1usize..3, h in 1usize..4, w in 1usize..4, q in 1usize..80, factor in 1usize..6) {
             check([n, h, w, q], factor);

@@ -44,6 +44,8 @@ fn sgd_twin(p: &Params, args: Args) {
     });
 }
 
+/// Not inlined: as arguments the slices are known to be disjoint, which the compiler needs to make vector code.
+#[inline(never)]
 fn update(p: &Params, w: &mut [f32], v: &mut [f32], g: &[f32]) {
     for ((w, v), g) in w.iter_mut().zip(v).zip(g) {
         *v = p.momentum * *v + (g + 2.0 * p.l2 * *w);

@@ -209,7 +209,7 @@ pub fn self_test(device: &Device) -> Result<Vec<Tensor>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::check::devices;
+    use super::super::check::{devices};
     use super::*;
     use crate::random::{Rng, Stream};
 

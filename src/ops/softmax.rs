@@ -1,5 +1,6 @@
 //! Softmax over the last axis.
 
+use super::vector_math::{softmax_row, sum_of};
 use super::{Backward, Forward, Op};
 use crate::device::{AnyKernel, Args, Device, Kernel, Plan, linear_grid};
 use crate::error::Result;
@@ -48,10 +49,7 @@ fn softmax_twin(p: &Params, args: Args) {
     let (channels, block) = (p.channels as usize, p.block());
     y.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(y, x)| {
         for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
-            let largest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            y.iter_mut().zip(x).for_each(|(y, x)| *y = (x - largest).exp());
-            let sum: f32 = y.iter().sum();
-            y.iter_mut().for_each(|y| *y /= sum);
+            softmax_row(x, y);
         }
     });
 }
@@ -71,7 +69,7 @@ fn softmax_grad_twin(p: &Params, args: Args) {
     dx.par_chunks_mut(block).zip(y.par_chunks(block)).zip(dy.par_chunks(block)).for_each(|((dx, y), dy)| {
         let rows = dx.chunks_exact_mut(channels).zip(y.chunks_exact(channels)).zip(dy.chunks_exact(channels));
         for ((dx, y), dy) in rows {
-            let sum: f32 = y.iter().zip(dy).map(|(y, dy)| y * dy).sum();
+            let sum = sum_of(y, dy, |y, dy| y * dy);
             dx.iter_mut().zip(y).zip(dy).for_each(|((dx, y), dy)| *dx = y * (dy - sum));
         }
     });

@@ -49,8 +49,8 @@ pub fn ln(x: f32) -> f32 {
     let s = (m - 1.0) / (m + 1.0);
     let s2 = s * s;
     let series = s * (2.0 + s2 * (2.0 / 3.0 + s2 * (2.0 / 5.0 + s2 * (2.0 / 7.0 + s2 * (2.0 / 9.0)))));
-    // The last term is 0, or NaN where x is not finite.
-    n * LN_2 + series + (x - x)
+    // Not the other way round: a NaN must pass.
+    if x < f32::INFINITY { n * LN_2 + series } else { f32::NAN }
 }
 
 /// The sum of [`LANES`] partial sums.
@@ -66,7 +66,7 @@ pub fn largest(x: &[f32]) -> f32 {
     let (blocks, rest) = x.as_chunks::<LANES>();
     let mut lanes = [f32::NEG_INFINITY; LANES];
     for block in blocks {
-        lanes.iter_mut().zip(block).for_each(|(lane, &v)| *lane = if v > *lane { v } else { *lane });
+        lanes = std::array::from_fn(|lane| if block[lane] > lanes[lane] { block[lane] } else { lanes[lane] });
     }
     lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max)
 }

@@ -2,7 +2,6 @@
 
 use super::run_dir::RunDir;
 use crate::error::Result;
-use crate::files::write_whole_at;
 use crate::nn::{StateTensor, WeightFile, save_tensors};
 use std::path::PathBuf;
 
@@ -15,11 +14,12 @@ const BEST_LOSS: &str = "train.best_loss";
 /// A disk that is full or may not be written.
 pub fn save(dir: &RunDir, step: u64, mut state: Vec<StateTensor>, best: f64, improved: bool) -> Result<PathBuf> {
     state.push(StateTensor { name: BEST_LOSS.to_owned(), shape: vec![1], data: vec![best as f32] });
-    let path = dir.checkpoint(step);
-    write_whole_at(&path, |temporary| save_tensors(&state, temporary))?;
+    // The best first: a run killed between the two goes on from before this step, and writes both again.
     if improved {
-        write_whole_at(&dir.best(), |temporary| save_tensors(&state, temporary))?;
+        save_tensors(&state, &dir.best())?;
     }
+    let path = dir.checkpoint(step);
+    save_tensors(&state, &path)?;
     Ok(path)
 }
 

@@ -1,17 +1,20 @@
 //! The learner of the classification networks: soft-encoded colours, the rebalanced cross-entropy, Adam.
 
 use super::session::Learner;
-use crate::color::class_weights;
+use crate::color::{BinSpec, Bins, Smoothing, SoftEncoder, class_weights, prior, smooth};
 use crate::data::Batch;
-use crate::device::PendingRead;
-use crate::error::Result;
-use crate::models::classifier::{Classifier, TEMPERATURE};
+use crate::data::stats::Survey;
+use crate::device::{Device, PendingRead};
+use crate::error::{Error, Result};
+use crate::models::classifier::{Classifier, TEMPERATURE, bins_and_prior};
+use crate::models::colournet;
 use crate::nn::{Optimizer, OptimizerKind, StateTensor, WeightFile};
 use crate::ops::rebalanced_cross_entropy::RebalancedCrossEntropy;
 use crate::ops::soft_encode::soft_encode;
 use crate::ops::{elementwise, lab};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
+use std::path::PathBuf;
 
 /// Added to a probability before its logarithm, as in the published loss.
 const EPS: f32 = 1e-4;
@@ -29,6 +32,63 @@ pub struct ClassificationConfig {
     pub lambda: f32,
     /// Width of the soft encoding, ab units.
     pub sigma: f32,
+}
+
+/// What a classifier starts from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Start {
+    /// Weights to start from; they bring their bins and their prior.
+    pub init: Option<PathBuf>,
+    /// Channel multiplier; with `init`, one that the weights must have.
+    pub width: Option<f64>,
+    /// How bins are chosen where no weights bring them.
+    pub bins: BinSpec,
+    /// Side of a grid cell, ab units.
+    pub bin_width: u32,
+    /// How the prior is smoothed.
+    pub smoothing: Smoothing,
+    /// Seed of the weights and of K-means.
+    pub seed: u64,
+    /// How it learns.
+    pub learning: ClassificationConfig,
+}
+
+impl Start {
+    /// A ColourNet for training on what `survey` found in the data.
+    ///
+    /// # Errors
+    /// Weights that cannot be read or are of another width; fewer colours than bins; no memory.
+    pub fn colournet(&self, device: &Device, survey: &Survey) -> Result<Classification> {
+        let sigma = self.learning.sigma;
+        let make = |network, bins: &Bins, prior| {
+            Classifier::new(device, network, colournet::UPSAMPLE, bins, prior, self.seed, true)
+        };
+        let classifier = match &self.init {
+            Some(path) => {
+                let file = WeightFile::read(path)?;
+                let (bins, prior) = bins_and_prior(&file)?;
+                let network = colournet::network_of(&file)?;
+                if let Some(width) = self.width.filter(|&width| colournet::network(width, bins.len()) != network) {
+                    return Err(Error::input(
+                        "the weights are of another width",
+                        format!("--width {width} with {}", path.display()),
+                        "leave --width out: the file says it",
+                    ));
+                }
+                let classifier = make(network, &bins, prior)?;
+                classifier.load(&file)?;
+                classifier
+            }
+            None => {
+                let bins = self.bins.bins(&survey.histogram, self.bin_width, self.seed)?;
+                let counted = prior(&SoftEncoder::new(&bins, sigma), &survey.sample);
+                let smoothed = smooth(&counted, &bins, f64::from(sigma), self.smoothing);
+                let network = colournet::network(self.width.unwrap_or(1.0), bins.len());
+                make(network, &bins, smoothed.iter().map(|&p| p as f32).collect())?
+            }
+        };
+        Classification::new(classifier, &self.learning)
+    }
 }
 
 /// A classifier under training.

@@ -15,3 +15,4 @@ pub mod schedule;
 pub mod session;
 pub mod strip;
 pub mod summary;
+pub mod workload;

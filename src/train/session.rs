@@ -206,15 +206,13 @@ impl Session<'_> {
             state.pending.push_back(Pending { step, files: batch.files, losses, lr });
             let stopping = self.stop.load(Ordering::Relaxed);
             let last = step == config.steps || stopping;
-            if last || step.is_multiple_of(config.checkpoint_every) {
-                state.save(learner, step)?;
+            let sampling = last || (config.sample_every > 0 && step.is_multiple_of(config.sample_every));
+            let saving = last || step.is_multiple_of(config.checkpoint_every);
+            if sampling || saving {
+                state.rest(learner, step, sampling, saving)?;
             }
             while state.pending.len() > lag {
                 state.settle(learner)?;
-            }
-            if last || (config.sample_every > 0 && step.is_multiple_of(config.sample_every)) {
-                samples::write(&self.dir, step, learner, &self.sample_batches()?)?;
-                state.clock = Instant::now();
             }
             if stopping && step < config.steps {
                 return Ok(Outcome::Stopped { step });
@@ -223,7 +221,8 @@ impl Session<'_> {
         Ok(Outcome::Finished)
     }
 
-    /// Mean loss over centre crops of the first validation pictures.
+    /// Mean loss over centre crops of the first validation pictures, an f32 value as a checkpoint stores it: a run that
+    /// goes on compares the same numbers.
     fn validate(&self, learner: &dyn Learner) -> Result<Option<f64>> {
         let Some(data) = &self.validation else { return Ok(None) };
         let maker = self.centre_crops(data);
@@ -232,7 +231,7 @@ impl Session<'_> {
         for step in 1..=batches {
             sum += learner.validation_loss(&maker.batch(step)?)?;
         }
-        Ok(Some(sum / batches as f64))
+        Ok(Some(f64::from((sum / batches as f64) as f32)))
     }
 
     /// The pictures that samples show: the first of the validation data, else of the training data.
@@ -250,16 +249,28 @@ impl Session<'_> {
 }
 
 impl Loop<'_, '_> {
-    /// Validates, and writes the checkpoint of `step`. Every loss is read before: a run that has diverged is not saved.
-    fn save(&mut self, learner: &dyn Learner, step: u64) -> Result<()> {
+    /// Brings the run to rest after `step`. Every loss is read first: a run that has diverged is not saved. The checkpoint
+    /// comes last: a run that goes on from it finds everything before it in place.
+    fn rest(&mut self, learner: &dyn Learner, step: u64, sampling: bool, saving: bool) -> Result<()> {
         while self.pending.len() > 1 {
             self.settle(learner)?;
         }
         let last = self.read_losses(learner)?;
-        let validation = self.session.validate(learner)?;
+        let validation = if saving { self.session.validate(learner)? } else { None };
         if let Some(update) = last {
             self.write_down(update, validation)?;
         }
+        if sampling {
+            samples::write(&self.session.dir, step, learner, &self.session.sample_batches()?)?;
+        }
+        if saving {
+            self.save(learner, step, validation)?;
+        }
+        self.clock = Instant::now();
+        Ok(())
+    }
+
+    fn save(&mut self, learner: &dyn Learner, step: u64, validation: Option<f64>) -> Result<()> {
         let improved = validation.is_some_and(|loss| loss < self.best);
         if let Some(loss) = validation {
             self.best = self.best.min(loss);
@@ -269,7 +280,6 @@ impl Loop<'_, '_> {
         self.session.dir.prune(self.session.config.keep)?;
         (self.observe)(Event::Saved { step, path: path.clone() });
         self.saved = Some(path);
-        self.clock = Instant::now();
         Ok(())
     }
 

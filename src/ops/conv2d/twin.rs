@@ -1,5 +1,6 @@
 //! The CPU bodies: blocks of pixels are gathered into rows of a matrix (im2col) that fit the cache, and multiplied.
 
+use super::winograd::Winograd;
 use super::{Geometry, Layout};
 use crate::ops::gemm::{Matrix, sgemm, with_scratch};
 use rayon::prelude::*;
@@ -111,8 +112,16 @@ impl Finish<'_> {
     }
 }
 
+/// Winograd's filtering reads weights in one order only.
+fn winograd(layout: Layout, found: Option<Winograd>) -> Option<Winograd> {
+    found.filter(|_| layout == Layout::Hwio)
+}
+
 /// `y = act(conv(x, w) + b)`.
 pub fn forward(geometry: &Geometry, layout: Layout, finish: Finish, x: &[f32], w: &[f32], y: &mut [f32]) {
+    if let Some(winograd) = winograd(layout, Winograd::forward(geometry)) {
+        return winograd.run(x, w, |y| finish.apply(geometry.o as usize, y), y);
+    }
     let s = Sizes::from(geometry);
     let depth = s.taps * s.c;
     y.par_chunks_mut(BLOCK * s.o).enumerate().for_each(|(block, y)| {
@@ -145,6 +154,9 @@ pub fn forward(geometry: &Geometry, layout: Layout, finish: Finish, x: &[f32], w
 ///
 /// Pixels that are equal modulo the stride are reached by the same taps, so each block is worked on phase by phase.
 pub fn input_gradient(geometry: &Geometry, layout: Layout, finish: Finish, dz: &[f32], w: &[f32], dx: &mut [f32]) {
+    if let Some(winograd) = winograd(layout, Winograd::input_gradient(geometry)) {
+        return winograd.run(dz, w, |dx| finish.apply(geometry.c as usize, dx), dx);
+    }
     let s = Sizes::from(geometry);
     let block = BLOCK * s.stride * s.stride;
     dx.par_chunks_mut(block * s.c).enumerate().for_each(|(index, dx)| {
@@ -195,6 +207,9 @@ pub fn input_gradient(geometry: &Geometry, layout: Layout, finish: Finish, dz: &
 /// The gradient of the weights: each task makes a slab of rows (tap, channel) over one chunk of the pixels. Where the
 /// weights are few there are several chunks, whose sums are added in order.
 pub fn weight_gradient(geometry: &Geometry, layout: Layout, x: &[f32], dz: &[f32], dw: &mut [f32]) {
+    if let Some(winograd) = winograd(layout, Winograd::forward(geometry)) {
+        return winograd.weight_gradient(x, dz, dw);
+    }
     let s = Sizes::from(geometry);
     let slabs = match layout {
         Layout::Hwio => slabs_hwio,

@@ -1,0 +1,142 @@
+//! `huetape check-data`: what `train` would read, and what a step of it would cost.
+
+use super::settings::Settings;
+use super::train::{Model, Training};
+use super::{DeviceArgs, Outcome};
+use crate::data::DataSource;
+use crate::data::check::{DataReport, ValueRange, check};
+use crate::error::Error;
+use clap::Args;
+use std::path::PathBuf;
+
+/// Files that are named of a list before the rest is counted.
+const NAMED: usize = 5;
+/// Shifts below this many pixels are not worth a word.
+const SMALL_SHIFT: f32 = 0.5;
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  huetape check-data --source sar/ --target optical/
+  huetape check-data --images photos/ --size 128 --batch 4 --width 0.5")]
+pub struct CheckDataArgs {
+    /// Folder of inputs, e.g. SAR pictures; --target holds pictures of the same names
+    #[arg(long, value_name = "DIR", conflicts_with = "images")]
+    source: Option<PathBuf>,
+    /// Folder of colour pictures that belong to --source
+    #[arg(long, value_name = "DIR", conflicts_with = "images")]
+    target: Option<PathBuf>,
+    /// Folder of colour pictures; the input is their lightness
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+    /// Band of a multi-band source, from 1 [default: the only one, or the luma of three]
+    #[arg(long, value_name = "N")]
+    band: Option<usize>,
+    /// Side of the training's square crop in pixels [default: 256]
+    #[arg(long, value_name = "S")]
+    size: Option<usize>,
+    /// Pictures a batch [default: 8]
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// Multiplier of every layer's channels [default: 1.0]
+    #[arg(long, value_name = "F")]
+    width: Option<f64>,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+pub fn run(args: CheckDataArgs) -> Outcome {
+    let &CheckDataArgs { band, size, batch, width, .. } = &args;
+    let CheckDataArgs { source, target, images, .. } = args;
+    let settings = Settings { source, target, images, band, size, batch, width, ..Settings::default() };
+    let device = args.device.open()?;
+    let resolved = settings.resolve(args.device.threads)?;
+    let report = check(&resolved.data, resolved.band)?;
+    let crop = resolved.session.loader.size;
+    print_report(&report);
+    let refusals = report.refusals(&resolved.data, crop);
+    if !refusals.is_empty() {
+        println!("\n`train` would refuse:");
+        for error in &refusals {
+            println!("  {error}");
+        }
+        let what = format!("{} that `train` would refuse", count(refusals.len(), "fault"));
+        return Err(Error::input(what, folders(&resolved.data), "mend what is listed above").into());
+    }
+    let data = resolved.data.validate(crop, resolved.band)?;
+    let training = Training { model: Model::Colournet, settings: settings.filled(), resolved, data, validation: None };
+    println!();
+    training.print_rehearsal(&device)?;
+    Ok(())
+}
+
+fn folders(data: &DataSource) -> String {
+    match data {
+        DataSource::Pairs { source, target } => format!("{} and {}", source.display(), target.display()),
+        DataSource::Images(images) => images.display().to_string(),
+    }
+}
+
+/// `1 fault`, `2 faults`.
+fn count(number: usize, word: &str) -> String {
+    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+}
+
+fn print_report(report: &DataReport) {
+    println!("usable: {}", count(report.pairs.len(), "picture"));
+    print_files("sources without a target", &report.lone_sources);
+    print_files("targets without a source, which are passed over", &report.lone_targets);
+    if let Some(([least_w, least_h], [most_w, most_h])) = report.size_range() {
+        let same = (least_w, least_h) == (most_w, most_h);
+        let to = if same { String::new() } else { format!(" to {most_w}x{most_h}") };
+        println!("sizes: {least_w}x{least_h}{to}");
+    }
+    print_values("source", &report.source_values);
+    print_values("target", &report.target_values);
+    print_shifts(report);
+}
+
+fn print_files(what: &str, files: &[PathBuf]) {
+    if files.is_empty() {
+        return;
+    }
+    println!("{what}: {}", files.len());
+    for file in files.iter().take(NAMED) {
+        println!("  {}", file.display());
+    }
+    if files.len() > NAMED {
+        println!("  and {} more", files.len() - NAMED);
+    }
+}
+
+fn print_values(side: &str, range: &Option<ValueRange>) {
+    let Some(range) = range else { return };
+    println!(
+        "{side} values: {:.3} to {:.3}, median {:.3}, 98 % within {:.3} to {:.3}",
+        range.min, range.max, range.median, range.percentile_1, range.percentile_99
+    );
+    if range.not_finite > 0.0 {
+        println!("  {:.2} % are no numbers", 100.0 * range.not_finite);
+    }
+    if range.max > 1.0 || range.min < 0.0 {
+        println!("  some lie outside 0..1, which networks are made for: scale them first");
+    }
+}
+
+fn print_shifts(report: &DataReport) {
+    let shifted: Vec<_> = report
+        .pairs
+        .iter()
+        .filter_map(|found| found.shift.map(|shift| (&found.pair.source, shift)))
+        .filter(|(_, shift)| shift.dx.hypot(shift.dy) >= SMALL_SHIFT)
+        .collect();
+    if shifted.is_empty() {
+        return;
+    }
+    println!("likely shifts of the target beside its source, in pixels right and down: {}", shifted.len());
+    for (file, shift) in shifted.iter().take(NAMED) {
+        println!("  {}: {:+.1} {:+.1}", file.display(), shift.dx, shift.dy);
+    }
+    if shifted.len() > NAMED {
+        println!("  and {} more", shifted.len() - NAMED);
+    }
+}

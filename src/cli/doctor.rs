@@ -1,0 +1,149 @@
+//! `huetape doctor`: what is there to compute with, and whether it computes right.
+
+use super::{DeviceArgs, Outcome};
+use crate::device::{AdapterReport, Device, DeviceChoice, adapters, human_bytes};
+use crate::error::Error;
+use crate::ops::self_test::{TOLERANCE, self_test};
+use clap::Args;
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  huetape doctor
+  huetape doctor --device gpu:llvmpipe")]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+pub fn run(args: DoctorArgs) -> Outcome {
+    if args.device.device.is_some() {
+        let device = args.device.open()?;
+        print_cpu();
+        // With --device cpu no driver is asked: that must work where one is broken.
+        if device.is_gpu() {
+            print_adapters(&adapters());
+        }
+        let failed = check(&device);
+        return verdict(if failed > 0 { vec![device.name()] } else { Vec::new() });
+    }
+    let adapters = adapters();
+    print_cpu();
+    print_adapters(&adapters);
+    let mut names: Vec<&str> = adapters.iter().map(|adapter| adapter.name.as_str()).collect();
+    names.dedup();
+    let mut choices = vec![DeviceChoice::Cpu];
+    choices.extend(names.into_iter().map(|name| DeviceChoice::Named(name.to_owned())));
+    let mut bad = Vec::new();
+    for choice in choices {
+        match args.device.open_choice(&choice) {
+            Ok(device) if check(&device) > 0 => bad.push(device.name()),
+            Ok(_) => {}
+            Err(error) => {
+                println!("\nself-test did not start: {error}");
+                bad.push(match choice {
+                    DeviceChoice::Named(name) => name,
+                    _ => "cpu".to_owned(),
+                });
+            }
+        }
+    }
+    advise(&adapters);
+    verdict(bad)
+}
+
+fn verdict(bad: Vec<String>) -> Outcome {
+    if bad.is_empty() {
+        return Ok(());
+    }
+    let remedy = "update its driver, or compute elsewhere with --device";
+    Err(Error::failed("a device does not compute right", bad.join(", "), remedy).into())
+}
+
+fn print_cpu() {
+    println!("huetape {} on {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let simd = simd_features();
+    let simd = if simd.is_empty() { "no SIMD that huetape knows of".to_owned() } else { simd.join(" ") };
+    println!("\ncpu: {cores} {}, {simd}", if cores == 1 { "core" } else { "cores" });
+}
+
+/// The instruction sets that the twins' matrix products choose among, as this processor has them.
+fn simd_features() -> Vec<&'static str> {
+    #[cfg(target_arch = "x86_64")]
+    let known = [
+        ("avx", std::is_x86_feature_detected!("avx")),
+        ("avx2", std::is_x86_feature_detected!("avx2")),
+        ("fma", std::is_x86_feature_detected!("fma")),
+        ("avx512f", std::is_x86_feature_detected!("avx512f")),
+    ];
+    #[cfg(target_arch = "aarch64")]
+    let known = [("neon", std::arch::is_aarch64_feature_detected!("neon"))];
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let known: [(&'static str, bool); 0] = [];
+    known.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect()
+}
+
+fn print_adapters(adapters: &[AdapterReport]) {
+    if adapters.is_empty() {
+        println!("\nno GPU adapter: no Vulkan, Metal or DX12 driver answers");
+    }
+    for adapter in adapters {
+        println!("\nadapter: {}", adapter.name);
+        println!("  {} {}, driver {}", adapter.backend, adapter.kind, adapter.driver);
+        println!(
+            "  limits: {} a binding, {} of workgroup memory",
+            human_bytes(adapter.max_binding_bytes),
+            human_bytes(u64::from(adapter.workgroup_bytes))
+        );
+        let features = if adapter.features.is_empty() { "none".to_owned() } else { adapter.features.join(", ") };
+        println!("  optional features: {features}");
+    }
+}
+
+/// Prints the self-test of a device; the number of ops that failed.
+fn check(device: &Device) -> usize {
+    println!("\nself-test on {}", device.name());
+    if device.is_gpu() {
+        println!(
+            "  each op beside its CPU twin: largest difference, as a share of the largest value; at most {TOLERANCE:.0e}"
+        );
+    } else {
+        println!("  only the CPU twins are run here, twice: both runs must give the same bits");
+    }
+    let tests = self_test(device);
+    let width = tests.iter().map(|test| test.op.len()).max().unwrap_or(0);
+    for test in &tests {
+        let word = if test.passed() { "pass" } else { "FAIL" };
+        match &test.difference {
+            Ok(difference) => {
+                println!("  {:<width$}  {difference:>8.1e}  {word}", test.op)
+            }
+            Err(error) => println!("  {:<width$}  {word}: {error}", test.op),
+        }
+    }
+    let failed = tests.iter().filter(|test| !test.passed()).count();
+    println!("  {} of {} passed", tests.len() - failed, tests.len());
+    failed
+}
+
+/// What to install or set where a real GPU is not to be used as things stand.
+fn advise(adapters: &[AdapterReport]) {
+    if adapters.iter().any(|adapter| adapter.kind != "software") {
+        println!("\n--device auto takes: {}", adapters[0].name);
+        return;
+    }
+    println!("\n--device auto takes: cpu");
+    println!("to use a GPU, install its driver:");
+    if cfg!(target_os = "linux") {
+        println!("  AMD, Intel (Debian, Ubuntu): apt-get install libvulkan1 mesa-vulkan-drivers");
+        println!("  NVIDIA: the vendor's driver with its Vulkan part, and apt-get install libvulkan1");
+        println!("  in a container: give it the device (/dev/dri, or NVIDIA_DRIVER_CAPABILITIES=graphics,compute)");
+    } else if cfg!(target_os = "windows") {
+        println!("  the vendor's current driver, which brings DX12 and Vulkan");
+    } else {
+        println!("  macOS brings Metal with the system; elsewhere, a Vulkan driver");
+    }
+    if adapters.is_empty() && cfg!(target_os = "linux") {
+        println!("  none there, but kernels to be tested: mesa-vulkan-drivers has llvmpipe, for --device gpu:llvmpipe");
+    }
+}

@@ -1,0 +1,173 @@
+//! `huetape profile`: how long a pass takes, and which launches it spends that time on.
+
+use super::train::Model;
+use super::{DeviceArgs, Outcome};
+use crate::device::{LaunchTime, human_bytes};
+use crate::error::{Error, Result};
+use crate::files::write_whole;
+use crate::train::workload::{Measurement, Pass, WorkloadConfig, measure};
+use clap::{Args, ValueEnum};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Launches that are listed without `--all`.
+const LISTED: usize = 15;
+
+/// Which pass.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum PassName {
+    /// The network up to the probabilities of the bins
+    Forward,
+    /// A whole update: soft encoding, network, loss, gradients, optimiser
+    Train,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  huetape profile colournet --pass forward --size 256 --device cpu
+  huetape profile colournet --pass train --batch 8 --iters 20 --json step.json")]
+pub struct ProfileArgs {
+    /// Which network
+    model: Model,
+    /// What is timed
+    #[arg(long, value_name = "PASS")]
+    pass: PassName,
+    /// Side of the pictures in pixels, a multiple of 8
+    #[arg(long, value_name = "S", default_value_t = 256)]
+    size: usize,
+    /// Pictures a batch
+    #[arg(long, value_name = "B", default_value_t = 1)]
+    batch: usize,
+    /// Passes that are timed, after two that are not
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    iters: u64,
+    /// Multiplier of every layer's channels
+    #[arg(long, value_name = "F", default_value_t = 1.0)]
+    width: f64,
+    /// Number of colour bins
+    #[arg(long, value_name = "Q", default_value_t = 274)]
+    bins: usize,
+    /// Write the figures as JSON as well
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// List every launch, not the longest 15 alone
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+pub fn run(args: ProfileArgs) -> Outcome {
+    crate::ensure!(args.iters > 0, Error::input("must be at least 1", "--iters 0", "use 1 or more").into());
+    let device = args.device.open()?;
+    let pass = match args.pass {
+        PassName::Forward => Pass::Forward,
+        PassName::Train => Pass::Train,
+    };
+    let &ProfileArgs { size, batch, width, bins, iters, .. } = &args;
+    let config = WorkloadConfig { pass, size, batch, width, bins };
+    let measurement = measure(&device, &config, iters)?;
+    let (least, most) = extremes(&measurement);
+    println!("{} {} pass on {}", args.model.name(), args.pass.name(), device.name());
+    println!("{size}x{size}, batch {batch}, width {width}, {bins} bins, {iters} passes after 2 of warm-up");
+    println!("time: median {} ms ({} to {} ms)", ms(measurement.median_seconds()), ms(least), ms(most));
+    println!("memory: {} at most", human_bytes(measurement.peak_bytes));
+    if device.is_gpu() {
+        println!("\nBelow, each launch was waited for: its submission, some tens of microseconds, is in every figure.");
+    }
+    print_kernels(&measurement.launches);
+    print_launches(&measurement.launches, if args.all { usize::MAX } else { LISTED });
+    if let Some(path) = &args.json {
+        write_json(path, &args, &device.name(), &measurement)?;
+    }
+    Ok(())
+}
+
+impl PassName {
+    fn name(self) -> &'static str {
+        match self {
+            PassName::Forward => "forward",
+            PassName::Train => "train",
+        }
+    }
+}
+
+fn ms(seconds: f64) -> String {
+    format!("{:.3}", 1e3 * seconds)
+}
+
+/// The shortest and the longest pass, in seconds.
+fn extremes(measurement: &Measurement) -> (f64, f64) {
+    let of = |seconds: Option<&f64>| seconds.copied().unwrap_or(f64::NAN);
+    (of(measurement.seconds.first()), of(measurement.seconds.last()))
+}
+
+/// Launches and seconds by kernel, the longest first.
+fn by_kernel(launches: &[LaunchTime]) -> Vec<(&'static str, usize, f64)> {
+    let mut kernels: BTreeMap<&'static str, (usize, f64)> = BTreeMap::new();
+    for launch in launches {
+        let (count, seconds) = kernels.entry(launch.kernel).or_default();
+        *count += 1;
+        *seconds += launch.seconds;
+    }
+    let mut rows: Vec<_> = kernels.into_iter().map(|(kernel, (count, seconds))| (kernel, count, seconds)).collect();
+    rows.sort_by(|a, b| b.2.total_cmp(&a.2));
+    rows
+}
+
+fn print_kernels(launches: &[LaunchTime]) {
+    let rows = by_kernel(launches);
+    let total: f64 = launches.iter().map(|launch| launch.seconds).sum();
+    let width = rows.iter().map(|row| row.0.len()).max().unwrap_or(0).max("kernel".len());
+    println!("\n{:<width$}  {:>6}  {:>10}  {:>6}", "kernel", "count", "total ms", "share");
+    for (kernel, count, seconds) in rows {
+        println!("{kernel:<width$}  {count:>6}  {:>10}  {:>4.1} %", ms(seconds), 100.0 * seconds / total);
+    }
+    println!("{:<width$}  {:>6}  {:>10}", "all", launches.len(), ms(total));
+}
+
+fn print_launches(launches: &[LaunchTime], listed: usize) {
+    let mut longest: Vec<&LaunchTime> = launches.iter().collect();
+    longest.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    let width = launches.iter().map(|launch| launch.kernel.len()).max().unwrap_or(0);
+    println!("\nlaunches, longest first");
+    for launch in longest.iter().take(listed) {
+        println!("{:>10} ms  {:<width$}  {}", ms(launch.seconds), launch.kernel, launch.shapes);
+    }
+    if longest.len() > listed {
+        println!("and {} more (--all lists them)", longest.len() - listed);
+    }
+}
+
+fn write_json(path: &Path, args: &ProfileArgs, device: &str, measurement: &Measurement) -> Result<()> {
+    let (least, most) = extremes(measurement);
+    let launch = |launch: &LaunchTime| serde_json::json!({ "kernel": launch.kernel, "shapes": launch.shapes, "seconds": launch.seconds });
+    let value = serde_json::json!({
+        "model": args.model.name(),
+        "pass": args.pass.name(),
+        "size": args.size,
+        "batch": args.batch,
+        "width": args.width,
+        "bins": args.bins,
+        "iterations": args.iters,
+        "device": device,
+        "seconds_median": measurement.median_seconds(),
+        "seconds_min": least,
+        "seconds_max": most,
+        "peak_bytes": measurement.peak_bytes,
+        "launches": measurement.launches.iter().map(launch).collect::<Vec<_>>(),
+    });
+    write_whole(path, format!("{value:#}\n").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_add_up_and_come_longest_first() {
+        let launch = |kernel, seconds| LaunchTime { kernel, shapes: String::new(), seconds };
+        let rows = by_kernel(&[launch("a", 1.0), launch("b", 4.0), launch("a", 2.0)]);
+        assert_eq!(rows, [("b", 1, 4.0), ("a", 2, 3.0)]);
+    }
+}

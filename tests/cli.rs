@@ -1,0 +1,364 @@
+//! The binary as a user runs it: what it makes, and how it refuses bad input.
+//!
+//! Every run that computes names `--device cpu`: what is tested here does not depend on a driver.
+
+use assert_cmd::Command;
+use huetape::data::Scene;
+use huetape::data::save::save_png;
+use huetape::nn::{StateTensor, WeightFile, save_tensors};
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// Flags of the smallest training: one update of a narrow network on a crop of 16 pixels.
+const TINY: &str = "--device cpu --threads 1 --width 0.05 --size 16 --batch 1 --steps 1";
+
+/// What a run of the binary left behind.
+struct Ran {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs the binary in `folder` with the words of `line` as arguments.
+fn huetape(folder: &Path, line: &str) -> Ran {
+    let output = Command::cargo_bin("huetape")
+        .unwrap()
+        .current_dir(folder)
+        .env_remove("HUETAPE_DEVICE")
+        // Mesa's driver complains on stderr where this is not set, before huetape has a say.
+        .env("XDG_RUNTIME_DIR", folder)
+        .args(line.split_whitespace())
+        .output()
+        .unwrap();
+    Ran {
+        code: output.status.code().expect("an exit code"),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Runs the binary, which must end well; what it printed.
+fn done(folder: &Path, line: &str) -> String {
+    let ran = huetape(folder, line);
+    assert_eq!(ran.code, 0, "`{line}`: {}", ran.stderr);
+    ran.stdout
+}
+
+/// Runs the binary, which must refuse: exit code 2, one line on stderr that holds every text of `named`, and nothing new
+/// in the folder.
+fn refused(folder: &Path, line: &str, named: &[&str]) {
+    let before = listing(folder);
+    let ran = huetape(folder, line);
+    assert_eq!(ran.code, 2, "`{line}`: {}", ran.stderr);
+    assert_eq!(ran.stderr.lines().count(), 1, "`{line}`: {}", ran.stderr);
+    assert!(ran.stderr.starts_with("error: "), "`{line}`: {}", ran.stderr);
+    for text in named {
+        assert!(ran.stderr.contains(text), "`{line}` does not name {text}: {}", ran.stderr);
+    }
+    assert_eq!(listing(folder), before, "`{line}` left something behind");
+}
+
+/// Every path below a folder, sorted.
+fn listing(folder: &Path) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            paths.extend(listing(&path));
+        }
+        paths.push(path);
+    }
+    paths.sort();
+    paths
+}
+
+/// A folder with `source` and `target`: two synthetic scenes of 64 pixels, SAR and optical.
+fn pictures() -> TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for side in ["source", "target"] {
+        fs::create_dir(root.path().join(side)).unwrap();
+    }
+    for index in 0..2 {
+        let scene = Scene::new(5, index, 64);
+        let name = format!("{index}.png");
+        save_png(&root.path().join("source").join(&name), &scene.sar(4), 64, 64, None).unwrap();
+        save_png(&root.path().join("target").join(&name), &scene.optical(), 64, 64, None).unwrap();
+    }
+    root
+}
+
+/// `train` with the pictures of [`pictures`] and the tiny settings.
+fn train(flags: &str) -> String {
+    format!("train colournet --source source --target target --out run {TINY} {flags}")
+}
+
+/// The weights of one tiny training in `folder/run`.
+fn trained(folder: &Path) -> PathBuf {
+    done(folder, &train(""));
+    let checkpoints = listing(&folder.join("run/checkpoints"));
+    checkpoints.into_iter().find(|path| path.extension().is_some_and(|e| e == "safetensors")).unwrap()
+}
+
+fn cut_short(path: &Path) {
+    let bytes = fs::read(path).unwrap();
+    fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    let root = tempfile::tempdir().unwrap();
+    for line in ["--help", "train --help", "inspect summary --help", "doctor --help"] {
+        assert!(done(root.path(), line).contains("huetape "), "{line}");
+    }
+    assert_eq!(done(root.path(), "--version"), format!("huetape {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_command_line_that_cannot_be_read_is_one_line() {
+    let root = tempfile::tempdir().unwrap();
+    refused(root.path(), "", &["no command", "huetape --help"]);
+    refused(root.path(), "inspect", &["no command", "huetape inspect --help"]);
+    refused(root.path(), "trian", &["no such command", "trian"]);
+    refused(root.path(), "xyzzy", &["no such command", "xyzzy", "`huetape --help`"]);
+    refused(root.path(), "train", &["something is missing", "<MODEL>"]);
+    refused(root.path(), "train colournet --bathc 3", &["no such flag", "--bathc", "--batch"]);
+    refused(root.path(), "train colournet --batch x", &["--batch x"]);
+    refused(root.path(), "train nonesuch", &["nonesuch", "colournet"]);
+    refused(root.path(), "profile colournet --pass sideways", &["--pass", "sideways", "forward"]);
+    refused(root.path(), "inspect summary colournet --run r", &["--run"]);
+}
+
+#[test]
+fn train_refuses_data_that_cannot_be_trained_on() {
+    /// Spoils the data in a folder.
+    type Spoil = fn(&Path);
+    let cases: &[(&str, Spoil, &[&str])] = &[
+        ("no such folder", |root| fs::rename(root.join("target"), root.join("elsewhere")).unwrap(), &["target"]),
+        (
+            "no pictures",
+            |root| {
+                for name in ["0.png", "1.png"] {
+                    fs::remove_file(root.join("source").join(name)).unwrap();
+                }
+            },
+            &["source"],
+        ),
+        (
+            "without its target",
+            |root| fs::remove_file(root.join("target/1.png")).unwrap(),
+            &["source/1.png", "target/1.png"],
+        ),
+        (
+            "differ in size",
+            |root| save_png(&root.join("source/1.png"), &[7; 64 * 60], 64, 60, None).unwrap(),
+            &["source/1.png", "target/1.png", "64x60"],
+        ),
+        ("error: ", |root| cut_short(&root.join("target/1.png")), &["target/1.png"]),
+        ("error: ", |root| cut_short(&root.join("source/0.png")), &["source/0.png"]),
+        ("error: ", |root| fs::write(root.join("source/1.png"), "no picture at all").unwrap(), &["source/1.png"]),
+    ];
+    for (what, spoil, named) in cases {
+        let root = pictures();
+        spoil(root.path());
+        refused(root.path(), &train(""), &[&[*what][..], named].concat());
+    }
+}
+
+#[test]
+fn validation_pictures_that_cannot_be_read_are_refused_before_the_training() {
+    let root = pictures();
+    for side in ["source", "target"] {
+        fs::create_dir(root.path().join(format!("val-{side}"))).unwrap();
+        let name = |folder: &str| root.path().join(folder).join("0.png");
+        fs::copy(name(side), name(&format!("val-{side}"))).unwrap();
+    }
+    cut_short(&root.path().join("val-target/0.png"));
+    refused(root.path(), &train("--val-source val-source --val-target val-target"), &["val-target/0.png"]);
+}
+
+#[test]
+fn train_refuses_settings_that_make_no_sense() {
+    let root = pictures();
+    let refused = |line: &str, named: &[&str]| refused(root.path(), line, named);
+    refused(&train("--size 72"), &["smaller than the crop of 72x72", "source/0.png", "--size 64"]);
+    refused(&train("--bins kmeans:0"), &["--bins kmeans:0"]);
+    refused(&train("--width 0"), &["--width 0"]);
+    refused(&train("--device gpu:nonesuch"), &["--device gpu:nonesuch"]);
+    refused(&train("--device nonesuch"), &["--device nonesuch"]);
+    refused(&train("--memory 1M"), &["--memory 1.0 MiB"]);
+    refused(&train("--memory lots"), &["--memory lots"]);
+    refused(&train("--threads 0"), &["--threads 0"]);
+    refused("train colournet --device cpu", &["nothing to train on"]);
+    fs::create_dir(root.path().join("run")).unwrap();
+    refused(&train(""), &["exists", "run", "--resume"]);
+}
+
+#[test]
+fn a_trained_network_colours_pictures_of_any_size() {
+    let root = pictures();
+    let weights = trained(root.path());
+    assert!(root.path().join("run/report.html").is_file());
+    for (width, height) in [(1, 1), (33, 21)] {
+        save_png(&root.path().join("grey.png"), &vec![90; width * height], width, height, None).unwrap();
+        done(root.path(), "colorize grey.png --run run --out colour.png --device cpu");
+        let picture = huetape::data::decode::open(&root.path().join("colour.png")).unwrap();
+        assert_eq!((picture.info.width, picture.info.height, picture.info.bands), (width, height, 3));
+    }
+    let colour = fs::read(root.path().join("colour.png")).unwrap();
+    let line = format!("colorize grey.png --weights {} --out folder/a.png --device cpu", weights.display());
+    done(root.path(), &line);
+    assert!(fs::read(root.path().join("folder/a.png")).unwrap() == colour, "a run and its weights colour alike");
+}
+
+#[test]
+fn colorize_refuses_bad_pictures_and_leaves_nothing() {
+    let root = pictures();
+    trained(root.path());
+    fs::create_dir(root.path().join("empty")).unwrap();
+    fs::write(root.path().join("text.png"), "no picture at all").unwrap();
+    fs::copy(root.path().join("source/0.png"), root.path().join("cut.png")).unwrap();
+    cut_short(&root.path().join("cut.png"));
+    let colorize = |input: &str| format!("colorize --run run --out out --device cpu {input}");
+    for input in ["nonesuch.png", "empty", "text.png", "cut.png"] {
+        refused(root.path(), &colorize(input), &[input]);
+    }
+    refused(root.path(), "colorize source --run nonesuch --out out --device cpu", &["nonesuch"]);
+    refused(root.path(), "colorize source --run run --weights w --device cpu", &["--run", "--weights"]);
+    refused(root.path(), "colorize source --out out --device cpu", &["something is missing"]);
+    refused(root.path(), &colorize("source --device gpu:nonesuch"), &["--device gpu:nonesuch"]);
+    refused(root.path(), &colorize("source --memory 10K"), &["--memory 10.0 KiB"]);
+    refused(root.path(), &colorize("source --temperature 0"), &["--temperature 0"]);
+}
+
+#[test]
+fn a_faulty_weight_file_is_refused_wherever_it_is_read() {
+    let root = pictures();
+    let good = WeightFile::read(&trained(root.path())).unwrap();
+    let tensors: Vec<StateTensor> = good.names().filter_map(|name| good.get(name).cloned()).collect();
+    let save = |name: &str, tensors: &[StateTensor]| save_tensors(tensors, &root.path().join(name)).unwrap();
+
+    save("cut.safetensors", &tensors);
+    cut_short(&root.path().join("cut.safetensors"));
+    fs::write(root.path().join("text.safetensors"), "no weights at all").unwrap();
+    let missing: Vec<StateTensor> = tensors.iter().filter(|tensor| tensor.name != "bn3.mean").cloned().collect();
+    save("missing.safetensors", &missing);
+    let spoilt = |spoil: &dyn Fn(&mut StateTensor)| {
+        let mut tensors = tensors.clone();
+        tensors.iter_mut().filter(|tensor| tensor.name == "conv2_1.weight").for_each(spoil);
+        tensors
+    };
+    let reshaped = spoilt(&|tensor| {
+        tensor.shape[2] *= 2;
+        tensor.data.extend(tensor.data.clone());
+    });
+    save("shape.safetensors", &reshaped);
+    save("nan.safetensors", &spoilt(&|tensor| tensor.data[3] = f32::NAN));
+
+    let cases = [
+        ("nonesuch.safetensors", ""),
+        ("cut.safetensors", ""),
+        ("text.safetensors", ""),
+        ("missing.safetensors", "bn3.mean"),
+        ("shape.safetensors", "conv2_1.weight"),
+        ("nan.safetensors", "conv2_1.weight"),
+    ];
+    for (file, tensor) in cases {
+        let named = [file, tensor];
+        refused(root.path(), &format!("colorize source --weights {file} --out out --device cpu"), &named);
+        refused(root.path(), &format!("inspect summary --weights {file}"), &named);
+        let line = format!(
+            "train colournet --source source --target target --out other {} --init {file}",
+            TINY.replace("--width 0.05", "")
+        );
+        refused(root.path(), &line, &named);
+    }
+}
+
+#[test]
+fn a_dry_run_and_check_data_say_what_a_step_costs_and_make_nothing() {
+    let root = pictures();
+    let before = listing(root.path());
+    // The last of repeated flags wins.
+    let dry = done(root.path(), &train("--dry-run --width 0 --width 0.05"));
+    let data = "--source source --target target --size 16 --batch 1 --width 0.05 --device cpu";
+    let checked = done(root.path(), &format!("check-data {data}"));
+    for line in ["device: cpu", "step: ", "memory on the device: "] {
+        assert!(dry.contains(line) && checked.contains(line), "{dry}\n{checked}");
+    }
+    assert!(checked.starts_with("usable: 2 pictures\nsizes: 64x64\nsource values: "), "{checked}");
+    assert_eq!(listing(root.path()), before);
+}
+
+#[test]
+fn check_data_lists_every_fault_before_it_refuses() {
+    let root = pictures();
+    fs::write(root.path().join("source/text.png"), "no picture at all").unwrap();
+    fs::write(root.path().join("target/text.png"), "no picture at all").unwrap();
+    save_png(&root.path().join("source/lone.png"), &[1; 64 * 64], 64, 64, None).unwrap();
+    for side in ["source", "target"] {
+        save_png(&root.path().join(side).join("small.png"), &vec![1; 8 * 64], 8, 64, None).unwrap();
+    }
+    let line = "check-data --source source --target target --size 16 --device cpu";
+    refused(root.path(), line, &["3 faults", "source and target"]);
+    let report = huetape(root.path(), line).stdout;
+    let refusals = report.split_once("`train` would refuse:").expect("a list of faults").1;
+    for name in ["source/lone.png", "text.png", "small.png", "add target/lone.png"] {
+        assert!(refusals.contains(name), "{name} is not listed: {report}");
+    }
+    refused(root.path(), "check-data --images nonesuch --device cpu", &["nonesuch"]);
+    refused(root.path(), "check-data --source source --device cpu", &["--source"]);
+}
+
+#[test]
+fn inspect_summary_adds_up() {
+    let root = pictures();
+    let published = done(root.path(), "inspect summary colournet");
+    for text in ["24,788,050", "24,783,314", "4,736", "64 x 64 x 274", "conv 3x3/2"] {
+        assert!(published.contains(text), "{text}: {published}");
+    }
+    trained(root.path());
+    let narrow = done(root.path(), "inspect summary --run run --size 16");
+    assert!(narrow.contains("16 x 16 x 1") && narrow.contains("4 x 4 x "), "{narrow}");
+    refused(root.path(), "inspect summary", &["something is missing"]);
+    refused(root.path(), "inspect summary colournet --width 0", &["--width 0"]);
+    refused(root.path(), "inspect summary colournet --size 20", &["--size 20"]);
+    refused(root.path(), "inspect summary --run source", &["source"]);
+}
+
+#[test]
+fn profile_times_a_pass_and_its_launches() {
+    let root = tempfile::tempdir().unwrap();
+    let tiny = "--size 16 --batch 2 --width 0.05 --bins 20 --iters 3 --device cpu";
+    for (pass, kernel) in [("forward", "softmax"), ("train", "adam")] {
+        let printed = done(root.path(), &format!("profile colournet --pass {pass} {tiny} --json {pass}.json"));
+        assert!(printed.contains("median") && printed.contains("conv2d") && printed.contains("--all"), "{printed}");
+        let text = fs::read_to_string(root.path().join(format!("{pass}.json"))).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let seconds = ["seconds_min", "seconds_median", "seconds_max"].map(|key| json[key].as_f64().unwrap());
+        assert!(seconds[0] > 0.0 && seconds.is_sorted(), "{seconds:?}");
+        assert!(json["peak_bytes"].as_u64().unwrap() > 1000);
+        assert_eq!((json["device"].as_str(), json["pass"].as_str()), (Some("cpu"), Some(pass)));
+        let launches = json["launches"].as_array().unwrap();
+        assert!(launches.iter().any(|launch| launch["kernel"] == kernel), "no {kernel} in a {pass} pass");
+        assert!(launches.iter().all(|launch| launch["seconds"].as_f64().is_some() && launch["shapes"].is_string()));
+    }
+    for (flags, named) in
+        [("--size 12", "--size 12"), ("--iters 0", "--iters 0"), ("--memory 10K", "--memory 10.0 KiB")]
+    {
+        let line = format!("profile colournet --pass forward {tiny} {flags} --json bad.json");
+        refused(root.path(), &line, &[named]);
+    }
+}
+
+#[test]
+fn doctor_on_the_cpu_runs_the_twins_and_asks_no_driver() {
+    let root = tempfile::tempdir().unwrap();
+    let ran = huetape(root.path(), "doctor --device cpu");
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
+    assert!(ran.stdout.contains("only the CPU twins") && !ran.stdout.contains("FAIL"), "{}", ran.stdout);
+    for (op, _) in huetape::ops::SELF_TESTS {
+        assert!(ran.stdout.contains(op), "{op} was not tested: {}", ran.stdout);
+    }
+    refused(root.path(), "doctor --device gpu:nonesuch", &["--device gpu:nonesuch"]);
+}

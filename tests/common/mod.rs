@@ -1,0 +1,122 @@
+//! What the test programs share.
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use huetape::device::{Device, DeviceChoice};
+use safetensors::SafeTensors;
+use safetensors::tensor::Dtype;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+/// Every device to test on: the CPU and, where an adapter answers, a GPU; what a kernel fails to write is NaN.
+///
+/// With `HUETAPE_REQUIRE_GPU=1` a missing adapter fails the test; otherwise it is said on stderr.
+pub fn devices() -> Vec<Device> {
+    let gpu = match Device::open(&DeviceChoice::Gpu) {
+        Ok(gpu) => Some(gpu),
+        Err(error) if std::env::var("HUETAPE_REQUIRE_GPU").is_ok_and(|v| v == "1") => panic!("{error}"),
+        Err(error) => {
+            eprintln!("GPU tests did not run: {error}");
+            None
+        }
+    };
+    let devices: Vec<Device> = std::iter::once(Device::cpu()).chain(gpu).collect();
+    devices.iter().for_each(Device::poison_new_buffers);
+    devices
+}
+
+/// A tensor of a golden file.
+pub struct Golden {
+    /// Sizes of the axes.
+    pub shape: Vec<usize>,
+    /// Row-major elements; integers as whole values.
+    pub data: Vec<f32>,
+}
+
+/// A file of golden tensors, which knows what has been asked of it.
+pub struct GoldenFile {
+    tensors: BTreeMap<String, Golden>,
+    asked: Mutex<BTreeSet<String>>,
+}
+
+impl GoldenFile {
+    /// Reads `tests/goldens/NAME`; cargo starts tests in the repository's root.
+    pub fn read(name: &str) -> GoldenFile {
+        let path = format!("tests/goldens/{name}");
+        let bytes =
+            std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}; run from the repository's root"));
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let tensors = file.iter().map(|(name, view)| {
+            let data = match view.dtype() {
+                Dtype::F32 => bytemuck::pod_collect_to_vec(view.data()),
+                Dtype::I32 => {
+                    bytemuck::pod_collect_to_vec::<u8, i32>(view.data()).into_iter().map(|v| v as f32).collect()
+                }
+                other => panic!("{path}: {name} is {other:?}"),
+            };
+            (name.to_owned(), Golden { shape: view.shape().to_vec(), data })
+        });
+        GoldenFile { tensors: tensors.collect(), asked: Mutex::default() }
+    }
+
+    /// The tensor of that name, if there is one.
+    pub fn find(&self, name: &str) -> Option<&Golden> {
+        self.asked.lock().unwrap().insert(name.to_owned());
+        self.tensors.get(name)
+    }
+
+    /// The tensor of that name.
+    pub fn get(&self, name: &str) -> &Golden {
+        self.find(name).unwrap_or_else(|| panic!("no golden tensor {name}"))
+    }
+
+    /// Names that begin with `prefix`, without it.
+    #[allow(dead_code, reason = "not every test program that includes this module lists names")]
+    pub fn names<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+        self.tensors.keys().filter_map(move |name| name.strip_prefix(prefix))
+    }
+
+    /// Names that nobody has asked for.
+    #[allow(dead_code, reason = "not every test program that includes this module counts them")]
+    pub fn forgotten(&self) -> Vec<&String> {
+        let asked = self.asked.lock().unwrap();
+        self.tensors.keys().filter(|name| !asked.contains(*name)).collect()
+    }
+}
+
+/// How far each element may be from its golden value.
+#[derive(Debug, Clone, Copy)]
+pub enum Tolerance {
+    /// This share of the largest golden value.
+    OfLargest(f64),
+    /// This share of the element's own golden value.
+    OfEach(f64),
+    /// This much.
+    Absolute(f64),
+}
+
+/// Notes the worst element of `got` where any is further from `expected` than the tolerance allows. A NaN is.
+pub fn compare(label: &str, got: &[f32], expected: &[f32], tolerance: Tolerance, failures: &mut Vec<String>) {
+    assert_eq!(got.len(), expected.len(), "{label}: number of elements");
+    let largest = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    let excess = |(&g, &e): (&f32, &f32)| {
+        let allowed = match tolerance {
+            Tolerance::OfLargest(share) => share * f64::from(largest),
+            Tolerance::OfEach(share) => share * f64::from(e.abs()),
+            Tolerance::Absolute(allowed) => allowed,
+        };
+        let off = (f64::from(g) - f64::from(e)).abs();
+        if off.is_nan() { f64::INFINITY } else { off - allowed }
+    };
+    let excesses: Vec<f64> = got.iter().zip(expected).map(excess).collect();
+    let Some((worst, _)) = excesses.iter().enumerate().filter(|(_, e)| **e > 0.0).max_by(|a, b| a.1.total_cmp(b.1))
+    else {
+        return;
+    };
+    let off = excesses.iter().filter(|e| **e > 0.0).count();
+    failures.push(format!(
+        "{label}: {off} of {} beyond {tolerance:?}; worst [{worst}] = {}, expected {}",
+        got.len(),
+        got[worst],
+        expected[worst]
+    ));
+}
