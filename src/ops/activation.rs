@@ -185,7 +185,9 @@ mod tests {
     use super::super::check::{Check, devices};
     use super::*;
 
-    fn check(activation: Activation, f: fn(f64) -> f64) {
+    type Formula = fn(f64) -> f64;
+
+    fn check(activation: Activation, f: Formula) {
         // No single element: where tanh is nearly 1, the rounding of y alone is a large share of 1 - y^2.
         for shape in [[1usize, 3], [7, 5], [3, 257]] {
             Check::new(&[&shape])
@@ -211,7 +213,7 @@ mod tests {
             .iter()
             .flat_map(|&v: &f32| [v, -v])
             .collect();
-        let cases: [(Activation, fn(f64) -> f64); 3] = [
+        let cases: [(Activation, Formula); 3] = [
             (Activation::Elu { alpha: 1.0 }, |x| if x < 0.0 { x.exp_m1() } else { x }),
             (Activation::Tanh, f64::tanh),
             (Activation::Sigmoid, |x| 1.0 / (1.0 + (-x).exp())),

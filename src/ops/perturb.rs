@@ -1,6 +1,6 @@
 //! Randomness in a network: dropout, the randomised leaky ReLU, Gaussian noise.
 //!
-//! Every element draws a number of its own, a pure function of a [`Draw`]: the gradient draws it again, and a step that is
+//! Every element draws a number of its own, a pure function of a [`Draw`](crate::ops::perturb::Draw): the gradient draws it again, and a step that is
 //! run again is the same step.
 
 use super::activation::Activation;
