@@ -10,9 +10,9 @@
 
 @group(0) @binding(1) var<storage, read> x: array<f32>; // (N, H, W, C)
 @group(0) @binding(1) var<storage, read> x4: array<vec4<f32>>; // (N, H, W, C / 4)
-@group(0) @binding(2) var<storage, read> weight: array<f32>; // (Kh, Kw, C, O)
-@group(0) @binding(2) var<storage, read> weight4: array<vec4<f32>>; // (Kh, Kw, C, O / 4)
-@group(0) @binding(3) var<storage, read> bias: array<f32>; // (O)
+@group(0) @binding(2) var<storage, read> weight: array<f32>; // (Kh, Kw, C, O), or (Kh, Kw, O, C)
+@group(0) @binding(2) var<storage, read> weight4: array<vec4<f32>>; // (Kh, Kw, C, O / 4), or (Kh, Kw, O, C / 4)
+@group(0) @binding(3) var<storage, read> bias: array<f32>; // (O), where `p.biased`
 @group(0) @binding(4) var<storage, read_write> y: array<f32>; // (N, Ho, Wo, O)
 @group(0) @binding(4) var<storage, read_write> y4: array<vec4<f32>>; // (N, Ho, Wo, O / 4)
 
@@ -89,33 +89,39 @@ fn input_scalars(place: Window, at: Depth) -> vec4<f32> {
     return v;
 }
 
-// Weights of channel 4 quad + i and outputs o..o+3.
-fn weight_quads(at: Depth, i: u32, o: u32) -> vec4<f32> {
+// Weights of channels 4 quad + 0..3, a column each, and outputs o..o+3.
+fn weight_quads(at: Depth, o: u32) -> mat4x4<f32> {
     if (at.ky >= p.kh || o >= p.o) {
-        return vec4<f32>();
+        return mat4x4<f32>();
     }
-    return weight4[(((at.ky * p.kw + at.kx) * p.c + 4u * at.quad + i) * p.o + o) / 4u];
+    let tap = (at.ky * p.kw + at.kx) * p.c * p.o;
+    let first = (tap + 4u * at.quad * p.channel_step + o * p.output_step) / 4u;
+    let next = max(p.channel_step, p.output_step) / 4u;
+    let block = mat4x4<f32>(weight4[first], weight4[first + next], weight4[first + 2u * next], weight4[first + 3u * next]);
+    if (p.output_step == 1u) {
+        return block;
+    }
+    return transpose(block);
 }
 
 fn weight_scalars(at: Depth, i: u32, o: u32) -> vec4<f32> {
     var v = vec4<f32>();
     let c = 4u * at.quad + i;
     if (at.ky < p.kh && c < p.c) {
-        let row = ((at.ky * p.kw + at.kx) * p.c + c) * p.o;
+        let row = (at.ky * p.kw + at.kx) * p.c * p.o + c * p.channel_step;
         for (var j = 0u; j < 4u; j++) {
             if (o + j < p.o) {
-                v[j] = weight[row + o + j];
+                v[j] = weight[row + (o + j) * p.output_step];
             }
         }
     }
     return v;
 }
 
-fn activate(v: vec4<f32>) -> vec4<f32> {
-    return select(v, max(v, vec4<f32>()), p.relu != 0u);
-}
-
 fn biases(o: u32) -> vec4<f32> {
+    if (p.biased == 0u) {
+        return vec4<f32>();
+    }
     let last = p.o - 1u;
     return vec4<f32>(bias[min(o, last)], bias[min(o + 1u, last)], bias[min(o + 2u, last)], bias[min(o + 3u, last)]);
 }
@@ -155,10 +161,7 @@ fn quads(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
             );
             store_slice_a(depth_quad, line, transpose(block));
         } else {
-            let block = mat4x4<f32>(
-                weight_quads(at, 0u, o), weight_quads(at, 1u, o), weight_quads(at, 2u, o), weight_quads(at, 3u, o),
-            );
-            store_slice_b(depth_quad, line, block);
+            store_slice_b(depth_quad, line, weight_quads(at, o));
         }
         workgroupBarrier();
         multiply_slices(&sum, local);
@@ -224,7 +227,7 @@ fn software(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
     let first_pixel = group_index(group) / columns * 8u;
     let o = group_index(group) % columns * 32u + 4u * local;
     let last = p.o - 1u;
-    let lanes = vec4<u32>(min(o, last), min(o + 1u, last), min(o + 2u, last), min(o + 3u, last));
+    let lanes = p.output_step * vec4<u32>(min(o, last), min(o + 1u, last), min(o + 2u, last), min(o + 3u, last));
     var windows: array<Window, 8>;
     for (var i = 0u; i < 8u; i++) {
         windows[i] = window(first_pixel + i);
@@ -239,9 +242,9 @@ fn software(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
                 start[i] = u32(max(pixel, 0)) * p.c;
                 inside[i] = pixel >= 0;
             }
-            let row = (ky * p.kw + kx) * p.c;
+            let tap = (ky * p.kw + kx) * p.c * p.o;
             for (var c = 0u; c < p.c; c++) {
-                let at = (row + c) * p.o;
+                let at = tap + c * p.channel_step;
                 let v = vec4<f32>(weight[at + lanes.x], weight[at + lanes.y], weight[at + lanes.z], weight[at + lanes.w]);
                 for (var i = 0u; i < 8u; i++) {
                     sum[i] += select(0.0, x[start[i] + c], inside[i]) * v;

@@ -11,8 +11,8 @@
 @group(0) @binding(1) var<storage, read> x4: array<vec4<f32>>; // (N, H, W, C / 4)
 @group(0) @binding(2) var<storage, read> dz: array<f32>; // (N, Ho, Wo, O)
 @group(0) @binding(2) var<storage, read> dz4: array<vec4<f32>>; // (N, Ho, Wo, O / 4)
-@group(0) @binding(3) var<storage, read_write> dw: array<f32>; // (Kh, Kw, C, O)
-@group(0) @binding(4) var<storage, read_write> partial: array<f32>; // (chunks, Kh, Kw, C, O)
+@group(0) @binding(3) var<storage, read_write> dw: array<f32>; // (Kh, Kw, C, O), or (Kh, Kw, O, C)
+@group(0) @binding(4) var<storage, read_write> partial: array<f32>; // (chunks), each as dw
 
 // An output pixel: its index, and picture, row and column.
 struct Pixel {
@@ -99,10 +99,11 @@ fn gradient_scalars(index: u32, end: u32, o: u32) -> vec4<f32> {
     return v;
 }
 
-fn store(row: u32, o: u32, chunk: u32, sum: vec4<f32>) {
+fn store(tap: u32, c: u32, o: u32, chunk: u32, sum: vec4<f32>) {
+    let row = (chunk * p.kh * p.kw + tap) * p.c * p.o + c * p.channel_step;
     for (var j = 0u; j < 4u; j++) {
         if (o + j < p.o) {
-            partial[(chunk * p.kh * p.kw * p.c + row) * p.o + o + j] = sum[j];
+            partial[row + (o + j) * p.output_step] = sum[j];
         }
     }
 }
@@ -114,7 +115,7 @@ fn store_tile(first_row: u32, first_output: u32, local: u32, chunk: u32, sum: pt
     for (var i = 0u; i < 8u; i++) {
         let c = 4u * (quad_row - tap * quads) + i / 2u;
         if (tap < p.kh * p.kw && c < p.c) {
-            store(tap * p.c + c, first_output + 4u * (local % 8u) + 32u * (i % 2u), chunk, (*sum)[i]);
+            store(tap, c, first_output + 4u * (local % 8u) + 32u * (i % 2u), chunk, (*sum)[i]);
         }
     }
 }
@@ -225,7 +226,7 @@ fn software(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
     }
     for (var i = 0u; i < 8u; i++) {
         if (first_row + i < rows) {
-            store(first_row + i, o, group.z, sum[i]);
+            store((first_row + i) / p.c, (first_row + i) % p.c, o, group.z, sum[i]);
         }
     }
 }

@@ -2,6 +2,8 @@
 // ox s + kx d - left = ix: for each input pixel the taps that reach it.
 // use: conv, tile
 //
+// As the forward pass of a transposed convolution it also adds a bias and applies an activation.
+//
 // Pixels whose (iy + top, ix + left) are equal modulo the stride are reached by the same taps; they form one of s x s
 // phases (z of the grid), and each phase is an implicit matrix product: rows are its pixels, columns the channels C, the depth
 // runs over its taps and the outputs O. A phase that no tap reaches is zero.
@@ -10,9 +12,10 @@
 
 @group(0) @binding(1) var<storage, read> dz: array<f32>; // (N, Ho, Wo, O)
 @group(0) @binding(1) var<storage, read> dz4: array<vec4<f32>>; // (N, Ho, Wo, O / 4)
-@group(0) @binding(2) var<storage, read> weight: array<f32>; // (Kh, Kw, C, O)
-@group(0) @binding(2) var<storage, read> weight4: array<vec4<f32>>; // (Kh, Kw, C, O / 4)
-@group(0) @binding(3) var<storage, read_write> dx: array<f32>; // (N, H, W, C)
+@group(0) @binding(2) var<storage, read> weight: array<f32>; // (Kh, Kw, C, O), or (Kh, Kw, O, C)
+@group(0) @binding(2) var<storage, read> weight4: array<vec4<f32>>; // (Kh, Kw, C, O / 4), or (Kh, Kw, O, C / 4)
+@group(0) @binding(3) var<storage, read> bias: array<f32>; // (C), where `p.biased`
+@group(0) @binding(4) var<storage, read_write> dx: array<f32>; // (N, H, W, C)
 
 // One axis of a phase: the first coordinate and how many there are, the first tap and how many.
 struct Axis {
@@ -123,32 +126,48 @@ fn gradient_scalars(place: Reach, at: Depth, ay: Axis, ax: Axis) -> vec4<f32> {
     return v;
 }
 
-// Weights of channel c and outputs 4 quad + 0..3.
-fn weight_quads(at: Depth, c: u32) -> vec4<f32> {
+// Weights of outputs 4 quad + 0..3, a column each, and channels c..c+3.
+fn weight_quads(at: Depth, c: u32) -> mat4x4<f32> {
     if (at.ky >= p.kh || at.kx >= p.kw || c >= p.c) {
-        return vec4<f32>();
+        return mat4x4<f32>();
     }
-    return weight4[((at.ky * p.kw + at.kx) * p.c + c) * (p.o / 4u) + at.quad];
+    let tap = (at.ky * p.kw + at.kx) * p.c * p.o;
+    let first = (tap + 4u * at.quad * p.output_step + c * p.channel_step) / 4u;
+    let next = max(p.channel_step, p.output_step) / 4u;
+    let block = mat4x4<f32>(weight4[first], weight4[first + next], weight4[first + 2u * next], weight4[first + 3u * next]);
+    if (p.output_step == 1u) {
+        return transpose(block);
+    }
+    return block;
 }
 
 fn weight_scalars(at: Depth, c: u32) -> vec4<f32> {
     var v = vec4<f32>();
     if (at.ky < p.kh && at.kx < p.kw && c < p.c) {
-        let row = ((at.ky * p.kw + at.kx) * p.c + c) * p.o;
+        let row = (at.ky * p.kw + at.kx) * p.c * p.o + c * p.channel_step;
         for (var i = 0u; i < 4u; i++) {
             let o = 4u * at.quad + i;
             if (o < p.o) {
-                v[i] = weight[row + o];
+                v[i] = weight[row + o * p.output_step];
             }
         }
     }
     return v;
 }
 
+fn biases(c: u32) -> vec4<f32> {
+    if (p.biased == 0u) {
+        return vec4<f32>();
+    }
+    let last = p.c - 1u;
+    return vec4<f32>(bias[min(c, last)], bias[min(c + 1u, last)], bias[min(c + 2u, last)], bias[min(c + 3u, last)]);
+}
+
 fn store(pixel: u32, c: u32, sum: vec4<f32>) {
+    let v = activate(sum + biases(c));
     for (var j = 0u; j < 4u; j++) {
         if (c + j < p.c) {
-            dx[pixel * p.c + c + j] = sum[j];
+            dx[pixel * p.c + c + j] = v[j];
         }
     }
 }
@@ -190,10 +209,7 @@ fn quads(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
             );
             store_slice_a(depth_quad, line, transpose(block));
         } else {
-            let block = mat4x4<f32>(
-                weight_quads(at, c), weight_quads(at, c + 1u), weight_quads(at, c + 2u), weight_quads(at, c + 3u),
-            );
-            store_slice_b(depth_quad, line, transpose(block));
+            store_slice_b(depth_quad, line, weight_quads(at, c));
         }
         workgroupBarrier();
         multiply_slices(&sum, local);
@@ -251,7 +267,7 @@ fn software(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
     let first_pixel = group_index(group) / columns * 8u;
     let c = group_index(group) % columns * 32u + 4u * local;
     let last = p.c - 1u;
-    let lanes = p.o * vec4<u32>(min(c, last), min(c + 1u, last), min(c + 2u, last), min(c + 3u, last));
+    let lanes = p.channel_step * vec4<u32>(min(c, last), min(c + 1u, last), min(c + 2u, last), min(c + 3u, last));
     var reaches: array<Reach, 8>;
     for (var i = 0u; i < 8u; i++) {
         reaches[i] = reach(first_pixel + i, ay, ax);
@@ -268,7 +284,7 @@ fn software(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
             }
             let row = (ky * p.kw + kx) * p.c * p.o;
             for (var o = 0u; o < p.o; o++) {
-                let at = row + o;
+                let at = row + o * p.output_step;
                 let v = vec4<f32>(weight[at + lanes.x], weight[at + lanes.y], weight[at + lanes.z], weight[at + lanes.w]);
                 for (var i = 0u; i < 8u; i++) {
                     sum[i] += select(0.0, dz[start[i] + o], inside[i]) * v;

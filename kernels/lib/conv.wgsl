@@ -16,9 +16,16 @@ struct Params {
     relu: u32, // whether y = max(0, ...)
     chunk: u32, // pixels that one partial sum runs over
     chunks: u32, // partial sums
+    biased: u32, // whether the bias is read
+    channel_step: u32, // elements from the weight of one channel to that of the next: O, or 1
+    output_step: u32, // elements from the weight of one output to that of the next: 1, or C
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
+
+fn activate(v: vec4<f32>) -> vec4<f32> {
+    return select(v, max(v, vec4<f32>()), p.relu != 0u);
+}
 
 // The place of a workgroup in a linear grid that is folded into y.
 fn group_index(group: vec3<u32>) -> u32 {

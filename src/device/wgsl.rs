@@ -11,6 +11,7 @@ const SNIPPETS: &[(&str, &str)] = &[
     ("lab", include_str!("../../kernels/lib/lab.wgsl")),
     ("linear", include_str!("../../kernels/lib/linear.wgsl")),
     ("philox", include_str!("../../kernels/lib/philox.wgsl")),
+    ("sigmoid", include_str!("../../kernels/lib/sigmoid.wgsl")),
     ("sum_lanes", include_str!("../../kernels/lib/sum_lanes.wgsl")),
     ("tile", include_str!("../../kernels/lib/tile.wgsl")),
 ];

@@ -31,18 +31,42 @@ macro_rules! ops {
 }
 
 ops! {
+    /// Leaky ReLU, ELU, hyperbolic tangent, sigmoid.
+    activation,
     /// Adam over an arena of parameters.
     adam,
+    /// Means over a given number of windows.
+    adaptive_avg_pool2d,
     /// Logits over bins to colours and their entropy, bilinear enlargement included.
     annealed_mean,
     /// Batch normalisation, in training and with fixed statistics.
     batch_norm,
+    /// Two tensors side by side along the channels.
+    concat,
     /// Two-dimensional convolution with bias and activation.
     conv2d,
+    /// Transposed convolution with bias and activation.
+    conv_transpose2d,
+    /// The learned mean of two tensors.
+    convex_mix,
+    /// The dense layer.
+    dense,
+    /// Sobel magnitude and Laplacian of grey pictures.
+    edge_features,
     /// Fill, copy, sum of two, scaling.
     elementwise,
     /// sRGB to CIE Lab and back.
     lab,
+    /// The largest of each 2x2 window.
+    max_pool2d,
+    /// L1, squared error and binary cross-entropy, as means.
+    mean_loss,
+    /// Zeros around a picture, and parts of it.
+    pad,
+    /// Dropout, the randomised leaky ReLU, Gaussian noise.
+    perturb,
+    /// The leaky ReLU with learned slopes.
+    prelu,
     /// Uniform and normal random numbers.
     random,
     /// Softmax, bilinear enlargement and class-rebalanced cross-entropy in one: the loss of the classification models.
@@ -106,9 +130,9 @@ impl<'a> Backward<'a> {
         Backward { dy, saved, needs, slots, grads: vec![None; needs.len()] }
     }
 
-    /// Whether input `i` wants a gradient.
+    /// Whether there is an input `i` and it wants a gradient.
     pub fn needs(&self, i: usize) -> bool {
-        self.needs[i]
+        self.needs.get(i) == Some(&true)
     }
 
     /// The tensor to write the whole gradient of input `i` into.

@@ -110,6 +110,11 @@ impl Geometry {
         })
     }
 
+    /// `[N, H, W, C]`.
+    pub fn input_shape(&self) -> [usize; 4] {
+        [self.n as usize, self.h as usize, self.w as usize, self.c as usize]
+    }
+
     /// `[N, Ho, Wo, O]`.
     pub fn output_shape(&self) -> [usize; 4] {
         [self.n as usize, self.ho as usize, self.wo as usize, self.o as usize]

@@ -29,9 +29,18 @@ pub enum Activation {
     Relu,
 }
 
+/// In which order the weights of one tap lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// `[Kh, Kw, C, O]`.
+    Hwio,
+    /// `[Kh, Kw, O, C]`: the weights of a transposed convolution, which reads O and makes C.
+    Hwoi,
+}
+
 /// `y[n, oy, ox, o] = act(b[o] + sum over ky, kx, c of x[n, oy s + ky d - top, ox s + kx d - left, c] w[ky, kx, c, o])`.
 ///
-/// Inputs x `[N, H, W, C]`, w `[Kh, Kw, C, O]`, b `[O]`; output y `[N, Ho, Wo, O]`. Pixels outside the picture are zero. With
+/// Inputs x `[N, H, W, C]`, w `[Kh, Kw, C, O]` and, where there is a bias, b `[O]`; output y `[N, Ho, Wo, O]`. Pixels outside the picture are zero. With
 /// `dz = dy act'(y)`: `db` is the sum of dz over the pixels, `dw` that of x times dz, and `dx` gathers for each input pixel the
 /// dz that it took part in.
 #[derive(Debug, Clone, Copy)]
@@ -62,18 +71,11 @@ impl Conv2d {
 
 impl Op for Conv2d {
     fn forward(&self, inputs: &[&Tensor]) -> Result<Forward> {
-        let [x, w, b] = inputs else { return Err(super::arity("conv2d", 3, inputs)) };
+        let (x, w, b) = with_bias("conv2d", inputs)?;
         let geometry = self.geometry(x.shape(), w.shape())?;
-        crate::ensure!(
-            b.shape() == [geometry.o as usize],
-            Error::input(
-                format!("a bias of shape [{}] is needed", geometry.o),
-                format!("{:?}", b.shape()),
-                "give each output channel one"
-            )
-        );
+        check_bias(b, geometry.o)?;
         let y = Tensor::empty(x.device(), &geometry.output_shape())?;
-        forward(&geometry, self.activation, x, w, b, &y)?;
+        forward(&geometry, Layout::Hwio, self.activation, x, w, b, &y)?;
         let mut saved = vec![(*x).clone(), (*w).clone()];
         if self.activation == Activation::Relu {
             saved.push(y.clone());
@@ -85,32 +87,59 @@ impl Op for Conv2d {
         let saved = grad.saved;
         let (x, w) = (&saved[0], &saved[1]);
         let geometry = self.geometry(x.shape(), w.shape())?;
-        let bias_shape = [geometry.o as usize];
-        let dz = match self.activation {
-            Activation::None => {
-                if grad.needs(2) {
-                    let db = grad.out(2, &bias_shape)?;
-                    bias_gradient(&geometry, grad.dy, &db)?;
-                }
-                grad.dy.clone()
-            }
-            Activation::Relu => {
-                let dz = Tensor::empty(x.device(), grad.dy.shape())?;
-                let db = if grad.needs(2) { grad.out(2, &bias_shape)? } else { Tensor::empty(x.device(), &bias_shape)? };
-                relu_gradient(&geometry, grad.dy, &saved[2], &dz, &db)?;
-                dz
-            }
-        };
+        let dz = before_activation(grad, saved.get(2))?;
         if grad.needs(1) {
             let dw = grad.out(1, w.shape())?;
-            weight_gradient(&geometry, x, &dz, &dw)?;
+            weight_gradient(&geometry, Layout::Hwio, x, &dz, &dw)?;
         }
         if grad.needs(0) {
             let dx = grad.out(0, x.shape())?;
-            input_gradient(&geometry, &dz, w, &dx)?;
+            input_gradient(&geometry, Layout::Hwio, Activation::None, &dz, w, None, &dx)?;
         }
         Ok(())
     }
+}
+
+/// x, w and, where it is given, b: the inputs of an op that may go without a bias.
+pub(crate) fn with_bias<'a>(op: &str, inputs: &[&'a Tensor]) -> Result<(&'a Tensor, &'a Tensor, Option<&'a Tensor>)> {
+    match *inputs {
+        [x, w] => Ok((x, w, None)),
+        [x, w, b] => Ok((x, w, Some(b))),
+        _ => Err(super::arity(op, 3, inputs)),
+    }
+}
+
+/// Refuses a bias of another shape than `[outputs]`.
+pub(crate) fn check_bias(b: Option<&Tensor>, outputs: u32) -> Result<()> {
+    match b {
+        Some(b) if b.shape() != [outputs as usize] => Err(Error::input(
+            format!("a bias of shape [{outputs}] is needed"),
+            format!("{:?}", b.shape()),
+            "give each output channel one",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The gradient before bias and ReLU of an op with inputs x, w and perhaps b, whose own gradient is made on the way. `y` is
+/// the output where it lies behind a ReLU.
+pub(crate) fn before_activation(grad: &mut Backward<'_>, y: Option<&Tensor>) -> Result<Tensor> {
+    let dy = grad.dy;
+    let channels = dy.nhwc()?[3];
+    let db = if grad.needs(2) { Some(grad.out(2, &[channels])?) } else { None };
+    let Some(y) = y else {
+        if let Some(db) = db {
+            bias_gradient(dy, &db)?;
+        }
+        return Ok(dy.clone());
+    };
+    let dz = Tensor::empty(dy.device(), dy.shape())?;
+    let db = match db {
+        Some(db) => db,
+        None => Tensor::empty(dy.device(), &[channels])?,
+    };
+    relu_gradient(dy, y, &dz, &db)?;
+    Ok(dz)
 }
 
 /// What every kernel here is told; kernels/lib/conv.wgsl has the same.
@@ -122,18 +151,41 @@ struct Params {
     /// Pixels that one partial sum runs over, and the number of partial sums.
     chunk: u32,
     chunks: u32,
+    /// Whether there is a bias.
+    biased: u32,
+    /// Elements from the weight of one channel, and of one output, to that of the next.
+    channel_step: u32,
+    output_step: u32,
 }
 
 impl Params {
-    fn new(geometry: &Geometry) -> Self {
-        Params { geometry: *geometry, relu: 0, chunk: 0, chunks: 0 }
+    fn new(geometry: &Geometry, layout: Layout) -> Self {
+        let (channel_step, output_step) = match layout {
+            Layout::Hwio => (geometry.o, 1),
+            Layout::Hwoi => (1, geometry.c),
+        };
+        Params { geometry: *geometry, relu: 0, chunk: 0, chunks: 0, biased: 0, channel_step, output_step }
+    }
+
+    /// With what follows the sums.
+    fn finished(self, activation: Activation, biased: bool) -> Self {
+        Params { relu: u32::from(activation == Activation::Relu), biased: u32::from(biased), ..self }
     }
 
     /// Cuts the output pixels into at most `chunks` parts of a multiple of `align` pixels.
-    fn chunked(geometry: &Geometry, chunks: usize, align: usize) -> Self {
-        let pixels = geometry.output_pixels();
+    fn chunked(self, chunks: usize, align: usize) -> Self {
+        let pixels = self.geometry.output_pixels();
         let chunk = pixels.div_ceil(chunks).next_multiple_of(align);
-        Params { chunk: chunk as u32, chunks: pixels.div_ceil(chunk) as u32, ..Params::new(geometry) }
+        Params { chunk: chunk as u32, chunks: pixels.div_ceil(chunk) as u32, ..self }
+    }
+
+    fn layout(&self) -> Layout {
+        // With one channel or one output both orders are the same.
+        if self.output_step == 1 { Layout::Hwio } else { Layout::Hwoi }
+    }
+
+    fn finish<'a>(&self, bias: &'a [f32]) -> twin::Finish<'a> {
+        twin::Finish { bias: (self.biased != 0).then_some(bias), relu: self.relu != 0 }
     }
 }
 
@@ -187,7 +239,7 @@ const fn forward_kernel(plan: fn(&Params, &GpuInfo) -> Plan) -> Kernel<Params> {
         plan,
         twin: |p, args| {
             let ([x, w, b], [], [y]) = args.split();
-            twin::forward(&p.geometry, p.relu != 0, x, w, b, y);
+            twin::forward(&p.geometry, p.layout(), p.finish(b), x, w, y);
         },
     }
 }
@@ -209,8 +261,8 @@ const fn input_gradient_kernel(plan: fn(&Params, &GpuInfo) -> Plan) -> Kernel<Pa
         variants: &[AS_WRITTEN],
         plan,
         twin: |p, args| {
-            let ([dz, w], [], [dx]) = args.split();
-            twin::input_gradient(&p.geometry, dz, w, dx);
+            let ([dz, w, b], [], [dx]) = args.split();
+            twin::input_gradient(&p.geometry, p.layout(), p.finish(b), dz, w, dx);
         },
     }
 }
@@ -235,7 +287,7 @@ const fn weight_gradient_kernel(plan: fn(&Params, &GpuInfo) -> Plan) -> Kernel<P
         plan,
         twin: |p, args| {
             let ([x, dz], [], [dw]) = args.split();
-            twin::weight_gradient(&p.geometry, x, dz, dw);
+            twin::weight_gradient(&p.geometry, p.layout(), x, dz, dw);
         },
     }
 }
@@ -285,60 +337,84 @@ fn column_sum_plan(p: &Params) -> Plan {
     }
 }
 
-/// `y = act(conv(x, w) + b)`; x `[N, H, W, C]`, w `[Kh, Kw, C, O]`, b `[O]`, y `[N, Ho, Wo, O]`.
+/// `y = act(conv(x, w) + b)`; x `[N, H, W, C]`, w in `layout`, b `[O]`, y `[N, Ho, Wo, O]`.
 ///
 /// # Errors
 /// Whatever the launch reports.
 pub(crate) fn forward(
     geometry: &Geometry,
+    layout: Layout,
     activation: Activation,
     x: &Tensor,
     w: &Tensor,
-    b: &Tensor,
+    b: Option<&Tensor>,
     y: &Tensor,
 ) -> Result<()> {
-    let params = Params { relu: u32::from(activation == Activation::Relu), ..Params::new(geometry) };
-    y.device().launch(&FORWARD, &params, &[x, w, b], &[], &[y])
+    let params = Params::new(geometry, layout).finished(activation, b.is_some());
+    // Something must be bound as the bias, even where it is not read.
+    y.device().launch(&FORWARD, &params, &[x, w, b.unwrap_or(w)], &[], &[y])
 }
 
-/// dx `[N, H, W, C]` from dz `[N, Ho, Wo, O]` and w `[Kh, Kw, C, O]`.
+/// dx `[N, H, W, C]` from dz `[N, Ho, Wo, O]` and w in `layout`. With a bias `[C]` and an activation it is the forward
+/// pass of a transposed convolution.
 ///
 /// # Errors
 /// Whatever the launch reports.
-pub(crate) fn input_gradient(geometry: &Geometry, dz: &Tensor, w: &Tensor, dx: &Tensor) -> Result<()> {
-    dx.device().launch(&INPUT_GRADIENT, &Params::new(geometry), &[dz, w], &[], &[dx])
+pub(crate) fn input_gradient(
+    geometry: &Geometry,
+    layout: Layout,
+    activation: Activation,
+    dz: &Tensor,
+    w: &Tensor,
+    b: Option<&Tensor>,
+    dx: &Tensor,
+) -> Result<()> {
+    let params = Params::new(geometry, layout).finished(activation, b.is_some());
+    dx.device().launch(&INPUT_GRADIENT, &params, &[dz, w, b.unwrap_or(w)], &[], &[dx])
 }
 
-/// dw `[Kh, Kw, C, O]` from x `[N, H, W, C]` and dz `[N, Ho, Wo, O]`.
+/// dw in `layout` from x `[N, H, W, C]` and dz `[N, Ho, Wo, O]`.
 ///
 /// # Errors
 /// Whatever the launch reports.
-pub(crate) fn weight_gradient(geometry: &Geometry, x: &Tensor, dz: &Tensor, dw: &Tensor) -> Result<()> {
-    dw.device().launch(&WEIGHT_GRADIENT, &weight_gradient_params(geometry), &[x, dz], &[], &[dw])
+pub(crate) fn weight_gradient(
+    geometry: &Geometry,
+    layout: Layout,
+    x: &Tensor,
+    dz: &Tensor,
+    dw: &Tensor,
+) -> Result<()> {
+    dw.device().launch(&WEIGHT_GRADIENT, &weight_gradient_params(geometry, layout), &[x, dz], &[], &[dw])
 }
 
 /// Splits the pixels so that some 512 workgroups have work, within 64 MiB of partial sums, of 256 pixels or more each.
-fn weight_gradient_params(geometry: &Geometry) -> Params {
+fn weight_gradient_params(geometry: &Geometry, layout: Layout) -> Params {
     let tiles = (geometry.weights() / geometry.o as usize).div_ceil(64) * (geometry.o as usize).div_ceil(64);
     let wanted = 512usize.div_ceil(tiles);
     let fit = (1usize << 24) / geometry.weights();
     let useful = geometry.output_pixels().div_ceil(256);
-    Params::chunked(geometry, wanted.min(fit).min(useful).max(1), 16)
+    Params::new(geometry, layout).chunked(wanted.min(fit).min(useful).max(1), 16)
 }
 
 /// dz `[N, Ho, Wo, O]` and db `[O]` from dy and y `[N, Ho, Wo, O]`, where y is behind a ReLU.
-fn relu_gradient(geometry: &Geometry, dy: &Tensor, y: &Tensor, dz: &Tensor, db: &Tensor) -> Result<()> {
-    dy.device().launch(&RELU_GRADIENT, &column_sum_params(geometry), &[dy, y], &[], &[dz, db])
+fn relu_gradient(dy: &Tensor, y: &Tensor, dz: &Tensor, db: &Tensor) -> Result<()> {
+    dy.device().launch(&RELU_GRADIENT, &column_sum_params(dy)?, &[dy, y], &[], &[dz, db])
 }
 
-/// db `[O]` from dy `[N, Ho, Wo, O]`.
-fn bias_gradient(geometry: &Geometry, dy: &Tensor, db: &Tensor) -> Result<()> {
-    dy.device().launch(&BIAS_GRADIENT, &column_sum_params(geometry), &[dy], &[], &[db])
+/// db `[O]` is the sum of dy `[N, Ho, Wo, O]` over the pixels.
+///
+/// # Errors
+/// Another number of axes, and whatever the launch reports.
+pub(crate) fn bias_gradient(dy: &Tensor, db: &Tensor) -> Result<()> {
+    dy.device().launch(&BIAS_GRADIENT, &column_sum_params(dy)?, &[dy], &[], &[db])
 }
 
 /// 256 pixels or more each, at most 1024 partial sums.
-fn column_sum_params(geometry: &Geometry) -> Params {
-    Params::chunked(geometry, geometry.output_pixels().div_ceil(256).min(1024), 1)
+fn column_sum_params(dy: &Tensor) -> Result<Params> {
+    let [n, h, w, o] = dy.nhwc()?;
+    // Only the output side matters: that of a 1x1 convolution.
+    let geometry = Geometry::new(&[n, h, w, 1], &[1, 1, 1, o], 1, 1, Padding::Same)?;
+    Ok(Params::new(&geometry, Layout::Hwio).chunked((n * h * w).div_ceil(256).min(1024), 1))
 }
 
 /// A small run of every kernel here.

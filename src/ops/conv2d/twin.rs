@@ -1,7 +1,7 @@
 //! The CPU bodies: blocks of pixels are gathered into rows of a matrix (im2col) that fit the cache, and multiplied.
 
-use super::Geometry;
 use super::winograd::Winograd;
+use super::{Geometry, Layout};
 use crate::ops::gemm::{Matrix, sgemm, with_scratch};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -87,18 +87,55 @@ impl Sizes {
     }
 }
 
+/// What follows the sums: a bias, where there is one, and a ReLU.
+#[derive(Clone, Copy)]
+pub struct Finish<'a> {
+    pub bias: Option<&'a [f32]>,
+    pub relu: bool,
+}
+
+impl Finish<'_> {
+    fn apply(self, channels: usize, y: &mut [f32]) {
+        match (self.bias, self.relu) {
+            (None, false) => {}
+            (None, true) => y.iter_mut().for_each(|y| *y = y.max(0.0)),
+            (Some(bias), relu) => {
+                for y in y.chunks_exact_mut(channels) {
+                    if relu {
+                        y.iter_mut().zip(bias).for_each(|(y, b)| *y = (*y + b).max(0.0));
+                    } else {
+                        y.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Winograd's filtering reads weights in one order only.
+fn winograd(layout: Layout, found: Option<Winograd>) -> Option<Winograd> {
+    found.filter(|_| layout == Layout::Hwio)
+}
+
 /// `y = act(conv(x, w) + b)`.
-pub fn forward(geometry: &Geometry, relu: bool, x: &[f32], w: &[f32], b: &[f32], y: &mut [f32]) {
-    if let Some(winograd) = Winograd::forward(geometry) {
-        return winograd.run(x, w, |y| finish(relu, b, y), y);
+pub fn forward(geometry: &Geometry, layout: Layout, finish: Finish, x: &[f32], w: &[f32], y: &mut [f32]) {
+    if let Some(winograd) = winograd(layout, Winograd::forward(geometry)) {
+        return winograd.run(x, w, |y| finish.apply(geometry.o as usize, y), y);
     }
     let s = Sizes::from(geometry);
     let depth = s.taps * s.c;
     y.par_chunks_mut(BLOCK * s.o).enumerate().for_each(|(block, y)| {
         let count = y.len() / s.o;
         let pixels = block * BLOCK..block * BLOCK + count;
-        let mut product = |rows: &[f32]| {
-            sgemm([count, depth, s.o], Matrix::rows(rows, depth), Matrix::rows(w, s.o), 0.0, y, s.o);
+        let mut product = |rows: &[f32]| match layout {
+            Layout::Hwio => sgemm([count, depth, s.o], Matrix::rows(rows, depth), Matrix::rows(w, s.o), 0.0, y, s.o),
+            Layout::Hwoi => {
+                for (tap, w) in w.chunks_exact(s.c * s.o).enumerate() {
+                    let rows = Matrix::rows(&rows[tap * s.c..], depth);
+                    let beta = if tap == 0 { 0.0 } else { 1.0 };
+                    sgemm([count, s.c, s.o], rows, Matrix::transposed(w, s.c), beta, y, s.o);
+                }
+            }
         };
         if s.pointwise {
             product(&x[pixels.start * s.c..pixels.end * s.c]);
@@ -108,27 +145,17 @@ pub fn forward(geometry: &Geometry, relu: bool, x: &[f32], w: &[f32], b: &[f32],
                 product(rows);
             });
         }
-        finish(relu, b, y);
+        finish.apply(s.o, y);
     });
 }
 
-/// Adds the bias and applies the activation.
-fn finish(relu: bool, b: &[f32], y: &mut [f32]) {
-    for y in y.chunks_exact_mut(b.len()) {
-        if relu {
-            y.iter_mut().zip(b).for_each(|(y, b)| *y = (*y + b).max(0.0));
-        } else {
-            y.iter_mut().zip(b).for_each(|(y, b)| *y += b);
-        }
-    }
-}
-
-/// The gradient of the input: for each input pixel the taps that reach it.
+/// The gradient of the input: for each input pixel the taps that reach it. With a `finish` it is the forward pass of a
+/// transposed convolution.
 ///
 /// Pixels that are equal modulo the stride are reached by the same taps, so each block is worked on phase by phase.
-pub fn input_gradient(geometry: &Geometry, dz: &[f32], w: &[f32], dx: &mut [f32]) {
-    if let Some(winograd) = Winograd::input_gradient(geometry) {
-        return winograd.run(dz, w, |_| {}, dx);
+pub fn input_gradient(geometry: &Geometry, layout: Layout, finish: Finish, dz: &[f32], w: &[f32], dx: &mut [f32]) {
+    if let Some(winograd) = winograd(layout, Winograd::input_gradient(geometry)) {
+        return winograd.run(dz, w, |dx| finish.apply(geometry.c as usize, dx), dx);
     }
     let s = Sizes::from(geometry);
     let block = BLOCK * s.stride * s.stride;
@@ -158,13 +185,17 @@ pub fn input_gradient(geometry: &Geometry, dz: &[f32], w: &[f32], dx: &mut [f32]
                         }
                     }
                     let w = &w[tap * s.c * s.o..][..s.c * s.o];
-                    let sizes = [pixels.len(), s.o, s.c];
-                    sgemm(sizes, Matrix::rows(rows, s.o), Matrix::transposed(w, s.o), beta, sums, s.c);
+                    let w = match layout {
+                        Layout::Hwio => Matrix::transposed(w, s.o),
+                        Layout::Hwoi => Matrix::rows(w, s.c),
+                    };
+                    sgemm([pixels.len(), s.o, s.c], Matrix::rows(rows, s.o), w, beta, sums, s.c);
                     beta = 1.0;
                 }
                 if beta == 0.0 {
                     sums.fill(0.0);
                 }
+                finish.apply(s.c, sums);
                 for ((i, _), sum) in pixels.iter().zip(sums.chunks_exact(s.c)) {
                     dx[i * s.c..][..s.c].copy_from_slice(sum);
                 }
@@ -175,11 +206,15 @@ pub fn input_gradient(geometry: &Geometry, dz: &[f32], w: &[f32], dx: &mut [f32]
 
 /// The gradient of the weights: each task makes a slab of rows (tap, channel) over one chunk of the pixels. Where the
 /// weights are few there are several chunks, whose sums are added in order.
-pub fn weight_gradient(geometry: &Geometry, x: &[f32], dz: &[f32], dw: &mut [f32]) {
-    if let Some(winograd) = Winograd::forward(geometry) {
+pub fn weight_gradient(geometry: &Geometry, layout: Layout, x: &[f32], dz: &[f32], dw: &mut [f32]) {
+    if let Some(winograd) = winograd(layout, Winograd::forward(geometry)) {
         return winograd.weight_gradient(x, dz, dw);
     }
     let s = Sizes::from(geometry);
+    let slabs = match layout {
+        Layout::Hwio => slabs_hwio,
+        Layout::Hwoi => slabs_hwoi,
+    };
     let pixels = geometry.output_pixels();
     let chunks = (PARTIAL_ELEMENTS / dw.len()).min(pixels.div_ceil(8 * BLOCK)).max(1);
     let chunk = pixels.div_ceil(chunks).next_multiple_of(BLOCK);
@@ -200,8 +235,8 @@ pub fn weight_gradient(geometry: &Geometry, x: &[f32], dz: &[f32], dw: &mut [f32
     });
 }
 
-/// The sum over `pixels`, by slabs of rows.
-fn slabs(s: &Sizes, x: &[f32], dz: &[f32], pixels: Range<usize>, dw: &mut [f32]) {
+/// The sum over `pixels`, by slabs of rows (tap, channel).
+fn slabs_hwio(s: &Sizes, x: &[f32], dz: &[f32], pixels: Range<usize>, dw: &mut [f32]) {
     dw.par_chunks_mut(SLAB * s.o).enumerate().for_each(|(slab, dw)| {
         let depth = slab * SLAB..slab * SLAB + dw.len() / s.o;
         for start in pixels.clone().step_by(BLOCK) {
@@ -213,6 +248,26 @@ fn slabs(s: &Sizes, x: &[f32], dz: &[f32], pixels: Range<usize>, dw: &mut [f32])
                 let beta = if start == pixels.start { 0.0 } else { 1.0 };
                 sgemm(sizes, Matrix::transposed(rows, depth.len()), Matrix::rows(dz, s.o), beta, dw, s.o);
             });
+        }
+    });
+}
+
+/// As [`slabs_hwio`], by slabs of rows (tap, output).
+fn slabs_hwoi(s: &Sizes, x: &[f32], dz: &[f32], pixels: Range<usize>, dw: &mut [f32]) {
+    dw.par_chunks_mut(SLAB * s.c).enumerate().for_each(|(slab, dw)| {
+        let rows = slab * SLAB..slab * SLAB + dw.len() / s.c;
+        for start in pixels.clone().step_by(BLOCK) {
+            let block = start..pixels.end.min(start + BLOCK);
+            let beta = if start == pixels.start { 0.0 } else { 1.0 };
+            for tap in rows.start / s.o..rows.end.div_ceil(s.o) {
+                let part = rows.start.max(tap * s.o)..rows.end.min((tap + 1) * s.o);
+                let dz = Matrix::transposed(&dz[start * s.o + part.start - tap * s.o..block.end * s.o], s.o);
+                let dw = &mut dw[(part.start - rows.start) * s.c..(part.end - rows.start) * s.c];
+                with_scratch(block.len() * s.c, |windows| {
+                    s.gather(x, block.clone(), tap * s.c..(tap + 1) * s.c, windows);
+                    sgemm([part.len(), block.len(), s.c], dz, Matrix::rows(windows, s.c), beta, dw, s.c);
+                });
+            }
         }
     });
 }

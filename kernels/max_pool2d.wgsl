@@ -1,0 +1,29 @@
+// y[n, i, j, c] = the largest of x[n, 2 i + 0..1, 2 j + 0..1, c].
+// use: linear
+//
+// One invocation an output element, 256 in a workgroup; the grid is folded into y.
+
+struct Params {
+    len: u32, // N Ho Wo C
+    height: u32, // H
+    width: u32, // W
+    channels: u32, // C
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>; // (N, H, W, C)
+@group(0) @binding(2) var<storage, read_write> y: array<f32>; // (N, Ho, Wo, C), Ho = H / 2, Wo = W / 2 rounded down
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let at = linear_index(group, local);
+    if (at < p.len) {
+        let c = at % p.channels;
+        let j = at / p.channels % (p.width / 2u);
+        let line = at / p.channels / (p.width / 2u);
+        let i = line % (p.height / 2u);
+        let first = (((line / (p.height / 2u)) * p.height + 2u * i) * p.width + 2u * j) * p.channels + c;
+        let below = first + p.width * p.channels;
+        y[at] = max(max(x[first], x[first + p.channels]), max(x[below], x[below + p.channels]));
+    }
+}

@@ -1,0 +1,22 @@
+// y = x where x >= 0, else a[c] x.
+// use: linear
+//
+// One invocation an element, 256 in a workgroup; the grid is folded into y.
+
+struct Params {
+    len: u32,
+    channels: u32, // C
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>; // (P, C)
+@group(0) @binding(2) var<storage, read> a: array<f32>; // (C)
+@group(0) @binding(3) var<storage, read_write> y: array<f32>; // (P, C)
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let i = linear_index(group, local);
+    if (i < p.len) {
+        y[i] = select(x[i], a[i % p.channels] * x[i], x[i] < 0.0);
+    }
+}
