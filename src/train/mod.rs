@@ -1,7 +1,7 @@
 //! Training: the loop that every model shares, what a run keeps and what it shows.
 
 pub mod chart;
-mod checkpoint;
+pub mod checkpoint;
 pub mod classification;
 pub mod evaluation;
 mod html;
