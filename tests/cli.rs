@@ -344,7 +344,7 @@ fn inspect_summary_adds_up() {
 #[test]
 fn profile_times_a_pass_and_its_launches() {
     let root = tempfile::tempdir().unwrap();
-    let tiny = "--size 16 --batch 2 --width 0.05 --bins 20 --iters 3 --device cpu";
+    let tiny = "--size 16 --batch 2 --width 0.05 --q 20 --iters 3 --device cpu";
     for (pass, kernel) in [("forward", "softmax"), ("train", "adam")] {
         let printed = done(root.path(), &format!("profile colournet --pass {pass} {tiny} --json {pass}.json"));
         assert!(printed.contains("median") && printed.contains("conv2d") && printed.contains("--all"), "{printed}");
