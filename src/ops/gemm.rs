@@ -210,6 +210,31 @@ mod tests {
         sgemm([2, 3, 1], Matrix::rows(&[0.0; 5], 3), Matrix::rows(&[0.0; 3], 1), 0.0, &mut [0.0; 2], 1);
     }
 
+    /// Every kernel of [`panel_product`], whatever the processor has, with rows and a pitch that no block divides.
+    #[test]
+    fn panel_products_agree_with_sgemm() {
+        const N: usize = 16;
+        let (m, k, pitch) = (21, 13, 17);
+        let values = |len: usize, step: usize| (0..len).map(|i| (i * step % 23) as f32 - 11.0).collect::<Vec<_>>();
+        let (a, b, before) = (values(m * pitch, 7), values(k * N, 5), values(m * N, 3));
+        for (add, beta) in [(false, 0.0), (true, 1.0)] {
+            let mut expected = before.clone();
+            sgemm([m, k, N], Matrix::rows(&a, pitch), Matrix::rows(&b, N), beta, &mut expected, N);
+            let kernels: [fn(&[f32], &[f32], bool, &mut [f32]); 4] = [
+                |a, b, add, c| panel_product::<N>(a, 17, b, add, c),
+                |a, b, add, c| panel_rows::<8, N>(a, 17, b, add, c, f32::mul_add),
+                |a, b, add, c| panel_rows::<3, N>(a, 17, b, add, c, f32::mul_add),
+                |a, b, add, c| panel_rows::<2, N>(a, 17, b, add, c, |x, y, sum| x * y + sum),
+            ];
+            for kernel in kernels {
+                let mut c = before.clone();
+                kernel(&a, &b, add, &mut c);
+                // Small integers: every sum is exact.
+                assert_eq!(c, expected);
+            }
+        }
+    }
+
     #[test]
     fn nested_scratch_is_separate() {
         with_scratch(8, |outer| {
