@@ -157,7 +157,7 @@ pub fn forward(geometry: &Geometry, layout: Layout, finish: Finish, x: &[f32], w
     let s = Sizes::from(geometry);
     let depth = s.taps * s.c;
     // Of few pixels smaller blocks, so that there is work for several cores; but each block reads all weights.
-    let block = (geometry.output_pixels() / 8).next_multiple_of(8).clamp(32, BLOCK);
+    let block = (geometry.output_pixels() / 4).next_multiple_of(8).clamp(32, BLOCK);
     with_scratch(s.o.div_ceil(PANEL) * depth * PANEL, |panels| {
         panels.par_chunks_mut(depth * PANEL).enumerate().for_each(|(i, panel)| {
             s.pack(w, layout, i * PANEL..s.o.min((i + 1) * PANEL), panel);
