@@ -61,6 +61,114 @@ pub fn sgemm([m, k, n]: [usize; 3], a: Matrix, b: Matrix, beta: f32, c: &mut [f3
     }
 }
 
+/// `c = a b`, or `c += a b` where `add` is set: b is (k, N), c is (m, N), and a has m rows of k elements, `pitch` apart.
+///
+/// For products that are too small to repay the packing that [`sgemm`] does first. Each element is the sum over k in order.
+///
+/// # Panics
+/// When a slice is too short for its sizes: a mistake in the caller.
+pub fn panel_product<const N: usize>(a: &[f32], pitch: usize, b: &[f32], add: bool, c: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx512f")]
+        fn avx512<const N: usize>(a: &[f32], pitch: usize, b: &[f32], add: bool, c: &mut [f32]) {
+            panel_rows::<8, N>(a, pitch, b, add, c, f32::mul_add);
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn avx2<const N: usize>(a: &[f32], pitch: usize, b: &[f32], add: bool, c: &mut [f32]) {
+            panel_rows::<3, N>(a, pitch, b, add, c, f32::mul_add);
+        }
+        #[allow(unsafe_code, reason = "the processor is asked for the instructions first")]
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor has the instructions.
+            return unsafe { avx512::<N>(a, pitch, b, add, c) };
+        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: as above.
+            return unsafe { avx2::<N>(a, pitch, b, add, c) };
+        }
+    }
+    panel_rows::<2, N>(a, pitch, b, add, c, |x, y, sum| x * y + sum);
+}
+
+/// [`panel_product`], R rows at a time: as many as the registers hold sums for.
+#[inline(always)]
+fn panel_rows<const R: usize, const N: usize>(
+    a: &[f32],
+    pitch: usize,
+    b: &[f32],
+    add: bool,
+    c: &mut [f32],
+    multiply_add: impl Fn(f32, f32, f32) -> f32 + Copy,
+) {
+    let whole = c.len() / (R * N) * R;
+    let (blocks, rest) = c.split_at_mut(whole * N);
+    for (block, c) in blocks.chunks_exact_mut(R * N).enumerate() {
+        panel_tile::<R, N>(&a[block * R * pitch..], pitch, b, add, c, multiply_add);
+    }
+    for (row, c) in rest.chunks_exact_mut(N).enumerate() {
+        panel_tile::<1, N>(&a[(whole + row) * pitch..], pitch, b, add, c, multiply_add);
+    }
+}
+
+#[inline(always)]
+fn panel_tile<const R: usize, const N: usize>(
+    a: &[f32],
+    pitch: usize,
+    b: &[f32],
+    add: bool,
+    c: &mut [f32],
+    multiply_add: impl Fn(f32, f32, f32) -> f32,
+) {
+    let (b, _) = b.as_chunks::<N>();
+    let k = b.len();
+    let rows: [&[f32]; R] = std::array::from_fn(|row| &a[row * pitch..][..k]);
+    let mut sums = [[0.0; N]; R];
+    if add {
+        sums.as_flattened_mut().copy_from_slice(c);
+    }
+    for i in 0..k {
+        // A copy, which stays in registers for all rows.
+        let b = b[i];
+        for (row, sums) in rows.iter().zip(&mut sums) {
+            let a = row[i];
+            for (sum, b) in sums.iter_mut().zip(&b) {
+                *sum = multiply_add(a, *b, *sum);
+            }
+        }
+    }
+    c.copy_from_slice(sums.as_flattened());
+}
+
+/// Elements of a cache line, and of the widest vectors.
+const LINE: usize = 16;
+
+/// Runs `f`, compiled for the widest vectors that this processor has: a build for every processor of its kind has none but the
+/// shortest. The results are the same bits, since the order of operations is the same and no two are fused.
+///
+/// Only what is inlined into `f` gains.
+pub fn with_wide_vectors<R>(f: impl FnOnce() -> R) -> R {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx512f")]
+        fn avx512<R>(f: impl FnOnce() -> R) -> R {
+            f()
+        }
+        #[target_feature(enable = "avx2")]
+        fn avx2<R>(f: impl FnOnce() -> R) -> R {
+            f()
+        }
+        #[allow(unsafe_code, reason = "the processor is asked for the instructions first")]
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor has the instructions.
+            return unsafe { avx512(f) };
+        } else if is_x86_feature_detected!("avx2") {
+            // SAFETY: as above.
+            return unsafe { avx2(f) };
+        }
+    }
+    f()
+}
+
 /// Runs `f` on `len` elements of this thread's scratch memory, whose content is whatever was there.
 ///
 /// The memory stays with the thread: a block of a convolution takes megabytes, and fresh pages cost more than the copy into
@@ -69,10 +177,12 @@ pub fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     thread_local!(static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) });
     SCRATCH.with(|cell| {
         let mut scratch = cell.take();
-        if scratch.len() < len {
-            scratch.resize(len, 0.0);
+        if scratch.len() < len + LINE {
+            scratch.resize(len + LINE, 0.0);
         }
-        let result = f(&mut scratch[..len]);
+        // From a whole cache line on: otherwise each store of a wide vector would touch two.
+        let start = scratch.as_ptr().align_offset(size_of::<[f32; LINE]>()).min(LINE);
+        let result = f(&mut scratch[start..start + len]);
         cell.set(scratch);
         result
     })
@@ -98,6 +208,31 @@ mod tests {
     #[should_panic(expected = "a 2 x 3 matrix in 5 elements")]
     fn a_slice_that_is_too_short_is_refused() {
         sgemm([2, 3, 1], Matrix::rows(&[0.0; 5], 3), Matrix::rows(&[0.0; 3], 1), 0.0, &mut [0.0; 2], 1);
+    }
+
+    /// Every kernel of [`panel_product`], whatever the processor has, with rows and a pitch that no block divides.
+    #[test]
+    fn panel_products_agree_with_sgemm() {
+        const N: usize = 16;
+        let (m, k, pitch) = (21, 13, 17);
+        let values = |len: usize, step: usize| (0..len).map(|i| (i * step % 23) as f32 - 11.0).collect::<Vec<_>>();
+        let (a, b, before) = (values(m * pitch, 7), values(k * N, 5), values(m * N, 3));
+        for (add, beta) in [(false, 0.0), (true, 1.0)] {
+            let mut expected = before.clone();
+            sgemm([m, k, N], Matrix::rows(&a, pitch), Matrix::rows(&b, N), beta, &mut expected, N);
+            let kernels: [fn(&[f32], &[f32], bool, &mut [f32]); 4] = [
+                |a, b, add, c| panel_product::<N>(a, 17, b, add, c),
+                |a, b, add, c| panel_rows::<8, N>(a, 17, b, add, c, f32::mul_add),
+                |a, b, add, c| panel_rows::<3, N>(a, 17, b, add, c, f32::mul_add),
+                |a, b, add, c| panel_rows::<2, N>(a, 17, b, add, c, |x, y, sum| x * y + sum),
+            ];
+            for kernel in kernels {
+                let mut c = before.clone();
+                kernel(&a, &b, add, &mut c);
+                // Small integers: every sum is exact.
+                assert_eq!(c, expected);
+            }
+        }
     }
 
     #[test]

@@ -204,6 +204,9 @@ fn the_twin_agrees_with_the_reference_over_many_blocks() {
         (SAME, [1, 66, 67, 2], [3, 3, 2, 3]),
         (STRIDED, [1, 67, 66, 3], [3, 3, 3, 2]),
         (SAME, [1, 5, 6, 90], [3, 3, 90, 4]),
+        // More weights and outputs than one panel; few pixels, more outputs than one task.
+        (SAME, [1, 9, 10, 20], [3, 3, 20, 37]),
+        (STRIDED, [1, 6, 6, 2], [4, 4, 2, 260]),
     ] {
         check(conv, x, w);
     }

@@ -2,12 +2,20 @@
 
 use super::winograd::Winograd;
 use super::{Geometry, Layout};
-use crate::ops::gemm::{Matrix, sgemm, with_scratch};
+use crate::ops::gemm::{Matrix, panel_product, sgemm, with_scratch};
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Pixels that one product works on: enough to spread the packing of the weights over, few enough to fit the cache.
 const BLOCK: usize = 256;
+/// Output pixels up to which the forward pass is shared out by outputs: the weights are most of what it reads.
+const FEW_PIXELS: usize = 64;
+/// Outputs that one task then makes.
+const OUTPUTS: usize = 256;
+/// Outputs that one product of the forward pass makes.
+const PANEL: usize = 32;
+/// Weights of each output that one product reads: with [`PANEL`] outputs they take half of a first-level cache.
+const PANEL_DEPTH: usize = 128;
 /// Rows of the weight gradient that one task makes.
 const SLAB: usize = 256;
 /// Most elements of the weight gradient's partial sums.
@@ -54,10 +62,10 @@ impl From<&Geometry> for Sizes {
 }
 
 impl Sizes {
-    /// The input pixel under `tap` of output pixel (picture, oy, ox), or `None` outside the picture.
-    fn source(&self, [picture, oy, ox]: [usize; 3], tap: usize) -> Option<usize> {
-        let iy = (oy * self.stride + tap / self.kw * self.dilation).checked_sub(self.pad_top)?;
-        let ix = (ox * self.stride + tap % self.kw * self.dilation).checked_sub(self.pad_left)?;
+    /// The input pixel under tap (ky, kx) of output pixel (picture, oy, ox), or `None` outside the picture.
+    fn source(&self, [picture, oy, ox]: [usize; 3], [ky, kx]: [usize; 2]) -> Option<usize> {
+        let iy = (oy * self.stride + ky * self.dilation).checked_sub(self.pad_top)?;
+        let ix = (ox * self.stride + kx * self.dilation).checked_sub(self.pad_left)?;
         (iy < self.h && ix < self.w).then(|| (picture * self.h + iy) * self.w + ix)
     }
 
@@ -70,18 +78,39 @@ impl Sizes {
 
     /// Gathers the windows of output pixels `pixels` into rows: elements `depth` of (tap, channel).
     fn gather(&self, x: &[f32], pixels: Range<usize>, depth: Range<usize>, rows: &mut [f32]) {
+        let tap = depth.start / self.c;
+        let tap = [tap / self.kw, tap % self.kw];
         for (pixel, row) in pixels.zip(rows.chunks_exact_mut(depth.len())) {
             let at = [pixel / (self.ho * self.wo), pixel / self.wo % self.ho, pixel % self.wo];
-            let mut start = depth.start;
-            while start < depth.end {
-                let (tap, first) = (start / self.c, start % self.c);
-                let len = (self.c - first).min(depth.end - start);
-                let part = &mut row[start - depth.start..][..len];
-                match self.source(at, tap) {
-                    Some(source) => part.copy_from_slice(&x[source * self.c + first..][..len]),
-                    None => part.fill(0.0),
+            let (mut at_tap, mut first) = (tap, depth.start % self.c);
+            let mut rest = row;
+            while !rest.is_empty() {
+                let (part, after) = rest.split_at_mut((self.c - first).min(rest.len()));
+                match (self.source(at, at_tap), &mut *part) {
+                    (Some(source), [one]) => *one = x[source * self.c + first],
+                    (Some(source), part) => part.copy_from_slice(&x[source * self.c + first..][..part.len()]),
+                    (None, part) => part.fill(0.0),
                 }
-                start += len;
+                (rest, first) = (after, 0);
+                at_tap[1] += 1;
+                if at_tap[1] == self.kw {
+                    at_tap = [at_tap[0] + 1, 0];
+                }
+            }
+        }
+    }
+
+    /// Writes the weights of the outputs `outputs` as `(taps * c, PANEL)`, with zeros where there are fewer.
+    fn pack(&self, w: &[f32], layout: Layout, outputs: Range<usize>, panel: &mut [f32]) {
+        for (i, row) in panel.chunks_exact_mut(PANEL).enumerate() {
+            let (row, rest) = row.split_at_mut(outputs.len());
+            rest.fill(0.0);
+            match layout {
+                Layout::Hwio => row.copy_from_slice(&w[i * self.o..][outputs.clone()]),
+                Layout::Hwoi => {
+                    let w = &w[i / self.c * self.o * self.c + i % self.c..];
+                    row.iter_mut().zip(outputs.clone()).for_each(|(value, o)| *value = w[o * self.c]);
+                }
             }
         }
     }
@@ -127,30 +156,73 @@ pub fn forward(geometry: &Geometry, layout: Layout, finish: Finish, x: &[f32], w
     if let Some(winograd) = winograd(layout, Winograd::forward(geometry)) {
         return winograd.run(x, w, |y| finish.apply(geometry.o as usize, y), y);
     }
+    if geometry.output_pixels() <= FEW_PIXELS {
+        return forward_by_outputs(&Sizes::from(geometry), layout, finish, x, w, y);
+    }
     let s = Sizes::from(geometry);
     let depth = s.taps * s.c;
-    y.par_chunks_mut(BLOCK * s.o).enumerate().for_each(|(block, y)| {
-        let count = y.len() / s.o;
-        let pixels = block * BLOCK..block * BLOCK + count;
-        let mut product = |rows: &[f32]| match layout {
-            Layout::Hwio => sgemm([count, depth, s.o], Matrix::rows(rows, depth), Matrix::rows(w, s.o), 0.0, y, s.o),
-            Layout::Hwoi => {
-                for (tap, w) in w.chunks_exact(s.c * s.o).enumerate() {
-                    let rows = Matrix::rows(&rows[tap * s.c..], depth);
-                    let beta = if tap == 0 { 0.0 } else { 1.0 };
-                    sgemm([count, s.c, s.o], rows, Matrix::transposed(w, s.c), beta, y, s.o);
+    // Of few pixels smaller blocks, so that there is work for several cores; but each block reads all weights.
+    let block = (geometry.output_pixels() / 4).next_multiple_of(8).clamp(32, BLOCK);
+    with_scratch(s.o.div_ceil(PANEL) * depth * PANEL, |panels| {
+        panels.par_chunks_mut(depth * PANEL).enumerate().for_each(|(i, panel)| {
+            s.pack(w, layout, i * PANEL..s.o.min((i + 1) * PANEL), panel);
+        });
+        y.par_chunks_mut(block * s.o).enumerate().for_each(|(index, y)| {
+            let count = y.len() / s.o;
+            let pixels = index * block..index * block + count;
+            with_scratch(count * (PANEL + depth), |scratch| {
+                let (sums, rows) = scratch.split_at_mut(count * PANEL);
+                let rows = if s.pointwise {
+                    &x[pixels.start * s.c..pixels.end * s.c]
+                } else {
+                    s.gather(x, pixels, 0..depth, rows);
+                    rows
+                };
+                for (i, panel) in panels.chunks_exact(depth * PANEL).enumerate() {
+                    for (part, panel) in panel.chunks(PANEL_DEPTH * PANEL).enumerate() {
+                        panel_product::<PANEL>(&rows[part * PANEL_DEPTH..], depth, panel, part > 0, sums);
+                    }
+                    for (y, sums) in y.chunks_exact_mut(s.o).zip(sums.chunks_exact(PANEL)) {
+                        let width = PANEL.min(s.o - i * PANEL);
+                        y[i * PANEL..][..width].copy_from_slice(&sums[..width]);
+                    }
+                }
+            });
+            finish.apply(s.o, y);
+        });
+    });
+}
+
+/// [`forward`] for few pixels: each task makes slabs of outputs of all of them, and so reads its own part of the weights.
+fn forward_by_outputs(s: &Sizes, layout: Layout, finish: Finish, x: &[f32], w: &[f32], y: &mut [f32]) {
+    let depth = s.taps * s.c;
+    let count = y.len() / s.o;
+    with_scratch(count * (depth + s.o), |scratch| {
+        let (rows, sums) = scratch.split_at_mut(count * depth);
+        rows.par_chunks_mut(depth).enumerate().for_each(|(pixel, row)| s.gather(x, pixel..pixel + 1, 0..depth, row));
+        sums.par_chunks_mut(count * OUTPUTS).enumerate().for_each(|(slab, sums)| {
+            let (first, width) = (slab * OUTPUTS, sums.len() / count);
+            match layout {
+                Layout::Hwio => {
+                    let w = Matrix::rows(&w[first..], s.o);
+                    sgemm([count, depth, width], Matrix::rows(rows, depth), w, 0.0, sums, width);
+                }
+                Layout::Hwoi => {
+                    for (tap, w) in w.chunks_exact(s.c * s.o).enumerate() {
+                        let rows = Matrix::rows(&rows[tap * s.c..], depth);
+                        let beta = if tap == 0 { 0.0 } else { 1.0 };
+                        let w = Matrix::transposed(&w[first * s.c..], s.c);
+                        sgemm([count, s.c, width], rows, w, beta, sums, width);
+                    }
                 }
             }
-        };
-        if s.pointwise {
-            product(&x[pixels.start * s.c..pixels.end * s.c]);
-        } else {
-            with_scratch(count * depth, |rows| {
-                s.gather(x, pixels, 0..depth, rows);
-                product(rows);
-            });
-        }
-        finish.apply(s.o, y);
+        });
+        y.par_chunks_mut(s.o).enumerate().for_each(|(pixel, y)| {
+            for (y, sums) in y.chunks_mut(OUTPUTS).zip(sums.chunks(count * OUTPUTS)) {
+                y.copy_from_slice(&sums[pixel * y.len()..][..y.len()]);
+            }
+            finish.apply(s.o, y);
+        });
     });
 }
 

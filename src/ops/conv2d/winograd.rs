@@ -7,13 +7,13 @@
 //! Rounding grows with the constants of the transforms, to some 1e-5 of the largest output.
 
 use super::Geometry;
-use crate::ops::gemm::{Matrix, sgemm, with_scratch};
+use super::transform::{
+    LANES, Lanes, input_transform, lanes, load, output_adjoint, output_transform, two_sided, weight_adjoint, weight_transform,
+};
+use crate::ops::gemm::{Matrix, panel_product, sgemm, with_scratch, with_wide_vectors};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Values that the transforms work on at once.
-const LANES: usize = 16;
-type Lanes = [f32; LANES];
 /// Products a tile.
 const POINTS: usize = 36;
 /// Elements between the data of two points. Without them the 36 places that a transform writes to lie a power of two apart
@@ -21,14 +21,12 @@ const POINTS: usize = 36;
 const GAP: usize = 80;
 /// Outputs a tile.
 const TILE: usize = 16;
-/// Tiles for which one task transforms its slab of weights.
-const CHUNK: usize = 256;
 /// Tiles that one product works on.
 const BLOCK: usize = 64;
-/// Output channels that one task makes.
-const SLAB: usize = 128;
-/// Input channels of the weight gradient that are made at once.
-const ROWS: usize = 64;
+/// Output channels that one task makes: its sums and its part of the weights stay in a second-level cache of 1 MiB.
+const SLAB: usize = 2 * LANES;
+/// Input channels whose weights are transformed at once, and that one product of the weight gradient makes.
+const DEPTH: usize = 64;
 /// Elements of the transformed input that are held at once, roughly.
 const GROUP_ELEMENTS: usize = 1 << 20;
 
@@ -105,7 +103,7 @@ impl Winograd {
 
     /// Bands that are worked on at once, to bound the memory.
     fn group_bands(&self) -> usize {
-        (GROUP_ELEMENTS / (POINTS * self.channels_in)).max(CHUNK).div_ceil(self.band_tiles())
+        (GROUP_ELEMENTS / (POINTS * self.channels_in)).max(4 * BLOCK).div_ceil(self.band_tiles())
     }
 
     /// First output row of band `band`, counted over all pictures.
@@ -148,20 +146,20 @@ impl Winograd {
             let bands = first..bands.min(first + group);
             let tiles = bands.len() * self.band_tiles();
             let blocks = tiles.div_ceil(BLOCK);
-            let point_len = ROWS * o + GAP;
+            let point_len = DEPTH * o + GAP;
             with_scratch(blocks * (block_len(c) + block_len(o)) + POINTS * point_len, |scratch| {
                 let (a, scratch) = scratch.split_at_mut(blocks * block_len(c));
                 let (b, products) = scratch.split_at_mut(blocks * block_len(o));
                 self.transform_inputs(x, bands.clone(), a);
                 self.transform_gradients(dz, bands.clone(), b);
-                for (slab, rows) in rows.chunks_mut(ROWS).enumerate() {
+                for (slab, rows) in rows.chunks_mut(DEPTH).enumerate() {
                     products.par_chunks_mut(point_len).enumerate().for_each(|(point, product)| {
                         for block in 0..blocks {
-                            let a = &a[block * block_len(c) + point * (BLOCK * c + GAP) + slab * ROWS..];
+                            let a = &a[block * block_len(c) + point * (BLOCK * c + GAP) + slab * DEPTH * BLOCK..];
                             let b = &b[block * block_len(o) + point * (BLOCK * o + GAP)..];
                             let sizes = [rows.len(), BLOCK.min(tiles - block * BLOCK), o];
                             let beta = if block == 0 { 0.0 } else { 1.0 };
-                            sgemm(sizes, Matrix::transposed(a, c), Matrix::rows(b, o), beta, product, o);
+                            sgemm(sizes, Matrix::transposed(a, rows.len()), Matrix::rows(b, o), beta, product, o);
                         }
                     });
                     rows.par_iter_mut().enumerate().for_each(|(row, taps)| {
@@ -185,10 +183,11 @@ impl Winograd {
         }
     }
 
-    /// Writes `B^T d B` of every tile: `(tiles / BLOCK, POINTS, BLOCK, channels_in)`, rounded up.
+    /// Writes `B^T d B` of every tile: `(tiles / BLOCK, POINTS, channels_in / DEPTH, BLOCK, DEPTH)`, rounded up.
     fn transform_inputs(&self, x: &[f32], bands: Range<usize>, transformed: &mut [f32]) {
-        self.transform_tiles(bands, self.channels_in, transformed, |tile| {
+        self.transform_tiles(bands, self.channels_in, DEPTH, transformed, |tile| {
             let sources = self.sources(tile);
+            #[inline(always)]
             move |c| {
                 let d = load::<6>(x, self.channels_in, &sources, c);
                 two_sided(&d, input_transform)
@@ -198,8 +197,9 @@ impl Winograd {
 
     /// Writes `A dz A^T` of every tile: `(tiles / BLOCK, POINTS, BLOCK, channels_out)`, rounded up.
     fn transform_gradients(&self, dz: &[f32], bands: Range<usize>, transformed: &mut [f32]) {
-        self.transform_tiles(bands, self.channels_out, transformed, |tile| {
+        self.transform_tiles(bands, self.channels_out, self.channels_out, transformed, |tile| {
             let targets = self.targets(tile);
+            #[inline(always)]
             move |c| {
                 let d = load::<4>(dz, self.channels_out, &targets, c);
                 two_sided(&d, output_adjoint)
@@ -207,11 +207,13 @@ impl Winograd {
         });
     }
 
-    /// Writes `values(tile)(first channel)` of every tile of `bands`.
+    /// Writes `values(tile)(first channel)` of every tile of `bands`: `(tiles / BLOCK, POINTS, channels / width, BLOCK, width)`, where
+    /// the last `width` is what is left.
     fn transform_tiles<V: Fn(usize) -> [[Lanes; 6]; 6]>(
         &self,
         bands: Range<usize>,
         channels: usize,
+        width: usize,
         transformed: &mut [f32],
         values: impl Fn(usize) -> V + Sync,
     ) {
@@ -220,12 +222,19 @@ impl Winograd {
             let first = tiles.start + block * BLOCK;
             for tile in first..tiles.end.min(first + BLOCK) {
                 let values = values(tile);
-                for c in (0..channels).step_by(LANES) {
-                    for (point, value) in values(c).iter().flatten().enumerate() {
-                        let at = point * (BLOCK * channels + GAP) + (tile - first) * channels + c;
-                        transformed[at..at + LANES].copy_from_slice(value);
-                    }
-                }
+                with_wide_vectors(
+                    #[inline(always)]
+                    || {
+                        for c in (0..channels).step_by(LANES) {
+                            let start = c / width * width;
+                            let offset = start * BLOCK + (tile - first) * width.min(channels - start) + c - start;
+                            for (point, value) in values(c).iter().flatten().enumerate() {
+                                let at = point * (BLOCK * channels + GAP) + offset;
+                                transformed[at..at + LANES].copy_from_slice(value);
+                            }
+                        }
+                    },
+                );
             }
         });
     }
@@ -258,81 +267,81 @@ impl Winograd {
         std::array::from_fn(|i| Some((picture * self.output[0] + at(0, i / 4)?) * self.output[1] + at(1, i % 4)?))
     }
 
-    /// Writes the outputs of every tile: `(tiles / CHUNK, channels_out / SLAB, CHUNK, TILE, SLAB)`, where the last chunk and slab
+    /// Writes the outputs of every tile: `(tiles / BLOCK, channels_out / SLAB, BLOCK, TILE, SLAB)`, where the last block and slab
     /// are what is left.
     fn multiply(&self, w: &[f32], transformed: &[f32], outputs: &mut [f32]) {
-        let chunks = outputs.par_chunks_mut(CHUNK * TILE * self.channels_out);
-        chunks.zip(transformed.par_chunks(CHUNK / BLOCK * block_len(self.channels_in))).for_each(|(outputs, transformed)| {
+        let blocks = outputs.par_chunks_mut(BLOCK * TILE * self.channels_out);
+        blocks.zip(transformed.par_chunks(block_len(self.channels_in))).for_each(|(outputs, transformed)| {
             let tiles = outputs.len() / (TILE * self.channels_out);
             outputs.par_chunks_mut(tiles * TILE * SLAB).enumerate().for_each(|(slab, outputs)| {
                 let slab = slab * SLAB..self.channels_out.min((slab + 1) * SLAB);
-                let weights = POINTS * (self.channels_in * slab.len() + GAP);
-                with_scratch(weights + POINTS * (BLOCK * slab.len() + GAP), |scratch| {
-                    let (weights, products) = scratch.split_at_mut(weights);
-                    self.transform_weights(w, slab.clone(), weights);
-                    let blocks = transformed.chunks(block_len(self.channels_in));
-                    for (transformed, outputs) in blocks.zip(outputs.chunks_mut(BLOCK * TILE * slab.len())) {
-                        self.multiply_block(slab.len(), transformed, weights, products, outputs);
-                    }
-                });
+                if slab.len() == SLAB {
+                    self.multiply_block::<SLAB>(w, slab.start, transformed, outputs);
+                } else {
+                    self.multiply_block::<LANES>(w, slab.start, transformed, outputs);
+                }
             });
         });
     }
 
-    /// The 36 products of one block of tiles with one slab of weights, and the transform of their results.
-    fn multiply_block(
-        &self,
-        slab: usize,
-        transformed: &[f32],
-        weights: &[f32],
-        products: &mut [f32],
-        outputs: &mut [f32],
-    ) {
-        let depth = self.channels_in;
-        let tiles = outputs.len() / (TILE * slab);
-        let point_len = products.len() / POINTS;
-        let [a_len, b_len] = [transformed, weights].map(|data| data.len() / POINTS);
-        let points = transformed.chunks_exact(a_len).zip(weights.chunks_exact(b_len));
-        for ((a, b), product) in points.zip(products.chunks_exact_mut(point_len)) {
-            sgemm([tiles, depth, slab], Matrix::rows(a, depth), Matrix::rows(b, slab), 0.0, product, slab);
-        }
-        for (tile, outputs) in outputs.chunks_exact_mut(TILE * slab).enumerate() {
-            for c in (0..slab).step_by(LANES) {
-                let d = std::array::from_fn(|row| {
-                    std::array::from_fn(|column| lanes(&products[(6 * row + column) * point_len + tile * slab + c..]))
-                });
-                for (place, values) in two_sided(&d, output_transform).iter().flatten().enumerate() {
-                    outputs[place * slab + c..][..LANES].copy_from_slice(values);
+    /// The 36 products of one block of tiles with the weights of the N output channels from `first` on, and the transform of
+    /// their results.
+    fn multiply_block<const N: usize>(&self, w: &[f32], first: usize, transformed: &[f32], outputs: &mut [f32]) {
+        let tiles = outputs.len() / (TILE * N);
+        let [a_len, b_len, product_len] = [transformed.len() / POINTS, DEPTH * N + GAP, tiles * N + GAP];
+        with_scratch(POINTS * (b_len + product_len), |scratch| {
+            let (weights, products) = scratch.split_at_mut(POINTS * b_len);
+            for start in (0..self.channels_in).step_by(DEPTH) {
+                let depth = start..self.channels_in.min(start + DEPTH);
+                self.transform_weights(w, depth.clone(), first..first + N, weights);
+                let points = transformed.chunks_exact(a_len).zip(weights.chunks_exact(b_len));
+                for ((a, b), product) in points.zip(products.chunks_exact_mut(product_len)) {
+                    let (b, product) = (&b[..depth.len() * N], &mut product[..tiles * N]);
+                    panel_product::<N>(&a[start * BLOCK..], depth.len(), b, start > 0, product);
                 }
             }
-        }
+            with_wide_vectors(
+                #[inline(always)]
+                || {
+                    for (tile, outputs) in outputs.chunks_exact_mut(TILE * N).enumerate() {
+                        for c in (0..N).step_by(LANES) {
+                            let mut d = [[[0.0; LANES]; 6]; 6];
+                            for (point, d) in d.as_flattened_mut().iter_mut().enumerate() {
+                                *d = lanes(&products[point * product_len + tile * N + c..]);
+                            }
+                            for (place, values) in two_sided(&d, output_transform).iter().flatten().enumerate() {
+                                outputs[place * N + c..][..LANES].copy_from_slice(values);
+                            }
+                        }
+                    }
+                },
+            );
+        });
     }
 
-    /// Writes `G w G^T` of the output channels `slab`: `(POINTS, channels_in, slab)`.
-    fn transform_weights(&self, w: &[f32], slab: Range<usize>, weights: &mut [f32]) {
+    /// Writes `G w G^T` of the input channels `depth` and output channels `slab`: `(POINTS, depth, slab)`.
+    fn transform_weights(&self, w: &[f32], depth: Range<usize>, slab: Range<usize>, weights: &mut [f32]) {
         let point_len = weights.len() / POINTS;
         let tap_len = self.channels_in * self.channels_out;
-        for first in (0..self.channels_in).step_by(LANES) {
+        for first in depth.clone().step_by(LANES) {
             for c in slab.clone().step_by(LANES) {
-                // Channels `first..` of the input by channels `c..` of the output, tap by tap.
-                let mut taps = [[[0.0; LANES]; 9]; LANES];
-                for tap in 0..9 {
-                    if self.adjoint {
+                let at = |i: usize| (first - depth.start + i) * slab.len() + c - slab.start;
+                if self.adjoint {
+                    // Read by the other channel, with the taps reversed.
+                    let mut taps = [[[0.0; LANES]; 9]; LANES];
+                    for tap in 0..9 {
                         for i in 0..LANES {
                             let values = lanes(&w[(8 - tap) * tap_len + (c + i) * self.channels_in + first..]);
                             taps.iter_mut().zip(values).for_each(|(taps, value)| taps[tap][i] = value);
                         }
-                    } else {
-                        for (i, taps) in taps.iter_mut().enumerate() {
-                            taps[tap] = lanes(&w[tap * tap_len + (first + i) * self.channels_out + c..]);
-                        }
                     }
-                }
-                for (i, taps) in taps.iter().enumerate() {
-                    let d = std::array::from_fn(|y| std::array::from_fn(|x| taps[3 * y + x]));
-                    for (point, values) in two_sided(&d, weight_transform).iter().flatten().enumerate() {
-                        let at = point * point_len + (first + i) * slab.len() + c - slab.start;
-                        weights[at..at + LANES].copy_from_slice(values);
+                    for (i, taps) in taps.iter().enumerate() {
+                        transform_weight(|tap| taps[tap], point_len, &mut weights[at(i)..]);
+                    }
+                } else {
+                    for i in 0..LANES {
+                        let w = &w[(first + i) * self.channels_out + c..];
+                        transform_weight(|tap| lanes(&w[tap * tap_len..]), point_len, &mut weights[at(i)..]);
                     }
                 }
             }
@@ -353,11 +362,11 @@ impl Winograd {
                 let phase = phase_y * self.dilation + phase_x;
                 let tile = (band * self.dilation * self.dilation + phase) * self.tile_columns() + grid_x / 4;
                 let place = 4 * (grid_y % 4) + grid_x % 4;
-                let chunk = tile / CHUNK * CHUNK;
-                let chunk_tiles = CHUNK.min(tiles - chunk);
+                let block = tile / BLOCK * BLOCK;
+                let block_tiles = BLOCK.min(tiles - block);
                 for (slab, y) in y.chunks_mut(SLAB).enumerate() {
-                    let start = TILE * (chunk * channels + chunk_tiles * slab * SLAB);
-                    y.copy_from_slice(&outputs[start + ((tile - chunk) * TILE + place) * y.len()..][..y.len()]);
+                    let start = TILE * (block * channels + block_tiles * slab * SLAB);
+                    y.copy_from_slice(&outputs[start + ((tile - block) * TILE + place) * y.len()..][..y.len()]);
                 }
             }
             finish(y);
@@ -365,126 +374,23 @@ impl Winograd {
     }
 }
 
+/// Writes `G w G^T` of the nine taps, `point_len` elements apart.
+fn transform_weight(taps: impl Fn(usize) -> Lanes, point_len: usize, weights: &mut [f32]) {
+    with_wide_vectors(
+        #[inline(always)]
+        || {
+            let mut d = [[[0.0; LANES]; 3]; 3];
+            for (tap, d) in d.as_flattened_mut().iter_mut().enumerate() {
+                *d = taps(tap);
+            }
+            for (point, values) in two_sided(&d, weight_transform).iter().flatten().enumerate() {
+                weights[point * point_len..][..LANES].copy_from_slice(values);
+            }
+        },
+    );
+}
+
 /// Elements that a block of tiles takes when it is transformed.
 fn block_len(channels: usize) -> usize {
     POINTS * (BLOCK * channels + GAP)
-}
-
-fn lanes(values: &[f32]) -> Lanes {
-    let mut lanes = [0.0; LANES];
-    lanes.copy_from_slice(&values[..LANES]);
-    lanes
-}
-
-/// The channels `c..` of a square of pixels, zero outside the picture.
-#[inline]
-fn load<const S: usize>(x: &[f32], channels: usize, pixels: &[Option<usize>], c: usize) -> [[Lanes; S]; S] {
-    let mut d = [[[0.0; LANES]; S]; S];
-    for (d, pixel) in d.iter_mut().flatten().zip(pixels) {
-        if let Some(pixel) = pixel {
-            d.copy_from_slice(&x[pixel * channels + c..][..LANES]);
-        }
-    }
-    d
-}
-
-/// A transform along both axes of a square.
-#[inline(always)]
-fn two_sided<const S: usize, const T: usize>(
-    d: &[[Lanes; S]; S],
-    transform: impl Fn(&[Lanes; S]) -> [Lanes; T],
-) -> [[Lanes; T]; T] {
-    let rows = d.each_ref().map(&transform);
-    let mut square = [[[0.0; LANES]; T]; T];
-    for column in 0..T {
-        let line = transform(&rows.each_ref().map(|row| row[column]));
-        for (row, value) in square.iter_mut().zip(line) {
-            row[column] = value;
-        }
-    }
-    square
-}
-
-/// `B^T d` along one axis.
-#[inline]
-fn input_transform(d: &[Lanes; 6]) -> [Lanes; 6] {
-    let mut t = [[0.0; LANES]; 6];
-    for l in 0..LANES {
-        let even = d[4][l] - 4.0 * d[2][l];
-        let odd = d[3][l] - 4.0 * d[1][l];
-        let even_half = d[4][l] - d[2][l];
-        let odd_half = 2.0 * (d[3][l] - d[1][l]);
-        t[0][l] = 4.0 * d[0][l] - 5.0 * d[2][l] + d[4][l];
-        t[1][l] = even + odd;
-        t[2][l] = even - odd;
-        t[3][l] = even_half + odd_half;
-        t[4][l] = even_half - odd_half;
-        t[5][l] = 4.0 * d[1][l] - 5.0 * d[3][l] + d[5][l];
-    }
-    t
-}
-
-/// `G w` along one axis.
-#[inline]
-fn weight_transform(w: &[Lanes; 3]) -> [Lanes; 6] {
-    let mut t = [[0.0; LANES]; 6];
-    for l in 0..LANES {
-        let sum = (w[0][l] + w[2][l]) * (-1.0 / 6.0);
-        let middle = w[1][l] * (1.0 / 6.0);
-        let sum_half = w[0][l] * (1.0 / 24.0) + w[2][l] * (1.0 / 6.0);
-        let middle_half = w[1][l] * (1.0 / 12.0);
-        t[0][l] = 0.25 * w[0][l];
-        t[1][l] = sum - middle;
-        t[2][l] = sum + middle;
-        t[3][l] = sum_half + middle_half;
-        t[4][l] = sum_half - middle_half;
-        t[5][l] = w[2][l];
-    }
-    t
-}
-
-/// `A^T m` along one axis.
-#[inline]
-fn output_transform(m: &[Lanes; 6]) -> [Lanes; 4] {
-    let mut t = [[0.0; LANES]; 4];
-    for l in 0..LANES {
-        let (sum, difference) = (m[1][l] + m[2][l], m[1][l] - m[2][l]);
-        let (sum_2, difference_2) = (m[3][l] + m[4][l], m[3][l] - m[4][l]);
-        t[0][l] = m[0][l] + sum + sum_2;
-        t[1][l] = difference + 2.0 * difference_2;
-        t[2][l] = sum + 4.0 * sum_2;
-        t[3][l] = difference + 8.0 * difference_2 + m[5][l];
-    }
-    t
-}
-
-/// `A z` along one axis.
-#[inline]
-fn output_adjoint(z: &[Lanes; 4]) -> [Lanes; 6] {
-    let mut t = [[0.0; LANES]; 6];
-    for l in 0..LANES {
-        let (even, odd) = (z[0][l] + z[2][l], z[1][l] + z[3][l]);
-        let (even_2, odd_2) = (z[0][l] + 4.0 * z[2][l], 2.0 * z[1][l] + 8.0 * z[3][l]);
-        t[0][l] = z[0][l];
-        t[1][l] = even + odd;
-        t[2][l] = even - odd;
-        t[3][l] = even_2 + odd_2;
-        t[4][l] = even_2 - odd_2;
-        t[5][l] = z[3][l];
-    }
-    t
-}
-
-/// `G^T u` along one axis.
-#[inline]
-fn weight_adjoint(u: &[Lanes; 6]) -> [Lanes; 3] {
-    let mut t = [[0.0; LANES]; 3];
-    for l in 0..LANES {
-        let (sum, difference) = (u[1][l] + u[2][l], u[2][l] - u[1][l]);
-        let (sum_2, difference_2) = (u[3][l] + u[4][l], u[3][l] - u[4][l]);
-        t[0][l] = 0.25 * u[0][l] - sum * (1.0 / 6.0) + sum_2 * (1.0 / 24.0);
-        t[1][l] = difference * (1.0 / 6.0) + difference_2 * (1.0 / 12.0);
-        t[2][l] = (sum_2 - sum) * (1.0 / 6.0) + u[5][l];
-    }
-    t
 }

@@ -1,0 +1,130 @@
+//! The transforms of Winograd's filtering F(4x4, 3x3), on [`LANES`] channels at once. `A`, `B` and `G` are those of Lavin and Gray,
+//! "Fast Algorithms for Convolutional Neural Networks", CVPR 2016.
+//!
+//! All are inlined always, so that they are compiled for the vectors of their caller.
+
+/// Values that the transforms work on at once.
+pub const LANES: usize = 16;
+/// One value of each channel.
+pub type Lanes = [f32; LANES];
+
+/// The first values.
+#[inline(always)]
+pub fn lanes(values: &[f32]) -> Lanes {
+    let mut lanes = [0.0; LANES];
+    lanes.copy_from_slice(&values[..LANES]);
+    lanes
+}
+
+/// The channels `c..` of a square of pixels, zero outside the picture.
+#[inline(always)]
+pub fn load<const S: usize>(x: &[f32], channels: usize, pixels: &[Option<usize>], c: usize) -> [[Lanes; S]; S] {
+    let mut d = [[[0.0; LANES]; S]; S];
+    for (d, pixel) in d.iter_mut().flatten().zip(pixels) {
+        if let Some(pixel) = pixel {
+            d.copy_from_slice(&x[pixel * channels + c..][..LANES]);
+        }
+    }
+    d
+}
+
+/// A transform along both axes of a square.
+#[inline(always)]
+pub fn two_sided<const S: usize, const T: usize>(
+    d: &[[Lanes; S]; S],
+    transform: impl Fn(&[Lanes; S]) -> [Lanes; T],
+) -> [[Lanes; T]; T] {
+    let rows = d.each_ref().map(&transform);
+    let mut square = [[[0.0; LANES]; T]; T];
+    for column in 0..T {
+        let line = transform(&rows.each_ref().map(|row| row[column]));
+        for (row, value) in square.iter_mut().zip(line) {
+            row[column] = value;
+        }
+    }
+    square
+}
+
+/// `B^T d` along one axis.
+#[inline(always)]
+pub fn input_transform(d: &[Lanes; 6]) -> [Lanes; 6] {
+    let mut t = [[0.0; LANES]; 6];
+    for l in 0..LANES {
+        let even = d[4][l] - 4.0 * d[2][l];
+        let odd = d[3][l] - 4.0 * d[1][l];
+        let even_half = d[4][l] - d[2][l];
+        let odd_half = 2.0 * (d[3][l] - d[1][l]);
+        t[0][l] = 4.0 * d[0][l] - 5.0 * d[2][l] + d[4][l];
+        t[1][l] = even + odd;
+        t[2][l] = even - odd;
+        t[3][l] = even_half + odd_half;
+        t[4][l] = even_half - odd_half;
+        t[5][l] = 4.0 * d[1][l] - 5.0 * d[3][l] + d[5][l];
+    }
+    t
+}
+
+/// `G w` along one axis.
+#[inline(always)]
+pub fn weight_transform(w: &[Lanes; 3]) -> [Lanes; 6] {
+    let mut t = [[0.0; LANES]; 6];
+    for l in 0..LANES {
+        let sum = (w[0][l] + w[2][l]) * (-1.0 / 6.0);
+        let middle = w[1][l] * (1.0 / 6.0);
+        let sum_half = w[0][l] * (1.0 / 24.0) + w[2][l] * (1.0 / 6.0);
+        let middle_half = w[1][l] * (1.0 / 12.0);
+        t[0][l] = 0.25 * w[0][l];
+        t[1][l] = sum - middle;
+        t[2][l] = sum + middle;
+        t[3][l] = sum_half + middle_half;
+        t[4][l] = sum_half - middle_half;
+        t[5][l] = w[2][l];
+    }
+    t
+}
+
+/// `A^T m` along one axis.
+#[inline(always)]
+pub fn output_transform(m: &[Lanes; 6]) -> [Lanes; 4] {
+    let mut t = [[0.0; LANES]; 4];
+    for l in 0..LANES {
+        let (sum, difference) = (m[1][l] + m[2][l], m[1][l] - m[2][l]);
+        let (sum_2, difference_2) = (m[3][l] + m[4][l], m[3][l] - m[4][l]);
+        t[0][l] = m[0][l] + sum + sum_2;
+        t[1][l] = difference + 2.0 * difference_2;
+        t[2][l] = sum + 4.0 * sum_2;
+        t[3][l] = difference + 8.0 * difference_2 + m[5][l];
+    }
+    t
+}
+
+/// `A z` along one axis.
+#[inline(always)]
+pub fn output_adjoint(z: &[Lanes; 4]) -> [Lanes; 6] {
+    let mut t = [[0.0; LANES]; 6];
+    for l in 0..LANES {
+        let (even, odd) = (z[0][l] + z[2][l], z[1][l] + z[3][l]);
+        let (even_2, odd_2) = (z[0][l] + 4.0 * z[2][l], 2.0 * z[1][l] + 8.0 * z[3][l]);
+        t[0][l] = z[0][l];
+        t[1][l] = even + odd;
+        t[2][l] = even - odd;
+        t[3][l] = even_2 + odd_2;
+        t[4][l] = even_2 - odd_2;
+        t[5][l] = z[3][l];
+    }
+    t
+}
+
+/// `G^T u` along one axis.
+#[inline(always)]
+pub fn weight_adjoint(u: &[Lanes; 6]) -> [Lanes; 3] {
+    let mut t = [[0.0; LANES]; 3];
+    for l in 0..LANES {
+        let (sum, difference) = (u[1][l] + u[2][l], u[2][l] - u[1][l]);
+        let (sum_2, difference_2) = (u[3][l] + u[4][l], u[3][l] - u[4][l]);
+        t[0][l] = 0.25 * u[0][l] - sum * (1.0 / 6.0) + sum_2 * (1.0 / 24.0);
+        t[1][l] = difference * (1.0 / 6.0) + difference_2 * (1.0 / 12.0);
+        t[2][l] = (sum_2 - sum) * (1.0 / 6.0) + u[5][l];
+    }
+    t
+}
