@@ -210,6 +210,9 @@ mod tests {
         sgemm([2, 3, 1], Matrix::rows(&[0.0; 5], 3), Matrix::rows(&[0.0; 3], 1), 0.0, &mut [0.0; 2], 1);
     }
 
+    /// A product of a, b, whether it is added, c.
+    type Product = fn(&[f32], &[f32], bool, &mut [f32]);
+
     /// Every kernel of [`panel_product`], whatever the processor has, with rows and a pitch that no block divides.
     #[test]
     fn panel_products_agree_with_sgemm() {
@@ -220,7 +223,7 @@ mod tests {
         for (add, beta) in [(false, 0.0), (true, 1.0)] {
             let mut expected = before.clone();
             sgemm([m, k, N], Matrix::rows(&a, pitch), Matrix::rows(&b, N), beta, &mut expected, N);
-            let kernels: [fn(&[f32], &[f32], bool, &mut [f32]); 4] = [
+            let kernels: [Product; 4] = [
                 |a, b, add, c| panel_product::<N>(a, 17, b, add, c),
                 |a, b, add, c| panel_rows::<8, N>(a, 17, b, add, c, f32::mul_add),
                 |a, b, add, c| panel_rows::<3, N>(a, 17, b, add, c, f32::mul_add),
