@@ -1,6 +1,7 @@
 //! `huetape train`: settings in, a run folder out.
 
 use super::console::Progress;
+use super::model::Model;
 use super::settings::{Resolved, Settings};
 use super::{DeviceArgs, Outcome, stop_flag};
 use crate::data::stats::{Survey, survey};
@@ -8,38 +9,22 @@ use crate::data::{BatchMaker, Dataset};
 use crate::device::{Device, human_bytes};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
-use crate::train::classification::Start;
 use crate::train::evaluation::{Evaluation, evaluate};
 use crate::train::progress::human_seconds;
 use crate::train::run_dir::RunDir;
-use crate::train::session::{self, Event, Learner, Session};
+use crate::train::session::{self, Event, Session};
 use crate::train::summary::{Summary, write_report};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// Which network.
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Model {
-    /// SAR or grey to colour by classification over ab bins
-    Colournet,
-}
-
-impl Model {
-    /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Model::Colournet => "colournet",
-        }
-    }
-}
-
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   huetape train colournet --source sar/ --target optical/ --out runs/first
   huetape train colournet --images photos/ --width 0.5 --batch 4 --steps 2000
+  huetape train pix2pix --source sar/ --target optical/ --width 0.25 --epochs 50
   huetape train colournet --out runs/first --resume")]
 pub struct TrainArgs {
     /// Which network
@@ -75,7 +60,7 @@ pub fn run(args: TrainArgs) -> Outcome {
         }
     }
     let stop = stop_flag()?;
-    let mut resolved = settings.resolve(args.device.threads)?;
+    let mut resolved = settings.resolve(args.model, args.device.threads)?;
     let data = resolved.data.validate(resolved.session.loader.size, resolved.band)?;
     let size = resolved.session.loader.size;
     let validation = resolved.validation.as_ref().map(|source| source.validate(size, resolved.band)).transpose()?;
@@ -83,7 +68,7 @@ pub fn run(args: TrainArgs) -> Outcome {
         let batch = resolved.session.loader.batch as u64;
         resolved.session.steps = (epochs * data.pairs.len() as u64).div_ceil(batch);
     }
-    let training = Training { model: args.model, settings: settings.filled(), resolved, data, validation };
+    let training = Training { model: args.model, settings: settings.filled(args.model), resolved, data, validation };
     let device = args.device.open()?;
     if args.dry_run {
         return dry_run(&training, &device);
@@ -157,8 +142,8 @@ impl Training {
         }
         // A checkpoint brings all that --init would have: the file need not be there any more.
         let newest = if out.exists() { RunDir::open(out)?.list_checkpoints()?.into_iter().next() } else { None };
-        let init = newest.filter(|_| resume).map(|checkpoint| checkpoint.path).or(start.init.clone());
-        let mut learner = Start { init, ..start.clone() }.colournet(device, &survey)?;
+        let weights = newest.filter(|_| resume).map(|checkpoint| checkpoint.path);
+        let mut learner = start.or_from(weights).learner(device, &survey)?;
         let dir = if resume { RunDir::resume(out)? } else { RunDir::create(out)? };
         self.write_settings(&dir, device)?;
         let text = serde_json::to_string_pretty(&survey.stats).map_err(|error| {
@@ -175,10 +160,12 @@ impl Training {
         };
         let steps = session.config.steps;
         let mut progress = Progress::new(steps, 0, "steps");
-        let outcome = session.run(&mut learner, &mut |event| show(&mut progress, steps, event))?;
+        let outcome = session.run(learner.as_mut(), &mut |event| show(&mut progress, steps, event))?;
         drop(progress);
         let evaluation = match &self.validation {
-            Some(data) if outcome == session::Outcome::Finished => Some(evaluate(&learner, data, &survey.stats)?),
+            Some(data) if outcome == session::Outcome::Finished => {
+                Some(evaluate(learner.as_ref(), data, &survey.stats)?)
+            }
             _ => None,
         };
         self.report(&session.dir, device, evaluation.clone())?;
@@ -202,7 +189,7 @@ impl Training {
         let memory = device.memory();
         let summary = Summary {
             title: format!("{} in {}", self.model.name(), dir.root().display()),
-            losses: vec![("loss", "Loss")],
+            losses: self.model.losses(),
             settings: text.lines().filter_map(pair).collect(),
             environment: vec![
                 ("huetape".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
@@ -217,7 +204,7 @@ impl Training {
 
     /// One update on a learner of its own, which is thrown away: its seconds and the peak memory.
     fn rehearse(&self, device: &Device, survey: &Survey) -> Result<(f64, u64)> {
-        let mut learner = self.resolved.start.colournet(device, survey)?;
+        let mut learner = self.resolved.start.learner(device, survey)?;
         let batch = BatchMaker::new(self.data.clone(), self.resolved.session.loader.clone()).batch(1)?;
         device.reset_peak();
         let mut seconds = f64::INFINITY;
