@@ -132,7 +132,7 @@ impl Generator {
     ///
     /// The innermost batch norm sees one value per channel of each picture of 256x256. In batches of one such picture that is
     /// the mean itself, and beta comes out; under running statistics it must come out too, see
-    /// [`saw_one_value`](crate::nn::layer::saw_one_value).
+    /// [`saw_one_value`].
     ///
     /// # Errors
     /// Another size, and whatever a launch reports.
