@@ -1,6 +1,6 @@
 //! A tape of operations and their gradients. It knows no op by name.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ops::{Backward, Op, elementwise};
 use crate::tensor::Tensor;
 use std::borrow::Borrow;
@@ -114,7 +114,7 @@ impl Tape {
         Ok(output)
     }
 
-    /// Gradients of `loss`, a single element, with respect to every leaf. The tape is used up: what an op saved is freed
+    /// Gradients of the sum of `loss`'s elements (mostly one) with respect to every leaf. The tape is used up: what an op saved is freed
     /// as soon as its gradient has run.
     ///
     /// # Errors
@@ -129,6 +129,14 @@ impl Tape {
     /// # Errors
     /// Whatever an op reports.
     pub fn backward_from(self, output: Var, dy: Tensor) -> Result<Gradients> {
+        crate::ensure!(
+            dy.shape() == output.value.shape(),
+            Error::input(
+                "a gradient has the shape of its value",
+                format!("{:?} for {:?}", dy.shape(), output.value.shape()),
+                "reshape it"
+            )
+        );
         let id = output.id;
         drop(output);
         walk(self.nodes.into_inner(), &self.slots.into_inner(), id, dy, |_| true)
@@ -201,6 +209,10 @@ fn walk<N: Borrow<Node>>(
             }
         }
     }
+    // A leaf that the loss does not depend on: its place must not keep an earlier gradient.
+    for (_, slot) in slots.iter().filter(|(id, _)| wanted(**id) && !grads.contains_key(id)) {
+        elementwise::fill(slot, 0.0)?;
+    }
     Ok(Gradients(grads))
 }
 
@@ -236,6 +248,18 @@ mod tests {
         let y = tape.apply(Add, &[&a, &b]).unwrap();
         tape.backward(y).unwrap();
         assert_eq!(slot.item().unwrap(), 7.0);
+    }
+
+    #[test]
+    fn a_slot_that_the_loss_does_not_reach_is_zero() {
+        let device = Device::cpu();
+        let tape = Tape::new();
+        let slot = Tensor::full(&device, &[1], 99.0).unwrap();
+        let unused = tape.leaf_into(Tensor::full(&device, &[1], 1.0).unwrap(), slot.clone());
+        let x = tape.leaf(tensor(&[1.0]));
+        let y = tape.apply(Scale(2.0), &[&x]).unwrap();
+        assert!(tape.backward(y).unwrap().get(&unused).is_none());
+        assert_eq!(slot.item().unwrap(), 0.0);
     }
 
     #[test]

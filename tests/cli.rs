@@ -286,7 +286,7 @@ fn colorize_refuses_bad_pictures_and_leaves_nothing() {
     fs::write(root.path().join("text.png"), "no picture at all").unwrap();
     fs::copy(root.path().join("source/0.png"), root.path().join("cut.png")).unwrap();
     cut_short(&root.path().join("cut.png"));
-    let colorize = |input: &str| format!("colorize --run run --out out --device cpu {input}");
+    let colorize = |input: &str| format!("colorize --run run --out out/ --device cpu {input}");
     for input in ["nonesuch.png", "empty", "text.png", "cut.png"] {
         refused(root.path(), &colorize(input), &[input]);
     }
@@ -396,7 +396,7 @@ fn inspect_summary_adds_up() {
 #[test]
 fn profile_times_a_pass_and_its_launches() {
     let root = tempfile::tempdir().unwrap();
-    let tiny = "--size 16 --batch 2 --width 0.05 --bins 20 --iters 3 --device cpu";
+    let tiny = "--size 16 --batch 2 --width 0.05 --q 20 --iters 3 --device cpu";
     for (pass, kernel) in [("forward", "softmax"), ("train", "adam")] {
         let printed = done(root.path(), &format!("profile colournet --pass {pass} {tiny} --json {pass}.json"));
         assert!(printed.contains("median") && printed.contains("conv2d") && printed.contains("--all"), "{printed}");

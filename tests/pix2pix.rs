@@ -63,9 +63,10 @@ impl GoldenRun {
         let optimizer = OptimizerKind::Adam { beta1, beta2, eps };
         let learning =
             AdversarialConfig { optimizer, weight_decay: 0.0, l2: 0.0, lr_ratio: 1.0, lambda_l1, dropout, seed: 5 };
-        let init = Some(INIT.into());
-        let start = Start { init, width: Some(width), leaky_slope: Some(slope), input_channels: Some(1), learning };
-        start.pix2pix(device).unwrap()
+        let init = WeightFile::read(Path::new(INIT)).unwrap();
+        let start =
+            Start { init: None, width: Some(width), leaky_slope: Some(slope), input_channels: Some(1), learning };
+        start.pix2pix(device, Some(&init)).unwrap()
     }
 
     /// The pictures of the formula in `tools/goldens/pix2pix.py`.

@@ -61,7 +61,7 @@ for case in torch["cases"] if torch else []:
 
 cpu, gpu = metrics("steps-cpu"), metrics("steps-gpu")
 steps = [{"step": a["step"], "cpu": a["loss"], "gpu": b["loss"], "relative": abs(a["loss"] - b["loss"]) / abs(a["loss"])} for a, b in zip(cpu, gpu)]
-trained = metrics("train")
+trained = metrics("train") or metrics("demo/run")
 result = {
     "gpu": text("gpu.txt").strip() or None,
     "stages": stages,

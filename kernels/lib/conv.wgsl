@@ -24,7 +24,8 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 
 fn activate(v: vec4<f32>) -> vec4<f32> {
-    return select(v, max(v, vec4<f32>()), p.relu != 0u);
+    // Not max: a NaN stays one, and training notices it.
+    return select(v, vec4<f32>(), (v < vec4<f32>()) & vec4<bool>(p.relu != 0u));
 }
 
 // The place of a workgroup in a linear grid that is folded into y.

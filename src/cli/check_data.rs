@@ -45,20 +45,36 @@ pub struct CheckDataArgs {
     device: DeviceArgs,
 }
 
+/// Faults that are printed; the rest are counted.
+const MOST_REFUSALS: usize = 50;
+
 pub fn run(args: CheckDataArgs) -> Outcome {
     let &CheckDataArgs { band, size, batch, width, .. } = &args;
     let CheckDataArgs { source, target, images, .. } = args;
-    let settings = Settings { source, target, images, band, size, batch, width, ..Settings::default() };
+    let settings = Settings {
+        source,
+        target,
+        images,
+        band,
+        size,
+        batch,
+        width,
+        threads: args.device.threads,
+        ..Settings::default()
+    };
     let device = args.device.open()?;
-    let resolved = settings.resolve(Model::Colournet, args.device.threads)?;
+    let resolved = settings.resolve(Model::Colournet)?;
     let report = check(&resolved.data, resolved.band)?;
     let crop = resolved.session.loader.size;
     print_report(&report);
     let refusals = report.refusals(&resolved.data, crop);
     if !refusals.is_empty() {
         println!("\n`train` would refuse:");
-        for error in &refusals {
+        for error in refusals.iter().take(MOST_REFUSALS) {
             println!("  {error}");
+        }
+        if refusals.len() > MOST_REFUSALS {
+            println!("  and {} more", refusals.len() - MOST_REFUSALS);
         }
         let what = format!("{} that `train` would refuse", count(refusals.len(), "fault"));
         return Err(Error::input(what, folders(&resolved.data), "mend what is listed above").into());

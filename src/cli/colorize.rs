@@ -41,9 +41,10 @@ pub struct ColorizeArgs {
 }
 
 pub fn run(args: ColorizeArgs) -> Outcome {
-    let files = inputs(&args.inputs)?;
+    let files = inputs(&args.inputs, args.keep_going)?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("coloured"));
-    let single = args.inputs.len() == 1 && args.inputs[0].is_file() && args.out.is_some() && !out.is_dir();
+    let single = args.inputs.len() == 1 && !args.inputs[0].is_dir() && args.out.is_some() && !means_folder(&out);
+    check_out(&out, single)?;
     let targets: Vec<PathBuf> = files.iter().map(|file| output_path(file, &out, !single)).collect();
     check_targets(&files, &targets)?;
     crate::ensure!(
@@ -56,8 +57,9 @@ pub fn run(args: ColorizeArgs) -> Outcome {
         (None, None) => return Err(Error::input("no network named", "--run", "add --run RUN or --weights FILE").into()),
     };
     let prepared = args.run.as_deref().map(super::settings::input_of_run).transpose()?.unwrap_or_default();
-    let options =
-        Options { temperature: args.temperature, band: args.band.or(prepared.band), lightness: prepared.lightness };
+    // A band asked for now is read, also where the run was trained on the lightness of colour pictures.
+    let lightness = prepared.lightness && args.band.is_none();
+    let options = Options { temperature: args.temperature, band: args.band.or(prepared.band), lightness };
     let device = args.device.open()?;
     let colorizer = Colorizer::open(&device, &weights)?;
     let description = format!("colours predicted by huetape {} ({})", env!("CARGO_PKG_VERSION"), colorizer.model());
@@ -103,13 +105,32 @@ fn output_path(input: &Path, out: &Path, folder: bool) -> PathBuf {
     out.join(name)
 }
 
-/// All pictures that the inputs name, folders in name order.
-fn inputs(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
+/// Whether a path is a folder or is written as one, with a separator at its end.
+fn means_folder(out: &Path) -> bool {
+    out.is_dir() || out.as_os_str().to_string_lossy().ends_with(std::path::is_separator)
+}
+
+/// One picture goes to a .png file, several go to a folder.
+fn check_out(out: &Path, single: bool) -> Result<()> {
+    let png = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
+    crate::ensure!(
+        !single || png,
+        Error::input("pictures are written as PNG", out.display(), "end the name in .png, or in / for a folder")
+    );
+    crate::ensure!(
+        single || !out.is_file(),
+        Error::input("several pictures need a folder, and this is a file", out.display(), "choose another --out")
+    );
+    Ok(())
+}
+
+/// All pictures that the inputs name, folders in name order. With `keep_going` a file that is not there is met later.
+fn inputs(named: &[PathBuf], keep_going: bool) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for input in named {
         if input.is_dir() {
             files.extend(pictures_in(input)?);
-        } else if input.exists() {
+        } else if keep_going || input.exists() {
             files.push(input.clone());
         } else {
             return Err(Error::input("no such file or folder", input.display(), "check the path"));

@@ -64,17 +64,31 @@ pub fn run(args: DemoArgs) -> Outcome {
     Ok(())
 }
 
-/// Replaces the folder of an earlier demo; anything else that is in the way is left alone.
+/// What a demo writes into its folder.
+const PARTS: [&str; 3] = ["train", "unseen", "run"];
+
+/// Takes away what an earlier demo wrote; a folder that holds anything else is left alone.
 fn make_room(out: &Path) -> Result<()> {
-    if !out.exists() {
-        return Ok(());
+    let failed = |error: std::io::Error| crate::files::io_error("cannot replace the folder", out, &error);
+    let entries = match std::fs::read_dir(out) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
+        let name = entry.map_err(failed)?.file_name();
+        crate::ensure!(
+            PARTS.iter().any(|part| name == *part),
+            Error::input(
+                format!("something else is in the way ({})", name.display()),
+                out.display(),
+                "choose another folder with --out"
+            )
+        );
     }
-    let ours = out.is_dir() && ["train", "unseen", "run"].iter().all(|name| out.join(name).is_dir());
-    crate::ensure!(
-        ours,
-        Error::input("something else is in the way", out.display(), "choose another folder with --out")
-    );
-    std::fs::remove_dir_all(out).map_err(|error| crate::files::io_error("cannot replace the folder", out, &error))
+    for part in PARTS.map(|part| out.join(part)).iter().filter(|part| part.is_dir()) {
+        std::fs::remove_dir_all(part).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Writes scenes as `OUT/KIND/{sar,optical}/NNN.png`.
@@ -109,12 +123,15 @@ fn train(args: &DemoArgs, device: &Device) -> Result<Ended> {
         lr_schedule: Some("cosine".to_owned()),
         checkpoint_every: Some(250),
         sample_every: Some(100),
+        threads: args.device.threads,
         ..Settings::default()
     };
     let model = Model::from(args.model);
-    let resolved = settings.resolve(model, args.device.threads)?;
+    let mut resolved = settings.resolve(model)?;
+    // The scenes that it is judged by must not choose its weights.
+    resolved.session.keep_best = false;
     let data = resolved.data.validate(resolved.session.loader.size, None)?;
     let validation = resolved.validation.as_ref().map(|source| source.validate(SCENE_SIZE, None)).transpose()?;
     let training = Training { model, settings: settings.filled(model), resolved, data, validation };
-    training.run(device, &args.out.join("run"), false, false, &*stop_flag()?)
+    training.run(device, &args.out.join("run"), false, &*stop_flag()?)
 }

@@ -41,7 +41,7 @@ struct SummaryArgs {
     #[arg(long, value_name = "F", conflicts_with_all = ["run", "weights"])]
     width: Option<f64>,
     /// With MODEL: number of colour bins [default: 274]
-    #[arg(long, value_name = "Q", conflicts_with_all = ["run", "weights"])]
+    #[arg(long = "q", value_name = "Q", conflicts_with_all = ["run", "weights"])]
     bins: Option<usize>,
     /// Side of the input in pixels, a multiple of 8
     #[arg(long, value_name = "S", default_value_t = 256)]
@@ -75,7 +75,7 @@ fn network_by_name(args: &SummaryArgs) -> Result<Sequential> {
         width > 0.0 && width <= 16.0,
         Error::input("the width makes no network", format!("--width {width}"), "use a multiplier above 0, up to 16")
     );
-    crate::ensure!(bins > 0, Error::input("must be at least 1", "--bins 0", "use 1 or more"));
+    crate::ensure!(bins > 0, Error::input("must be at least 1", "--q 0", "use 1 or more"));
     Ok(colournet::network(width, bins))
 }
 

@@ -68,14 +68,20 @@ impl DeviceArgs {
         self.open_choice(&DeviceChoice::from_flag_or_env(self.device.as_deref())?)
     }
 
-    /// As [`DeviceArgs::open`] for a device of the caller's choice.
-    fn open_choice(&self, choice: &DeviceChoice) -> crate::Result<Device> {
+    /// Sets the number of threads; commands that work in parallel before they open a device call it first.
+    fn set_threads(&self) -> crate::Result<()> {
         if let Some(threads) = self.threads {
             let remedy = "use 1 or more";
             crate::ensure!(threads > 0, Error::input("no threads to work with", "--threads 0", remedy));
-            // Fails only when the pool exists already; then the first setting stands.
+            // Fails only when the pool exists already: the first call stands.
             let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         }
+        Ok(())
+    }
+
+    /// As [`DeviceArgs::open`] for a device of the caller's choice.
+    fn open_choice(&self, choice: &DeviceChoice) -> crate::Result<Device> {
+        self.set_threads()?;
         let cap = match &self.memory {
             None => None,
             Some(text) => Some(parse_bytes(text).ok_or_else(|| {
@@ -92,6 +98,11 @@ impl DeviceArgs {
 /// 0 done, 1 the work failed, 2 the command line or an input was wrong.
 pub fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|info| {
+        let payload = info.payload_as_str().unwrap_or_default();
+        if payload.starts_with("failed printing to stdout") && payload.contains("Broken pipe") {
+            // The reader of our output has gone (`| head`): nobody is left to print for.
+            std::process::exit(1);
+        }
         let place = info.location().map(|at| format!("{}:{}", at.file(), at.line())).unwrap_or_default();
         let what = info.payload_as_str().unwrap_or("no message");
         let what = what.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -5,12 +5,12 @@ use crate::data::stats::Survey;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::models::{colournet, pix2pix};
-use crate::nn::OptimizerKind;
+use crate::nn::{OptimizerKind, WeightFile};
 use crate::train::adversarial::{self, AdversarialConfig};
 use crate::train::classification::{self, ClassificationConfig};
 use crate::train::session::Learner;
 use clap::ValueEnum;
-use std::path::PathBuf;
+use std::path::Path;
 
 /// Which network.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,9 +134,9 @@ impl Start {
     /// The first value that makes no sense, by its flag.
     pub fn resolve(model: Model, settings: &Settings, optimizer: OptimizerKind) -> Result<Start> {
         model.refuse_foreign(settings)?;
-        let weight_decay = at_least(settings.weight_decay.unwrap_or(0.0), 0.0, false, "--weight-decay")?;
-        let l2 = at_least(settings.l2.unwrap_or(0.0), 0.0, false, "--l2")?;
-        let (init, width, seed) = (settings.init.clone(), settings.width, settings.seed.unwrap_or(0));
+        let weight_decay = at_least(settings.weight_decay.unwrap_or_default(), 0.0, false, "--weight-decay")?;
+        let l2 = at_least(settings.l2.unwrap_or_default(), 0.0, false, "--l2")?;
+        let (init, width, seed) = (settings.init.clone(), settings.width, settings.seed.unwrap_or_default());
         match model {
             Model::Colournet => {
                 let bins = settings.bins.as_deref();
@@ -148,12 +148,12 @@ impl Start {
                         "leave one of the two out"
                     )
                 );
-                let lambda = settings.lambda.unwrap_or(0.5);
+                let lambda = settings.lambda.unwrap_or_default();
                 crate::ensure!(
                     (0.0..=1.0).contains(&lambda),
                     Error::input("out of range", format!("--lambda {lambda}"), "use a number from 0 to 1")
                 );
-                let bin_width = settings.bin_width.unwrap_or(10);
+                let bin_width = settings.bin_width.unwrap_or_default();
                 crate::ensure!(
                     (1..=100).contains(&bin_width),
                     Error::input(
@@ -162,13 +162,13 @@ impl Start {
                         "use 1 to 100 ab units; 10 is usual"
                     )
                 );
-                let sigma = at_least(f64::from(settings.sigma.unwrap_or(5.0)), 0.0, true, "--sigma")? as f32;
+                let sigma = at_least(f64::from(settings.sigma.unwrap_or_default()), 0.0, true, "--sigma")? as f32;
                 Ok(Start::Classification(classification::Start {
                     init,
                     width,
                     bins: bins.unwrap_or("grid").parse()?,
                     bin_width,
-                    smoothing: settings.prior_smoothing.as_deref().unwrap_or("ab").parse()?,
+                    smoothing: settings.prior_smoothing.as_deref().unwrap_or_default().parse()?,
                     seed,
                     learning: ClassificationConfig { optimizer, weight_decay, l2, lambda, sigma },
                 }))
@@ -179,7 +179,7 @@ impl Start {
                     (Some(lr_d), Some(lr)) => at_least(lr_d, 0.0, true, "--lr-d")? / lr,
                     _ => 1.0,
                 };
-                let lambda_l1 = settings.lambda_l1.unwrap_or(100.0);
+                let lambda_l1 = settings.lambda_l1.unwrap_or_default();
                 Ok(Start::Pix2pix(adversarial::Start {
                     init,
                     width,
@@ -194,7 +194,7 @@ impl Start {
                         l2,
                         lr_ratio,
                         lambda_l1: at_least(f64::from(lambda_l1), 0.0, false, "--lambda-l1")? as f32,
-                        dropout: below_one(f64::from(settings.dropout.unwrap_or(0.5)), "--dropout")? as f32,
+                        dropout: below_one(f64::from(settings.dropout.unwrap_or_default()), "--dropout")? as f32,
                         seed,
                     },
                 }))
@@ -202,25 +202,22 @@ impl Start {
         }
     }
 
-    /// The same from these weights, if there are any.
-    pub fn or_from(&self, weights: Option<PathBuf>) -> Start {
-        let mut start = self.clone();
-        let init = match &mut start {
-            Start::Classification(start) => &mut start.init,
-            Start::Pix2pix(start) => &mut start.init,
-        };
-        *init = weights.or(init.take());
-        start
+    /// Weights that it is told to start from.
+    pub fn init(&self) -> Option<&Path> {
+        match self {
+            Start::Classification(start) => start.init.as_deref(),
+            Start::Pix2pix(start) => start.init.as_deref(),
+        }
     }
 
-    /// A learner for training on what `survey` found in the data.
+    /// A learner for training on what `survey` found in the data, or on from the weights in `init`.
     ///
     /// # Errors
-    /// Weights that cannot be read or do not fit; no memory.
-    pub fn learner(&self, device: &Device, survey: &Survey) -> Result<Box<dyn Learner>> {
+    /// Weights that do not fit; no memory.
+    pub fn learner(&self, device: &Device, survey: &Survey, init: Option<&WeightFile>) -> Result<Box<dyn Learner>> {
         Ok(match self {
-            Start::Classification(start) => Box::new(start.colournet(device, survey)?),
-            Start::Pix2pix(start) => Box::new(start.pix2pix(device)?),
+            Start::Classification(start) => Box::new(start.colournet(device, survey, init)?),
+            Start::Pix2pix(start) => Box::new(start.pix2pix(device, init)?),
         })
     }
 }

@@ -45,7 +45,7 @@ pub struct ProfileArgs {
     #[arg(long, value_name = "F", default_value_t = 1.0)]
     width: f64,
     /// Number of colour bins
-    #[arg(long, value_name = "Q", default_value_t = 274)]
+    #[arg(long = "q", value_name = "Q", default_value_t = 274)]
     bins: usize,
     /// Write the figures as JSON as well
     #[arg(long, value_name = "FILE")]

@@ -30,11 +30,11 @@ pub struct Settings {
     /// Folder of colour pictures; the input is their lightness
     #[arg(long, value_name = "DIR", help_heading = "Data")]
     pub images: Option<PathBuf>,
-    /// Inputs for validation; with --images, colour pictures
+    /// Inputs for validation (8 of them, spread evenly, at each checkpoint); with --images, colour pictures
     #[arg(long, value_name = "DIR", help_heading = "Data")]
     pub val_source: Option<PathBuf>,
     /// Colour pictures that belong to --val-source
-    #[arg(long, value_name = "DIR", requires = "val_source", help_heading = "Data")]
+    #[arg(long, value_name = "DIR", help_heading = "Data")]
     pub val_target: Option<PathBuf>,
     /// Band of a multi-band source, from 1 [default: the only one, or the luma of three]
     #[arg(long, value_name = "N", help_heading = "Data")]
@@ -133,7 +133,16 @@ pub struct Settings {
     /// Updates between sample pictures, 0 for the last only [default: 500]
     #[arg(long, value_name = "N", help_heading = "Run")]
     pub sample_every: Option<u64>,
-    /// Written with a run for whoever reads it: version, device, time.
+    /// Where to compute: auto, cpu, gpu or gpu:NAME [default: HUETAPE_DEVICE, else auto]
+    #[arg(long, help_heading = "Device")]
+    pub device: Option<String>,
+    /// Most memory that buffers may take on the device, e.g. 6G [default: no cap]
+    #[arg(long, value_name = "SIZE", help_heading = "Device")]
+    pub memory: Option<String>,
+    /// Threads of the CPU device and of loading [default: one per core]
+    #[arg(long, value_name = "N", help_heading = "Device")]
+    pub threads: Option<usize>,
+    /// Written with a run for whoever reads it: version, device.
     #[arg(skip)]
     pub made_by: Option<BTreeMap<String, String>>,
 }
@@ -151,6 +160,8 @@ pub struct Resolved {
 }
 
 const DEFAULT_EPOCHS: u64 = 100;
+/// Pixels of a batch at most: a gigabyte for each channel of floats.
+const MOST_PIXELS: usize = 1 << 28;
 
 /// Takes a value from the first that has one.
 macro_rules! prefer {
@@ -194,10 +205,17 @@ impl Settings {
         // A choice between alternatives on the one side leaves no room for the other's.
         let mut other = other;
         if self.images.is_some() {
-            (other.source, other.target) = (None, None);
+            (other.source, other.target, other.val_target) = (None, None, None);
         }
         if self.source.is_some() || self.target.is_some() {
             other.images = None;
+        }
+        if self.init.is_some() {
+            (other.bins, other.width) = (None, None);
+            (other.leaky_slope, other.input_channels) = (None, None);
+        }
+        if self.bins.is_some() {
+            other.init = None;
         }
         if self.steps.is_some() || self.epochs.is_some() {
             (other.steps, other.epochs) = (None, None);
@@ -206,7 +224,32 @@ impl Settings {
             source, target, images, val_source, val_target, band, size, no_shuffle, no_augment, steps, epochs, batch, lr,
             lr_schedule, optimizer, model, made_by, beta1, beta2, adam_eps, weight_decay, l2, seed, width, init, bins, bin_width, lambda,
             sigma, prior_smoothing, lr_d, lambda_l1, dropout, leaky_slope, input_channels, checkpoint_every, keep, sample_every,
+            device, memory, threads,
         })
+    }
+
+    /// Refuses to go on with a run under flags that its checkpoints have settled.
+    ///
+    /// # Errors
+    /// A flag of these settings that differs from `before`, those of the run in `folder`.
+    pub fn check_unchanged(&self, before: &Settings, folder: &Path) -> Result<()> {
+        let settled = [
+            ("--width", self.width.is_some() && self.width != before.width),
+            ("--init", self.init.is_some() && self.init != before.init),
+            ("--bins", self.bins.is_some() && self.bins != before.bins),
+            ("--bin-width", self.bin_width.is_some() && self.bin_width != before.bin_width),
+            ("--leaky-slope", self.leaky_slope.is_some() && self.leaky_slope != before.leaky_slope),
+            ("--input-channels", self.input_channels.is_some() && self.input_channels != before.input_channels),
+            ("--prior-smoothing", self.prior_smoothing.is_some() && self.prior_smoothing != before.prior_smoothing),
+        ];
+        match settled.iter().find(|(_, differs)| *differs) {
+            None => Ok(()),
+            Some((flag, _)) => Err(Error::input(
+                "the run was started with another value",
+                format!("{flag} with {}", folder.display()),
+                "leave the flag out, or start a new run",
+            )),
+        }
     }
 
     /// Fills in every default of `model`, so that the written settings run again the same way under later defaults.
@@ -237,15 +280,20 @@ impl Settings {
     ///
     /// # Errors
     /// The first value that makes no sense, by its flag.
-    pub fn resolve(&self, model: Model, threads: Option<usize>) -> Result<Resolved> {
+    pub fn resolve(&self, model: Model) -> Result<Resolved> {
         let named = self.model.as_deref().unwrap_or(model.name());
         crate::ensure!(
             named == model.name(),
             Error::input(format!("the settings are those of {named}"), model.name(), format!("say `train {named}`"))
         );
+        // Every default stands in `filled`, and nowhere else.
         let filled = self.clone().filled(model);
         let data = data_source(&filled)?;
         let validation = validation_source(&filled, &data)?;
+        crate::ensure!(
+            filled.band.is_none() || filled.images.is_none(),
+            Error::input("colour pictures are read by their lightness", "--band beside --images", "leave --band out")
+        );
         let size = positive(filled.size, "--size")?;
         let stride = model.stride();
         crate::ensure!(
@@ -254,6 +302,15 @@ impl Settings {
                 format!("the crop is no multiple of {stride}"),
                 format!("--size {size}"),
                 format!("use {}", size.next_multiple_of(stride))
+            )
+        );
+        let batch = positive(filled.batch, "--batch")?;
+        crate::ensure!(
+            batch.checked_mul(size * size).is_some_and(|pixels| pixels <= MOST_PIXELS),
+            Error::input(
+                "a batch of more pixels than memory holds",
+                format!("--batch {batch}"),
+                "lower --batch or --size"
             )
         );
         if let Some(width) = filled.width {
@@ -266,13 +323,13 @@ impl Settings {
                 )
             );
         }
-        let lr = at_least(filled.lr.unwrap_or(1e-4), 0.0, true, "--lr")?;
+        let lr = at_least(filled.lr.unwrap_or_default(), 0.0, true, "--lr")?;
         let optimizer = match filled.optimizer.as_deref() {
             Some("sgd") => OptimizerKind::Sgd { momentum: 0.9 },
             Some("adam") | None => OptimizerKind::Adam {
-                beta1: below_one(filled.beta1.unwrap_or(0.9), "--beta1")?,
-                beta2: below_one(filled.beta2.unwrap_or(0.99), "--beta2")?,
-                eps: at_least(filled.adam_eps.unwrap_or(1e-8), 0.0, true, "--adam-eps")?,
+                beta1: below_one(filled.beta1.unwrap_or_default(), "--beta1")?,
+                beta2: below_one(filled.beta2.unwrap_or_default(), "--beta2")?,
+                eps: at_least(filled.adam_eps.unwrap_or_default(), 0.0, true, "--adam-eps")?,
             },
             Some(other) => {
                 return Err(Error::input("no such optimizer", format!("--optimizer {other}"), "use adam or sgd"));
@@ -286,19 +343,20 @@ impl Settings {
             session: SessionConfig {
                 steps: if filled.steps.is_some() { positive_u64(filled.steps, "--steps")? } else { 0 },
                 loader: LoaderOptions {
-                    batch: positive(filled.batch, "--batch")?,
+                    batch,
                     size,
-                    seed: filled.seed.unwrap_or(0),
+                    seed: filled.seed.unwrap_or_default(),
                     shuffle: filled.no_shuffle != Some(true),
                     augment: filled.no_augment != Some(true),
-                    threads: threads.unwrap_or(2),
+                    threads: loader_threads(filled.threads),
                     ..LoaderOptions::default()
                 },
                 lr,
-                lr_schedule: filled.lr_schedule.as_deref().unwrap_or("constant").parse::<LrSchedule>()?,
+                lr_schedule: filled.lr_schedule.as_deref().unwrap_or_default().parse::<LrSchedule>()?,
                 checkpoint_every: positive_u64(filled.checkpoint_every, "--checkpoint-every")?,
                 keep: positive(filled.keep, "--keep")?,
-                sample_every: filled.sample_every.unwrap_or(0),
+                keep_best: true,
+                sample_every: filled.sample_every.unwrap_or_default(),
             },
             epochs: match filled.epochs {
                 Some(_) => Some(positive_u64(filled.epochs, "--epochs")?),
@@ -307,6 +365,11 @@ impl Settings {
             data,
         })
     }
+}
+
+/// Threads that decode and cut pictures. What a batch holds does not depend on them.
+fn loader_threads(threads: Option<usize>) -> usize {
+    threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, std::num::NonZero::get)).clamp(1, 16)
 }
 
 /// How a run's inputs were read, for colouring others the same way.
@@ -375,7 +438,8 @@ fn data_source(settings: &Settings) -> Result<DataSource> {
 
 fn validation_source(settings: &Settings, data: &DataSource) -> Result<Option<DataSource>> {
     match (&settings.val_source, &settings.val_target, data) {
-        (None, _, _) => Ok(None),
+        (None, None, _) => Ok(None),
+        (None, Some(_), _) => Err(Error::input("the inputs are missing", "--val-target", "add --val-source DIR")),
         (Some(images), None, DataSource::Images(_)) => Ok(Some(DataSource::Images(images.clone()))),
         (Some(source), Some(target), DataSource::Pairs { .. }) => {
             Ok(Some(DataSource::Pairs { source: source.clone(), target: target.clone() }))
@@ -428,6 +492,12 @@ mod tests {
     }
 
     #[test]
+    fn weights_to_start_from_win_over_the_bins_and_the_width_of_a_file() {
+        let merged = Settings { init: Some("w".into()), ..Settings::default() }.or(images().filled(Model::Colournet));
+        assert_eq!((merged.bins, merged.width), (None, None));
+    }
+
+    #[test]
     fn values_that_make_no_sense_are_refused_by_their_flag() {
         let cases = [
             (Settings { width: Some(0.0), ..images() }, "--width 0"),
@@ -440,10 +510,13 @@ mod tests {
             (Settings { dropout: Some(0.5), ..images() }, "--dropout"),
             (Settings { model: Some("pix2pix".into()), ..images() }, "train pix2pix"),
             (Settings { source: Some("s".into()), ..Settings::default() }, "--source"),
+            (Settings { batch: Some(usize::MAX), ..images() }, "--batch"),
+            (Settings { band: Some(1), ..images() }, "--band beside --images"),
+            (Settings { val_target: Some("t".into()), ..images() }, "--val-target"),
             (Settings::default(), "nothing to train on"),
         ];
         for (settings, expected) in cases {
-            let error = settings.resolve(Model::Colournet, None).unwrap_err();
+            let error = settings.resolve(Model::Colournet).unwrap_err();
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().contains(expected), "{error}");
         }
@@ -451,7 +524,7 @@ mod tests {
 
     #[test]
     fn pix2pix_has_its_own_defaults_and_refusals() {
-        let resolved = images().resolve(Model::Pix2pix, None).unwrap();
+        let resolved = images().resolve(Model::Pix2pix).unwrap();
         assert_eq!((resolved.session.lr, resolved.session.loader.batch), (2e-4, 1));
         let Start::Pix2pix(start) = resolved.start else { panic!("{:?}", resolved.start) };
         assert_eq!(start.learning.optimizer, OptimizerKind::Adam { beta1: 0.5, beta2: 0.999, eps: 1e-8 });
@@ -466,7 +539,7 @@ mod tests {
             (Settings { input_channels: Some(0), ..images() }, "--input-channels 0"),
         ];
         for (settings, expected) in cases {
-            let error = settings.resolve(Model::Pix2pix, None).unwrap_err();
+            let error = settings.resolve(Model::Pix2pix).unwrap_err();
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().contains(expected), "{error}");
         }

@@ -4,15 +4,17 @@ use super::console::Progress;
 use super::model::Model;
 use super::settings::{Resolved, Settings};
 use super::{DeviceArgs, Outcome, stop_flag};
-use crate::data::stats::{Survey, survey};
+use crate::data::stats::survey;
 use crate::data::{BatchMaker, Dataset};
 use crate::device::{Device, human_bytes};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
+use crate::nn::WeightFile;
+use crate::train::checkpoint::{Checkpoint, Newest};
 use crate::train::evaluation::{Evaluation, evaluate};
 use crate::train::progress::human_seconds;
 use crate::train::run_dir::RunDir;
-use crate::train::session::{self, Event, Session};
+use crate::train::session::{self, Event, Learner, Session};
 use crate::train::summary::{Summary, write_report};
 use clap::Args;
 use std::collections::BTreeMap;
@@ -43,8 +45,6 @@ pub struct TrainArgs {
     config: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
-    #[command(flatten)]
-    device: DeviceArgs,
 }
 
 pub fn run(args: TrainArgs) -> Outcome {
@@ -53,14 +53,16 @@ pub fn run(args: TrainArgs) -> Outcome {
         settings = settings.or(Settings::read(path)?);
     }
     let out = out_folder(&args)?;
-    if args.resume {
-        let config = RunDir::open(&out).map(|run| run.config()).ok().filter(|path| path.exists());
-        if let Some(path) = config {
-            settings = settings.or(Settings::read(&path)?);
-        }
+    if args.resume && out.join("config.toml").exists() {
+        let before = Settings::read(&out.join("config.toml"))?;
+        settings.check_unchanged(&before, &out)?;
+        settings = settings.or(before);
     }
     let stop = stop_flag()?;
-    let mut resolved = settings.resolve(args.model, args.device.threads)?;
+    let device =
+        DeviceArgs { device: settings.device.clone(), memory: settings.memory.clone(), threads: settings.threads };
+    device.set_threads()?;
+    let mut resolved = settings.resolve(args.model)?;
     let data = resolved.data.validate(resolved.session.loader.size, resolved.band)?;
     let size = resolved.session.loader.size;
     let validation = resolved.validation.as_ref().map(|source| source.validate(size, resolved.band)).transpose()?;
@@ -69,11 +71,11 @@ pub fn run(args: TrainArgs) -> Outcome {
         resolved.session.steps = (epochs * data.pairs.len() as u64).div_ceil(batch);
     }
     let training = Training { model: args.model, settings: settings.filled(args.model), resolved, data, validation };
-    let device = args.device.open()?;
+    let device = device.open()?;
     if args.dry_run {
         return dry_run(&training, &device);
     }
-    let ended = training.run(&device, &out, args.resume, args.device.memory.is_some(), &stop)?;
+    let ended = training.run(&device, &out, args.resume, &stop)?;
     match ended.outcome {
         session::Outcome::Finished => {
             if let Some(evaluation) = &ended.evaluation {
@@ -129,21 +131,28 @@ pub struct Ended {
 }
 
 impl Training {
-    /// Runs the training in `out`. Nothing is created before a learner stands; with `rehearse`, before one update has
-    /// been seen to fit into memory.
-    pub fn run(&self, device: &Device, out: &Path, resume: bool, rehearse: bool, stop: &AtomicBool) -> Result<Ended> {
+    /// Runs the training in `out`. Nothing is created before a learner stands; with a memory cap, before one update has
+    /// been seen to fit.
+    pub fn run(&self, device: &Device, out: &Path, resume: bool, stop: &AtomicBool) -> Result<Ended> {
         let survey = survey(&self.data)?;
-        let start = &self.resolved.start;
-        if rehearse {
-            self.rehearse(device, &survey)?;
-        }
         if let Some(validation) = &self.validation {
             validation.read_through()?;
         }
+        let newest = if resume && out.exists() { Checkpoint::newest(&RunDir::open(out)?)? } else { Newest::default() };
+        for (path, error) in &newest.broken {
+            eprintln!("passed over {}: {error}", path.display());
+        }
         // A checkpoint brings all that --init would have: the file need not be there any more.
-        let newest = if out.exists() { RunDir::open(out)?.list_checkpoints()?.into_iter().next() } else { None };
-        let weights = newest.filter(|_| resume).map(|checkpoint| checkpoint.path);
-        let mut learner = start.or_from(weights).learner(device, &survey)?;
+        let init = match (&newest.checkpoint, self.resolved.start.init()) {
+            (Some(checkpoint), _) => Some(checkpoint.file.clone()),
+            (None, Some(path)) => Some(WeightFile::read(path)?),
+            (None, None) => None,
+        };
+        let start = || self.resolved.start.learner(device, &survey, init.as_ref());
+        if device.memory().cap_bytes.is_some() {
+            self.rehearse(device, start()?)?;
+        }
+        let mut learner = start()?;
         let dir = if resume { RunDir::resume(out)? } else { RunDir::create(out)? };
         self.write_settings(&dir, device)?;
         let text = serde_json::to_string_pretty(&survey.stats).map_err(|error| {
@@ -160,10 +169,15 @@ impl Training {
         };
         let steps = session.config.steps;
         let mut progress = Progress::new(steps, 0, "steps");
-        let outcome = session.run(learner.as_mut(), &mut |event| show(&mut progress, steps, event))?;
+        let checkpoint = newest.checkpoint.as_ref();
+        let outcome = session.run(learner.as_mut(), checkpoint, &mut |event| show(&mut progress, steps, event))?;
         drop(progress);
         let evaluation = match &self.validation {
             Some(data) if outcome == session::Outcome::Finished => {
+                // What `colorize` will take is what is judged.
+                if session.dir.best().is_file() {
+                    learner.load(&WeightFile::read(&session.dir.best())?)?;
+                }
                 Some(evaluate(learner.as_ref(), data, &survey.stats)?)
             }
             _ => None,
@@ -202,9 +216,8 @@ impl Training {
         write_report(dir, &summary)
     }
 
-    /// One update on a learner of its own, which is thrown away: its seconds and the peak memory.
-    fn rehearse(&self, device: &Device, survey: &Survey) -> Result<(f64, u64)> {
-        let mut learner = self.resolved.start.learner(device, survey)?;
+    /// Updates of a learner that is thrown away after: the seconds of one, and the peak memory.
+    fn rehearse(&self, device: &Device, mut learner: Box<dyn Learner>) -> Result<(f64, u64)> {
         let batch = BatchMaker::new(self.data.clone(), self.resolved.session.loader.clone()).batch(1)?;
         device.reset_peak();
         let mut seconds = f64::INFINITY;
@@ -221,7 +234,10 @@ impl Training {
 
     /// Prints the time and the memory of a step; its seconds.
     pub fn print_rehearsal(&self, device: &Device) -> Result<f64> {
-        let (seconds, peak_bytes) = self.rehearse(device, &survey(&self.data)?)?;
+        let start = &self.resolved.start;
+        let init = start.init().map(WeightFile::read).transpose()?;
+        let learner = start.learner(device, &survey(&self.data)?, init.as_ref())?;
+        let (seconds, peak_bytes) = self.rehearse(device, learner)?;
         let loader = &self.resolved.session.loader;
         println!("device: {}", device.name());
         println!(

@@ -73,16 +73,6 @@ impl DataReport {
         let mut refusals: Vec<Error> = self.lone_sources.iter().map(|lone| data.lone_source(lone)).collect();
         refusals.extend(self.faults.iter().cloned());
         refusals.extend(self.pairs.iter().filter_map(|found| found.pair.check_crop(&found.info, size).err()));
-        let (source, target) = match data {
-            DataSource::Pairs { source, target } => (source, target),
-            DataSource::Images(images) => (images, images),
-        };
-        for (values, folder) in [(&self.source_values, source), (&self.target_values, target)] {
-            if values.is_some_and(|values| values.not_finite > 0.0) {
-                let what = "pixels without a number (NaN or infinite)";
-                refusals.push(Error::input(what, folder.display(), "fill them, or take the files away"));
-            }
-        }
         refusals
     }
 }
@@ -130,6 +120,7 @@ fn examine(pair: &Pair, source_reading: Reading, target_reading: Reading, most: 
     let open = |path: &Path, reading: Reading| -> Result<Picture> {
         let picture = decode::open(path)?;
         reading.check(&picture.info, path)?;
+        picture.check_range(path)?;
         Ok(picture)
     };
     let target = open(&pair.target, target_reading)?;

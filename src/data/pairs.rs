@@ -94,9 +94,9 @@ impl Dataset {
     /// is the error. Training data need not be read for this: a [`survey`](super::survey) reads all of it anyway.
     pub fn read_through(&self) -> Result<()> {
         let read = |pair: &Pair| -> Result<()> {
-            decode::open(&pair.source)?;
+            decode::open(&pair.source)?.check_range(&pair.source)?;
             if pair.target != pair.source {
-                decode::open(&pair.target)?;
+                decode::open(&pair.target)?.check_range(&pair.target)?;
             }
             Ok(())
         };

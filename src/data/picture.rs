@@ -103,6 +103,28 @@ impl Reading {
 }
 
 impl Picture {
+    /// Whether every sample is a number within 0..1 (with a little room for rounding), as networks read them. Integer
+    /// samples always are.
+    ///
+    /// # Errors
+    /// The first value of a float picture that is not; `path` is named.
+    pub fn check_range(&self, path: &Path) -> Result<()> {
+        let Samples::F32(values) = &self.samples else { return Ok(()) };
+        match values.iter().find(|v| !(-0.01..=1.01).contains(*v)) {
+            None => Ok(()),
+            Some(v) if v.is_finite() => Err(Error::input(
+                format!("a float picture holds {v}, outside 0 to 1"),
+                path.display(),
+                "scale it to 0 to 1 first, or save it with 8 or 16 bits",
+            )),
+            Some(_) => Err(Error::input(
+                "pixels without a number (NaN or infinite)",
+                path.display(),
+                "fill them, or take the file away",
+            )),
+        }
+    }
+
     /// Bytes of the samples.
     pub fn bytes(&self) -> usize {
         match &self.samples {

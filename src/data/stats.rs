@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::decode;
 use super::pairs::{Dataset, Pair};
-use super::picture::{Depth, Reading};
+use super::picture::Reading;
 use crate::color::AbHistogram;
 use crate::error::{Error, Result};
 
@@ -107,7 +107,7 @@ impl Sums {
 
 /// Reads every picture of `data` once. Fails at the first file, in name order, that cannot be decoded.
 ///
-/// Parallel over files, added up in name order. Pixels that are not finite are left out.
+/// Parallel over files, added up in name order. Fails also at floats outside 0..1 or without a number.
 pub fn survey(data: &Dataset) -> Result<Survey> {
     let total: usize = data.infos.iter().map(|info| info.width * info.height).sum();
     // The sample takes every k-th pixel of every k-th row.
@@ -141,8 +141,9 @@ fn survey_pair(data: &Dataset, pair: &Pair, step: usize) -> Result<(Sums, AbHist
     let source = separate.as_ref().unwrap_or(&target);
     data.source_reading.check(&source.info, &pair.source)?;
     data.target_reading.check(&target.info, &pair.target)?;
+    target.check_range(&pair.target)?;
+    source.check_range(&pair.source)?;
     let (width, height) = (target.info.width.min(source.info.width), target.info.height.min(source.info.height));
-    let floats = source.info.depth == Depth::F32 || target.info.depth == Depth::F32;
     let (mut sums, mut histogram, mut sample) = (Sums::default(), AbHistogram::default(), Vec::new());
     for y in 0..height {
         for x in 0..width {
@@ -152,9 +153,6 @@ fn survey_pair(data: &Dataset, pair: &Pair, step: usize) -> Result<(Sums, AbHist
                 Reading::Grey { band } => source.grey(x, y, band),
                 Reading::Lightness | Reading::Rgb => l / 100.0,
             };
-            if floats && !(grey.is_finite() && rgb.iter().all(|v| v.is_finite())) {
-                continue;
-            }
             sums.add(grey, rgb, [a, b]);
             histogram.add([a, b]);
             if x % step == 0 && y % step == 0 {

@@ -47,7 +47,10 @@ impl DeviceChoice {
         match flag {
             Some(text) => text.parse(),
             None => match std::env::var("HUETAPE_DEVICE") {
-                Ok(text) if !text.is_empty() => text.parse(),
+                Ok(text) if !text.is_empty() => text.parse().map_err(|_| {
+                    let remedy = "use auto, cpu, gpu or gpu:NAME (`huetape doctor` lists the adapters)";
+                    Error::input("no such device", format!("HUETAPE_DEVICE={text}"), remedy)
+                }),
                 _ => Ok(DeviceChoice::Auto),
             },
         }

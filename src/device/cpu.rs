@@ -3,9 +3,9 @@
 use super::kernel::{Args, Kernel};
 use super::pool::Pool;
 use super::profile::LaunchTime;
-use super::{Storage, View, describe, foreign};
-use crate::error::Result;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use super::{Storage, View, describe, foreign, human_bytes};
+use crate::error::{Error, Result};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 /// A buffer's elements. The lock lets a launch read some buffers while it writes others without `unsafe`.
@@ -36,7 +36,20 @@ impl Cpu {
     }
 
     pub fn alloc(&self, class: u64) -> Result<Memory> {
-        let data = self.pool().take(class, || Ok(vec![0.0; class as usize / 4]))?;
+        let create = || {
+            let len = class as usize / 4;
+            // Asked for first, so that a size that cannot be had is an error; made anew, so that pages stay untouched.
+            let probe = Vec::<f32>::new().try_reserve_exact(len);
+            probe.map(|()| vec![0.0; len]).map_err(|_| {
+                let what = format!("there is no memory for {} more", human_bytes(class));
+                Error::failed(what, "cpu", "take a smaller batch, picture or width")
+            })
+        };
+        let mut pool = self.pool();
+        let data = match pool.take(class, create) {
+            Err(_) if pool.trim() => pool.take(class, create)?,
+            taken => taken?,
+        };
         Ok(Memory(RwLock::new(data)))
     }
 
@@ -64,20 +77,28 @@ impl Cpu {
         inouts: &[&View],
         outs: &[&View],
     ) -> Result<()> {
-        let read: Vec<_> = ins.iter().map(|view| memory(view).map(Memory::read)).collect::<Result<_>>()?;
-        let read = ins.iter().zip(&read).map(|(view, guard)| &guard[view.offset..view.offset + view.len()]).collect();
-
-        // Several written views may lie in one buffer (a parameter arena): lock each buffer once, then split it.
-        let written: Vec<&View> = inouts.iter().chain(outs).copied().collect();
-        let mut buffers: Vec<&View> = Vec::new();
-        for view in &written {
-            if !buffers.iter().any(|known| known.same_buffer(view)) {
-                buffers.push(view);
+        // Each buffer is locked once, all of them in one order: launches of other threads cannot wait for each other.
+        let mut all: Vec<(&View, bool)> = ins.iter().map(|view| (*view, false)).collect();
+        all.extend(inouts.iter().chain(outs).map(|view| (*view, true)));
+        all.sort_by_key(|(view, _)| Arc::as_ptr(&view.buffer).addr());
+        all.dedup_by(|(view, _), (kept, _)| view.same_buffer(kept));
+        let (mut readers, mut writers) = (Vec::new(), Vec::new());
+        for (view, written) in all {
+            match written {
+                false => readers.push((view, memory(&view)?.read())),
+                true => writers.push((view, memory(&view)?.write())),
             }
         }
-        let mut guards: Vec<_> = buffers.iter().map(|view| memory(view).map(Memory::write)).collect::<Result<_>>()?;
+        let slice_of = |view: &&View| {
+            let found = readers.iter().find(|(known, _)| known.same_buffer(view));
+            found.map(|(_, guard)| &guard[view.offset..view.offset + view.len()])
+        };
+        let read = ins.iter().filter_map(slice_of).collect();
+
+        // Several written views may lie in one buffer (a parameter arena), which is split among them.
+        let written: Vec<&View> = inouts.iter().chain(outs).copied().collect();
         let mut slices: Vec<Option<&mut [f32]>> = written.iter().map(|_| None).collect();
-        for (buffer, guard) in buffers.iter().zip(&mut guards) {
+        for (buffer, guard) in &mut writers {
             let mut here: Vec<usize> = (0..written.len()).filter(|&i| written[i].same_buffer(buffer)).collect();
             here.sort_by_key(|&i| written[i].offset);
             let (mut rest, mut start) = (guard.as_mut_slice(), 0);

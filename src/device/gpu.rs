@@ -14,7 +14,7 @@ use std::time::Instant;
 /// Parameter blocks that one submission can hold.
 const RING_SLOTS: usize = 256;
 /// A submission is cut after this much estimated work, so that none runs into a driver's watchdog.
-const SUBMIT_FLOPS: f64 = 2e11;
+const SUBMIT_FLOPS: f64 = 2e10;
 /// Bind groups that are kept before the cache starts anew.
 const BIND_GROUPS_KEPT: usize = 8192;
 
@@ -112,13 +112,8 @@ impl Gpu {
     pub fn new(adapter: wgpu::Adapter) -> Result<Self> {
         let adapter_info = adapter.get_info();
         let limits = adapter.limits();
-        let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP;
-        let descriptor = wgpu::DeviceDescriptor {
-            label: Some("huetape"),
-            required_features: adapter.features() & wanted,
-            required_limits: limits.clone(),
-            ..Default::default()
-        };
+        let descriptor =
+            wgpu::DeviceDescriptor { label: Some("huetape"), required_limits: limits.clone(), ..Default::default() };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).map_err(lost)?;
         let complaint = Arc::new(Mutex::new(None));
         let sink = complaint.clone();
@@ -141,7 +136,6 @@ impl Gpu {
         let info = GpuInfo {
             software: adapter_info.device_type == wgpu::DeviceType::Cpu,
             workgroup_bytes: limits.max_compute_workgroup_storage_size,
-            workgroup_invocations: limits.max_compute_invocations_per_workgroup,
         };
         Ok(Gpu {
             device,
@@ -174,7 +168,9 @@ impl Gpu {
     }
 
     pub fn max_binding_bytes(&self) -> u64 {
-        self.limits.max_storage_buffer_binding_size.min(self.limits.max_buffer_size)
+        // Indices in kernels have 32 bits, whatever the adapter can bind.
+        let most = u64::from(u32::MAX) & !3;
+        self.limits.max_storage_buffer_binding_size.min(self.limits.max_buffer_size).min(most)
     }
 
     pub fn pool(&self) -> MutexGuard<'_, Pool<Memory>> {
@@ -184,7 +180,7 @@ impl Gpu {
     pub fn alloc(&self, class: u64) -> Result<Memory> {
         // A size class may pass the limit that the request itself keeps.
         let bytes = class.min(self.limits.max_buffer_size);
-        self.pool().take(class, || {
+        let create = || {
             let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
             let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: None,
@@ -197,10 +193,23 @@ impl Gpu {
                 Some(_) => Err(Error::failed(
                     format!("the GPU has no {} more", super::human_bytes(bytes)),
                     &self.adapter_info.name,
-                    "lower --batch, --size, --tile or --width",
+                    "take a smaller batch, picture or width",
                 )),
             }
-        })
+        };
+        let taken = self.pool().take(class, create);
+        match taken {
+            Err(_) if self.pool().trim() => {
+                // Bind groups hold their buffers, and so do submissions that have not ended.
+                let mut recorder = lock(&self.recorder);
+                recorder.bind_groups.clear();
+                self.flush(&mut recorder)?;
+                drop(recorder);
+                self.wait()?;
+                self.pool().take(class, create)
+            }
+            taken => taken,
+        }
     }
 
     pub fn free(&self, class: u64, memory: Memory) {
@@ -275,7 +284,9 @@ impl Gpu {
         let mut recorder = lock(&self.recorder);
         let recorder = &mut *recorder;
         let align = self.limits.min_uniform_buffer_offset_alignment.max(256) as usize;
-        if recorder.params.len() + align > align * RING_SLOTS || recorder.flops > SUBMIT_FLOPS {
+        if recorder.params.len() + align > align * RING_SLOTS
+            || (recorder.flops > 0.0 && recorder.flops + plan.flops > SUBMIT_FLOPS)
+        {
             self.flush(recorder)?;
         }
         if recorder.profile.is_some() {
@@ -433,7 +444,9 @@ impl Gpu {
             .copied()
             .collect();
 
-        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        // What a driver's compiler refuses is an internal error, what wgpu refuses a validation error.
+        let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let next_layout = recorder.layouts.len() as u64;
         let (layout_id, layout) = recorder
             .layouts
@@ -466,7 +479,8 @@ impl Gpu {
             },
             cache: None,
         });
-        match pollster::block_on(scope.pop()) {
+        let refused = pollster::block_on(validation.pop());
+        match pollster::block_on(internal.pop()).or(refused) {
             None => Ok(Compiled { label, pipeline, layout, layout_id, bindings }),
             Some(error) => {
                 Err(kernel_error(&label, error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")))

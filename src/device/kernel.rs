@@ -13,7 +13,9 @@ pub struct Kernel<P: 'static> {
     /// The WGSL text.
     pub source: &'static str,
     /// Whether every launch has proved its extents on the host, so that the driver's bounds checks may be off.
-    pub trusted: bool,
+    ///
+    /// Within the crate alone: what runs unchecked is this crate's own text.
+    pub(crate) trusted: bool,
     /// Every set of constants that `plan` can ask for; `&[&[]]` where there is only the text as it stands.
     pub variants: &'static [&'static Constants],
     /// How the GPU runs a launch.
@@ -61,8 +63,6 @@ pub struct GpuInfo {
     pub software: bool,
     /// Bytes of workgroup memory.
     pub workgroup_bytes: u32,
-    /// Most invocations in a workgroup.
-    pub workgroup_invocations: u32,
 }
 
 /// The dispatches of one launch, run in order; each sees what the earlier ones wrote.

@@ -171,7 +171,8 @@ impl Device {
     /// Elements that one binding, and so one tensor, may have.
     pub fn max_elements(&self) -> usize {
         match &self.0.backend {
-            Backend::Cpu(_) => usize::MAX / 8,
+            // Parameters of kernels count elements with 32 bits.
+            Backend::Cpu(_) => u32::MAX as usize,
             Backend::Gpu(gpu) => gpu.max_binding_bytes() as usize / 4,
         }
     }
@@ -186,7 +187,14 @@ impl Device {
     /// # Errors
     /// Zero elements, a binding over the adapter's limit, or memory over the cap or out of what there is.
     pub fn alloc(&self, shape: &[usize]) -> Result<View> {
-        let len: usize = shape.iter().product();
+        let len = shape.iter().try_fold(1usize, |len, &axis| len.checked_mul(axis));
+        let len = len.filter(|&len| len <= self.max_elements().max(1)).ok_or_else(|| {
+            Error::input(
+                format!("a tensor of over {}, this device's limit", human_bytes(self.max_elements() as u64 * 4)),
+                format!("{shape:?}"),
+                "take a smaller batch, picture or width",
+            )
+        })?;
         if len == 0 {
             return Err(Error::input("a tensor needs at least one element", format!("{shape:?}"), "check the sizes"));
         }
@@ -194,20 +202,7 @@ impl Device {
         let class = pool::size_class(bytes);
         let storage = match &self.0.backend {
             Backend::Cpu(cpu) => Storage::Cpu(cpu.alloc(class)?),
-            Backend::Gpu(gpu) => {
-                if bytes > gpu.max_binding_bytes() {
-                    return Err(Error::input(
-                        format!(
-                            "a tensor of {} is over this adapter's limit of {} for one binding",
-                            human_bytes(bytes),
-                            human_bytes(gpu.max_binding_bytes())
-                        ),
-                        format!("{shape:?}"),
-                        "lower --batch, --size or --tile",
-                    ));
-                }
-                Storage::Gpu(gpu.alloc(class)?)
-            }
+            Backend::Gpu(gpu) => Storage::Gpu(gpu.alloc(class)?),
         };
         let buffer = Buffer { device: self.clone(), class, storage: Some(storage) };
         let view = View { buffer: Arc::new(buffer), offset: 0, shape: shape.to_vec() };

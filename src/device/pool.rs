@@ -48,26 +48,19 @@ impl<B> Pool<B> {
     }
 
     /// A buffer of class `class`: a free one, or one that `create` makes within the cap.
-    /// Free buffers of other classes are let go first when the cap would be passed.
+    ///
+    /// Where that fails, letting the free buffers of other classes go ([`Pool::trim`]) may help.
     pub fn take(&mut self, class: u64, create: impl FnOnce() -> Result<B>) -> Result<B> {
         let buffer = match self.free.get_mut(&class).and_then(Vec::pop) {
             Some(buffer) => buffer,
             None => {
-                if let Some(cap) = self.report.cap_bytes {
-                    if self.report.reserved_bytes + class > cap {
-                        self.trim();
-                    }
-                    if self.report.reserved_bytes + class > cap {
-                        return Err(Error::input(
-                            format!(
-                                "{} more do not fit beside the {} in use",
-                                human_bytes(class),
-                                human_bytes(self.report.live_bytes)
-                            ),
-                            format!("--memory {}", human_bytes(cap)),
-                            "raise --memory, or lower --batch, --size or --width",
-                        ));
-                    }
+                if let Some(cap) = self.report.cap_bytes.filter(|cap| self.report.reserved_bytes + class > *cap) {
+                    let (more, live) = (human_bytes(class), human_bytes(self.report.live_bytes));
+                    return Err(Error::input(
+                        format!("{more} more do not fit beside the {live} in use"),
+                        format!("--memory {}", human_bytes(cap)),
+                        "raise --memory, or take a smaller batch, picture or width",
+                    ));
                 }
                 let buffer = create()?;
                 self.report.reserved_bytes += class;
@@ -84,11 +77,13 @@ impl<B> Pool<B> {
         self.free.entry(class).or_default().push(buffer);
     }
 
-    /// Lets every free buffer go.
-    pub fn trim(&mut self) {
+    /// Lets every free buffer go; whether there was one.
+    pub fn trim(&mut self) -> bool {
+        let before = self.report.reserved_bytes;
         for (class, buffers) in std::mem::take(&mut self.free) {
             self.report.reserved_bytes -= class * buffers.len() as u64;
         }
+        self.report.reserved_bytes < before
     }
 }
 
@@ -145,11 +140,14 @@ mod tests {
     }
 
     #[test]
-    fn the_cap_trims_free_buffers_before_it_refuses() {
+    fn the_cap_counts_free_buffers_until_they_are_let_go() {
         let mut pool: Pool<u32> = Pool::new(Some(1000));
         let a = pool.take(512, || Ok(1)).unwrap();
         pool.give_back(512, a);
+        assert!(pool.take(768, || Ok(2)).is_err());
+        assert!(pool.trim());
         assert!(pool.take(768, || Ok(2)).is_ok());
+        assert!(!pool.trim());
         let error = pool.take(256, || Ok(3)).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("--memory"));

@@ -11,6 +11,9 @@ pub(super) fn without_display_noise<R>(f: impl FnOnce() -> R) -> R {
     if std::env::var_os("XDG_RUNTIME_DIR").is_some() {
         return f();
     }
+    // One at a time: a second would take the first one's file for the terminal.
+    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     // Wherever catching does not work, the noise is the smaller evil.
     let Ok(mut caught) = tempfile::tempfile() else { return f() };
     let Ok(terminal) = rustix::io::dup(rustix::stdio::stderr()) else { return f() };
@@ -20,9 +23,9 @@ pub(super) fn without_display_noise<R>(f: impl FnOnce() -> R) -> R {
     let restore = Restore(terminal);
     let result = f();
     drop(restore);
-    let mut said = String::new();
-    if caught.rewind().and_then(|()| caught.read_to_string(&mut said)).is_ok() {
-        for line in said.lines().filter(|line| !line.contains("XDG_RUNTIME_DIR")) {
+    let mut said = Vec::new();
+    if caught.rewind().and_then(|()| caught.read_to_end(&mut said)).is_ok() {
+        for line in String::from_utf8_lossy(&said).lines().filter(|line| !line.contains("XDG_RUNTIME_DIR")) {
             // A closed stderr takes no message; there is nobody to tell.
             let _ = writeln!(std::io::stderr(), "{line}");
         }

@@ -8,6 +8,7 @@ use crate::models::colournet;
 use crate::models::pix2pix::{self, Generator};
 use crate::nn::{Parameters, WeightFile};
 use crate::tensor::Tensor;
+use crate::train::checkpoint::Checkpoint;
 use crate::train::run_dir::RunDir;
 use image::RgbImage;
 use std::path::{Path, PathBuf};
@@ -88,8 +89,9 @@ impl Colorizer {
         if dir.best().is_file() {
             return Ok(dir.best());
         }
-        let newest = dir.list_checkpoints()?.into_iter().next().map(|checkpoint| checkpoint.path);
-        newest.ok_or_else(|| {
+        let newest = Checkpoint::newest(&dir)?;
+        let path = newest.checkpoint.map(|checkpoint| checkpoint.path);
+        path.or(newest.broken.into_iter().next().map(|(path, _)| path)).ok_or_else(|| {
             Error::input("the run has no checkpoint yet", run.display(), "let it train on, or resume it with --resume")
         })
     }
@@ -99,17 +101,14 @@ impl Colorizer {
     /// The picture is continued at the bottom and right by its edge up to a size that the network takes, and cut after.
     ///
     /// # Errors
-    /// A band that is not there, values that are no numbers, memory.
+    /// A band that is not there, floats outside 0..1 or without a number, memory.
     pub fn colorize(&self, picture: &Picture, path: &Path, options: &Options) -> Result<RgbImage> {
         let reading = if options.lightness { Reading::Lightness } else { Reading::Grey { band: options.band } };
         reading.check(&picture.info, path)?;
+        picture.check_range(path)?;
         let (width, height) = (picture.info.width, picture.info.height);
         let mut grey = vec![0.0; width * height];
         picture.read(reading, Area { x: 0, y: 0, width, height }, &mut grey);
-        crate::ensure!(
-            grey.iter().all(|v| v.is_finite()),
-            Error::input("some pixels are no numbers", path.display(), "fill the missing values")
-        );
         let [padded_w, padded_h] = [width, height].map(|side| side.next_multiple_of(self.stride()));
         let padded: Vec<f32> = (0..padded_h)
             .flat_map(|y| (0..padded_w).map(move |x| (x, y)))

@@ -47,25 +47,24 @@ pub struct Start {
 }
 
 impl Start {
-    /// A pix2pix pair for training.
+    /// A pix2pix pair for training, or on from the weights in `init`.
     ///
     /// # Errors
-    /// Weights that cannot be read or do not fit; no memory.
-    pub fn pix2pix(&self, device: &Device) -> Result<Adversarial> {
-        let Some(path) = &self.init else {
+    /// Weights that do not fit; no memory.
+    pub fn pix2pix(&self, device: &Device, init: Option<&WeightFile>) -> Result<Adversarial> {
+        let Some(file) = init else {
             let width = self.width.unwrap_or(1.0);
             let slope = self.leaky_slope.unwrap_or(pix2pix::LEAKY_SLOPE);
             let channels = self.input_channels.unwrap_or(1);
             let generator = Generator::new(channels, width, slope);
             return Adversarial::new(device, generator, Discriminator::new(channels, width, slope), &self.learning);
         };
-        let file = WeightFile::read(path)?;
-        let mut generator = Generator::of(&file)?;
+        let mut generator = Generator::of(file)?;
         generator.slope = self.leaky_slope.unwrap_or(generator.slope);
-        let discriminator = Discriminator::of(&file, &generator)?;
+        let discriminator = Discriminator::of(file, &generator)?;
         let refuse = |what: &str, flag: String| {
             let remedy = "leave the flag out: the file says it";
-            Err(Error::input(what, format!("{flag} with {}", path.display()), remedy))
+            Err(Error::input(what, format!("{flag} with {}", file.source()), remedy))
         };
         if let Some(channels) = self.input_channels.filter(|&channels| channels != generator.channels_in) {
             return refuse("the weights read another number of channels", format!("--input-channels {channels}"));
@@ -79,8 +78,8 @@ impl Start {
             return refuse("the weights are of another width", format!("--width {width}"));
         }
         let pair = Adversarial::new(device, generator, discriminator, &self.learning)?;
-        pair.g.parameters.load(&file)?;
-        pair.d.parameters.load(&file)?;
+        pair.g.parameters.load(file)?;
+        pair.d.parameters.load(file)?;
         Ok(pair)
     }
 }

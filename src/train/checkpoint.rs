@@ -1,7 +1,7 @@
 //! Checkpoints: everything that a run needs to go on bit for bit, in one safetensors file, whole or absent.
 
 use super::run_dir::RunDir;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::nn::{StateTensor, WeightFile, save_tensors};
 use std::path::PathBuf;
 
@@ -23,7 +23,48 @@ pub fn save(dir: &RunDir, step: u64, mut state: Vec<StateTensor>, best: f64, imp
     Ok(path)
 }
 
-/// The lowest validation loss that a checkpoint has seen.
-pub(super) fn best_loss(file: &WeightFile) -> f64 {
-    file.get(BEST_LOSS).and_then(|tensor| tensor.data.first()).map_or(f64::INFINITY, |&loss| f64::from(loss))
+/// A checkpoint that has been read.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// The optimiser updates that went into it.
+    pub step: u64,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Everything in it.
+    pub file: WeightFile,
+}
+
+/// What looking for the newest whole checkpoint found.
+#[derive(Debug, Default)]
+pub struct Newest {
+    /// The newest that is whole, if any is.
+    pub checkpoint: Option<Checkpoint>,
+    /// Newer ones that cannot be read, with what is wrong with them.
+    pub broken: Vec<(PathBuf, Error)>,
+}
+
+impl Checkpoint {
+    /// The newest whole checkpoint of a run.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub fn newest(dir: &RunDir) -> Result<Newest> {
+        let mut found = Newest::default();
+        for listed in dir.list_checkpoints()? {
+            match WeightFile::read(&listed.path) {
+                Ok(file) => {
+                    found.checkpoint = Some(Checkpoint { step: listed.step, path: listed.path, file });
+                    break;
+                }
+                Err(error) => found.broken.push((listed.path, error)),
+            }
+        }
+        Ok(found)
+    }
+
+    /// The lowest validation loss up to here; infinite where there was none.
+    pub(super) fn best_loss(&self) -> f64 {
+        let stored = self.file.get(BEST_LOSS).and_then(|tensor| tensor.data.first());
+        stored.map_or(f64::INFINITY, |&loss| f64::from(loss))
+    }
 }

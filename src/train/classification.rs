@@ -54,29 +54,28 @@ pub struct Start {
 }
 
 impl Start {
-    /// A ColourNet for training on what `survey` found in the data.
+    /// A ColourNet for training on what `survey` found in the data, or on from the weights in `init`.
     ///
     /// # Errors
     /// Weights that cannot be read or are of another width; fewer colours than bins; no memory.
-    pub fn colournet(&self, device: &Device, survey: &Survey) -> Result<Classification> {
+    pub fn colournet(&self, device: &Device, survey: &Survey, init: Option<&WeightFile>) -> Result<Classification> {
         let sigma = self.learning.sigma;
         let make = |network, bins: &Bins, prior| {
             Classifier::new(device, network, colournet::UPSAMPLE, bins, prior, self.seed, true)
         };
-        let classifier = match &self.init {
-            Some(path) => {
-                let file = WeightFile::read(path)?;
-                let (bins, prior) = bins_and_prior(&file)?;
-                let network = colournet::network_of(&file)?;
+        let classifier = match init {
+            Some(file) => {
+                let (bins, prior) = bins_and_prior(file)?;
+                let network = colournet::network_of(file)?;
                 if let Some(width) = self.width.filter(|&width| colournet::network(width, bins.len()) != network) {
                     return Err(Error::input(
                         "the weights are of another width",
-                        format!("--width {width} with {}", path.display()),
+                        format!("--width {width} with {}", file.source()),
                         "leave --width out: the file says it",
                     ));
                 }
                 let classifier = make(network, &bins, prior)?;
-                classifier.load(&file)?;
+                classifier.load(file)?;
                 classifier
             }
             None => {

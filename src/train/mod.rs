@@ -2,7 +2,7 @@
 
 pub mod adversarial;
 pub mod chart;
-mod checkpoint;
+pub mod checkpoint;
 pub mod classification;
 pub mod evaluation;
 mod html;

@@ -9,7 +9,7 @@ use crate::files::{UNFINISHED, folder_of, io_error};
 
 /// A checkpoint of a run folder: `checkpoints/step-00000600.safetensors`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checkpoint {
+pub struct CheckpointFile {
     /// The optimiser updates that went into it.
     pub step: u64,
     /// Where it lies.
@@ -151,11 +151,11 @@ impl RunDir {
     /// # Errors
     ///
     /// A folder that cannot be read.
-    pub fn list_checkpoints(&self) -> Result<Vec<Checkpoint>> {
+    pub fn list_checkpoints(&self) -> Result<Vec<CheckpointFile>> {
         let step_of = |name: &str| name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok();
         let files = entries(&self.checkpoints())?;
-        let mut found: Vec<Checkpoint> =
-            files.into_iter().filter_map(|(name, path)| Some(Checkpoint { step: step_of(&name)?, path })).collect();
+        let mut found: Vec<CheckpointFile> =
+            files.into_iter().filter_map(|(name, path)| Some(CheckpointFile { step: step_of(&name)?, path })).collect();
         found.sort_by_key(|checkpoint| std::cmp::Reverse(checkpoint.step));
         Ok(found)
     }
@@ -209,7 +209,11 @@ fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
         }
         Ok(found)
     };
-    list().map_err(|error| io_error("cannot read the folder", folder, &error))
+    match list() {
+        // Where nothing has been made, nothing lies.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.map_err(|error| io_error("cannot read the folder", folder, &error)),
+    }
 }
 
 fn remove(path: &Path) -> Result<()> {

@@ -2,11 +2,12 @@
 //!
 //! What differs between a classifier and an adversarial pair lies behind [`Learner`].
 
+use super::checkpoint::{self, Checkpoint};
 use super::metrics::{MetricsWriter, StepMetrics};
 use super::progress::Pace;
 use super::run_dir::RunDir;
+use super::samples;
 use super::schedule::LrSchedule;
-use super::{checkpoint, samples};
 use crate::data::{Batch, BatchMaker, Dataset, Loader, LoaderOptions};
 use crate::device::PendingRead;
 use crate::error::{Error, Result};
@@ -71,6 +72,8 @@ pub struct SessionConfig {
     pub checkpoint_every: u64,
     /// Checkpoints that stay.
     pub keep: usize,
+    /// Whether the weights of the lowest validation loss are kept beside the newest, as `best.safetensors`.
+    pub keep_best: bool,
     /// Updates between sample pictures; 0 for none but the last.
     pub sample_every: u64,
 }
@@ -160,6 +163,15 @@ struct Settled {
     seconds: f64,
 }
 
+/// What is due after an update. A run that is asked to stop off its schedule only saves: it must be quick, and it must
+/// not judge the weights at a step where a run never interrupted would not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Pause {
+    samples: bool,
+    validation: bool,
+    checkpoint: bool,
+}
+
 /// The state of the loop beside the learner's.
 struct Loop<'s, 'o> {
     session: &'s Session<'s>,
@@ -173,19 +185,22 @@ struct Loop<'s, 'o> {
 }
 
 impl Session<'_> {
-    /// Runs from the newest whole checkpoint, or from the start when there is none, to the last step.
+    /// Runs from a checkpoint, or from the start when there is none, to the last step.
     ///
     /// # Errors
     /// Data that breaks in mid-run, a loss that is no number (with the step, its files and the last good checkpoint), a
     /// disk that is full, a device that fails.
-    pub fn run(&self, learner: &mut dyn Learner, observe: &mut dyn FnMut(Event<'_>)) -> Result<Outcome> {
+    pub fn run(
+        &self,
+        learner: &mut dyn Learner,
+        from: Option<&Checkpoint>,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Outcome> {
         let config = &self.config;
-        let newest = self.dir.list_checkpoints()?.into_iter().next();
         let (mut after, mut best) = (0, f64::INFINITY);
-        if let Some(found) = &newest {
-            let file = WeightFile::read(&found.path)?;
-            learner.load(&file)?;
-            (after, best) = (found.step, checkpoint::best_loss(&file));
+        if let Some(checkpoint) = from {
+            learner.load(&checkpoint.file)?;
+            (after, best) = (checkpoint.step, checkpoint.best_loss());
         }
         self.dir.cut_samples(after)?;
         let metrics = MetricsWriter::open(self.dir.metrics(), after)?;
@@ -197,7 +212,7 @@ impl Session<'_> {
             pace: Pace::default(),
             clock: Instant::now(),
             pending: VecDeque::new(),
-            saved: newest.map(|found| found.path),
+            saved: from.map(|checkpoint| checkpoint.path.clone()),
             best,
         };
         let lag = if self.asynchronous { LOSS_LAG } else { 0 };
@@ -208,11 +223,14 @@ impl Session<'_> {
             let losses = learner.step(&batch, step, lr)?;
             state.pending.push_back(Pending { step, files: batch.files, losses, lr });
             let stopping = self.stop.load(Ordering::Relaxed);
-            let last = step == config.steps || stopping;
-            let sampling = last || (config.sample_every > 0 && step.is_multiple_of(config.sample_every));
-            let saving = last || step.is_multiple_of(config.checkpoint_every);
-            if sampling || saving {
-                state.rest(learner, step, sampling, saving)?;
+            let last = step == config.steps;
+            let pause = Pause {
+                samples: last || (config.sample_every > 0 && step.is_multiple_of(config.sample_every)),
+                validation: last || step.is_multiple_of(config.checkpoint_every),
+                checkpoint: last || stopping || step.is_multiple_of(config.checkpoint_every),
+            };
+            if pause != Pause::default() {
+                state.rest(learner, step, pause)?;
             }
             while state.pending.len() > lag {
                 state.settle(learner)?;
@@ -229,10 +247,12 @@ impl Session<'_> {
     fn validate(&self, learner: &dyn Learner) -> Result<Option<f64>> {
         let Some(data) = &self.validation else { return Ok(None) };
         let maker = self.centre_crops(data);
-        let batches = (data.pairs.len() as u64).min(VALIDATION_PICTURES);
+        let pictures = data.pairs.len() as u64;
+        let batches = pictures.min(VALIDATION_PICTURES);
         let mut sum = 0.0;
-        for step in 1..=batches {
-            sum += learner.validation_loss(&maker.batch(step)?)?;
+        for i in 0..batches {
+            // Spread evenly over the files in name order.
+            sum += learner.validation_loss(&maker.batch(1 + i * pictures / batches)?)?;
         }
         Ok(Some(f64::from((sum / batches as f64) as f32)))
     }
@@ -254,19 +274,19 @@ impl Session<'_> {
 impl Loop<'_, '_> {
     /// Brings the run to rest after `step`. Every loss is read first: a run that has diverged is not saved. The checkpoint
     /// comes last: a run that goes on from it finds everything before it in place.
-    fn rest(&mut self, learner: &dyn Learner, step: u64, sampling: bool, saving: bool) -> Result<()> {
+    fn rest(&mut self, learner: &dyn Learner, step: u64, due: Pause) -> Result<()> {
         while self.pending.len() > 1 {
             self.settle(learner)?;
         }
         let last = self.read_losses(learner)?;
-        let validation = if saving { self.session.validate(learner)? } else { None };
+        let validation = if due.validation { self.session.validate(learner)? } else { None };
         if let Some(update) = last {
             self.write_down(update, validation)?;
         }
-        if sampling {
+        if due.samples {
             samples::write(&self.session.dir, step, learner, &self.session.sample_batches()?)?;
         }
-        if saving {
+        if due.checkpoint {
             self.save(learner, step, validation)?;
         }
         self.clock = Instant::now();
@@ -274,7 +294,7 @@ impl Loop<'_, '_> {
     }
 
     fn save(&mut self, learner: &dyn Learner, step: u64, validation: Option<f64>) -> Result<()> {
-        let improved = validation.is_some_and(|loss| loss < self.best);
+        let improved = self.session.config.keep_best && validation.is_some_and(|loss| loss < self.best);
         if let Some(loss) = validation {
             self.best = self.best.min(loss);
             (self.observe)(Event::Validated { step, loss, best: improved });

@@ -231,6 +231,23 @@ fn a_convolution_without_a_bias_matches_its_reference() {
 }
 
 #[test]
+fn a_nan_passes_the_fused_relu() {
+    let conv = Conv2d { activation: Activation::Relu, ..SAME };
+    // The second one's layer is large enough for Winograd on the CPU.
+    for (side, channels) in [(4, 2), (16, 64)] {
+        for device in devices() {
+            let mut values = vec![1.0; side * side * channels];
+            values[0] = f32::NAN;
+            let x = Tensor::new(&device, &[1, side, side, channels], &values).unwrap();
+            let w = Tensor::full(&device, &[3, 3, channels, channels], 1.0).unwrap();
+            let b = Tensor::full(&device, &[channels], 0.0).unwrap();
+            let y = conv.forward(&[&x, &w, &b]).unwrap().y.to_vec().unwrap();
+            assert!(y[0].is_nan(), "{} at {side}x{side}", device.name());
+        }
+    }
+}
+
+#[test]
 fn gradients_are_written_into_parts_of_one_buffer() {
     for device in devices() {
         let [x, w, b] = [&[1, 5, 5, 3][..], &[3, 3, 3, 5], &[5]].map(|s| crate::ops::seeded(&device, s, 7).unwrap());

@@ -98,11 +98,11 @@ impl Finish<'_> {
     fn apply(self, channels: usize, y: &mut [f32]) {
         match (self.bias, self.relu) {
             (None, false) => {}
-            (None, true) => y.iter_mut().for_each(|y| *y = y.max(0.0)),
+            (None, true) => y.iter_mut().for_each(|y| *y = rectified(*y)),
             (Some(bias), relu) => {
                 for y in y.chunks_exact_mut(channels) {
                     if relu {
-                        y.iter_mut().zip(bias).for_each(|(y, b)| *y = (*y + b).max(0.0));
+                        y.iter_mut().zip(bias).for_each(|(y, b)| *y = rectified(*y + b));
                     } else {
                         y.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
                     }
@@ -110,6 +110,11 @@ impl Finish<'_> {
             }
         }
     }
+}
+
+/// Not `max`: a NaN stays one, and training notices it.
+fn rectified(v: f32) -> f32 {
+    if v < 0.0 { 0.0 } else { v }
 }
 
 /// Winograd's filtering reads weights in one order only.
