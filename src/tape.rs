@@ -3,8 +3,9 @@
 use crate::error::{Error, Result};
 use crate::ops::{Backward, Op, elementwise};
 use crate::tensor::Tensor;
+use std::borrow::Borrow;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A value on a tape.
 #[derive(Clone)]
@@ -18,6 +19,11 @@ impl Var {
     /// The value.
     pub fn value(&self) -> &Tensor {
         &self.value
+    }
+
+    /// Whether a gradient can be asked with respect to it.
+    pub fn needs_grad(&self) -> bool {
+        self.needs_grad
     }
 }
 
@@ -114,8 +120,7 @@ impl Tape {
     /// # Errors
     /// Whatever an op reports.
     pub fn backward(self, loss: Var) -> Result<Gradients> {
-        let seed = Tensor::empty(loss.value.device(), loss.value.shape())?;
-        elementwise::fill(&seed, 1.0)?;
+        let seed = ones_like(&loss)?;
         self.backward_from(loss, seed)
     }
 
@@ -132,47 +137,83 @@ impl Tape {
                 "reshape it"
             )
         );
-        let mut grads = HashMap::from([(output.id, dy)]);
+        let id = output.id;
         drop(output);
-        let slots = self.slots.into_inner();
-        while let Some(node) = self.nodes.borrow_mut().pop() {
-            // A result that nothing used has no gradient, and neither do its inputs through it.
-            let Some(dy) = grads.remove(&node.output) else { continue };
-            let free_slot = |id: &usize| if grads.contains_key(id) { None } else { slots.get(id).cloned() };
-            let mut places: Vec<Option<Tensor>> = node.inputs.iter().map(free_slot).collect();
-            for (i, place) in places.iter_mut().enumerate() {
-                // One leaf used twice by one op: the second gradient is added to the first.
-                if node.inputs[..i].contains(&node.inputs[i]) {
-                    *place = None;
-                }
-            }
-            let mut backward = Backward::new(&dy, &node.saved, &node.needs, places);
-            node.op.backward(&mut backward)?;
-            for ((id, grad), &needs) in node.inputs.iter().zip(backward.into_grads()).zip(&node.needs) {
-                let Some(grad) = grad.filter(|_| needs) else { continue };
-                match grads.remove(id) {
-                    None => {
-                        grads.insert(*id, grad);
-                    }
-                    Some(sum) if slots.contains_key(id) => {
-                        elementwise::accumulate(&grad, &sum)?;
-                        grads.insert(*id, sum);
-                    }
-                    Some(other) => {
-                        // Either may be shared with another reader: add into a tensor of its own.
-                        let sum = Tensor::empty(grad.device(), grad.shape())?;
-                        elementwise::axpby(1.0, &grad, 1.0, &other, &sum)?;
-                        grads.insert(*id, sum);
-                    }
-                }
-            }
-        }
-        // A leaf that the loss does not depend on: its place must not keep an earlier gradient.
-        for (_, slot) in slots.iter().filter(|(id, _)| !grads.contains_key(id)) {
-            elementwise::fill(slot, 0.0)?;
-        }
-        Ok(Gradients(grads))
+        walk(self.nodes.into_inner(), &self.slots.into_inner(), id, dy, |_| true)
     }
+
+    /// Gradients of `loss`, a single element, with respect to `leaves` alone: other leaves and their slots are as if they
+    /// were constants, and nothing is computed for them. The tape stays, for another loss with other leaves.
+    ///
+    /// # Errors
+    /// Whatever an op reports.
+    pub fn backward_to(&self, loss: &Var, leaves: &[Var]) -> Result<Gradients> {
+        let nodes = self.nodes.borrow();
+        let mut depends: HashSet<usize> = leaves.iter().map(|leaf| leaf.id).collect();
+        for node in nodes.iter() {
+            if node.inputs.iter().any(|input| depends.contains(input)) {
+                depends.insert(node.output);
+            }
+        }
+        walk(nodes.iter(), &self.slots.borrow(), loss.id, ones_like(loss)?, |id| depends.contains(&id))
+    }
+}
+
+fn ones_like(var: &Var) -> Result<Tensor> {
+    let ones = Tensor::empty(var.value.device(), var.value.shape())?;
+    elementwise::fill(&ones, 1.0)?;
+    Ok(ones)
+}
+
+/// Walks `nodes` backwards from the gradient `dy` of the value `output`, to the values that are `wanted`. Nodes that it owns
+/// are dropped one by one.
+fn walk<N: Borrow<Node>>(
+    nodes: impl IntoIterator<Item = N, IntoIter: DoubleEndedIterator>,
+    slots: &HashMap<usize, Tensor>,
+    output: usize,
+    dy: Tensor,
+    wanted: impl Fn(usize) -> bool,
+) -> Result<Gradients> {
+    let mut grads = HashMap::from([(output, dy)]);
+    for node in nodes.into_iter().rev() {
+        let node = node.borrow();
+        // A result that nothing used has no gradient, and neither do its inputs through it.
+        let Some(dy) = grads.remove(&node.output) else { continue };
+        let needs: Vec<bool> = node.needs.iter().zip(&node.inputs).map(|(&needs, &id)| needs && wanted(id)).collect();
+        let free_slot = |id: &usize| if grads.contains_key(id) { None } else { slots.get(id).cloned() };
+        let mut places: Vec<Option<Tensor>> = node.inputs.iter().map(free_slot).collect();
+        for (i, place) in places.iter_mut().enumerate() {
+            // One leaf used twice by one op: the second gradient is added to the first.
+            if node.inputs[..i].contains(&node.inputs[i]) {
+                *place = None;
+            }
+        }
+        let mut backward = Backward::new(&dy, &node.saved, &needs, places);
+        node.op.backward(&mut backward)?;
+        for ((id, grad), &needs) in node.inputs.iter().zip(backward.into_grads()).zip(&needs) {
+            let Some(grad) = grad.filter(|_| needs) else { continue };
+            match grads.remove(id) {
+                None => {
+                    grads.insert(*id, grad);
+                }
+                Some(sum) if slots.contains_key(id) => {
+                    elementwise::accumulate(&grad, &sum)?;
+                    grads.insert(*id, sum);
+                }
+                Some(other) => {
+                    // Either may be shared with another reader: add into a tensor of its own.
+                    let sum = Tensor::empty(grad.device(), grad.shape())?;
+                    elementwise::axpby(1.0, &grad, 1.0, &other, &sum)?;
+                    grads.insert(*id, sum);
+                }
+            }
+        }
+    }
+    // A leaf that the loss does not depend on: its place must not keep an earlier gradient.
+    for (_, slot) in slots.iter().filter(|(id, _)| wanted(**id) && !grads.contains_key(id)) {
+        elementwise::fill(slot, 0.0)?;
+    }
+    Ok(Gradients(grads))
 }
 
 #[cfg(test)]
@@ -232,6 +273,32 @@ mod tests {
         let grads = tape.backward(y).unwrap();
         assert_eq!(grads.get(&x).unwrap().item().unwrap(), 1.0);
         assert!(grads.get(&c).is_none());
+    }
+
+    /// The pattern of a GAN: one leaf makes a fake, another judges it; each loss is for one of the two.
+    #[test]
+    fn two_losses_of_one_recording_each_reach_their_own_leaves() {
+        let device = Device::cpu();
+        let slot = || Tensor::full(&device, &[1], 99.0).unwrap();
+        let (g_slot, d_slot) = (slot(), slot());
+        let tape = Tape::new();
+        let g = tape.leaf_into(tensor(&[2.0]), g_slot.clone());
+        let d = tape.leaf_into(tensor(&[5.0]), d_slot.clone());
+        let fake = tape.apply(Scale(3.0), &[&g]).unwrap();
+        let judged = tape.apply(Add, &[&fake, &d]).unwrap();
+        let d_loss = tape.apply(Scale(7.0), &[&judged]).unwrap();
+        let g_loss = tape.apply(Add, &[&judged, &fake]).unwrap();
+
+        let grads = tape.backward_to(&d_loss, std::slice::from_ref(&d)).unwrap();
+        assert!(grads.get(&g).is_none() && grads.get(&fake).is_none());
+        assert_eq!([&g_slot, &d_slot].map(|slot| slot.item().unwrap()), [99.0, 7.0]);
+
+        let grads = tape.backward_to(&g_loss, std::slice::from_ref(&g)).unwrap();
+        assert!(grads.get(&d).is_none());
+        assert_eq!([&g_slot, &d_slot].map(|slot| slot.item().unwrap()), [6.0, 7.0]);
+        // The tape is whole: the same again.
+        tape.backward_to(&g_loss, &[g, d]).unwrap();
+        assert_eq!([&g_slot, &d_slot].map(|slot| slot.item().unwrap()), [6.0, 1.0]);
     }
 
     #[test]

@@ -75,15 +75,19 @@ fn listing(folder: &Path) -> Vec<PathBuf> {
 
 /// A folder with `source` and `target`: two synthetic scenes of 64 pixels, SAR and optical.
 fn pictures() -> TempDir {
+    pictures_of(64)
+}
+
+fn pictures_of(size: usize) -> TempDir {
     let root = tempfile::tempdir().unwrap();
     for side in ["source", "target"] {
         fs::create_dir(root.path().join(side)).unwrap();
     }
     for index in 0..2 {
-        let scene = Scene::new(5, index, 64);
+        let scene = Scene::new(5, index, size);
         let name = format!("{index}.png");
-        save_png(&root.path().join("source").join(&name), &scene.sar(4), 64, 64, None).unwrap();
-        save_png(&root.path().join("target").join(&name), &scene.optical(), 64, 64, None).unwrap();
+        save_png(&root.path().join("source").join(&name), &scene.sar(4), size, size, None).unwrap();
+        save_png(&root.path().join("target").join(&name), &scene.optical(), size, size, None).unwrap();
     }
     root
 }
@@ -226,6 +230,54 @@ fn a_trained_network_colours_pictures_of_any_size() {
     assert!(fs::read(root.path().join("folder/a.png")).unwrap() == colour, "a run and its weights colour alike");
 }
 
+/// Dropout at work: its numbers too must go on where they were.
+#[test]
+fn pix2pix_trains_goes_on_bit_for_bit_and_colours_pictures_of_any_size() {
+    let root = pictures_of(256);
+    let train = |run: &str, flags: &str| {
+        let paths = "--source source --target target --val-source source --val-target target";
+        format!("train pix2pix {paths} --out {run} --device cpu --width 0.01 --checkpoint-every 2 {flags}")
+    };
+    done(root.path(), &train("whole", "--steps 4"));
+    done(root.path(), &train("parts", "--steps 2"));
+    done(root.path(), &train("parts", "--steps 4 --resume"));
+    let last = |run: &str| fs::read(root.path().join(run).join("checkpoints/step-00000004.safetensors")).unwrap();
+    assert!(last("whole") == last("parts"));
+
+    let metrics = fs::read_to_string(root.path().join("whole/metrics.jsonl")).unwrap();
+    assert_eq!(metrics.lines().count(), 4);
+    for line in metrics.lines() {
+        let step: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(["g_loss", "d_loss", "l1"].iter().all(|name| step[name].as_f64().unwrap() > 0.0), "{line}");
+    }
+    let report = fs::read_to_string(root.path().join("whole/report.html")).unwrap();
+    assert!(report.contains("Generator&#39;s loss") || report.contains("Generator's loss"));
+
+    save_png(&root.path().join("grey.png"), &[90; 300 * 40], 300, 40, None).unwrap();
+    done(root.path(), "colorize grey.png --run whole --out colour.png --device cpu");
+    let picture = huetape::data::decode::open(&root.path().join("colour.png")).unwrap();
+    assert_eq!((picture.info.width, picture.info.height, picture.info.bands), (300, 40, 3));
+}
+
+#[test]
+fn pix2pix_refuses_settings_that_make_no_sense() {
+    let root = pictures_of(256);
+    let train = |flags: &str| format!("train pix2pix --source source --target target --out run --device cpu {flags}");
+    for flags in ["--size 264", "--bins gamut", "--dropout 1", "--leaky-slope 0", "--lr-d 0", "--input-channels 0"] {
+        refused(root.path(), &train(flags), &[flags.split(' ').next().unwrap()]);
+    }
+    refused(root.path(), &train("--size 512"), &["smaller than the crop of 512x512"]);
+    refused(root.path(), "train colournet --images target --out run --device cpu --dropout 0.5", &["--dropout"]);
+    done(root.path(), &train("--width 0.01 --steps 1"));
+    let colournet = "train colournet --source source --target target --out run --device cpu --resume";
+    refused(root.path(), colournet, &["pix2pix"]);
+    refused(root.path(), "inspect summary --run run", &["run"]);
+    let init = "--out other --init run/checkpoints/step-00000001.safetensors";
+    refused(root.path(), &train(&format!("{init} --width 0.5")), &["--width 0.5"]);
+    refused(root.path(), &train(&format!("{init} --input-channels 3")), &["--input-channels 3"]);
+    done(root.path(), &train(&format!("{init} --steps 1")));
+}
+
 #[test]
 fn colorize_refuses_bad_pictures_and_leaves_nothing() {
     let root = pictures();
@@ -234,7 +286,7 @@ fn colorize_refuses_bad_pictures_and_leaves_nothing() {
     fs::write(root.path().join("text.png"), "no picture at all").unwrap();
     fs::copy(root.path().join("source/0.png"), root.path().join("cut.png")).unwrap();
     cut_short(&root.path().join("cut.png"));
-    let colorize = |input: &str| format!("colorize --run run --out out --device cpu {input}");
+    let colorize = |input: &str| format!("colorize --run run --out out/ --device cpu {input}");
     for input in ["nonesuch.png", "empty", "text.png", "cut.png"] {
         refused(root.path(), &colorize(input), &[input]);
     }

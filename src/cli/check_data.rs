@@ -1,7 +1,8 @@
 //! `huetape check-data`: what `train` would read, and what a step of it would cost.
 
+use super::model::Model;
 use super::settings::Settings;
-use super::train::{Model, Training};
+use super::train::Training;
 use super::{DeviceArgs, Outcome};
 use crate::data::DataSource;
 use crate::data::check::{DataReport, ValueRange, check};
@@ -62,7 +63,7 @@ pub fn run(args: CheckDataArgs) -> Outcome {
         ..Settings::default()
     };
     let device = args.device.open()?;
-    let resolved = settings.resolve()?;
+    let resolved = settings.resolve(Model::Colournet)?;
     let report = check(&resolved.data, resolved.band)?;
     let crop = resolved.session.loader.size;
     print_report(&report);
@@ -79,7 +80,8 @@ pub fn run(args: CheckDataArgs) -> Outcome {
         return Err(Error::input(what, folders(&resolved.data), "mend what is listed above").into());
     }
     let data = resolved.data.validate(crop, resolved.band)?;
-    let training = Training { model: Model::Colournet, settings: settings.filled(), resolved, data, validation: None };
+    let model = Model::Colournet;
+    let training = Training { model, settings: settings.filled(model), resolved, data, validation: None };
     println!();
     training.print_rehearsal(&device)?;
     Ok(())

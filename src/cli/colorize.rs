@@ -21,13 +21,13 @@ pub struct ColorizeArgs {
     /// Run folder: its best checkpoint, else its newest
     #[arg(long, value_name = "RUN", required_unless_present = "weights", conflicts_with = "weights")]
     run: Option<PathBuf>,
-    /// Weight file; width and bins are read off its tensors
+    /// Weight file; model, width and bins are read off its tensors
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// A file for one input, a folder for several [default: coloured]
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
-    /// Towards 0 the likeliest colour, 1 the mean colour
+    /// Of a classifier: towards 0 the likeliest colour, 1 the mean colour
     #[arg(long, value_name = "T", default_value_t = 0.38)]
     temperature: f32,
     /// Band of a multi-band input, from 1 [default: the run's, else the only one, or the luma of three]
@@ -62,7 +62,7 @@ pub fn run(args: ColorizeArgs) -> Outcome {
     let options = Options { temperature: args.temperature, band: args.band.or(prepared.band), lightness };
     let device = args.device.open()?;
     let colorizer = Colorizer::open(&device, &weights)?;
-    let description = format!("colours predicted by huetape {} (colournet)", env!("CARGO_PKG_VERSION"));
+    let description = format!("colours predicted by huetape {} ({})", env!("CARGO_PKG_VERSION"), colorizer.model());
     let mut progress = Progress::new(files.len() as u64, 0, "pictures");
     let mut bad = 0;
     for (i, (file, target)) in files.iter().zip(&targets).enumerate() {

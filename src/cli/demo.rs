@@ -1,7 +1,8 @@
 //! `huetape demo`: the main job with nothing at hand.
 
+use super::model::{Classifier, Model};
 use super::settings::Settings;
-use super::train::{Ended, Model, Training, print_evaluation};
+use super::train::{Ended, Training, print_evaluation};
 use super::{DeviceArgs, Outcome, stop_flag};
 use crate::data::save::save_png;
 use crate::data::synth::Scene;
@@ -29,7 +30,7 @@ const LOOKS: usize = 4;
 pub struct DemoArgs {
     /// Which network
     #[arg(long, default_value = "colournet")]
-    model: Model,
+    model: Classifier,
     /// Folder of the results; one that an earlier demo made is replaced
     #[arg(long, value_name = "DIR", default_value = "demo")]
     out: PathBuf,
@@ -125,11 +126,12 @@ fn train(args: &DemoArgs, device: &Device) -> Result<Ended> {
         threads: args.device.threads,
         ..Settings::default()
     };
-    let mut resolved = settings.resolve()?;
+    let model = Model::from(args.model);
+    let mut resolved = settings.resolve(model)?;
     // The scenes that it is judged by must not choose its weights.
     resolved.session.keep_best = false;
     let data = resolved.data.validate(resolved.session.loader.size, None)?;
     let validation = resolved.validation.as_ref().map(|source| source.validate(SCENE_SIZE, None)).transpose()?;
-    let training = Training { model: args.model, settings: settings.filled(), resolved, data, validation };
+    let training = Training { model, settings: settings.filled(model), resolved, data, validation };
     training.run(device, &args.out.join("run"), false, &*stop_flag()?)
 }

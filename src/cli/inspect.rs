@@ -1,7 +1,7 @@
 //! `huetape inspect`: what a network is made of.
 
 use super::Outcome;
-use super::train::Model;
+use super::model::Classifier;
 use crate::error::{Error, Result};
 use crate::infer::Colorizer;
 use crate::models::colournet;
@@ -30,7 +30,7 @@ enum What {
 struct SummaryArgs {
     /// A network by its name, instead of one that was trained
     #[arg(required_unless_present_any = ["run", "weights"], conflicts_with_all = ["run", "weights"])]
-    model: Option<Model>,
+    model: Option<Classifier>,
     /// Run folder: its best checkpoint, else its newest
     #[arg(long, value_name = "RUN", conflicts_with = "weights")]
     run: Option<PathBuf>,

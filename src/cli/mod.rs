@@ -6,6 +6,7 @@ mod console;
 mod demo;
 mod doctor;
 mod inspect;
+mod model;
 mod profile;
 mod settings;
 mod train;

@@ -1,6 +1,6 @@
 //! `huetape profile`: how long a pass takes, and which launches it spends that time on.
 
-use super::train::Model;
+use super::model::{Classifier, Model};
 use super::{DeviceArgs, Outcome};
 use crate::device::{LaunchTime, human_bytes};
 use crate::error::{Error, Result};
@@ -28,7 +28,7 @@ enum PassName {
   huetape profile colournet --pass train --batch 8 --iters 20 --json step.json")]
 pub struct ProfileArgs {
     /// Which network
-    model: Model,
+    model: Classifier,
     /// What is timed
     #[arg(long, value_name = "PASS")]
     pass: PassName,
@@ -68,7 +68,7 @@ pub fn run(args: ProfileArgs) -> Outcome {
     let config = WorkloadConfig { pass, size, batch, width, bins };
     let measurement = measure(&device, &config, iters)?;
     let (least, most) = extremes(&measurement);
-    println!("{} {} pass on {}", args.model.name(), args.pass.name(), device.name());
+    println!("{} {} pass on {}", Model::from(args.model).name(), args.pass.name(), device.name());
     println!("{size}x{size}, batch {batch}, width {width}, {bins} bins, {iters} passes after 2 of warm-up");
     println!("time: median {} ms ({} to {} ms)", ms(measurement.median_seconds()), ms(least), ms(most));
     println!("memory: {} at most", human_bytes(measurement.peak_bytes));
@@ -143,7 +143,7 @@ fn write_json(path: &Path, args: &ProfileArgs, device: &str, measurement: &Measu
     let (least, most) = extremes(measurement);
     let launch = |launch: &LaunchTime| serde_json::json!({ "kernel": launch.kernel, "shapes": launch.shapes, "seconds": launch.seconds });
     let value = serde_json::json!({
-        "model": args.model.name(),
+        "model": Model::from(args.model).name(),
         "pass": args.pass.name(),
         "size": args.size,
         "batch": args.batch,

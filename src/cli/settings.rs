@@ -1,11 +1,10 @@
 //! The flags that set a training, the TOML file that can stand for them, and what they come to.
 
+use super::model::{Model, Start};
 use crate::data::{DataSource, LoaderOptions};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
-use crate::models::colournet;
 use crate::nn::OptimizerKind;
-use crate::train::classification::{ClassificationConfig, Start};
 use crate::train::run_dir::RunDir;
 use crate::train::schedule::LrSchedule;
 use crate::train::session::SessionConfig;
@@ -40,7 +39,7 @@ pub struct Settings {
     /// Band of a multi-band source, from 1 [default: the only one, or the luma of three]
     #[arg(long, value_name = "N", help_heading = "Data")]
     pub band: Option<usize>,
-    /// Side of the square crop in pixels, a multiple of 8 [default: 256]
+    /// Side of the square crop in pixels, a multiple of 8; pix2pix of 256 [default: 256]
     #[arg(long, value_name = "S", help_heading = "Data")]
     pub size: Option<usize>,
     /// Take the files in name order [default: a new order in each epoch]
@@ -56,22 +55,25 @@ pub struct Settings {
     /// Passes over the data, instead of --steps
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub epochs: Option<u64>,
-    /// Pictures a batch [default: 8]
+    /// Pictures a batch [default: 8; pix2pix 1]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub batch: Option<usize>,
-    /// Learning rate [default: 1e-4]
+    /// Learning rate [default: 1e-4; pix2pix 2e-4]
     #[arg(long, help_heading = "Training")]
     pub lr: Option<f64>,
+    /// Learning rate of the discriminator, on the same schedule [default: that of --lr]
+    #[arg(long, help_heading = "GAN")]
+    pub lr_d: Option<f64>,
     /// constant, cosine or linear-after:N [default: constant]
     #[arg(long, value_name = "SCHEDULE", help_heading = "Training")]
     pub lr_schedule: Option<String>,
     /// adam or sgd (momentum 0.9) [default: adam]
     #[arg(long, value_name = "RULE", help_heading = "Training")]
     pub optimizer: Option<String>,
-    /// Adam's decay of the first moment [default: 0.9]
+    /// Adam's decay of the first moment [default: 0.9; pix2pix 0.5]
     #[arg(long, help_heading = "Training")]
     pub beta1: Option<f64>,
-    /// Adam's decay of the second moment [default: 0.99]
+    /// Adam's decay of the second moment [default: 0.99; pix2pix 0.999]
     #[arg(long, help_heading = "Training")]
     pub beta2: Option<f64>,
     /// Added to the square root of Adam's second moment [default: 1e-8]
@@ -90,24 +92,37 @@ pub struct Settings {
     /// Multiplier of every layer's channels [default: 1.0]
     #[arg(long, value_name = "F", help_heading = "Network")]
     pub width: Option<f64>,
-    /// Start from these weights; bins and prior are taken from the file
+    /// Start from these weights; bins, prior and slope are taken from the file
     #[arg(long, value_name = "FILE", help_heading = "Network")]
     pub init: Option<PathBuf>,
     /// Colour bins: grid, gamut or kmeans:K [default: grid]
-    #[arg(long, value_name = "BINS", help_heading = "Network")]
+    #[arg(long, value_name = "BINS", help_heading = "Classification")]
     pub bins: Option<String>,
     /// Side of a grid cell in ab units [default: 10]
-    #[arg(long, value_name = "N", help_heading = "Network")]
+    #[arg(long, value_name = "N", help_heading = "Classification")]
     pub bin_width: Option<u32>,
     /// Share of the uniform prior in the class weights [default: 0.5]
-    #[arg(long, help_heading = "Network")]
+    #[arg(long, help_heading = "Classification")]
     pub lambda: Option<f32>,
     /// Width of the soft encoding and of the prior's smoothing, ab units [default: 5]
-    #[arg(long, help_heading = "Network")]
+    #[arg(long, help_heading = "Classification")]
     pub sigma: Option<f32>,
     /// How the prior is smoothed: ab, index or none [default: ab]
-    #[arg(long, value_name = "HOW", help_heading = "Network")]
+    #[arg(long, value_name = "HOW", help_heading = "Classification")]
     pub prior_smoothing: Option<String>,
+
+    /// Weight of the mean distance from the target in the generator's loss [default: 100]
+    #[arg(long, value_name = "F", help_heading = "GAN")]
+    pub lambda_l1: Option<f32>,
+    /// Share of values that dropout takes, 0 for none [default: 0.5]
+    #[arg(long, value_name = "SHARE", help_heading = "GAN")]
+    pub dropout: Option<f32>,
+    /// Slope of the leaky ReLU below 0 [default: 0.3]
+    #[arg(long, value_name = "F", help_heading = "GAN")]
+    pub leaky_slope: Option<f32>,
+    /// Channels that the grey input is repeated to [default: 1]
+    #[arg(long, value_name = "N", help_heading = "GAN")]
+    pub input_channels: Option<usize>,
 
     /// Updates between checkpoints [default: 500]
     #[arg(long, value_name = "N", help_heading = "Run")]
@@ -132,7 +147,7 @@ pub struct Settings {
     pub made_by: Option<BTreeMap<String, String>>,
 }
 
-/// Settings resolved: what a training of a classification network needs.
+/// Settings resolved: what a training needs.
 #[derive(Debug, Clone)]
 pub struct Resolved {
     pub data: DataSource,
@@ -145,7 +160,6 @@ pub struct Resolved {
 }
 
 const DEFAULT_EPOCHS: u64 = 100;
-const DEFAULT_BATCH: usize = 8;
 /// Pixels of a batch at most: a gigabyte for each channel of floats.
 const MOST_PIXELS: usize = 1 << 28;
 
@@ -198,6 +212,7 @@ impl Settings {
         }
         if self.init.is_some() {
             (other.bins, other.width) = (None, None);
+            (other.leaky_slope, other.input_channels) = (None, None);
         }
         if self.bins.is_some() {
             other.init = None;
@@ -208,7 +223,8 @@ impl Settings {
         prefer!(self, other, {
             source, target, images, val_source, val_target, band, size, no_shuffle, no_augment, steps, epochs, batch, lr,
             lr_schedule, optimizer, model, made_by, beta1, beta2, adam_eps, weight_decay, l2, seed, width, init, bins, bin_width, lambda,
-            sigma, prior_smoothing, checkpoint_every, keep, sample_every, device, memory, threads,
+            sigma, prior_smoothing, lr_d, lambda_l1, dropout, leaky_slope, input_channels, checkpoint_every, keep, sample_every,
+            device, memory, threads,
         })
     }
 
@@ -222,6 +238,8 @@ impl Settings {
             ("--init", self.init.is_some() && self.init != before.init),
             ("--bins", self.bins.is_some() && self.bins != before.bins),
             ("--bin-width", self.bin_width.is_some() && self.bin_width != before.bin_width),
+            ("--leaky-slope", self.leaky_slope.is_some() && self.leaky_slope != before.leaky_slope),
+            ("--input-channels", self.input_channels.is_some() && self.input_channels != before.input_channels),
             ("--prior-smoothing", self.prior_smoothing.is_some() && self.prior_smoothing != before.prior_smoothing),
         ];
         match settled.iter().find(|(_, differs)| *differs) {
@@ -234,32 +252,23 @@ impl Settings {
         }
     }
 
-    /// Fills in every default, so that the written settings run again the same way under later defaults.
-    pub fn filled(self) -> Settings {
+    /// Fills in every default of `model`, so that the written settings run again the same way under later defaults.
+    pub fn filled(self, model: Model) -> Settings {
         let steps = if self.steps.is_none() && self.epochs.is_none() { Some(DEFAULT_EPOCHS) } else { None };
-        // Weights to start from bring their width and their bins.
+        // Weights to start from bring their width and what else is theirs.
         let fresh = self.init.is_none();
-        self.or(Settings {
+        self.or(model.defaults(fresh)).or(Settings {
             size: Some(256),
             no_shuffle: Some(false),
             no_augment: Some(false),
             epochs: steps,
-            batch: Some(DEFAULT_BATCH),
-            lr: Some(1e-4),
             lr_schedule: Some("constant".to_owned()),
             optimizer: Some("adam".to_owned()),
-            beta1: Some(0.9),
-            beta2: Some(0.99),
             adam_eps: Some(1e-8),
             weight_decay: Some(0.0),
             l2: Some(0.0),
             seed: Some(0),
             width: fresh.then_some(1.0),
-            bins: fresh.then(|| "grid".to_owned()),
-            bin_width: Some(10),
-            lambda: Some(0.5),
-            sigma: Some(5.0),
-            prior_smoothing: Some("ab".to_owned()),
             checkpoint_every: Some(500),
             keep: Some(3),
             sample_every: Some(500),
@@ -267,13 +276,18 @@ impl Settings {
         })
     }
 
-    /// Checks every value and says what the settings come to.
+    /// Checks every value and says what the settings come to for `model`.
     ///
     /// # Errors
     /// The first value that makes no sense, by its flag.
-    pub fn resolve(&self) -> Result<Resolved> {
+    pub fn resolve(&self, model: Model) -> Result<Resolved> {
+        let named = self.model.as_deref().unwrap_or(model.name());
+        crate::ensure!(
+            named == model.name(),
+            Error::input(format!("the settings are those of {named}"), model.name(), format!("say `train {named}`"))
+        );
         // Every default stands in `filled`, and nowhere else.
-        let filled = self.clone().filled();
+        let filled = self.clone().filled(model);
         let data = data_source(&filled)?;
         let validation = validation_source(&filled, &data)?;
         crate::ensure!(
@@ -281,12 +295,13 @@ impl Settings {
             Error::input("colour pictures are read by their lightness", "--band beside --images", "leave --band out")
         );
         let size = positive(filled.size, "--size")?;
+        let stride = model.stride();
         crate::ensure!(
-            size.is_multiple_of(colournet::STRIDE),
+            size.is_multiple_of(stride),
             Error::input(
-                "the crop is no multiple of 8",
+                format!("the crop is no multiple of {stride}"),
                 format!("--size {size}"),
-                format!("use {}", size.next_multiple_of(8))
+                format!("use {}", size.next_multiple_of(stride))
             )
         );
         let batch = positive(filled.batch, "--batch")?;
@@ -298,11 +313,6 @@ impl Settings {
                 "lower --batch or --size"
             )
         );
-        let bins_text = filled.bins.as_deref();
-        crate::ensure!(
-            filled.init.is_none() || bins_text.is_none(),
-            Error::input("the weights bring their own bins", "--bins beside --init", "leave one of the two out")
-        );
         if let Some(width) = filled.width {
             crate::ensure!(
                 width > 0.0 && width <= 16.0,
@@ -313,23 +323,6 @@ impl Settings {
                 )
             );
         }
-        let sigma = filled.sigma.unwrap_or_default();
-        let at_least = |value: f64, least: f64, open: bool, flag: &str| -> Result<f64> {
-            let fits = value.is_finite() && (value > least || (!open && value == least));
-            let bound = if open { "above" } else { "of at least" };
-            crate::ensure!(
-                fits,
-                Error::input("out of range", format!("{flag} {value}"), format!("use a number {bound} {least}"))
-            );
-            Ok(value)
-        };
-        let below_one = |value: f64, flag: &str| -> Result<f64> {
-            crate::ensure!(
-                (0.0..1.0).contains(&value),
-                Error::input("out of range", format!("{flag} {value}"), "use a number from 0 to below 1")
-            );
-            Ok(value)
-        };
         let lr = at_least(filled.lr.unwrap_or_default(), 0.0, true, "--lr")?;
         let optimizer = match filled.optimizer.as_deref() {
             Some("sgd") => OptimizerKind::Sgd { momentum: 0.9 },
@@ -342,35 +335,11 @@ impl Settings {
                 return Err(Error::input("no such optimizer", format!("--optimizer {other}"), "use adam or sgd"));
             }
         };
-        let lambda = filled.lambda.unwrap_or_default();
-        crate::ensure!(
-            (0.0..=1.0).contains(&lambda),
-            Error::input("out of range", format!("--lambda {lambda}"), "use a number from 0 to 1")
-        );
-        let bin_width = filled.bin_width.unwrap_or_default();
-        crate::ensure!(
-            (1..=100).contains(&bin_width),
-            Error::input("out of range", format!("--bin-width {bin_width}"), "use 1 to 100 ab units; 10 is usual")
-        );
         let positive_u64 = |value: Option<u64>, flag: &str| positive(value.map(|v| v as usize), flag).map(|v| v as u64);
         Ok(Resolved {
             validation,
             band: filled.band.map(|band| positive(Some(band), "--band")).transpose()?,
-            start: Start {
-                init: filled.init,
-                width: filled.width,
-                bins: bins_text.unwrap_or("grid").parse()?,
-                bin_width,
-                smoothing: filled.prior_smoothing.as_deref().unwrap_or_default().parse()?,
-                seed: filled.seed.unwrap_or_default(),
-                learning: ClassificationConfig {
-                    optimizer,
-                    weight_decay: at_least(filled.weight_decay.unwrap_or_default(), 0.0, false, "--weight-decay")?,
-                    l2: at_least(filled.l2.unwrap_or_default(), 0.0, false, "--l2")?,
-                    lambda,
-                    sigma: at_least(f64::from(sigma), 0.0, true, "--sigma")? as f32,
-                },
-            },
+            start: Start::resolve(model, &filled, optimizer)?,
             session: SessionConfig {
                 steps: if filled.steps.is_some() { positive_u64(filled.steps, "--steps")? } else { 0 },
                 loader: LoaderOptions {
@@ -425,7 +394,28 @@ pub fn input_of_run(folder: &Path) -> Result<RunInput> {
     Ok(RunInput { band: settings.band, lightness: settings.images.is_some() })
 }
 
-fn positive(value: Option<usize>, flag: &str) -> Result<usize> {
+/// A number of at least `least`, or, when `open`, above it.
+pub(super) fn at_least(value: f64, least: f64, open: bool, flag: &str) -> Result<f64> {
+    let fits = value.is_finite() && (value > least || (!open && value == least));
+    let bound = if open { "above" } else { "of at least" };
+    crate::ensure!(
+        fits,
+        Error::input("out of range", format!("{flag} {value}"), format!("use a number {bound} {least}"))
+    );
+    Ok(value)
+}
+
+/// A number from 0 to below 1.
+pub(super) fn below_one(value: f64, flag: &str) -> Result<f64> {
+    crate::ensure!(
+        (0.0..1.0).contains(&value),
+        Error::input("out of range", format!("{flag} {value}"), "use a number from 0 to below 1")
+    );
+    Ok(value)
+}
+
+/// A number that was given and is at least 1.
+pub(super) fn positive(value: Option<usize>, flag: &str) -> Result<usize> {
     match value {
         Some(value) if value > 0 => Ok(value),
         value => Err(Error::input("must be at least 1", format!("{flag} {}", value.unwrap_or(0)), "use 1 or more")),
@@ -477,7 +467,7 @@ mod tests {
     fn written_settings_read_back_to_the_same_ones() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
-        let settings = Settings { width: Some(0.25), steps: Some(7), ..images() }.filled();
+        let settings = Settings { width: Some(0.25), steps: Some(7), ..images() }.filled(Model::Colournet);
         let made_by = Some(BTreeMap::from([("device".to_owned(), "cpu".to_owned())]));
         let settings = Settings { model: Some("colournet".into()), made_by, ..settings };
         settings.write(&path).unwrap();
@@ -503,7 +493,7 @@ mod tests {
 
     #[test]
     fn weights_to_start_from_win_over_the_bins_and_the_width_of_a_file() {
-        let merged = Settings { init: Some("w".into()), ..Settings::default() }.or(images().filled());
+        let merged = Settings { init: Some("w".into()), ..Settings::default() }.or(images().filled(Model::Colournet));
         assert_eq!((merged.bins, merged.width), (None, None));
     }
 
@@ -517,6 +507,8 @@ mod tests {
             (Settings { lr: Some(f64::NAN), ..images() }, "--lr"),
             (Settings { optimizer: Some("lion".into()), ..images() }, "--optimizer lion"),
             (Settings { init: Some("w".into()), bins: Some("grid".into()), ..images() }, "--bins beside --init"),
+            (Settings { dropout: Some(0.5), ..images() }, "--dropout"),
+            (Settings { model: Some("pix2pix".into()), ..images() }, "train pix2pix"),
             (Settings { source: Some("s".into()), ..Settings::default() }, "--source"),
             (Settings { batch: Some(usize::MAX), ..images() }, "--batch"),
             (Settings { band: Some(1), ..images() }, "--band beside --images"),
@@ -524,7 +516,30 @@ mod tests {
             (Settings::default(), "nothing to train on"),
         ];
         for (settings, expected) in cases {
-            let error = settings.resolve().unwrap_err();
+            let error = settings.resolve(Model::Colournet).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn pix2pix_has_its_own_defaults_and_refusals() {
+        let resolved = images().resolve(Model::Pix2pix).unwrap();
+        assert_eq!((resolved.session.lr, resolved.session.loader.batch), (2e-4, 1));
+        let Start::Pix2pix(start) = resolved.start else { panic!("{:?}", resolved.start) };
+        assert_eq!(start.learning.optimizer, OptimizerKind::Adam { beta1: 0.5, beta2: 0.999, eps: 1e-8 });
+        assert_eq!((start.learning.lambda_l1, start.learning.lr_ratio), (100.0, 1.0));
+        let cases = [
+            (Settings { size: Some(128), ..images() }, "--size 128"),
+            (Settings { bins: Some("grid".into()), ..images() }, "--bins"),
+            (Settings { dropout: Some(1.0), ..images() }, "--dropout 1"),
+            (Settings { leaky_slope: Some(0.0), ..images() }, "--leaky-slope 0"),
+            (Settings { lambda_l1: Some(-1.0), ..images() }, "--lambda-l1 -1"),
+            (Settings { lr_d: Some(0.0), ..images() }, "--lr-d 0"),
+            (Settings { input_channels: Some(0), ..images() }, "--input-channels 0"),
+        ];
+        for (settings, expected) in cases {
+            let error = settings.resolve(Model::Pix2pix).unwrap_err();
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().contains(expected), "{error}");
         }

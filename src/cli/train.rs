@@ -1,6 +1,7 @@
 //! `huetape train`: settings in, a run folder out.
 
 use super::console::Progress;
+use super::model::Model;
 use super::settings::{Resolved, Settings};
 use super::{DeviceArgs, Outcome, stop_flag};
 use crate::data::stats::survey;
@@ -10,38 +11,22 @@ use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::nn::WeightFile;
 use crate::train::checkpoint::{Checkpoint, Newest};
-use crate::train::classification::Classification;
 use crate::train::evaluation::{Evaluation, evaluate};
 use crate::train::progress::human_seconds;
 use crate::train::run_dir::RunDir;
 use crate::train::session::{self, Event, Learner, Session};
 use crate::train::summary::{Summary, write_report};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// Which network.
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Model {
-    /// SAR or grey to colour by classification over ab bins
-    Colournet,
-}
-
-impl Model {
-    /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Model::Colournet => "colournet",
-        }
-    }
-}
-
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   huetape train colournet --source sar/ --target optical/ --out runs/first
   huetape train colournet --images photos/ --width 0.5 --batch 4 --steps 2000
+  huetape train pix2pix --source sar/ --target optical/ --width 0.25 --epochs 50
   huetape train colournet --out runs/first --resume")]
 pub struct TrainArgs {
     /// Which network
@@ -77,7 +62,7 @@ pub fn run(args: TrainArgs) -> Outcome {
     let device =
         DeviceArgs { device: settings.device.clone(), memory: settings.memory.clone(), threads: settings.threads };
     device.set_threads()?;
-    let mut resolved = settings.resolve()?;
+    let mut resolved = settings.resolve(args.model)?;
     let data = resolved.data.validate(resolved.session.loader.size, resolved.band)?;
     let size = resolved.session.loader.size;
     let validation = resolved.validation.as_ref().map(|source| source.validate(size, resolved.band)).transpose()?;
@@ -85,7 +70,7 @@ pub fn run(args: TrainArgs) -> Outcome {
         let batch = resolved.session.loader.batch as u64;
         resolved.session.steps = (epochs * data.pairs.len() as u64).div_ceil(batch);
     }
-    let training = Training { model: args.model, settings: settings.filled(), resolved, data, validation };
+    let training = Training { model: args.model, settings: settings.filled(args.model), resolved, data, validation };
     let device = device.open()?;
     if args.dry_run {
         return dry_run(&training, &device);
@@ -158,12 +143,12 @@ impl Training {
             eprintln!("passed over {}: {error}", path.display());
         }
         // A checkpoint brings all that --init would have: the file need not be there any more.
-        let init = match (&newest.checkpoint, &self.resolved.start.init) {
+        let init = match (&newest.checkpoint, self.resolved.start.init()) {
             (Some(checkpoint), _) => Some(checkpoint.file.clone()),
             (None, Some(path)) => Some(WeightFile::read(path)?),
             (None, None) => None,
         };
-        let start = || self.resolved.start.colournet(device, &survey, init.as_ref());
+        let start = || self.resolved.start.learner(device, &survey, init.as_ref());
         if device.memory().cap_bytes.is_some() {
             self.rehearse(device, start()?)?;
         }
@@ -184,8 +169,8 @@ impl Training {
         };
         let steps = session.config.steps;
         let mut progress = Progress::new(steps, 0, "steps");
-        let outcome =
-            session.run(&mut learner, newest.checkpoint.as_ref(), &mut |event| show(&mut progress, steps, event))?;
+        let checkpoint = newest.checkpoint.as_ref();
+        let outcome = session.run(learner.as_mut(), checkpoint, &mut |event| show(&mut progress, steps, event))?;
         drop(progress);
         let evaluation = match &self.validation {
             Some(data) if outcome == session::Outcome::Finished => {
@@ -193,7 +178,7 @@ impl Training {
                 if session.dir.best().is_file() {
                     learner.load(&WeightFile::read(&session.dir.best())?)?;
                 }
-                Some(evaluate(&learner, data, &survey.stats)?)
+                Some(evaluate(learner.as_ref(), data, &survey.stats)?)
             }
             _ => None,
         };
@@ -218,7 +203,7 @@ impl Training {
         let memory = device.memory();
         let summary = Summary {
             title: format!("{} in {}", self.model.name(), dir.root().display()),
-            losses: vec![("loss", "Loss")],
+            losses: self.model.losses(),
             settings: text.lines().filter_map(pair).collect(),
             environment: vec![
                 ("huetape".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
@@ -232,7 +217,7 @@ impl Training {
     }
 
     /// Updates of a learner that is thrown away after: the seconds of one, and the peak memory.
-    fn rehearse(&self, device: &Device, mut learner: Classification) -> Result<(f64, u64)> {
+    fn rehearse(&self, device: &Device, mut learner: Box<dyn Learner>) -> Result<(f64, u64)> {
         let batch = BatchMaker::new(self.data.clone(), self.resolved.session.loader.clone()).batch(1)?;
         device.reset_peak();
         let mut seconds = f64::INFINITY;
@@ -250,8 +235,8 @@ impl Training {
     /// Prints the time and the memory of a step; its seconds.
     pub fn print_rehearsal(&self, device: &Device) -> Result<f64> {
         let start = &self.resolved.start;
-        let init = start.init.as_deref().map(WeightFile::read).transpose()?;
-        let learner = start.colournet(device, &survey(&self.data)?, init.as_ref())?;
+        let init = start.init().map(WeightFile::read).transpose()?;
+        let learner = start.learner(device, &survey(&self.data)?, init.as_ref())?;
         let (seconds, peak_bytes) = self.rehearse(device, learner)?;
         let loader = &self.resolved.session.loader;
         println!("device: {}", device.name());

@@ -4,8 +4,8 @@
 //! note: eight blocks of 3x3 convolutions with ReLU, batch norm after each block, three halvings, dilated blocks at an
 //! eighth of the size, one doubling, and a 1x1 convolution to Q bins at a quarter of the size.
 
-use super::scaled;
-use crate::error::{Error, Result};
+use super::{kernel_channels, scaled};
+use crate::error::Result;
 use crate::nn::{Layer, Sequential, WeightFile};
 use crate::ops::conv2d::{Activation, Padding};
 
@@ -70,17 +70,7 @@ pub fn network_of(file: &WeightFile) -> Result<Sequential> {
     let mut network = network(1.0, 1);
     for layer in &mut network.layers {
         if let Layer::Conv { name, out, .. } = layer {
-            let weight = file.require(&format!("{name}.weight"))?;
-            match weight.shape[..] {
-                [_, _, _, channels] if channels > 0 => *out = channels,
-                _ => {
-                    return Err(Error::input(
-                        format!("tensor {name}.weight has shape {:?}, not [kh, kw, c_in, c_out]", weight.shape),
-                        file.source(),
-                        "use ColourNet weights",
-                    ));
-                }
-            }
+            [_, *out] = kernel_channels(file, name)?;
         }
     }
     Ok(network)

@@ -1,6 +1,7 @@
 //! Parameters, initialisers, layers and optimisers.
 
 mod init;
+pub mod layer;
 mod optimizer;
 mod parameters;
 mod sequential;

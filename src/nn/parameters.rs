@@ -218,6 +218,11 @@ impl Bound<'_> {
         Ok(self.vars.borrow_mut().entry(number).or_insert_with(make).clone())
     }
 
+    /// The parameters that have been asked for and want a gradient, for [`Tape::backward_to`].
+    pub fn leaves(&self) -> Vec<Var> {
+        self.vars.borrow().values().filter(|var| var.needs_grad()).cloned().collect()
+    }
+
     /// The tensor of a parameter, for what changes it in place.
     ///
     /// # Errors

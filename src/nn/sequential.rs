@@ -1,15 +1,11 @@
 //! A chain of layers: its parameters, its forward pass, and a table of its shapes.
 
-use super::{Bound, Init, ParamKind, ParamSpec};
+use super::layer::{batch_norm, batch_norm_specs, bias_spec, kernel_spec};
+use super::{Bound, Init, ParamSpec};
 use crate::error::Result;
-use crate::ops::batch_norm::{BatchNormInference, BatchNormTrain};
 use crate::ops::conv2d::{Activation, Conv2d, Padding};
 use crate::ops::upsample_nearest::UpsampleNearest;
 use crate::tape::Var;
-
-/// Batch norm as Keras has it by default.
-const MOMENTUM: f32 = 0.99;
-const EPS: f32 = 1e-3;
 
 /// One layer of a chain.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,27 +71,12 @@ impl Sequential {
         for layer in &self.layers {
             match layer {
                 Layer::Conv { name, kernel, out, .. } => {
-                    let shape = vec![*kernel, *kernel, channels, *out];
                     let init = Init::HeNormal { fan_in: kernel * kernel * channels };
-                    specs.push(ParamSpec { name: format!("{name}.weight"), shape, kind: ParamKind::Kernel, init });
-                    let (name, init) = (format!("{name}.bias"), Init::Constant(0.0));
-                    specs.push(ParamSpec { name, shape: vec![*out], kind: ParamKind::Vector, init });
+                    specs.push(kernel_spec(name, *kernel, channels, *out, init));
+                    specs.push(bias_spec(name, *out));
                     channels = *out;
                 }
-                Layer::BatchNorm { name } => {
-                    let parts = [
-                        ("gamma", ParamKind::Vector, 1.0),
-                        ("beta", ParamKind::Vector, 0.0),
-                        ("mean", ParamKind::Statistic, 0.0),
-                        ("var", ParamKind::Statistic, 1.0),
-                    ];
-                    specs.extend(parts.map(|(part, kind, start)| ParamSpec {
-                        name: format!("{name}.{part}"),
-                        shape: vec![channels],
-                        kind,
-                        init: Init::Constant(start),
-                    }));
-                }
+                Layer::BatchNorm { name } => specs.extend(batch_norm_specs(name, channels)),
                 Layer::UpsampleNearest { .. } => {}
             }
         }
@@ -161,18 +142,7 @@ impl Layer {
                 let bias = bound.var(&format!("{name}.bias"))?;
                 tape.apply(Conv2d { stride, dilation, padding, activation }, &[x, &weight, &bias])
             }
-            Layer::BatchNorm { name } => {
-                let gamma = bound.var(&format!("{name}.gamma"))?;
-                let beta = bound.var(&format!("{name}.beta"))?;
-                let mean = bound.tensor(&format!("{name}.mean"))?;
-                let var = bound.tensor(&format!("{name}.var"))?;
-                if training {
-                    let op = BatchNormTrain { running_mean: mean, running_var: var, momentum: MOMENTUM, eps: EPS };
-                    tape.apply(op, &[x, &gamma, &beta])
-                } else {
-                    tape.apply(BatchNormInference { mean, var, eps: EPS }, &[x, &gamma, &beta])
-                }
-            }
+            Layer::BatchNorm { name } => batch_norm(bound, name, x, training),
             Layer::UpsampleNearest { factor } => tape.apply(UpsampleNearest { factor: *factor }, &[x]),
         }
     }

@@ -143,6 +143,10 @@ impl Learner for Classification {
         &["loss"]
     }
 
+    fn stride(&self) -> usize {
+        colournet::STRIDE
+    }
+
     fn step(&mut self, batch: &Batch, step: u64, lr: f64) -> Result<Vec<PendingRead>> {
         let tape = Tape::new();
         let loss = self.loss(&tape, batch, true)?;

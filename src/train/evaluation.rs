@@ -40,14 +40,15 @@ pub struct Evaluation {
     pub mean_ab: Quality,
 }
 
-/// Evaluates `learner` on centre crops of `data` whose sides are the largest multiple of 8 that every picture has, 512
-/// at most. Figures are computed on the rounded 8-bit pictures.
+/// Evaluates `learner` on centre crops of `data` whose sides are the largest multiple of its stride that every picture has,
+/// 512 at most. Figures are computed on the rounded 8-bit pictures.
 ///
 /// # Errors
 /// A picture that breaks, and whatever a launch reports.
 pub fn evaluate(learner: &dyn Learner, data: &Dataset, stats: &DataStats) -> Result<Evaluation> {
     let smallest = data.infos.iter().map(|info| info.width.min(info.height)).min().unwrap_or(LARGEST_CROP);
-    let size = smallest.min(LARGEST_CROP) / 8 * 8;
+    let stride = learner.stride();
+    let size = smallest.min(LARGEST_CROP) / stride * stride;
     let options = LoaderOptions { batch: 1, size, shuffle: false, augment: false, ..LoaderOptions::default() };
     let maker = BatchMaker::new(data.clone(), options);
     let mean_rgb = stats.mean_rgb.map(|v| v as f32);

@@ -1,5 +1,6 @@
 //! Training: the loop that every model shares, what a run keeps and what it shows.
 
+pub mod adversarial;
 pub mod chart;
 pub mod checkpoint;
 pub mod classification;

@@ -22,6 +22,9 @@ pub trait Learner {
     /// Names of the losses of a step, in `metrics.jsonl`: `loss`, or `g_loss`, `d_loss`, `l1`.
     fn loss_names(&self) -> &'static [&'static str];
 
+    /// Sides of pictures must be multiples of this.
+    fn stride(&self) -> usize;
+
     /// One update from one batch at learning rate `lr`; `step` counts from 1. The losses are those of the batch before
     /// its update, in the order of [`Learner::loss_names`].
     ///

@@ -62,7 +62,8 @@ pub fn write_report(dir: &RunDir, summary: &Summary) -> Result<()> {
     let mut charts = Vec::new();
     for (column, title) in &summary.losses {
         let mut series = vec![Series::new("training", metrics.points(column), SeriesStyle::Smoothed)];
-        if *column == "loss" {
+        // What a validation compares: the loss, or a pair's distance from the target.
+        if matches!(*column, "loss" | "l1") {
             series.push(Series::new("validation", metrics.points("val_loss"), SeriesStyle::Dots));
         }
         series.retain(|series| !series.points.is_empty());

@@ -1,0 +1,223 @@
+//! Which network a command is about, and how its training starts.
+
+use super::settings::{Settings, at_least, below_one, positive};
+use crate::data::stats::Survey;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::models::{colournet, pix2pix};
+use crate::nn::{OptimizerKind, WeightFile};
+use crate::train::adversarial::{self, AdversarialConfig};
+use crate::train::classification::{self, ClassificationConfig};
+use crate::train::session::Learner;
+use clap::ValueEnum;
+use std::path::Path;
+
+/// Which network.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Model {
+    /// SAR or grey to colour by classification over ab bins
+    Colournet,
+    /// SAR or grey to colour by a conditional GAN
+    Pix2pix,
+}
+
+/// The networks that put out a distribution over ab bins, for commands that know no other.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Classifier {
+    /// SAR or grey to colour by classification over ab bins
+    Colournet,
+}
+
+impl From<Classifier> for Model {
+    fn from(classifier: Classifier) -> Model {
+        match classifier {
+            Classifier::Colournet => Model::Colournet,
+        }
+    }
+}
+
+impl Model {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Model::Colournet => "colournet",
+            Model::Pix2pix => "pix2pix",
+        }
+    }
+
+    /// Sides of pictures must be multiples of this.
+    pub fn stride(self) -> usize {
+        match self {
+            Model::Colournet => colournet::STRIDE,
+            Model::Pix2pix => pix2pix::STRIDE,
+        }
+    }
+
+    /// The losses in `metrics.jsonl`, with the title of a chart each.
+    pub fn losses(self) -> Vec<(&'static str, &'static str)> {
+        match self {
+            Model::Colournet => vec![("loss", "Loss")],
+            Model::Pix2pix => {
+                vec![("g_loss", "Generator's loss"), ("d_loss", "Discriminator's loss"), ("l1", "Mean distance (L1)")]
+            }
+        }
+    }
+
+    /// The settings that differ from one network to another, for weights that are `fresh` or come from a file, which brings
+    /// some of them.
+    pub fn defaults(self, fresh: bool) -> Settings {
+        match self {
+            Model::Colournet => Settings {
+                batch: Some(8),
+                lr: Some(1e-4),
+                beta1: Some(0.9),
+                beta2: Some(0.99),
+                bins: fresh.then(|| "grid".to_owned()),
+                bin_width: Some(10),
+                lambda: Some(0.5),
+                sigma: Some(5.0),
+                prior_smoothing: Some("ab".to_owned()),
+                ..Settings::default()
+            },
+            Model::Pix2pix => Settings {
+                batch: Some(1),
+                lr: Some(2e-4),
+                beta1: Some(0.5),
+                beta2: Some(0.999),
+                lambda_l1: Some(100.0),
+                dropout: Some(pix2pix::DROPOUT),
+                leaky_slope: fresh.then_some(pix2pix::LEAKY_SLOPE),
+                input_channels: fresh.then_some(1),
+                ..Settings::default()
+            },
+        }
+    }
+
+    /// Refuses settings that only other networks have.
+    fn refuse_foreign(self, settings: &Settings) -> Result<()> {
+        let classification = [
+            (settings.bins.is_some(), "--bins"),
+            (settings.bin_width.is_some(), "--bin-width"),
+            (settings.lambda.is_some(), "--lambda"),
+            (settings.sigma.is_some(), "--sigma"),
+            (settings.prior_smoothing.is_some(), "--prior-smoothing"),
+        ];
+        let adversarial = [
+            (settings.lr_d.is_some(), "--lr-d"),
+            (settings.lambda_l1.is_some(), "--lambda-l1"),
+            (settings.dropout.is_some(), "--dropout"),
+            (settings.leaky_slope.is_some(), "--leaky-slope"),
+            (settings.input_channels.is_some(), "--input-channels"),
+        ];
+        let foreign = match self {
+            Model::Colournet => adversarial,
+            Model::Pix2pix => classification,
+        };
+        match foreign.iter().find(|(given, _)| *given) {
+            Some((_, flag)) => Err(Error::input(format!("{} has no such setting", self.name()), flag, "leave it out")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a training starts from.
+#[derive(Debug, Clone)]
+pub enum Start {
+    Classification(classification::Start),
+    Pix2pix(adversarial::Start),
+}
+
+impl Start {
+    /// The start that `settings`, filled, describe for `model`.
+    ///
+    /// # Errors
+    /// The first value that makes no sense, by its flag.
+    pub fn resolve(model: Model, settings: &Settings, optimizer: OptimizerKind) -> Result<Start> {
+        model.refuse_foreign(settings)?;
+        let weight_decay = at_least(settings.weight_decay.unwrap_or_default(), 0.0, false, "--weight-decay")?;
+        let l2 = at_least(settings.l2.unwrap_or_default(), 0.0, false, "--l2")?;
+        let (init, width, seed) = (settings.init.clone(), settings.width, settings.seed.unwrap_or_default());
+        match model {
+            Model::Colournet => {
+                let bins = settings.bins.as_deref();
+                crate::ensure!(
+                    init.is_none() || bins.is_none(),
+                    Error::input(
+                        "the weights bring their own bins",
+                        "--bins beside --init",
+                        "leave one of the two out"
+                    )
+                );
+                let lambda = settings.lambda.unwrap_or_default();
+                crate::ensure!(
+                    (0.0..=1.0).contains(&lambda),
+                    Error::input("out of range", format!("--lambda {lambda}"), "use a number from 0 to 1")
+                );
+                let bin_width = settings.bin_width.unwrap_or_default();
+                crate::ensure!(
+                    (1..=100).contains(&bin_width),
+                    Error::input(
+                        "out of range",
+                        format!("--bin-width {bin_width}"),
+                        "use 1 to 100 ab units; 10 is usual"
+                    )
+                );
+                let sigma = at_least(f64::from(settings.sigma.unwrap_or_default()), 0.0, true, "--sigma")? as f32;
+                Ok(Start::Classification(classification::Start {
+                    init,
+                    width,
+                    bins: bins.unwrap_or("grid").parse()?,
+                    bin_width,
+                    smoothing: settings.prior_smoothing.as_deref().unwrap_or_default().parse()?,
+                    seed,
+                    learning: ClassificationConfig { optimizer, weight_decay, l2, lambda, sigma },
+                }))
+            }
+            Model::Pix2pix => {
+                let above_zero = |value: f32, flag: &str| at_least(f64::from(value), 0.0, true, flag).map(|v| v as f32);
+                let lr_ratio = match (settings.lr_d, settings.lr) {
+                    (Some(lr_d), Some(lr)) => at_least(lr_d, 0.0, true, "--lr-d")? / lr,
+                    _ => 1.0,
+                };
+                let lambda_l1 = settings.lambda_l1.unwrap_or_default();
+                Ok(Start::Pix2pix(adversarial::Start {
+                    init,
+                    width,
+                    leaky_slope: settings.leaky_slope.map(|slope| above_zero(slope, "--leaky-slope")).transpose()?,
+                    input_channels: match settings.input_channels {
+                        Some(channels) => Some(positive(Some(channels), "--input-channels")?),
+                        None => None,
+                    },
+                    learning: AdversarialConfig {
+                        optimizer,
+                        weight_decay,
+                        l2,
+                        lr_ratio,
+                        lambda_l1: at_least(f64::from(lambda_l1), 0.0, false, "--lambda-l1")? as f32,
+                        dropout: below_one(f64::from(settings.dropout.unwrap_or_default()), "--dropout")? as f32,
+                        seed,
+                    },
+                }))
+            }
+        }
+    }
+
+    /// Weights that it is told to start from.
+    pub fn init(&self) -> Option<&Path> {
+        match self {
+            Start::Classification(start) => start.init.as_deref(),
+            Start::Pix2pix(start) => start.init.as_deref(),
+        }
+    }
+
+    /// A learner for training on what `survey` found in the data, or on from the weights in `init`.
+    ///
+    /// # Errors
+    /// Weights that do not fit; no memory.
+    pub fn learner(&self, device: &Device, survey: &Survey, init: Option<&WeightFile>) -> Result<Box<dyn Learner>> {
+        Ok(match self {
+            Start::Classification(start) => Box::new(start.colournet(device, survey, init)?),
+            Start::Pix2pix(start) => Box::new(start.pix2pix(device, init)?),
+        })
+    }
+}

@@ -1,0 +1,79 @@
+//! What layers are made of, wherever they stand: in a row or in a network with branches.
+
+use super::{Bound, Init, ParamKind, ParamSpec};
+use crate::error::Result;
+use crate::ops::batch_norm::{BatchNormInference, BatchNormTrain};
+use crate::tape::Var;
+use crate::tensor::Tensor;
+
+/// Batch norm as Keras has it by default.
+const MOMENTUM: f32 = 0.99;
+const EPS: f32 = 1e-3;
+
+/// `NAME.weight` `[k, k, c_in, c_out]` of a convolution, plain or transposed.
+pub fn kernel_spec(name: &str, size: usize, c_in: usize, c_out: usize, init: Init) -> ParamSpec {
+    let shape = vec![size, size, c_in, c_out];
+    ParamSpec { name: format!("{name}.weight"), shape, kind: ParamKind::Kernel, init }
+}
+
+/// `NAME.bias` `[c_out]`, zero.
+pub fn bias_spec(name: &str, c_out: usize) -> ParamSpec {
+    let (name, init) = (format!("{name}.bias"), Init::Constant(0.0));
+    ParamSpec { name, shape: vec![c_out], kind: ParamKind::Vector, init }
+}
+
+/// `NAME.gamma`, `NAME.beta`, `NAME.mean`, `NAME.var`, each `[channels]`: the identity at the start.
+pub fn batch_norm_specs(name: &str, channels: usize) -> [ParamSpec; 4] {
+    let parts = [
+        ("gamma", ParamKind::Vector, 1.0),
+        ("beta", ParamKind::Vector, 0.0),
+        ("mean", ParamKind::Statistic, 0.0),
+        ("var", ParamKind::Statistic, 1.0),
+    ];
+    parts.map(|(part, kind, start)| ParamSpec {
+        name: format!("{name}.{part}"),
+        shape: vec![channels],
+        kind,
+        init: Init::Constant(start),
+    })
+}
+
+/// Batch norm of x `[N, H, W, C]` with momentum 0.99 and eps 1e-3. In training it uses the batch's statistics and updates
+/// the running ones; otherwise it uses those.
+///
+/// # Errors
+/// No such parameters, another number of channels, and whatever a launch reports.
+pub fn batch_norm(bound: &Bound<'_>, name: &str, x: &Var, training: bool) -> Result<Var> {
+    let gamma = bound.var(&format!("{name}.gamma"))?;
+    let beta = bound.var(&format!("{name}.beta"))?;
+    let mean = bound.tensor(&format!("{name}.mean"))?;
+    let var = bound.tensor(&format!("{name}.var"))?;
+    if training {
+        let op = BatchNormTrain { running_mean: mean, running_var: var, momentum: MOMENTUM, eps: EPS };
+        bound.tape().apply(op, &[x, &gamma, &beta])
+    } else {
+        bound.tape().apply(BatchNormInference { mean, var, eps: EPS }, &[x, &gamma, &beta])
+    }
+}
+
+/// Whether the batch norm saw one value per channel in every batch: then each variance was 0, and the running ones have decayed
+/// from 1 to one and the same number.
+///
+/// # Errors
+/// No such parameters, or a lost device.
+pub fn saw_one_value(bound: &Bound<'_>, name: &str) -> Result<bool> {
+    let var = bound.tensor(&format!("{name}.var"))?.to_vec()?;
+    Ok(var[0] < 1.0 && var.iter().all(|&v| v == var[0]))
+}
+
+/// What [`batch_norm`] makes of one value per channel in training, whatever it is: beta. Under running statistics it divides
+/// by the root of eps, a variance of nothing, and blows up 31 times what differs from the running mean.
+///
+/// # Errors
+/// As [`batch_norm`].
+pub fn batch_norm_as_shift(bound: &Bound<'_>, name: &str, x: &Var) -> Result<Var> {
+    let (tape, beta) = (bound.tape(), bound.var(&format!("{name}.beta"))?);
+    let gamma = Tensor::full(x.value().device(), beta.value().shape(), 0.0)?;
+    let [mean, var] = ["mean", "var"].map(|part| bound.tensor(&format!("{name}.{part}")));
+    tape.apply(BatchNormInference { mean: mean?, var: var?, eps: EPS }, &[x, &tape.constant(gamma), &beta])
+}
