@@ -112,7 +112,7 @@ fn means_folder(out: &Path) -> bool {
 
 /// One picture goes to a .png file, several go to a folder.
 fn check_out(out: &Path, single: bool) -> Result<()> {
-    let png = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
+    let png = out.extension().is_none_or(|extension| extension.eq_ignore_ascii_case("png"));
     crate::ensure!(
         !single || png,
         Error::input("pictures are written as PNG", out.display(), "end the name in .png, or in / for a folder")
