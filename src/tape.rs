@@ -180,8 +180,11 @@ fn walk<N: Borrow<Node>>(
         // A result that nothing used has no gradient, and neither do its inputs through it.
         let Some(dy) = grads.remove(&node.output) else { continue };
         let needs: Vec<bool> = node.needs.iter().zip(&node.inputs).map(|(&needs, &id)| needs && wanted(id)).collect();
-        let free_slot = |id: &usize| if grads.contains_key(id) { None } else { slots.get(id).cloned() };
-        let mut places: Vec<Option<Tensor>> = node.inputs.iter().map(free_slot).collect();
+        // An op may write a gradient that nobody asked for: never into a leaf's place.
+        let free_slot = |(id, &needs): (&usize, &bool)| {
+            if needs && !grads.contains_key(id) { slots.get(id).cloned() } else { None }
+        };
+        let mut places: Vec<Option<Tensor>> = node.inputs.iter().zip(&needs).map(free_slot).collect();
         for (i, place) in places.iter_mut().enumerate() {
             // One leaf used twice by one op: the second gradient is added to the first.
             if node.inputs[..i].contains(&node.inputs[i]) {
@@ -297,8 +300,11 @@ mod tests {
         assert!(grads.get(&d).is_none());
         assert_eq!([&g_slot, &d_slot].map(|slot| slot.item().unwrap()), [6.0, 7.0]);
         // The tape is whole: the same again.
-        tape.backward_to(&g_loss, &[g, d]).unwrap();
+        tape.backward_to(&g_loss, &[g, d.clone()]).unwrap();
         assert_eq!([&g_slot, &d_slot].map(|slot| slot.item().unwrap()), [6.0, 1.0]);
+        // A wanted leaf that the loss does not reach is zero; the other keeps what it has.
+        tape.backward_to(&fake, &[d]).unwrap();
+        assert_eq!([&g_slot, &d_slot].map(|slot| slot.item().unwrap()), [6.0, 0.0]);
     }
 
     #[test]
