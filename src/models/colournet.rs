@@ -13,8 +13,6 @@ use crate::ops::conv2d::{Activation, Padding};
 pub const STRIDE: usize = 8;
 /// A quarter of the input's size comes out; the loss and the decoding upsample by this factor.
 pub const UPSAMPLE: usize = 4;
-/// Input pixels that an output pixel can see to each side, rounded up to a multiple of [`STRIDE`].
-pub const CONTEXT: usize = 184;
 
 /// Out, stride, dilation of the 3x3 convolutions, block by block.
 const BLOCKS: [&[(usize, usize, usize)]; 8] = [
