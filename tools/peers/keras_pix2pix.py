@@ -112,9 +112,14 @@ def load(path):
     tensors = load_file(path)
     width = tensors["g.down4.weight"].shape[-1] / DOWN[3]
     networks = generator(width), discriminator(width)
-    for name, variable, swapped in (row for network in networks for row in tensor_names(network)):
-        variable.assign(tensors[name].swapaxes(2, 3) if swapped else tensors[name])
+    for network in networks:
+        assign(network, tensors)
     return networks
+
+
+def assign(model, tensors):
+    for name, variable, swapped in tensor_names(model):
+        variable.assign(tensors[name].swapaxes(2, 3) if swapped else tensors[name])
 
 
 def pictures(folder, mode):
@@ -143,8 +148,9 @@ def make(args):
         source = np.clip(target.mean(-1) * speckle, 0, 255).astype(np.uint8)
         Image.fromarray(target).save(args.dir / "target" / f"{i:03}.png")
         Image.fromarray(source).save(args.dir / "source" / f"{i:03}.png")
+    g, d = generator(args.width), discriminator(args.width)
     tensors = {}
-    for network in (generator(args.width), discriminator(args.width)):
+    for network in (g, d):
         for name, variable, swapped in tensor_names(network):
             value = variable.numpy()  # gamma and variance 1, mean 0
             if name.endswith(".weight"):
@@ -154,6 +160,13 @@ def make(args):
             elif name.endswith(".gamma"):
                 value = rng.normal(1, 0.02, value.shape)
             tensors[name] = value.astype(np.float32)
+    # Running statistics of one picture, so that the pictures to compare have contrast.
+    assign(g, tensors)
+    for layer in g.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    g(2 * pictures(args.dir / "source", "L")[1][:1].astype(np.float32) - 1, training=True)
+    tensors |= {name: variable.numpy() for name, variable, _ in tensor_names(g) if name.endswith((".mean", ".var"))}
     (args.dir / "init.safetensors").write_bytes(to_safetensors(tensors))
     print(f"{args.dir}: {args.pictures} pairs of {SIZE}x{SIZE}, width {args.width}")
 
@@ -163,11 +176,12 @@ def train_keras(precision, args):
     import keras
     import tensorflow as tf
 
-    keras.backend.set_floatx(precision)
+    keras.config.set_floatx(precision)
+    keras.config.set_dtype_policy(precision)
     g, d = load(args.dir / "init.safetensors")
     sources, targets = (2 * pictures(args.dir / name, mode)[1] - 1 for name, mode in (("source", "L"), ("target", "RGB")))
     sources, targets = sources.astype(precision), targets.astype(precision)
-    optimizers = [keras.optimizers.Adam(args.lr, beta_1=0.5, beta_2=0.999, epsilon=1e-8) for _ in "gd"]
+    optimizers = [keras.optimizers.Adam(args.lr, beta_1=0.5, beta_2=0.999) for _ in "gd"]
     rows = []
     for step in range(args.steps):
         at = [step % len(sources)]
@@ -176,6 +190,8 @@ def train_keras(precision, args):
         # Both gradients come from the same passes, so both are taken before either network steps.
         updates = [(tape.gradient(loss, network.trainable_variables), network) for loss, network in zip(values, (g, d))]
         for (gradients, network), optimizer in zip(updates, optimizers):
+            # Keras adds epsilon to the root of the moment before its bias is corrected, huetape after.
+            optimizer.epsilon = 1e-8 * (1 - 0.999 ** (step + 1)) ** 0.5
             optimizer.apply_gradients(zip(gradients, network.trainable_variables))
         rows.append({name: float(value) for name, value in zip(LOSSES, values)})
     # The innermost batch norm saw one value a channel, so beta is all that it ever put out.
