@@ -86,7 +86,12 @@ pub fn panel_product<'a, const N: usize>(
             add: bool,
             c: &mut [f32],
         ) {
-            panel_rows::<6, N>(count, row, b, add, c, f32::mul_add);
+            // 16 to 24 registers of sums.
+            match N {
+                64 => panel_rows::<6, 64, N>(count, row, b, add, c, f32::mul_add),
+                32 => panel_rows::<8, 32, N>(count, row, b, add, c, f32::mul_add),
+                _ => panel_rows::<16, 16, N>(count, row, b, add, c, f32::mul_add),
+            }
         }
         #[target_feature(enable = "avx2,fma")]
         fn avx2<'a, const N: usize>(
@@ -96,7 +101,11 @@ pub fn panel_product<'a, const N: usize>(
             add: bool,
             c: &mut [f32],
         ) {
-            panel_rows::<3, N>(count, row, b, add, c, f32::mul_add);
+            // 12 registers of sums.
+            match N {
+                64 | 32 => panel_rows::<3, 32, N>(count, row, b, add, c, f32::mul_add),
+                _ => panel_rows::<6, 16, N>(count, row, b, add, c, f32::mul_add),
+            }
         }
         #[allow(unsafe_code, reason = "the processor is asked for the instructions first")]
         if is_x86_feature_detected!("avx512f") {
@@ -107,12 +116,12 @@ pub fn panel_product<'a, const N: usize>(
             return unsafe { avx2::<N>(count, row, b, add, c) };
         }
     }
-    panel_rows::<2, N>(count, row, b, add, c, |x, y, sum| x * y + sum);
+    panel_rows::<4, 16, N>(count, row, b, add, c, |x, y, sum| x * y + sum);
 }
 
-/// [`panel_product`], R rows at a time: as many as the registers hold sums for.
+/// [`panel_product`] by tiles of R rows and W columns, whose sums the registers hold. W divides N.
 #[inline(always)]
-fn panel_rows<'a, const R: usize, const N: usize>(
+fn panel_rows<'a, const R: usize, const W: usize, const N: usize>(
     count: usize,
     row: impl Fn(usize) -> (usize, &'a [f32]),
     b: &[f32],
@@ -121,39 +130,42 @@ fn panel_rows<'a, const R: usize, const N: usize>(
     multiply_add: impl Fn(f32, f32, f32) -> f32 + Copy,
 ) {
     let ((b, _), (c, _)) = (b.as_chunks::<N>(), c.as_chunks_mut::<N>());
-    let mut first = 0;
-    while first + R <= count {
-        panel_tile::<R, N>(std::array::from_fn(|i| row(first + i)), b, add, c, multiply_add);
-        first += R;
-    }
-    // What is left by fours, if that is fewer, and by ones.
-    while R > 4 && first + 4 <= count {
-        panel_tile::<4, N>(std::array::from_fn(|i| row(first + i)), b, add, c, multiply_add);
-        first += 4;
-    }
-    for i in first..count {
-        panel_tile::<1, N>([row(i)], b, add, c, multiply_add);
+    for strip in 0..N / W {
+        let mut first = 0;
+        while first + R <= count {
+            panel_tile::<R, W, N>(std::array::from_fn(|i| row(first + i)), b, strip, add, c, multiply_add);
+            first += R;
+        }
+        // What is left by fours, if that is fewer, and by ones.
+        while R > 4 && first + 4 <= count {
+            panel_tile::<4, W, N>(std::array::from_fn(|i| row(first + i)), b, strip, add, c, multiply_add);
+            first += 4;
+        }
+        for i in first..count {
+            panel_tile::<1, W, N>([row(i)], b, strip, add, c, multiply_add);
+        }
     }
 }
 
 #[inline(always)]
-fn panel_tile<const R: usize, const N: usize>(
+fn panel_tile<const R: usize, const W: usize, const N: usize>(
     rows: [(usize, &[f32]); R],
     b: &[[f32; N]],
+    strip: usize,
     add: bool,
     c: &mut [[f32; N]],
     multiply_add: impl Fn(f32, f32, f32) -> f32,
 ) {
     let a = rows.map(|(_, a)| &a[..b.len()]);
-    let mut sums = [[0.0; N]; R];
+    let mut sums = [[0.0; W]; R];
     if add {
         for (sums, (i, _)) in sums.iter_mut().zip(&rows) {
-            *sums = c[*i];
+            *sums = c[*i].as_chunks().0[strip];
         }
     }
     for k in 0..b.len() {
         // A copy, which stays in registers for all rows.
-        let b = b[k];
+        let b: [f32; W] = b[k].as_chunks().0[strip];
         for (a, sums) in a.iter().zip(&mut sums) {
             let a = a[k];
             for (sum, b) in sums.iter_mut().zip(&b) {
@@ -162,7 +174,7 @@ fn panel_tile<const R: usize, const N: usize>(
         }
     }
     for (sums, (i, _)) in sums.iter().zip(&rows) {
-        c[*i] = *sums;
+        c[*i].as_chunks_mut().0[strip] = *sums;
     }
 }
 
@@ -242,7 +254,7 @@ mod tests {
     /// Every kernel of [`panel_product`], whatever the processor has, with rows in any order that no block divides.
     #[test]
     fn panel_products_agree_with_sgemm() {
-        const N: usize = 16;
+        const N: usize = 32;
         let (m, k, pitch) = (23, 13, 17);
         let values = |len: usize, step: usize| (0..len).map(|i| (i * step % 23) as f32 - 11.0).collect::<Vec<_>>();
         let (a, b, before) = (values(m * pitch, 7), values(k * N, 5), values(m * N, 3));
@@ -252,9 +264,9 @@ mod tests {
             sgemm([m, k, N], Matrix::rows(&a, pitch), Matrix::rows(&b, N), beta, &mut expected, N);
             let kernels: [Product; 4] = [
                 |rows, b, add, c| panel_product::<N>(rows.len(), |i| rows[i], b, add, c),
-                |rows, b, add, c| panel_rows::<8, N>(rows.len(), |i| rows[i], b, add, c, f32::mul_add),
-                |rows, b, add, c| panel_rows::<3, N>(rows.len(), |i| rows[i], b, add, c, f32::mul_add),
-                |rows, b, add, c| panel_rows::<2, N>(rows.len(), |i| rows[i], b, add, c, |x, y, sum| x * y + sum),
+                |rows, b, add, c| panel_rows::<8, 32, N>(rows.len(), |i| rows[i], b, add, c, f32::mul_add),
+                |rows, b, add, c| panel_rows::<3, 16, N>(rows.len(), |i| rows[i], b, add, c, f32::mul_add),
+                |rows, b, add, c| panel_rows::<4, 16, N>(rows.len(), |i| rows[i], b, add, c, |x, y, sum| x * y + sum),
             ];
             for kernel in kernels {
                 let mut c = before.clone();
