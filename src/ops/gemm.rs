@@ -217,8 +217,7 @@ pub fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     thread_local!(static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) });
     let mut scratch = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
     if scratch.len() < len + LINE {
-        // Nothing is copied from the old memory.
-        scratch = vec![0.0; len + LINE];
+        scratch.resize(len + LINE, 0.0);
     }
     // From a whole cache line on: otherwise each store of a wide vector would touch two.
     let start = scratch.as_ptr().align_offset(size_of::<[f32; LINE]>()).min(LINE);

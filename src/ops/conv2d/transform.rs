@@ -34,11 +34,18 @@ pub fn two_sided<const S: usize, const T: usize>(
     d: &[[Lanes; S]; S],
     transform: impl Fn(&[Lanes; S]) -> [Lanes; T],
 ) -> [[Lanes; T]; T] {
-    let rows = d.each_ref().map(&transform);
+    // Loops, not `map` on arrays: that is not always inlined, and then copies every square through memory.
+    let mut rows = [[[0.0; LANES]; T]; S];
+    for (row, d) in rows.iter_mut().zip(d) {
+        *row = transform(d);
+    }
     let mut square = [[[0.0; LANES]; T]; T];
     for column in 0..T {
-        let line = transform(&rows.each_ref().map(|row| row[column]));
-        for (row, value) in square.iter_mut().zip(line) {
+        let mut line = [[0.0; LANES]; S];
+        for (value, row) in line.iter_mut().zip(&rows) {
+            *value = row[column];
+        }
+        for (row, value) in square.iter_mut().zip(transform(&line)) {
             row[column] = value;
         }
     }

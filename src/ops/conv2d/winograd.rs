@@ -163,20 +163,26 @@ impl Winograd {
                         }
                     });
                     rows.par_iter_mut().enumerate().for_each(|(row, taps)| {
-                        for c in (0..o).step_by(LANES) {
-                            let d = std::array::from_fn(|y| {
-                                std::array::from_fn(|x| lanes(&products[(6 * y + x) * point_len + row * o + c..]))
-                            });
-                            let sums = two_sided(&d, weight_adjoint);
-                            for (tap, sum) in taps.iter_mut().zip(sums.iter().flatten()) {
-                                let tap = &mut tap[c..c + LANES];
-                                if first == 0 {
-                                    tap.copy_from_slice(sum);
-                                } else {
-                                    tap.iter_mut().zip(sum).for_each(|(tap, sum)| *tap += sum);
+                        with_wide_vectors(
+                            #[inline(always)]
+                            || {
+                                for c in (0..o).step_by(LANES) {
+                                    let mut d = [[[0.0; LANES]; 6]; 6];
+                                    for (point, d) in d.as_flattened_mut().iter_mut().enumerate() {
+                                        *d = lanes(&products[point * point_len + row * o + c..]);
+                                    }
+                                    let sums = two_sided(&d, weight_adjoint);
+                                    for (tap, sum) in taps.iter_mut().zip(sums.iter().flatten()) {
+                                        let tap = &mut tap[c..c + LANES];
+                                        if first == 0 {
+                                            tap.copy_from_slice(sum);
+                                        } else {
+                                            tap.iter_mut().zip(sum).for_each(|(tap, sum)| *tap += sum);
+                                        }
+                                    }
                                 }
-                            }
-                        }
+                            },
+                        );
                     });
                 }
             });
