@@ -28,6 +28,8 @@ pub enum Stream {
     Slope = 9,
     /// Noisy labels.
     Label = 10,
+    /// Points that a homography is tried on; `step` is the number of the try.
+    Consensus = 11,
     /// Whatever a test wants.
     Test = 99,
 }
