@@ -7,6 +7,7 @@ pub mod loader;
 pub mod pairs;
 pub mod picture;
 pub mod raster;
+pub mod registration;
 pub mod save;
 pub mod shift;
 pub mod stats;
