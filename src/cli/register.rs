@@ -84,7 +84,8 @@ pub fn run(args: RegisterArgs) -> Outcome {
     let source = AnyPicture::open(&args.image)?;
     let points = Points::read(&args.points, args.columns.as_deref())?;
     let target = args.to.as_deref().map(AnyPicture::open).transpose()?;
-    let grid = args.size.or(target.as_ref().map(|target| [target.info().width, target.info().height]));
+    let target = target.map(|target| target.info().clone());
+    let grid = args.size.or(target.as_ref().map(|target| [target.width, target.height]));
 
     let settings = Settings { threshold: args.threshold, seed: args.seed };
     let found = estimate(&points.pairs, &settings).map_err(|refusal| refusal.at(args.points.display()))?;
@@ -113,7 +114,7 @@ pub fn run(args: RegisterArgs) -> Outcome {
         .into()
     );
     write_tables(&args, &points, &found)?;
-    let georeference = target.as_ref().map_or(&[][..], |target| &target.info().georeference);
+    let georeference = target.as_ref().map_or(&[][..], |target| &target.georeference);
     warp_to(&resampler, out, grid[1], georeference)?;
     println!("wrote {}: {}x{} pixels", out.display(), grid[0], grid[1]);
     Ok(())

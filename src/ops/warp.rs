@@ -282,9 +282,9 @@ mod tests {
         let moved = |m: &[[f64; 3]; 3], [x, y]: [f64; 2]| m.map(|l| [l[0], l[1], l[0] * x + l[1] * y + l[2]]);
         let mut to_window = moved(&whole, [16000.0, 9000.0]);
         let [x, y] = place(&to_window, 4, 4).unwrap().map(f64::floor);
-        for k in 0..3 {
-            to_window[0][k] -= x * to_window[2][k];
-            to_window[1][k] -= y * to_window[2][k];
+        let weights = to_window[2];
+        for (line, origin) in to_window.iter_mut().zip([x, y]) {
+            line.iter_mut().zip(weights).for_each(|(v, weight)| *v -= origin * weight);
         }
         check([1, 9, 9, 2], &to_window, [9, 9], 0, 2e-6);
     }

@@ -91,7 +91,7 @@ impl Estimate {
 ///
 /// Four pairs are met exactly. Of more, sets of four are drawn (Fischler and Bolles' RANSAC, 1981), judged by the squared distances of
 /// all pairs, each at most the threshold's (Torr and Zisserman's MSAC, 2000), and each new best one is refitted to what agrees with it
-/// (Chum, Matas and Kittler's local optimisation, 2003) by [least squares in the target](super::dlt).
+/// (Chum, Matas and Kittler's local optimisation, 2003) by least squares in the target.
 ///
 /// # Errors
 /// Fewer than 4 pairs, points that coincide or lie on a line, four pairs in another order around, or pairs that do not agree any

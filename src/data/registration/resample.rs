@@ -26,7 +26,7 @@ const WRITTEN_TILE: usize = 256;
 /// A picture to be warped: a TIFF read by windows, or another picture read whole.
 pub enum AnyPicture {
     /// A GeoTIFF or a plain TIFF.
-    Raster(Raster),
+    Raster(Box<Raster>),
     /// A PNG or a JPEG, alpha left out.
     Picture(Picture, RasterInfo),
 }
@@ -41,7 +41,7 @@ impl AnyPicture {
         let read = File::open(path).and_then(|mut file| file.read(&mut magic));
         read.map_err(|error| io_error("cannot read the picture", path, &error))?;
         if matches!(&magic, [b'I', b'I', 42 | 43, 0] | [b'M', b'M', 0, 42 | 43]) {
-            return Ok(AnyPicture::Raster(Raster::open(path)?.with_cache(CACHE_BYTES)));
+            return Ok(AnyPicture::Raster(Box::new(Raster::open(path)?.with_cache(CACHE_BYTES))));
         }
         let picture = decode::open(path)?;
         let sample = match picture.info.depth {
