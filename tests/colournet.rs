@@ -9,11 +9,11 @@ use huetape::data::Batch;
 use huetape::device::Device;
 use huetape::models::classifier::{Classifier, TEMPERATURE, bins_and_prior};
 use huetape::models::colournet;
-use huetape::nn::{OptimizerKind, StateTensor, WeightFile};
+use huetape::nn::{Norm, OptimizerKind, StateTensor, WeightFile};
 use huetape::ops::annealed_mean::annealed_mean;
 use huetape::tensor::Tensor;
 use huetape::train::classification::{Classification, ClassificationConfig};
-use huetape::train::session::Learner;
+use huetape::train::session::{Learner, Update};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -99,7 +99,7 @@ impl Golden {
 
     /// One step; the loss before its update.
     fn step(&self, learner: &mut Classification, step: u64, lr: f64) -> f32 {
-        learner.step(&self.batch(step), step, lr).unwrap().remove(0).finish().unwrap()[0]
+        learner.step(&self.batch(step), &Update { step, steps: 10, lr }).unwrap().remove(0).finish().unwrap()[0]
     }
 }
 
@@ -148,7 +148,7 @@ fn compare_decoded(golden: &Golden, learner: &Classification, device: &Device, f
     let source = golden.tensors.get("source0");
     let grey = Tensor::new(device, &source.shape, &source.data).unwrap();
     let classifier = learner.classifier();
-    let logits = classifier.logits(&grey).unwrap();
+    let logits = classifier.logits(&grey, Norm::Running).unwrap();
     let ab = annealed_mean(&logits, &classifier.bins, classifier.upsample, TEMPERATURE).unwrap().ab;
     let tolerance = Tolerance::Absolute(10.0 * golden.run.ab_gap_f32);
     let label = format!("{}: decoded ab", device.name());

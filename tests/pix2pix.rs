@@ -7,9 +7,11 @@ mod common;
 use common::{Tolerance, compare};
 use huetape::data::Batch;
 use huetape::device::Device;
+use huetape::models::painter::Look;
 use huetape::nn::{OptimizerKind, StateTensor, WeightFile};
-use huetape::train::adversarial::{Adversarial, AdversarialConfig, Start};
-use huetape::train::session::Learner;
+use huetape::train::adversarial::pix2pix::{Pix2pix, Start};
+use huetape::train::adversarial::{Adversarial, AdversarialConfig};
+use huetape::train::session::{Learner, Update};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -58,15 +60,21 @@ impl GoldenRun {
         serde_json::from_str(&std::fs::read_to_string("tests/goldens/pix2pix_steps.json").unwrap()).unwrap()
     }
 
-    fn learner(&self, device: &Device, dropout: f32) -> Adversarial {
+    fn learner(&self, device: &Device, dropout: f32) -> Adversarial<Pix2pix> {
         let Settings { width, lambda_l1, slope, beta1, beta2, adam_eps: eps, .. } = self.settings;
         let optimizer = OptimizerKind::Adam { beta1, beta2, eps };
-        let learning =
-            AdversarialConfig { optimizer, weight_decay: 0.0, l2: 0.0, lr_ratio: 1.0, lambda_l1, dropout, seed: 5 };
+        let learning = AdversarialConfig { optimizer, weight_decay: 0.0, l2: 0.0, d_l2: 0.0, lr_ratio: 1.0, seed: 5 };
         let init = WeightFile::read(Path::new(INIT)).unwrap();
-        let start =
-            Start { init: None, width: Some(width), leaky_slope: Some(slope), input_channels: Some(1), learning };
-        start.pix2pix(device, Some(&init)).unwrap()
+        let start = Start {
+            init: None,
+            width: Some(width),
+            leaky_slope: Some(slope),
+            input_channels: Some(1),
+            lambda_l1,
+            dropout,
+            learning,
+        };
+        start.learner(device, Some(&init)).unwrap()
     }
 
     /// The pictures of the formula in `tools/goldens/pix2pix.py`.
@@ -87,10 +95,19 @@ impl GoldenRun {
     }
 
     /// One step; the losses before its update, by name.
-    fn step(&self, learner: &mut Adversarial, step: u64) -> Vec<(&'static str, f32)> {
-        let reads = learner.step(&self.batch(step), step, self.settings.lr).unwrap();
-        learner.loss_names().iter().copied().zip(reads.into_iter().map(|read| read.finish().unwrap()[0])).collect()
+    fn step(&self, learner: &mut Adversarial<Pix2pix>, step: u64) -> Vec<(&'static str, f32)> {
+        let reads = learner.step(&self.batch(step), &update(step, self.settings.lr)).unwrap();
+        learner
+            .losses()
+            .iter()
+            .map(|(name, _)| *name)
+            .zip(reads.into_iter().map(|read| read.finish().unwrap()[0]))
+            .collect()
     }
+}
+
+fn update(step: u64, lr: f64) -> Update {
+    Update { step, steps: 10, lr }
 }
 
 #[test]
@@ -113,7 +130,7 @@ fn ten_training_steps_match_the_golden_losses() {
 }
 
 /// Sums of all tensors after the last step, and how far they have come.
-fn compare_weights(golden: &GoldenRun, learner: &Adversarial, device: &str, failures: &mut Vec<String>) {
+fn compare_weights(golden: &GoldenRun, learner: &Adversarial<Pix2pix>, device: &str, failures: &mut Vec<String>) {
     let init = WeightFile::read(Path::new(INIT)).unwrap();
     let state = WeightFile::from_tensors("memory", learner.state().unwrap());
     for (name, expected) in &golden.after {
@@ -134,8 +151,9 @@ fn compare_weights(golden: &GoldenRun, learner: &Adversarial, device: &str, fail
     }
 }
 
-fn compare_picture(golden: &GoldenRun, learner: &Adversarial, device: &str, failures: &mut Vec<String>) {
-    let picture = learner.predict(&golden.batch(1)).unwrap();
+fn compare_picture(golden: &GoldenRun, learner: &Adversarial<Pix2pix>, device: &str, failures: &mut Vec<String>) {
+    let picture = golden.batch(1).source_on(learner.painter().device()).unwrap();
+    let picture = learner.painter().paint(&picture, &Look::default()).unwrap().to_vec().unwrap();
     let pixels = (picture.len() / 3) as f64;
     let band = |c: usize| picture.iter().skip(c).step_by(3).map(|&v| 2.0 * f64::from(v) - 1.0).sum::<f64>() / pixels;
     let means = [0, 1, 2].map(|c| band(c) as f32);
@@ -144,7 +162,7 @@ fn compare_picture(golden: &GoldenRun, learner: &Adversarial, device: &str, fail
     compare(&format!("{device}: means of the picture"), &means, &golden.picture.mean, tolerance, failures);
 }
 
-fn bits(learner: &Adversarial) -> BTreeMap<String, Vec<u32>> {
+fn bits(learner: &Adversarial<Pix2pix>) -> BTreeMap<String, Vec<u32>> {
     let bits = |tensor: StateTensor| (tensor.name, tensor.data.iter().map(|v| v.to_bits()).collect());
     learner.state().unwrap().into_iter().map(bits).collect()
 }
@@ -182,7 +200,7 @@ fn dropout_changes_a_step_and_the_step_changes_dropout() {
     let after = |dropout: f32, step: u64| {
         let mut learner = golden.learner(&device, dropout);
         let batch = golden.batch(1);
-        learner.step(&batch, step, 0.0).unwrap().remove(0).finish().unwrap()[0]
+        learner.step(&batch, &update(step, 0.0)).unwrap().remove(0).finish().unwrap()[0]
     };
     assert_ne!(after(0.5, 1), after(0.0, 1));
     assert_ne!(after(0.5, 1), after(0.5, 2));

@@ -6,6 +6,7 @@ use crate::data::pairs::pictures_in;
 use crate::data::{decode, save::save_png};
 use crate::error::{Error, Result};
 use crate::infer::{Colorizer, Options};
+use crate::models::painter::Look;
 use clap::Args;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -59,7 +60,8 @@ pub fn run(args: ColorizeArgs) -> Outcome {
     let prepared = args.run.as_deref().map(super::settings::input_of_run).transpose()?.unwrap_or_default();
     // A band asked for now is read, also where the run was trained on the lightness of colour pictures.
     let lightness = prepared.lightness && args.band.is_none();
-    let options = Options { temperature: args.temperature, band: args.band.or(prepared.band), lightness };
+    let look = Look { temperature: args.temperature, ..Look::default() };
+    let options = Options { look, band: args.band.or(prepared.band), lightness };
     let device = args.device.open()?;
     let colorizer = Colorizer::open(&device, &weights)?;
     let description = format!("colours predicted by huetape {} ({})", env!("CARGO_PKG_VERSION"), colorizer.model());

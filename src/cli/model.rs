@@ -6,7 +6,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::models::{colournet, pix2pix};
 use crate::nn::{OptimizerKind, WeightFile};
-use crate::train::adversarial::{self, AdversarialConfig};
+use crate::train::adversarial::{AdversarialConfig, pix2pix as pix2pix_game};
 use crate::train::classification::{self, ClassificationConfig};
 use crate::train::session::Learner;
 use clap::ValueEnum;
@@ -53,16 +53,6 @@ impl Model {
         }
     }
 
-    /// The losses in `metrics.jsonl`, with the title of a chart each.
-    pub fn losses(self) -> Vec<(&'static str, &'static str)> {
-        match self {
-            Model::Colournet => vec![("loss", "Loss")],
-            Model::Pix2pix => {
-                vec![("g_loss", "Generator's loss"), ("d_loss", "Discriminator's loss"), ("l1", "Mean distance (L1)")]
-            }
-        }
-    }
-
     /// The settings that differ from one network to another, for weights that are `fresh` or come from a file, which brings
     /// some of them.
     pub fn defaults(self, fresh: bool) -> Settings {
@@ -95,26 +85,22 @@ impl Model {
 
     /// Refuses settings that only other networks have.
     fn refuse_foreign(self, settings: &Settings) -> Result<()> {
-        let classification = [
-            (settings.bins.is_some(), "--bins"),
-            (settings.bin_width.is_some(), "--bin-width"),
-            (settings.lambda.is_some(), "--lambda"),
-            (settings.sigma.is_some(), "--sigma"),
-            (settings.prior_smoothing.is_some(), "--prior-smoothing"),
+        let classifiers: &[Model] = &[Model::Colournet];
+        let pairs: &[Model] = &[Model::Pix2pix];
+        let of_some = [
+            ("--bins", settings.bins.is_some(), classifiers),
+            ("--bin-width", settings.bin_width.is_some(), classifiers),
+            ("--lambda", settings.lambda.is_some(), classifiers),
+            ("--sigma", settings.sigma.is_some(), classifiers),
+            ("--prior-smoothing", settings.prior_smoothing.is_some(), classifiers),
+            ("--lr-d", settings.lr_d.is_some(), pairs),
+            ("--lambda-l1", settings.lambda_l1.is_some(), &[Model::Pix2pix]),
+            ("--dropout", settings.dropout.is_some(), &[Model::Pix2pix]),
+            ("--leaky-slope", settings.leaky_slope.is_some(), &[Model::Pix2pix]),
+            ("--input-channels", settings.input_channels.is_some(), &[Model::Pix2pix]),
         ];
-        let adversarial = [
-            (settings.lr_d.is_some(), "--lr-d"),
-            (settings.lambda_l1.is_some(), "--lambda-l1"),
-            (settings.dropout.is_some(), "--dropout"),
-            (settings.leaky_slope.is_some(), "--leaky-slope"),
-            (settings.input_channels.is_some(), "--input-channels"),
-        ];
-        let foreign = match self {
-            Model::Colournet => adversarial,
-            Model::Pix2pix => classification,
-        };
-        match foreign.iter().find(|(given, _)| *given) {
-            Some((_, flag)) => Err(Error::input(format!("{} has no such setting", self.name()), flag, "leave it out")),
+        match of_some.iter().find(|(_, given, models)| *given && !models.contains(&self)) {
+            Some((flag, ..)) => Err(Error::input(format!("{} has no such setting", self.name()), flag, "leave it out")),
             None => Ok(()),
         }
     }
@@ -124,7 +110,7 @@ impl Model {
 #[derive(Debug, Clone)]
 pub enum Start {
     Classification(classification::Start),
-    Pix2pix(adversarial::Start),
+    Pix2pix(pix2pix_game::Start),
 }
 
 impl Start {
@@ -180,7 +166,7 @@ impl Start {
                     _ => 1.0,
                 };
                 let lambda_l1 = settings.lambda_l1.unwrap_or_default();
-                Ok(Start::Pix2pix(adversarial::Start {
+                Ok(Start::Pix2pix(pix2pix_game::Start {
                     init,
                     width,
                     leaky_slope: settings.leaky_slope.map(|slope| above_zero(slope, "--leaky-slope")).transpose()?,
@@ -188,15 +174,9 @@ impl Start {
                         Some(channels) => Some(positive(Some(channels), "--input-channels")?),
                         None => None,
                     },
-                    learning: AdversarialConfig {
-                        optimizer,
-                        weight_decay,
-                        l2,
-                        lr_ratio,
-                        lambda_l1: at_least(f64::from(lambda_l1), 0.0, false, "--lambda-l1")? as f32,
-                        dropout: below_one(f64::from(settings.dropout.unwrap_or_default()), "--dropout")? as f32,
-                        seed,
-                    },
+                    lambda_l1: at_least(f64::from(lambda_l1), 0.0, false, "--lambda-l1")? as f32,
+                    dropout: below_one(f64::from(settings.dropout.unwrap_or_default()), "--dropout")? as f32,
+                    learning: AdversarialConfig { optimizer, weight_decay, l2, d_l2: l2, lr_ratio, seed },
                 }))
             }
         }
@@ -217,7 +197,7 @@ impl Start {
     pub fn learner(&self, device: &Device, survey: &Survey, init: Option<&WeightFile>) -> Result<Box<dyn Learner>> {
         Ok(match self {
             Start::Classification(start) => Box::new(start.colournet(device, survey, init)?),
-            Start::Pix2pix(start) => Box::new(start.pix2pix(device, init)?),
+            Start::Pix2pix(start) => Box::new(start.learner(device, init)?),
         })
     }
 }

@@ -528,7 +528,7 @@ mod tests {
         assert_eq!((resolved.session.lr, resolved.session.loader.batch), (2e-4, 1));
         let Start::Pix2pix(start) = resolved.start else { panic!("{:?}", resolved.start) };
         assert_eq!(start.learning.optimizer, OptimizerKind::Adam { beta1: 0.5, beta2: 0.999, eps: 1e-8 });
-        assert_eq!((start.learning.lambda_l1, start.learning.lr_ratio), (100.0, 1.0));
+        assert_eq!((start.lambda_l1, start.learning.lr_ratio), (100.0, 1.0));
         let cases = [
             (Settings { size: Some(128), ..images() }, "--size 128"),
             (Settings { bins: Some("grid".into()), ..images() }, "--bins"),

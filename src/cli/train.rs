@@ -14,7 +14,7 @@ use crate::train::checkpoint::{Checkpoint, Newest};
 use crate::train::evaluation::{Evaluation, evaluate};
 use crate::train::progress::human_seconds;
 use crate::train::run_dir::RunDir;
-use crate::train::session::{self, Event, Learner, Session};
+use crate::train::session::{self, Event, Learner, Session, Update};
 use crate::train::summary::{Summary, write_report};
 use clap::Args;
 use std::collections::BTreeMap;
@@ -182,7 +182,7 @@ impl Training {
             }
             _ => None,
         };
-        self.report(&session.dir, device, evaluation.clone())?;
+        self.report(&session.dir, device, learner.losses(), evaluation.clone())?;
         Ok(Ended { outcome, evaluation })
     }
 
@@ -197,13 +197,19 @@ impl Training {
         settings.write(&dir.config())
     }
 
-    fn report(&self, dir: &RunDir, device: &Device, evaluation: Option<Evaluation>) -> Result<()> {
+    fn report(
+        &self,
+        dir: &RunDir,
+        device: &Device,
+        losses: &[(&'static str, &'static str)],
+        evaluation: Option<Evaluation>,
+    ) -> Result<()> {
         let text = toml::to_string(&self.settings).unwrap_or_default();
         let pair = |line: &str| line.split_once(" = ").map(|(key, value)| (key.to_owned(), value.to_owned()));
         let memory = device.memory();
         let summary = Summary {
             title: format!("{} in {}", self.model.name(), dir.root().display()),
-            losses: self.model.losses(),
+            losses: losses.to_vec(),
             settings: text.lines().filter_map(pair).collect(),
             environment: vec![
                 ("huetape".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
@@ -224,7 +230,7 @@ impl Training {
         // The first update also compiles kernels.
         for _ in 0..2 {
             let start = Instant::now();
-            for loss in learner.step(&batch, 1, 0.0)? {
+            for loss in learner.step(&batch, &Update { step: 1, steps: self.resolved.session.steps, lr: 0.0 })? {
                 loss.finish()?;
             }
             seconds = seconds.min(start.elapsed().as_secs_f64());

@@ -13,8 +13,10 @@ use std::thread::JoinHandle;
 use super::cache::PictureCache;
 use super::pairs::Dataset;
 use super::picture::{Area, Picture, Reading, Samples};
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::random::{Rng, Stream};
+use crate::tensor::Tensor;
 
 /// Batches that wait ready per thread, beside the one that is being made.
 const READY: usize = 1;
@@ -59,6 +61,30 @@ pub struct Batch {
     pub source: Vec<f32>,
     /// `[N, S, S, 3]` sRGB, 0..1.
     pub target: Vec<f32>,
+}
+
+impl Batch {
+    /// The sources as a tensor `[N, S, S, C]`.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn source_on(&self, device: &Device) -> Result<Tensor> {
+        self.tensor(device, &self.source)
+    }
+
+    /// The targets as a tensor `[N, S, S, C]`.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn target_on(&self, device: &Device) -> Result<Tensor> {
+        self.tensor(device, &self.target)
+    }
+
+    /// The channels are what the number of values leaves.
+    fn tensor(&self, device: &Device, values: &[f32]) -> Result<Tensor> {
+        let channels = values.len() / (self.n * self.size * self.size);
+        Tensor::new(device, &[self.n, self.size, self.size, channels], values)
+    }
 }
 
 /// Makes batches: what a [`Loader`] runs on its threads, and what one thread can run alone.

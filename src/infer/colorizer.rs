@@ -3,42 +3,40 @@
 use crate::data::{Area, Picture, Reading, save::to_u8};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::models::classifier::{Classifier, TEMPERATURE, bins_and_prior};
-use crate::models::colournet;
-use crate::models::pix2pix::{self, Generator};
+use crate::models::classifier::{Classifier, bins_and_prior};
+use crate::models::painter::{self, Look, Painter, Pixels, Trained};
+use crate::models::{colournet, pix2pix};
 use crate::nn::{Parameters, WeightFile};
-use crate::tensor::Tensor;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::run_dir::RunDir;
 use image::RgbImage;
 use std::path::{Path, PathBuf};
 
 /// How pictures are coloured.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Options {
-    /// Temperature of a classifier's annealed mean: towards 0 the likeliest colour, 1 the mean.
-    pub temperature: f32,
+    /// What the network does.
+    pub look: Look,
     /// Band of a multi-band source, from 1.
     pub band: Option<usize>,
     /// Colour pictures are read by their CIE lightness instead of a band or their luma.
     pub lightness: bool,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Options { temperature: TEMPERATURE, band: None, lightness: false }
-    }
-}
-
 /// A network with its weights on a device.
 pub struct Colorizer {
-    network: Network,
-    device: Device,
+    painter: Box<dyn Painter>,
 }
 
-enum Network {
-    Colournet(Classifier),
-    Pix2pix { generator: Generator, parameters: Parameters },
+/// A generator with the weights of a file.
+fn trained<G: painter::Generator + 'static>(
+    device: &Device,
+    network: G,
+    file: &WeightFile,
+) -> Result<Box<dyn Painter>> {
+    let parameters = Parameters::new(device, network.param_specs(), 0, false)?;
+    parameters.load(file)?;
+    Ok(Box::new(Trained { network, parameters }))
 }
 
 impl Colorizer {
@@ -49,35 +47,21 @@ impl Colorizer {
     /// A file that cannot be read, is cut short, lacks a tensor, or has one of a wrong shape or with a NaN.
     pub fn open(device: &Device, weights: &Path) -> Result<Self> {
         let file = WeightFile::read(weights)?;
-        let network = if file.get("g.down1.weight").is_some() {
-            let generator = Generator::of(&file)?;
-            let parameters = Parameters::new(device, generator.param_specs(), 0, false)?;
-            parameters.load(&file)?;
-            Network::Pix2pix { generator, parameters }
+        let painter = if file.get("g.down1.weight").is_some() {
+            trained(device, pix2pix::Generator::of(&file)?, &file)?
         } else {
             let network = colournet::network_of(&file)?;
             let (bins, prior) = bins_and_prior(&file)?;
             let classifier = Classifier::new(device, network, colournet::UPSAMPLE, &bins, prior, 0, false)?;
             classifier.load(&file)?;
-            Network::Colournet(classifier)
+            Box::new(classifier)
         };
-        Ok(Colorizer { network, device: device.clone() })
+        Ok(Colorizer { painter })
     }
 
     /// The network's name on the command line.
     pub fn model(&self) -> &'static str {
-        match self.network {
-            Network::Colournet(_) => "colournet",
-            Network::Pix2pix { .. } => "pix2pix",
-        }
-    }
-
-    /// Sides of what the network takes are multiples of this.
-    fn stride(&self) -> usize {
-        match self.network {
-            Network::Colournet(_) => colournet::STRIDE,
-            Network::Pix2pix { .. } => pix2pix::STRIDE,
-        }
+        self.painter.name()
     }
 
     /// The weights that a run colours with: the best by validation if there are such, else the newest.
@@ -96,9 +80,7 @@ impl Colorizer {
         })
     }
 
-    /// Colours a picture; the result has its size.
-    ///
-    /// The picture is continued at the bottom and right by its edge up to a size that the network takes, and cut after.
+    /// Colours a picture; the result has its size. See [`painter::paint`] for how.
     ///
     /// # Errors
     /// A band that is not there, floats outside 0..1 or without a number, memory.
@@ -109,19 +91,10 @@ impl Colorizer {
         let (width, height) = (picture.info.width, picture.info.height);
         let mut grey = vec![0.0; width * height];
         picture.read(reading, Area { x: 0, y: 0, width, height }, &mut grey);
-        let [padded_w, padded_h] = [width, height].map(|side| side.next_multiple_of(self.stride()));
-        let padded: Vec<f32> = (0..padded_h)
-            .flat_map(|y| (0..padded_w).map(move |x| (x, y)))
-            .map(|(x, y)| grey[y.min(height - 1) * width + x.min(width - 1)].clamp(0.0, 1.0))
-            .collect();
-        let source = Tensor::new(&self.device, &[1, padded_h, padded_w, 1], &padded)?;
-        let colours = match &self.network {
-            Network::Colournet(classifier) => classifier.colorize(&source, options.temperature)?,
-            Network::Pix2pix { generator, parameters } => generator.colorize(parameters, &source)?,
-        };
-        let colours = to_u8(&colours.to_vec()?);
-        let rows = colours.chunks_exact(padded_w * 3).take(height).flat_map(|row| &row[..width * 3]).copied();
-        RgbImage::from_raw(width as u32, height as u32, rows.collect())
+        grey.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
+        let colours =
+            painter::paint(self.painter.as_ref(), &Pixels { width, height, bands: 1, values: grey }, &options.look)?;
+        RgbImage::from_raw(width as u32, height as u32, to_u8(&colours.values))
             .ok_or_else(|| Error::failed("a picture has another size than its values", path.display(), "report this"))
     }
 }
@@ -148,7 +121,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.safetensors");
         let device = Device::cpu();
-        let parameters = Parameters::new(&device, Generator::new(1, 0.01, 0.3).param_specs(), 1, false).unwrap();
+        let parameters =
+            Parameters::new(&device, painter::Generator::param_specs(&pix2pix::Generator::new(1, 0.01, 0.3)), 1, false)
+                .unwrap();
         save_tensors(&parameters.state().unwrap(), &path).unwrap();
         let colorizer = Colorizer::open(&device, &path).unwrap();
         assert_eq!(colorizer.model(), "pix2pix");

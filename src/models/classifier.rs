@@ -1,9 +1,11 @@
 //! What the classification networks share: a chain that puts out logits over ab bins, and how its answer becomes colour.
 
+use super::colournet;
+use super::painter::{Framing, Look, Painter};
 use crate::color::Bins;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::nn::{Parameters, Sequential, StateTensor, WeightFile};
+use crate::nn::{Norm, Parameters, Sequential, StateTensor, WeightFile};
 use crate::ops::annealed_mean::annealed_mean;
 use crate::ops::softmax::Softmax;
 use crate::ops::{elementwise, lab};
@@ -67,15 +69,6 @@ impl Classifier {
         Ok(state)
     }
 
-    /// The colours of grey pictures `[N, H, W, 1]` (0..1, which is L / 100) as sRGB `[N, H, W, 3]` 0..1: the annealed
-    /// mean of the bins at `temperature` gives a and b, the grey value itself L.
-    ///
-    /// # Errors
-    /// A height or width that the network cannot halve, and whatever a launch reports.
-    pub fn colorize(&self, grey: &Tensor, temperature: f32) -> Result<Tensor> {
-        lab::join(grey, &annealed_mean(&self.logits(grey)?, &self.bins, self.upsample, temperature)?.ab)
-    }
-
     /// The network's input `(L - 50) / 100` from grey values 0..1, which are L / 100.
     ///
     /// # Errors
@@ -88,24 +81,52 @@ impl Classifier {
         Ok(input)
     }
 
-    /// The network's answer for grey pictures `[N, H, W, 1]` 0..1, with running statistics: logits over the bins at the
-    /// low resolution, `[N, H / 4, W / 4, Q]` for ColourNet.
+    /// The network's answer for grey pictures `[N, H, W, 1]` 0..1: logits over the bins at the low resolution,
+    /// `[N, H / 4, W / 4, Q]` for ColourNet.
     ///
     /// # Errors
     /// Whatever a launch reports.
-    pub fn logits(&self, grey: &Tensor) -> Result<Tensor> {
+    pub fn logits(&self, grey: &Tensor, norm: Norm) -> Result<Tensor> {
         let tape = Tape::inference();
         let bound = self.parameters.bind(&tape, false);
-        Ok(self.network.forward(&bound, tape.constant(Self::input(grey)?), false)?.value().clone())
+        Ok(self.network.forward(&bound, tape.constant(Self::input(grey)?), norm)?.value().clone())
     }
 
-    /// The softmax of [`Classifier::logits`].
+    /// The softmax of [`Classifier::logits`] by running statistics.
     ///
     /// # Errors
     /// Whatever a launch reports.
     pub fn probabilities(&self, grey: &Tensor) -> Result<Tensor> {
         let tape = Tape::inference();
-        Ok(tape.apply(Softmax, &[&tape.constant(self.logits(grey)?)])?.value().clone())
+        Ok(tape.apply(Softmax, &[&tape.constant(self.logits(grey, Norm::Running)?)])?.value().clone())
+    }
+}
+
+impl Painter for Classifier {
+    fn name(&self) -> &'static str {
+        "colournet"
+    }
+
+    fn device(&self) -> &Device {
+        self.parameters.device()
+    }
+
+    fn framing(&self) -> Framing {
+        Framing { stride: colournet::STRIDE, halo: 0, window: None }
+    }
+
+    fn source_bands(&self) -> usize {
+        1
+    }
+
+    fn bands(&self) -> usize {
+        3
+    }
+
+    /// The annealed mean of the bins gives a and b; the grey value itself is L / 100.
+    fn paint(&self, source: &Tensor, look: &Look) -> Result<Tensor> {
+        let logits = self.logits(source, look.norm)?;
+        lab::join(source, &annealed_mean(&logits, &self.bins, self.upsample, look.temperature)?.ab)
     }
 }
 

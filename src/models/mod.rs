@@ -2,6 +2,7 @@
 
 pub mod classifier;
 pub mod colournet;
+pub mod painter;
 pub mod pix2pix;
 
 use crate::error::{Error, Result};

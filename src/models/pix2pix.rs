@@ -4,10 +4,11 @@
 //! layers and defaults of TensorFlow's tutorial: a U-Net of eight halvings, and a discriminator that judges patches of 70x70
 //! pixels. Pictures are in -1..1.
 
+use super::painter::{self, Framing, Look};
 use super::{kernel_channels, scaled};
 use crate::error::{Error, Result};
 use crate::nn::layer::{batch_norm, batch_norm_as_shift, batch_norm_specs, bias_spec, kernel_spec, saw_one_value};
-use crate::nn::{Bound, Init, ParamSpec, Parameters, StateTensor, WeightFile};
+use crate::nn::{Bound, Init, Norm, ParamSpec, Parameters, StateTensor, WeightFile};
 use crate::ops::activation::Activation;
 use crate::ops::concat::Concat;
 use crate::ops::conv_transpose2d::ConvTranspose2d;
@@ -41,18 +42,15 @@ const INIT: Init = Init::Normal(0.02);
 
 /// How a generator runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Pass {
-    /// By the batch's own statistics, which move the running ones, with dropout.
-    Training {
-        /// Share of values that become zero, 0 for none.
-        dropout: f32,
-        /// Of the run.
-        seed: u64,
-        /// The update.
-        step: u32,
-    },
-    /// By running statistics, without dropout.
-    Inference,
+pub struct Pass {
+    /// Which statistics batch norm uses.
+    pub norm: Norm,
+    /// Share of values that dropout takes, 0 for none.
+    pub dropout: f32,
+    /// Seed of the run, for dropout.
+    pub seed: u64,
+    /// The update, for dropout.
+    pub step: u32,
 }
 
 /// The U-Net `g`: pictures `[N, H, W, channels_in]` to `[N, H, W, 3]`, both in -1..1.
@@ -100,34 +98,6 @@ impl Generator {
         Ok(network)
     }
 
-    /// What a weight file holds beside the parameters.
-    pub fn settings(&self) -> StateTensor {
-        StateTensor { name: SLOPE_TENSOR.to_owned(), shape: vec![1], data: vec![self.slope] }
-    }
-
-    /// The parameters: `g.down1.weight` to `g.out.bias`.
-    pub fn param_specs(&self) -> Vec<ParamSpec> {
-        let mut specs = Vec::new();
-        let mut channels = self.channels_in;
-        for (k, &out) in self.down.iter().enumerate() {
-            let name = down(k + 1);
-            specs.push(kernel_spec(&name, KERNEL, channels, out, INIT));
-            if k > 0 {
-                specs.extend(batch_norm_specs(&norm(&name), out));
-            }
-            channels = out;
-        }
-        for (k, (&out, &skip)) in self.up.iter().zip(self.down.iter().rev().skip(1)).enumerate() {
-            let name = up(k + 1);
-            specs.push(kernel_spec(&name, KERNEL, channels, out, INIT));
-            specs.extend(batch_norm_specs(&norm(&name), out));
-            channels = out + skip;
-        }
-        specs.push(kernel_spec("g.out", KERNEL, channels, BANDS, INIT));
-        specs.push(bias_spec("g.out", BANDS));
-        specs
-    }
-
     /// Runs the network on x `[N, H, W, channels_in]`, H and W multiples of [`STRIDE`].
     ///
     /// The innermost batch norm sees one value per channel of each picture of 256x256. In batches of one such picture that is
@@ -147,9 +117,8 @@ impl Generator {
             )
         );
         let tape = bound.tape();
-        let training = pass != Pass::Inference;
         let innermost = norm(&down(self.down.len()));
-        let shift_only = !training && saw_one_value(bound, &innermost)?;
+        let shift_only = pass.norm == Norm::Running && saw_one_value(bound, &innermost)?;
         let leaky = Activation::LeakyRelu { slope: self.slope };
         let mut x = x.clone();
         let mut skips = Vec::new();
@@ -159,7 +128,7 @@ impl Generator {
             if k == self.down.len() && shift_only {
                 x = batch_norm_as_shift(bound, &innermost, &x)?;
             } else if k > 1 {
-                x = batch_norm(bound, &norm(&name), &x, training)?;
+                x = batch_norm(bound, &norm(&name), &x, pass.norm)?;
             }
             x = tape.apply(leaky, &[&x])?;
             skips.push(x.clone());
@@ -169,12 +138,10 @@ impl Generator {
         for k in 1..=self.up.len() {
             let name = up(k);
             x = tape.apply(doubling, &[&x, &bound.var(&weight(&name))?])?;
-            x = batch_norm(bound, &norm(&name), &x, training)?;
-            if let Pass::Training { dropout, seed, step } = pass
-                && k <= DROPOUTS
-                && dropout > 0.0
-            {
-                x = tape.apply(Dropout { rate: dropout, draw: Draw { seed, step, layer: k as u32 } }, &[&x])?;
+            x = batch_norm(bound, &norm(&name), &x, pass.norm)?;
+            if k <= DROPOUTS && pass.dropout > 0.0 {
+                let draw = Draw { seed: pass.seed, step: pass.step, layer: k as u32 };
+                x = tape.apply(Dropout { rate: pass.dropout, draw }, &[&x])?;
             }
             x = tape.apply(Relu, &[&x])?;
             if let Some(skip) = skips.pop() {
@@ -198,16 +165,55 @@ impl Generator {
         }
         Ok(input.value().clone())
     }
+}
 
-    /// The colours of grey pictures `[N, H, W, 1]` 0..1 as sRGB `[N, H, W, 3]` 0..1, by running statistics.
-    ///
-    /// # Errors
-    /// As [`Generator::forward`].
-    pub fn colorize(&self, parameters: &Parameters, grey: &Tensor) -> Result<Tensor> {
+impl painter::Generator for Generator {
+    const NAME: &'static str = "pix2pix";
+
+    fn framing(&self) -> Framing {
+        Framing { stride: STRIDE, halo: 0, window: Some(STRIDE) }
+    }
+
+    fn source_bands(&self) -> usize {
+        1
+    }
+
+    fn bands(&self) -> usize {
+        BANDS
+    }
+
+    /// `g.down1.weight` to `g.out.bias`.
+    fn param_specs(&self) -> Vec<ParamSpec> {
+        let mut specs = Vec::new();
+        let mut channels = self.channels_in;
+        for (k, &out) in self.down.iter().enumerate() {
+            let name = down(k + 1);
+            specs.push(kernel_spec(&name, KERNEL, channels, out, INIT));
+            if k > 0 {
+                specs.extend(batch_norm_specs(&norm(&name), out));
+            }
+            channels = out;
+        }
+        for (k, (&out, &skip)) in self.up.iter().zip(self.down.iter().rev().skip(1)).enumerate() {
+            let name = up(k + 1);
+            specs.push(kernel_spec(&name, KERNEL, channels, out, INIT));
+            specs.extend(batch_norm_specs(&norm(&name), out));
+            channels = out + skip;
+        }
+        specs.push(kernel_spec("g.out", KERNEL, channels, BANDS, INIT));
+        specs.push(bias_spec("g.out", BANDS));
+        specs
+    }
+
+    fn settings(&self) -> Vec<StateTensor> {
+        vec![StateTensor { name: SLOPE_TENSOR.to_owned(), shape: vec![1], data: vec![self.slope] }]
+    }
+
+    fn paint(&self, parameters: &Parameters, source: &Tensor, look: &Look) -> Result<Tensor> {
         let tape = Tape::inference();
         let bound = parameters.bind(&tape, false);
-        let colours = self.forward(&bound, &tape.constant(self.input(grey)?), Pass::Inference)?;
-        affine(colours.value(), 0.5, 0.5)
+        let pass = Pass { norm: look.norm, dropout: 0.0, seed: 0, step: 0 };
+        affine(self.forward(&bound, &tape.constant(self.input(source)?), pass)?.value(), 0.5, 0.5)
     }
 }
 
@@ -277,7 +283,7 @@ impl Discriminator {
                 x = tape.apply(valid, &[&x, &weight])?;
             }
             if k > 1 {
-                x = batch_norm(bound, &norm(&name), &x, true)?;
+                x = batch_norm(bound, &norm(&name), &x, Norm::Training)?;
             }
             x = tape.apply(leaky, &[&x])?;
         }
@@ -329,6 +335,7 @@ fn norm(layer: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::painter::Generator as _;
     use super::*;
     use crate::device::Device;
     use crate::nn::ParamKind;
@@ -361,7 +368,7 @@ mod tests {
         let state = |specs| Parameters::new(&Device::cpu(), specs, 1, false).unwrap().state().unwrap();
         let mut tensors = state(generator.param_specs());
         tensors.extend(state(discriminator.param_specs()));
-        tensors.push(generator.settings());
+        tensors.extend(generator.settings());
         let file = WeightFile::from_tensors("memory", tensors.clone());
         assert_eq!(Generator::of(&file).unwrap(), generator);
         assert_eq!(Discriminator::of(&file, &generator).unwrap(), discriminator);
@@ -386,7 +393,7 @@ mod tests {
         let generator = Generator::new(1, 0.01, 0.3);
         let parameters = Parameters::new(&Device::cpu(), generator.param_specs(), 1, false).unwrap();
         let grey = Tensor::full(&Device::cpu(), &[1, 256, 128, 1], 0.5).unwrap();
-        let error = generator.colorize(&parameters, &grey).unwrap_err();
+        let error = generator.paint(&parameters, &grey, &Look::default()).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("128x256"), "{error}");
     }
@@ -401,7 +408,7 @@ mod tests {
         let grey: Vec<f32> = (0..65536).map(|i| rng.uniform(i)).collect();
         let grey = Tensor::new(&Device::cpu(), &[1, 256, 256, 1], &grey).unwrap();
         let set = |name: &str, values: &[f32]| parameters.get(name).unwrap().write(values).unwrap();
-        let picture = || generator.colorize(&parameters, &grey).unwrap().to_vec().unwrap();
+        let picture = || generator.paint(&parameters, &grey, &Look::default()).unwrap().to_vec().unwrap();
 
         // Fresh weights bring next to nothing down to the innermost layer.
         set("g.down8.bn.gamma", &[1e8; 4]);

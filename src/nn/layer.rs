@@ -38,22 +38,36 @@ pub fn batch_norm_specs(name: &str, channels: usize) -> [ParamSpec; 4] {
     })
 }
 
-/// Batch norm of x `[N, H, W, C]` with momentum 0.99 and eps 1e-3. In training it uses the batch's statistics and updates
-/// the running ones; otherwise it uses those.
+/// Which statistics batch norm uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Norm {
+    /// The batch's own, which move the running ones: training.
+    Training,
+    /// The batch's own; the running ones stay.
+    Batch,
+    /// The running ones.
+    Running,
+}
+
+/// Batch norm of x `[N, H, W, C]` with momentum 0.99 and eps 1e-3.
 ///
 /// # Errors
 /// No such parameters, another number of channels, and whatever a launch reports.
-pub fn batch_norm(bound: &Bound<'_>, name: &str, x: &Var, training: bool) -> Result<Var> {
+pub fn batch_norm(bound: &Bound<'_>, name: &str, x: &Var, norm: Norm) -> Result<Var> {
     let gamma = bound.var(&format!("{name}.gamma"))?;
     let beta = bound.var(&format!("{name}.beta"))?;
     let mean = bound.tensor(&format!("{name}.mean"))?;
     let var = bound.tensor(&format!("{name}.var"))?;
-    if training {
-        let op = BatchNormTrain { running_mean: mean, running_var: var, momentum: MOMENTUM, eps: EPS };
-        bound.tape().apply(op, &[x, &gamma, &beta])
-    } else {
-        bound.tape().apply(BatchNormInference { mean, var, eps: EPS }, &[x, &gamma, &beta])
-    }
+    let momentum = match norm {
+        Norm::Training => MOMENTUM,
+        // All of what was, nothing of what is.
+        Norm::Batch => 1.0,
+        Norm::Running => {
+            return bound.tape().apply(BatchNormInference { mean, var, eps: EPS }, &[x, &gamma, &beta]);
+        }
+    };
+    let op = BatchNormTrain { running_mean: mean, running_var: var, momentum, eps: EPS };
+    bound.tape().apply(op, &[x, &gamma, &beta])
 }
 
 /// Whether the batch norm saw one value per channel in every batch: then each variance was 0, and the running ones have decayed

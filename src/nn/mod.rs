@@ -8,6 +8,7 @@ mod sequential;
 mod weights;
 
 pub use init::Init;
+pub use layer::Norm;
 pub use optimizer::{Optimizer, OptimizerKind};
 pub use parameters::{Bound, ParamKind, ParamSpec, Parameters};
 pub use sequential::{Layer, LayerShape, Sequential};

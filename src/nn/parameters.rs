@@ -64,6 +64,7 @@ struct Place {
 
 /// All parameters of one network on one device.
 pub struct Parameters {
+    device: Device,
     specs: Vec<ParamSpec>,
     places: Vec<Place>,
     index: HashMap<String, usize>,
@@ -99,7 +100,7 @@ impl Parameters {
             arenas.push(Arena { kind, values: Tensor::full(device, &[len], 0.0)?, grads });
         }
         let index = specs.iter().enumerate().map(|(i, spec)| (spec.name.clone(), i)).collect();
-        let parameters = Parameters { specs, places, index, arenas };
+        let parameters = Parameters { device: device.clone(), specs, places, index, arenas };
         for (number, spec) in parameters.specs.iter().enumerate() {
             parameters.value(number).write(&spec.init.values(seed, number as u32, spec.len()))?;
         }
@@ -109,6 +110,11 @@ impl Parameters {
     /// Names, shapes and kinds, in the model's order.
     pub fn specs(&self) -> &[ParamSpec] {
         &self.specs
+    }
+
+    /// Where they lie.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     fn view(&self, arena: &Tensor, number: usize) -> Tensor {

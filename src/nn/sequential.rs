@@ -1,6 +1,6 @@
 //! A chain of layers: its parameters, its forward pass, and a table of its shapes.
 
-use super::layer::{batch_norm, batch_norm_specs, bias_spec, kernel_spec};
+use super::layer::{Norm, batch_norm, batch_norm_specs, bias_spec, kernel_spec};
 use super::{Bound, Init, ParamSpec};
 use crate::error::Result;
 use crate::ops::conv2d::{Activation, Conv2d, Padding};
@@ -83,15 +83,14 @@ impl Sequential {
         specs
     }
 
-    /// Runs the chain on `x` `[N, H, W, channels_in]`. In training, batch norm uses the batch's statistics and updates
-    /// the running ones; otherwise it uses those.
+    /// Runs the chain on `x` `[N, H, W, channels_in]`.
     ///
     /// # Errors
     /// Shapes that do not fit, and whatever a launch reports.
-    pub fn forward(&self, bound: &Bound<'_>, x: Var, training: bool) -> Result<Var> {
+    pub fn forward(&self, bound: &Bound<'_>, x: Var, norm: Norm) -> Result<Var> {
         let mut x = x;
         for layer in &self.layers {
-            x = layer.forward(bound, &x, training)?;
+            x = layer.forward(bound, &x, norm)?;
         }
         Ok(x)
     }
@@ -134,7 +133,7 @@ impl Sequential {
 }
 
 impl Layer {
-    fn forward(&self, bound: &Bound<'_>, x: &Var, training: bool) -> Result<Var> {
+    fn forward(&self, bound: &Bound<'_>, x: &Var, norm: Norm) -> Result<Var> {
         let tape = bound.tape();
         match self {
             &Layer::Conv { ref name, stride, dilation, padding, activation, .. } => {
@@ -142,7 +141,7 @@ impl Layer {
                 let bias = bound.var(&format!("{name}.bias"))?;
                 tape.apply(Conv2d { stride, dilation, padding, activation }, &[x, &weight, &bias])
             }
-            Layer::BatchNorm { name } => batch_norm(bound, name, x, training),
+            Layer::BatchNorm { name } => batch_norm(bound, name, x, norm),
             Layer::UpsampleNearest { factor } => tape.apply(UpsampleNearest { factor: *factor }, &[x]),
         }
     }

@@ -1,14 +1,15 @@
 //! The learner of the classification networks: soft-encoded colours, the rebalanced cross-entropy, Adam.
 
-use super::session::Learner;
+use super::session::{Learner, Update};
 use crate::color::{BinSpec, Bins, Smoothing, SoftEncoder, class_weights, prior, smooth};
 use crate::data::Batch;
 use crate::data::stats::Survey;
 use crate::device::{Device, PendingRead};
 use crate::error::{Error, Result};
-use crate::models::classifier::{Classifier, TEMPERATURE, bins_and_prior};
+use crate::models::classifier::{Classifier, bins_and_prior};
 use crate::models::colournet;
-use crate::nn::{Optimizer, OptimizerKind, StateTensor, WeightFile};
+use crate::models::painter::Painter;
+use crate::nn::{Norm, Optimizer, OptimizerKind, StateTensor, WeightFile};
 use crate::ops::rebalanced_cross_entropy::RebalancedCrossEntropy;
 use crate::ops::soft_encode::soft_encode;
 use crate::ops::{elementwise, lab};
@@ -117,16 +118,14 @@ impl Classification {
     }
 
     /// The loss of a batch as a value on `tape`.
-    fn loss(&self, tape: &Tape, batch: &Batch, training: bool) -> Result<Var> {
+    fn loss(&self, tape: &Tape, batch: &Batch, norm: Norm) -> Result<Var> {
         let device = self.classifier.bins.device();
-        let (n, s) = (batch.n, batch.size);
-        let grey = Tensor::new(device, &[n, s, s, 1], &batch.source)?;
-        let target = Tensor::new(device, &[n, s, s, 3], &batch.target)?;
-        let (_, ab) = lab::split(&target)?;
+        let grey = batch.source_on(device)?;
+        let (_, ab) = lab::split(&batch.target_on(device)?)?;
         let encoding = soft_encode(&ab, &self.classifier.bins, self.sigma)?;
-        let bound = self.classifier.parameters.bind(tape, training);
+        let bound = self.classifier.parameters.bind(tape, norm == Norm::Training);
         let input = tape.constant(Classifier::input(&grey)?);
-        let logits = self.classifier.network.forward(&bound, input, training)?;
+        let logits = self.classifier.network.forward(&bound, input, norm)?;
         let op = RebalancedCrossEntropy {
             index: encoding.index,
             weight: encoding.weight,
@@ -139,34 +138,28 @@ impl Classification {
 }
 
 impl Learner for Classification {
-    fn loss_names(&self) -> &'static [&'static str] {
-        &["loss"]
+    fn losses(&self) -> &'static [(&'static str, &'static str)] {
+        &[("loss", "Loss")]
     }
 
-    fn stride(&self) -> usize {
-        colournet::STRIDE
-    }
-
-    fn step(&mut self, batch: &Batch, step: u64, lr: f64) -> Result<Vec<PendingRead>> {
+    fn step(&mut self, batch: &Batch, update: &Update) -> Result<Vec<PendingRead>> {
         let tape = Tape::new();
-        let loss = self.loss(&tape, batch, true)?;
+        let loss = self.loss(&tape, batch, Norm::Training)?;
         let value = loss.value().clone();
         tape.backward(loss)?;
         if let Some(penalty) = self.optimizer.penalty(&self.classifier.parameters)? {
             elementwise::accumulate(&penalty, &value)?;
         }
-        self.optimizer.step(&self.classifier.parameters, step, lr)?;
+        self.optimizer.step(&self.classifier.parameters, update.step, update.lr)?;
         Ok(vec![value.device().start_read(&value)?])
     }
 
     fn validation_loss(&self, batch: &Batch) -> Result<f64> {
-        Ok(f64::from(self.loss(&Tape::inference(), batch, false)?.value().item()?))
+        Ok(f64::from(self.loss(&Tape::inference(), batch, Norm::Running)?.value().item()?))
     }
 
-    fn predict(&self, batch: &Batch) -> Result<Vec<f32>> {
-        let shape = [batch.n, batch.size, batch.size, 1];
-        let grey = Tensor::new(self.classifier.bins.device(), &shape, &batch.source)?;
-        self.classifier.colorize(&grey, TEMPERATURE)?.to_vec()
+    fn painter(&self) -> &dyn Painter {
+        &self.classifier
     }
 
     fn state(&self) -> Result<Vec<StateTensor>> {

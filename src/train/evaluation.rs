@@ -2,7 +2,7 @@
 
 use super::quality::{mean_ab_error, psnr, ssim};
 use super::report::{Better, Comparison, Metric};
-use super::samples::rgb;
+use super::samples::{predict, rgb};
 use super::session::Learner;
 use crate::color::{lab_to_srgb, srgb_to_lab};
 use crate::data::stats::DataStats;
@@ -47,7 +47,7 @@ pub struct Evaluation {
 /// A picture that breaks, and whatever a launch reports.
 pub fn evaluate(learner: &dyn Learner, data: &Dataset, stats: &DataStats) -> Result<Evaluation> {
     let smallest = data.infos.iter().map(|info| info.width.min(info.height)).min().unwrap_or(LARGEST_CROP);
-    let stride = learner.stride();
+    let stride = learner.painter().framing().stride;
     let size = smallest.min(LARGEST_CROP) / stride * stride;
     let options = LoaderOptions { batch: 1, size, shuffle: false, augment: false, ..LoaderOptions::default() };
     let maker = BatchMaker::new(data.clone(), options);
@@ -59,7 +59,7 @@ pub fn evaluate(learner: &dyn Learner, data: &Dataset, stats: &DataStats) -> Res
         let batch = maker.batch(step)?;
         let of_source = |f: &dyn Fn(f32) -> [f32; 3]| -> Vec<f32> { batch.source.iter().flat_map(|&v| f(v)).collect() };
         let ways = [
-            learner.predict(&batch)?,
+            predict(learner, &batch)?,
             of_source(&|v| [v; 3]),
             of_source(&|_| mean_rgb),
             of_source(&|v| lab_to_srgb([100.0 * v, mean_ab[0], mean_ab[1]])),

@@ -6,6 +6,7 @@ use super::strip::{encode_png, side_by_side};
 use crate::data::{Batch, save::to_u8};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
+use crate::models::painter::{Look, Pixels, paint};
 use image::RgbImage;
 
 /// Pictures that a run shows.
@@ -21,12 +22,23 @@ pub(super) fn write(dir: &RunDir, step: u64, learner: &dyn Learner, batches: &[B
     for (k, batch) in batches.iter().enumerate() {
         let side = batch.size as u32;
         let source: Vec<f32> = batch.source.iter().flat_map(|&v| [v; 3]).collect();
-        let panels = [source, learner.predict(batch)?, batch.target.clone()];
+        let panels = [source, predict(learner, batch)?, batch.target.clone()];
         let panels: Vec<RgbImage> = panels.iter().map(|values| rgb(values, side, side)).collect::<Result<_>>()?;
         let strip = side_by_side(&panels.iter().collect::<Vec<_>>(), GAP)?;
         write_whole(&dir.sample(step, k + 1), &encode_png(&strip)?)?;
     }
     Ok(())
+}
+
+/// What the network makes of the one picture of a batch, `[S, S, 3]` 0..1.
+///
+/// # Errors
+/// Whatever a launch reports.
+pub(super) fn predict(learner: &dyn Learner, batch: &Batch) -> Result<Vec<f32>> {
+    let painter = learner.painter();
+    let source =
+        Pixels { width: batch.size, height: batch.size, bands: painter.source_bands(), values: batch.source.clone() };
+    Ok(paint(painter, &source, &Look::default())?.values)
 }
 
 /// An 8-bit picture of `[height, width, 3]` values 0..1.

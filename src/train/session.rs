@@ -11,26 +11,34 @@ use super::schedule::LrSchedule;
 use crate::data::{Batch, BatchMaker, Dataset, Loader, LoaderOptions};
 use crate::device::PendingRead;
 use crate::error::{Error, Result};
+use crate::models::painter::Painter;
 use crate::nn::{StateTensor, WeightFile};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+/// Which update of a run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Update {
+    /// Its number, from 1.
+    pub step: u64,
+    /// Updates in all.
+    pub steps: u64,
+    /// Its learning rate.
+    pub lr: f64,
+}
+
 /// What a kind of training does with a batch.
 pub trait Learner {
-    /// Names of the losses of a step, in `metrics.jsonl`: `loss`, or `g_loss`, `d_loss`, `l1`.
-    fn loss_names(&self) -> &'static [&'static str];
+    /// Names of the losses of a step in `metrics.jsonl`, `loss` or `g_loss`, `d_loss`, `l1`, with the title of a chart each.
+    fn losses(&self) -> &'static [(&'static str, &'static str)];
 
-    /// Sides of pictures must be multiples of this.
-    fn stride(&self) -> usize;
-
-    /// One update from one batch at learning rate `lr`; `step` counts from 1. The losses are those of the batch before
-    /// its update, in the order of [`Learner::loss_names`].
+    /// One update from one batch. The losses are those of the batch before its update, in the order of [`Learner::losses`].
     ///
     /// # Errors
     /// Whatever a launch reports.
-    fn step(&mut self, batch: &Batch, step: u64, lr: f64) -> Result<Vec<PendingRead>>;
+    fn step(&mut self, batch: &Batch, update: &Update) -> Result<Vec<PendingRead>>;
 
     /// The loss that a validation compares, of a batch, without an update.
     ///
@@ -38,11 +46,8 @@ pub trait Learner {
     /// Whatever a launch reports.
     fn validation_loss(&self, batch: &Batch) -> Result<f64>;
 
-    /// The coloured pictures of a batch's sources, `[N, S, S, 3]` sRGB 0..1.
-    ///
-    /// # Errors
-    /// Whatever a launch reports.
-    fn predict(&self, batch: &Batch) -> Result<Vec<f32>>;
+    /// The network that the training is for, with its weights as they are.
+    fn painter(&self) -> &dyn Painter;
 
     /// Everything that a checkpoint must hold beside the step: weights, statistics, moments.
     ///
@@ -220,7 +225,7 @@ impl Session<'_> {
             let batch = batch?;
             let step = batch.step;
             let lr = config.lr_schedule.lr_at(step, config.steps, config.lr);
-            let losses = learner.step(&batch, step, lr)?;
+            let losses = learner.step(&batch, &Update { step, steps: config.steps, lr })?;
             state.pending.push_back(Pending { step, files: batch.files, losses, lr });
             let stopping = self.stop.load(Ordering::Relaxed);
             let last = step == config.steps;
@@ -323,7 +328,7 @@ impl Loop<'_, '_> {
     fn read_losses(&mut self, learner: &dyn Learner) -> Result<Option<Settled>> {
         let Some(update) = self.pending.pop_front() else { return Ok(None) };
         let mut losses = Vec::with_capacity(update.losses.len());
-        for (name, read) in learner.loss_names().iter().zip(update.losses) {
+        for ((name, _), read) in learner.losses().iter().zip(update.losses) {
             losses.push((*name, read.finish()?[0]));
         }
         if let Some((name, value)) = losses.iter().find(|(_, value)| !value.is_finite()) {

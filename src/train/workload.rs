@@ -1,7 +1,7 @@
 //! One pass of a network over random data, to be timed.
 
 use super::classification::{Classification, ClassificationConfig};
-use super::session::Learner;
+use super::session::{Learner, Update};
 use crate::color::Bins;
 use crate::data::Batch;
 use crate::device::{Device, LaunchTime};
@@ -158,7 +158,7 @@ impl Workload {
             }
             Workload::Train { learner, batch } => {
                 batch.step += 1;
-                for loss in learner.step(batch, batch.step, LR)? {
+                for loss in learner.step(batch, &Update { step: batch.step, steps: u64::MAX, lr: LR })? {
                     loss.finish()?;
                 }
                 // The loss is there before the optimiser has run.
