@@ -64,7 +64,7 @@ impl Start {
     /// Weights that cannot be read, or are of another network or width; fewer colours than bins; no memory.
     pub fn learner(&self, device: &Device, survey: &Survey, init: Option<&WeightFile>) -> Result<Classification> {
         if let Some(file) = init {
-            return self.from_weights(device, file);
+            return self.with_weights(device, file);
         }
         let sigma = self.learning.sigma;
         let bins = self.bins.bins(&survey.histogram, self.bin_width, self.seed)?;
@@ -87,7 +87,7 @@ impl Start {
         Classification::new(classifier, &self.learning)
     }
 
-    fn from_weights(&self, device: &Device, file: &WeightFile) -> Result<Classification> {
+    fn with_weights(&self, device: &Device, file: &WeightFile) -> Result<Classification> {
         let classifier = Classifier::read(device, file, self.learning.training)?;
         let found = classifier.architecture;
         crate::ensure!(
