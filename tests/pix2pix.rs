@@ -63,7 +63,15 @@ impl GoldenRun {
     fn learner(&self, device: &Device, dropout: f32) -> Adversarial<Pix2pix> {
         let Settings { width, lambda_l1, slope, beta1, beta2, adam_eps: eps, .. } = self.settings;
         let optimizer = OptimizerKind::Adam { beta1, beta2, eps };
-        let learning = AdversarialConfig { optimizer, weight_decay: 0.0, l2: 0.0, d_l2: 0.0, lr_ratio: 1.0, seed: 5 };
+        let learning = AdversarialConfig {
+            optimizer,
+            weight_decay: 0.0,
+            l2: 0.0,
+            d_l2: 0.0,
+            lr_ratio: 1.0,
+            seed: 5,
+            training: true,
+        };
         let init = WeightFile::read(Path::new(INIT)).unwrap();
         let start = Start {
             init: None,

@@ -1,6 +1,6 @@
 //! `huetape demo`: the main job with nothing at hand.
 
-use super::model::{Classifier, Model};
+use super::model::Model;
 use super::settings::Settings;
 use super::train::{Ended, Training, print_evaluation};
 use super::{DeviceArgs, Outcome, stop_flag};
@@ -30,7 +30,7 @@ const LOOKS: usize = 4;
 pub struct DemoArgs {
     /// Which network
     #[arg(long, default_value = "colournet")]
-    model: Classifier,
+    model: Model,
     /// Folder of the results; one that an earlier demo made is replaced
     #[arg(long, value_name = "DIR", default_value = "demo")]
     out: PathBuf,
@@ -108,6 +108,23 @@ fn make_scenes(out: &Path, kind: &str, first: u32, count: u32) -> Result<()> {
     Ok(())
 }
 
+/// What makes a network good enough to look at within the time of a demo.
+fn schedule(model: Model) -> Settings {
+    let cosine = |lr: f64, steps: u64| Settings {
+        lr: Some(lr),
+        steps: Some(steps),
+        lr_schedule: Some("cosine".to_owned()),
+        ..Settings::default()
+    };
+    match model {
+        Model::Colournet => Settings { width: Some(0.25), size: Some(128), batch: Some(4), ..cosine(1e-3, 500) },
+        Model::Window8 => {
+            Settings { size: Some(48), batch: Some(8), bins: Some("kmeans:48".to_owned()), ..cosine(1e-3, 600) }
+        }
+        Model::Pix2pix => Settings { width: Some(0.25), ..cosine(2e-4, 1200) },
+    }
+}
+
 fn train(args: &DemoArgs, device: &Device) -> Result<Ended> {
     let side = |kind: &str, side: &str| Some(args.out.join(kind).join(side));
     let settings = Settings {
@@ -115,18 +132,12 @@ fn train(args: &DemoArgs, device: &Device) -> Result<Ended> {
         target: side("train", "optical"),
         val_source: side("unseen", "sar"),
         val_target: side("unseen", "optical"),
-        width: Some(0.25),
-        size: Some(128),
-        batch: Some(4),
-        steps: Some(500),
-        lr: Some(1e-3),
-        lr_schedule: Some("cosine".to_owned()),
         checkpoint_every: Some(250),
         sample_every: Some(100),
         threads: args.device.threads,
-        ..Settings::default()
+        ..schedule(args.model)
     };
-    let model = Model::from(args.model);
+    let model = args.model;
     let mut resolved = settings.resolve(model)?;
     // The scenes that it is judged by must not choose its weights.
     resolved.session.keep_best = false;

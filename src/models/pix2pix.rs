@@ -7,7 +7,10 @@
 use super::painter::{self, Framing, Look};
 use super::{kernel_channels, scaled};
 use crate::error::{Error, Result};
-use crate::nn::layer::{batch_norm, batch_norm_as_shift, batch_norm_specs, bias_spec, kernel_spec, saw_one_value};
+use crate::nn::layer::{
+    activate, batch_norm, batch_norm_as_shift, batch_norm_specs, bias_spec, convolve, convolve_transposed, kernel_spec,
+    relu, saw_one_value,
+};
 use crate::nn::{Bound, Init, Norm, ParamSpec, Parameters, StateTensor, WeightFile};
 use crate::ops::activation::Activation;
 use crate::ops::concat::Concat;
@@ -16,7 +19,6 @@ use crate::ops::conv2d::{self, Conv2d, Padding};
 use crate::ops::elementwise;
 use crate::ops::pad::ZeroPad;
 use crate::ops::perturb::{Draw, Dropout};
-use crate::ops::relu::Relu;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -124,32 +126,32 @@ impl Generator {
         let mut skips = Vec::new();
         for k in 1..=self.down.len() {
             let name = down(k);
-            x = tape.apply(halving(), &[&x, &bound.var(&weight(&name))?])?;
+            x = convolve(bound, &name, halving(), &x)?;
             if k == self.down.len() && shift_only {
                 x = batch_norm_as_shift(bound, &innermost, &x)?;
             } else if k > 1 {
                 x = batch_norm(bound, &norm(&name), &x, pass.norm)?;
             }
-            x = tape.apply(leaky, &[&x])?;
+            x = activate(bound, &name, leaky, &x)?;
             skips.push(x.clone());
         }
         skips.pop();
         let doubling = ConvTranspose2d { stride: 2, activation: conv2d::Activation::None };
         for k in 1..=self.up.len() {
             let name = up(k);
-            x = tape.apply(doubling, &[&x, &bound.var(&weight(&name))?])?;
+            x = convolve_transposed(bound, &name, doubling, &x)?;
             x = batch_norm(bound, &norm(&name), &x, pass.norm)?;
             if k <= DROPOUTS && pass.dropout > 0.0 {
                 let draw = Draw { seed: pass.seed, step: pass.step, layer: k as u32 };
                 x = tape.apply(Dropout { rate: pass.dropout, draw }, &[&x])?;
             }
-            x = tape.apply(Relu, &[&x])?;
+            x = relu(bound, &name, &x)?;
             if let Some(skip) = skips.pop() {
                 x = tape.apply(Concat, &[&x, &skip])?;
             }
         }
-        x = tape.apply(doubling, &[&x, &bound.var("g.out.weight")?, &bound.var("g.out.bias")?])?;
-        tape.apply(Activation::Tanh, &[&x])
+        x = convolve_transposed(bound, "g.out", doubling, &x)?;
+        activate(bound, "g.out", Activation::Tanh, &x)
     }
 
     /// The network's input from grey pictures `[N, H, W, 1]` 0..1: -1..1, repeated to `channels_in` channels.
@@ -275,20 +277,19 @@ impl Discriminator {
         let mut x = tape.apply(Concat, &[source, picture])?;
         for k in 1..=self.convs.len() {
             let name = conv(k);
-            let weight = bound.var(&weight(&name))?;
             if k < self.convs.len() {
-                x = tape.apply(halving(), &[&x, &weight])?;
+                x = convolve(bound, &name, halving(), &x)?;
             } else {
                 x = tape.apply(ZeroPad::all(1), &[&x])?;
-                x = tape.apply(valid, &[&x, &weight])?;
+                x = convolve(bound, &name, valid, &x)?;
             }
             if k > 1 {
                 x = batch_norm(bound, &norm(&name), &x, Norm::Training)?;
             }
-            x = tape.apply(leaky, &[&x])?;
+            x = activate(bound, &name, leaky, &x)?;
         }
         x = tape.apply(ZeroPad::all(1), &[&x])?;
-        tape.apply(valid, &[&x, &bound.var("d.out.weight")?, &bound.var("d.out.bias")?])
+        convolve(bound, "d.out", valid, &x)
     }
 }
 
@@ -323,10 +324,6 @@ fn up(k: usize) -> String {
 
 fn conv(k: usize) -> String {
     format!("d.conv{k}")
-}
-
-fn weight(layer: &str) -> String {
-    format!("{layer}.weight")
 }
 
 fn norm(layer: &str) -> String {

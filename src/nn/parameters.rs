@@ -1,12 +1,13 @@
 //! The parameters of a model: named tensors in a few large arenas, so that an optimiser takes them in few launches.
 
-use super::{Init, StateTensor, WeightFile};
+use super::{Init, StateTensor, Watch, WeightFile};
 use crate::device::{Device, VIEW_ALIGN};
 use crate::error::{Error, Result};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// Elements of the largest arena: 128 MiB, which every adapter can bind.
 const ARENA_ELEMENTS: usize = 32 << 20;
@@ -69,6 +70,7 @@ pub struct Parameters {
     places: Vec<Place>,
     index: HashMap<String, usize>,
     pub(super) arenas: Vec<Arena>,
+    watch: RefCell<Option<Rc<dyn Watch>>>,
 }
 
 impl Parameters {
@@ -100,7 +102,8 @@ impl Parameters {
             arenas.push(Arena { kind, values: Tensor::full(device, &[len], 0.0)?, grads });
         }
         let index = specs.iter().enumerate().map(|(i, spec)| (spec.name.clone(), i)).collect();
-        let parameters = Parameters { device: device.clone(), specs, places, index, arenas };
+        let watch = RefCell::new(None);
+        let parameters = Parameters { device: device.clone(), specs, places, index, arenas, watch };
         for (number, spec) in parameters.specs.iter().enumerate() {
             parameters.value(number).write(&spec.init.values(seed, number as u32, spec.len()))?;
         }
@@ -115,6 +118,11 @@ impl Parameters {
     /// Where they lie.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// From now on, whatever layer runs with these parameters is seen by `watch`; with `None` by nobody.
+    pub fn watch(&self, watch: Option<Rc<dyn Watch>>) {
+        *self.watch.borrow_mut() = watch;
     }
 
     fn view(&self, arena: &Tensor, number: usize) -> Tensor {
@@ -207,12 +215,25 @@ impl Bound<'_> {
         self.tape
     }
 
+    /// Who sees the layers that run, if anybody does.
+    pub fn watched(&self) -> Option<Rc<dyn Watch>> {
+        self.parameters.watch.borrow().clone()
+    }
+
     /// The parameter as a value; the same one every time, so that gradients of several uses add up.
     ///
     /// # Errors
     /// No parameter of that name.
     pub fn var(&self, name: &str) -> Result<Var> {
-        let number = self.parameters.number(name)?;
+        Ok(self.numbered(self.parameters.number(name)?))
+    }
+
+    /// As [`Bound::var`], for a parameter that not every layer of its kind has.
+    pub fn optional(&self, name: &str) -> Option<Var> {
+        self.parameters.index.get(name).map(|&number| self.numbered(number))
+    }
+
+    fn numbered(&self, number: usize) -> Var {
         let make = || {
             let value = self.parameters.value(number);
             let arena = &self.parameters.arenas[self.parameters.places[number].arena];
@@ -221,7 +242,7 @@ impl Bound<'_> {
                 _ => self.tape.constant(value),
             }
         };
-        Ok(self.vars.borrow_mut().entry(number).or_insert_with(make).clone())
+        self.vars.borrow_mut().entry(number).or_insert_with(make).clone()
     }
 
     /// The parameters that have been asked for and want a gradient, for [`Tape::backward_to`].

@@ -12,7 +12,7 @@ use crate::data::{Batch, BatchMaker, Dataset, Loader, LoaderOptions};
 use crate::device::PendingRead;
 use crate::error::{Error, Result};
 use crate::models::painter::Painter;
-use crate::nn::{StateTensor, WeightFile};
+use crate::nn::{Parameters, StateTensor, WeightFile};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,6 +48,17 @@ pub trait Learner {
 
     /// The network that the training is for, with its weights as they are.
     fn painter(&self) -> &dyn Painter;
+
+    /// Its networks: what each is to the model, `network` where there is but one, and its parameters, which a
+    /// [`Watch`](crate::nn::Watch) can be set on.
+    fn networks(&self) -> Vec<(&'static str, &Parameters)>;
+
+    /// Runs each network forwards on the sources of a batch and learns nothing: as in an `update` of the training, which may
+    /// move running statistics, or as it is put to work.
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    fn run(&self, batch: &Batch, update: Option<&Update>) -> Result<()>;
 
     /// Everything that a checkpoint must hold beside the step: weights, statistics, moments.
     ///
@@ -132,6 +143,8 @@ pub enum Outcome {
 
 /// Pictures that one validation looks at, at most: it must stay cheap beside the training between two.
 const VALIDATION_PICTURES: u64 = 8;
+/// Side of a sample picture in pixels, where the crops of the training are smaller and the pictures are not.
+const SAMPLE_SIDE: usize = 128;
 /// Losses are read this many steps late on a GPU, so that the host records ahead.
 const LOSS_LAG: usize = 2;
 
@@ -251,7 +264,7 @@ impl Session<'_> {
     /// goes on compares the same numbers.
     fn validate(&self, learner: &dyn Learner) -> Result<Option<f64>> {
         let Some(data) = &self.validation else { return Ok(None) };
-        let maker = self.centre_crops(data);
+        let maker = self.centre_crops(data, self.config.loader.size);
         let pictures = data.pairs.len() as u64;
         let batches = pictures.min(VALIDATION_PICTURES);
         let mut sum = 0.0;
@@ -263,15 +276,17 @@ impl Session<'_> {
     }
 
     /// The pictures that samples show: the first of the validation data, else of the training data.
-    fn sample_batches(&self) -> Result<Vec<Batch>> {
+    fn sample_batches(&self, stride: usize) -> Result<Vec<Batch>> {
         let data = self.validation.as_ref().unwrap_or(&self.data);
-        let maker = self.centre_crops(data);
+        let smallest = data.infos.iter().map(|info| info.width.min(info.height)).min().unwrap_or_default();
+        let side = self.config.loader.size.max(smallest.min(SAMPLE_SIDE) / stride * stride);
+        let maker = self.centre_crops(data, side);
         (1..=(data.pairs.len() as u64).min(samples::PICTURES)).map(|step| maker.batch(step)).collect()
     }
 
     /// One picture a batch, in name order, cut from the centre.
-    fn centre_crops(&self, data: &Dataset) -> BatchMaker {
-        let options = LoaderOptions { batch: 1, shuffle: false, augment: false, ..self.config.loader.clone() };
+    fn centre_crops(&self, data: &Dataset, size: usize) -> BatchMaker {
+        let options = LoaderOptions { batch: 1, size, shuffle: false, augment: false, ..self.config.loader.clone() };
         BatchMaker::new(data.clone(), options)
     }
 }
@@ -289,7 +304,8 @@ impl Loop<'_, '_> {
             self.write_down(update, validation)?;
         }
         if due.samples {
-            samples::write(&self.session.dir, step, learner, &self.session.sample_batches()?)?;
+            let stride = learner.painter().framing().stride;
+            samples::write(&self.session.dir, step, learner, &self.session.sample_batches(stride)?)?;
         }
         if due.checkpoint {
             self.save(learner, step, validation)?;

@@ -31,6 +31,8 @@ pub struct AdversarialConfig {
     pub lr_ratio: f64,
     /// Seed of the weights and of all that is drawn.
     pub seed: u64,
+    /// Whether both will learn: then gradients and the optimisers' moments lie beside the weights.
+    pub training: bool,
 }
 
 /// Which network steps when.
@@ -141,9 +143,9 @@ impl<G: Game> Adversarial<G> {
     /// # Errors
     /// No memory.
     pub fn new(device: &Device, game: G, generator: G::Generator, config: &AdversarialConfig) -> Result<Self> {
-        let g = Parameters::new(device, generator.param_specs(), config.seed, true)?;
+        let g = Parameters::new(device, generator.param_specs(), config.seed, config.training)?;
         // Another seed: parameters draw by their number within a network, and both begin at 0.
-        let d = Parameters::new(device, game.discriminator_specs(), !config.seed, true)?;
+        let d = Parameters::new(device, game.discriminator_specs(), !config.seed, config.training)?;
         let optimizer = |l2, parameters| Optimizer::new(config.optimizer, l2, config.weight_decay, parameters);
         Ok(Adversarial {
             device: device.clone(),
@@ -257,6 +259,18 @@ impl<G: Game> Learner for Adversarial<G> {
 
     fn painter(&self) -> &dyn Painter {
         &self.g
+    }
+
+    fn networks(&self) -> Vec<(&'static str, &Parameters)> {
+        vec![("generator", &self.g.parameters), ("discriminator", &self.d)]
+    }
+
+    fn run(&self, batch: &Batch, update: Option<&Update>) -> Result<()> {
+        let tape = Tape::inference();
+        let (g, d) = (self.g.parameters.bind(&tape, false), self.d.bind(&tape, false));
+        let source = tape.constant(self.game.source(&self.g.network, batch, &self.device)?);
+        let made = self.game.generate(&self.g.network, &g, &source, update)?;
+        self.game.judge(&d, &source, &made).map(drop)
     }
 
     fn state(&self) -> Result<Vec<StateTensor>> {
