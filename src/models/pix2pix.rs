@@ -7,7 +7,9 @@
 use super::painter::{self, Framing, Look};
 use super::{kernel_channels, scaled};
 use crate::error::{Error, Result};
-use crate::nn::layer::{batch_norm, batch_norm_as_shift, batch_norm_specs, bias_spec, kernel_spec, saw_one_value};
+use crate::nn::layer::{
+    batch_norm, batch_norm_as_shift, batch_norm_specs, between_spec, bias_spec, kernel_spec, saw_one_value,
+};
 use crate::nn::{Bound, Init, Norm, ParamSpec, Parameters, StateTensor, WeightFile};
 use crate::ops::activation::Activation;
 use crate::ops::concat::Concat;
@@ -201,6 +203,7 @@ impl painter::Generator for Generator {
             specs.push(kernel_spec(&name, KERNEL, channels, out, INIT));
             if k > 0 {
                 specs.extend(batch_norm_specs(&norm(&name), out));
+                specs.push(between_spec(&norm(&name), out));
             }
             channels = out;
         }
@@ -208,6 +211,7 @@ impl painter::Generator for Generator {
             let name = up(k + 1);
             specs.push(kernel_spec(&name, KERNEL, channels, out, INIT));
             specs.extend(batch_norm_specs(&norm(&name), out));
+            specs.push(between_spec(&norm(&name), out));
             channels = out + skip;
         }
         specs.push(kernel_spec("g.out", KERNEL, channels, BANDS, INIT));
@@ -366,11 +370,10 @@ mod tests {
     use super::painter::Generator as _;
     use super::*;
     use crate::device::Device;
-    use crate::nn::ParamKind;
     use crate::random::{Rng, Stream};
 
     fn trained(specs: &[ParamSpec]) -> usize {
-        specs.iter().filter(|spec| spec.kind != ParamKind::Statistic).map(ParamSpec::len).sum()
+        specs.iter().filter(|spec| spec.kind.is_trained()).map(ParamSpec::len).sum()
     }
 
     #[test]

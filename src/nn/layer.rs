@@ -3,6 +3,7 @@
 use super::{Bound, Init, ParamKind, ParamSpec};
 use crate::error::Result;
 use crate::ops::batch_norm::{BatchNormInference, BatchNormTrain};
+use crate::ops::elementwise;
 use crate::tape::Var;
 use crate::tensor::Tensor;
 
@@ -38,6 +39,21 @@ pub fn batch_norm_specs(name: &str, channels: usize) -> [ParamSpec; 4] {
     })
 }
 
+/// `NAME.between` `[channels]`: the running variance of the means of batches, for a batch norm that is trained on small batches.
+///
+/// The running variance is the mean of the variances *within* batches. A batch of one picture leaves out what pictures differ
+/// in from each other; in the inner layers, of few pixels, that is most of it. Running statistics then divide by too little,
+/// and the values of a picture unlike the average leave the range that the following layers know: it comes out dark, flat or
+/// in one wrong colour. With the variance of the means added, the statistics are those of all pictures together.
+pub fn between_spec(name: &str, channels: usize) -> ParamSpec {
+    ParamSpec {
+        name: format!("{name}.between"),
+        shape: vec![channels],
+        kind: ParamKind::OwnStatistic,
+        init: Init::Constant(0.0),
+    }
+}
+
 /// Which statistics batch norm uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Norm {
@@ -51,6 +67,8 @@ pub enum Norm {
 
 /// Batch norm of x `[N, H, W, C]` with momentum 0.99 and eps 1e-3.
 ///
+/// Where the network has `NAME.between`, see [`between_spec`], the running variance is that within and between batches.
+///
 /// # Errors
 /// No such parameters, another number of channels, and whatever a launch reports.
 pub fn batch_norm(bound: &Bound<'_>, name: &str, x: &Var, norm: Norm) -> Result<Var> {
@@ -58,16 +76,27 @@ pub fn batch_norm(bound: &Bound<'_>, name: &str, x: &Var, norm: Norm) -> Result<
     let beta = bound.var(&format!("{name}.beta"))?;
     let mean = bound.tensor(&format!("{name}.mean"))?;
     let var = bound.tensor(&format!("{name}.var"))?;
+    let between = bound.find(&format!("{name}.between"));
     let momentum = match norm {
         Norm::Training => MOMENTUM,
         // All of what was, nothing of what is.
         Norm::Batch => 1.0,
         Norm::Running => {
+            let var = match between {
+                Some(between) => sum(&var, &between)?,
+                None => var,
+            };
             return bound.tape().apply(BatchNormInference { mean, var, eps: EPS }, &[x, &gamma, &beta]);
         }
     };
-    let op = BatchNormTrain { running_mean: mean, running_var: var, momentum, eps: EPS };
+    let op = BatchNormTrain { running_mean: mean, running_var: var, running_between: between, momentum, eps: EPS };
     bound.tape().apply(op, &[x, &gamma, &beta])
+}
+
+fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let y = Tensor::empty(a.device(), a.shape())?;
+    elementwise::axpby(1.0, a, 1.0, b, &y)?;
+    Ok(y)
 }
 
 /// Whether the batch norm saw one value per channel in every batch: then each variance was 0, and the running ones have decayed

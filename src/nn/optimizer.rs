@@ -46,7 +46,7 @@ impl Optimizer {
             OptimizerKind::Adam { .. } => 2,
             OptimizerKind::Sgd { .. } => 1,
         };
-        let trained = || parameters.arenas.iter().filter(|arena| arena.kind != ParamKind::Statistic);
+        let trained = || parameters.arenas.iter().filter(|arena| arena.kind.is_trained());
         let zeros = || trained().map(|arena| Tensor::full(arena.values.device(), arena.values.shape(), 0.0)).collect();
         let moments = (0..count).map(|_| zeros()).collect::<Result<_>>()?;
         Ok(Optimizer { kind, l2, weight_decay, moments })

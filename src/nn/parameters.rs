@@ -20,6 +20,15 @@ pub enum ParamKind {
     Vector,
     /// A running statistic: not trained, changed by the forward pass.
     Statistic,
+    /// A running statistic that other programs do not keep: where a weight file lacks it, it starts anew.
+    OwnStatistic,
+}
+
+impl ParamKind {
+    /// Whether an optimiser changes it.
+    pub fn is_trained(self) -> bool {
+        matches!(self, ParamKind::Kernel | ParamKind::Vector)
+    }
 }
 
 /// Name, shape and start of one parameter.
@@ -80,7 +89,7 @@ impl Parameters {
         let limit = ARENA_ELEMENTS.min(device.max_elements());
         let mut sizes: Vec<(ParamKind, usize)> = Vec::new();
         let mut places = vec![Place { arena: 0, offset: 0 }; specs.len()];
-        for kind in [ParamKind::Kernel, ParamKind::Vector, ParamKind::Statistic] {
+        for kind in [ParamKind::Kernel, ParamKind::Vector, ParamKind::Statistic, ParamKind::OwnStatistic] {
             let mut open = false;
             for (spec, place) in specs.iter().zip(&mut places).filter(|(spec, _)| spec.kind == kind) {
                 let len = spec.len().next_multiple_of(VIEW_ALIGN);
@@ -95,7 +104,7 @@ impl Parameters {
         }
         let mut arenas = Vec::new();
         for &(kind, len) in &sizes {
-            let trained = training && kind != ParamKind::Statistic;
+            let trained = training && kind.is_trained();
             let grads = if trained { Some(Tensor::full(device, &[len], 0.0)?) } else { None };
             arenas.push(Arena { kind, values: Tensor::full(device, &[len], 0.0)?, grads });
         }
@@ -151,10 +160,18 @@ impl Parameters {
     /// # Errors
     /// A missing tensor, a wrong shape, a NaN or infinity; each names the file and the tensor. Nothing has changed then.
     pub fn load(&self, file: &WeightFile) -> Result<()> {
-        let tensors: Vec<&[f32]> =
-            self.specs.iter().map(|spec| file.expect(&spec.name, &spec.shape)).collect::<Result<_>>()?;
+        let tensors: Vec<Option<&[f32]>> = self
+            .specs
+            .iter()
+            .map(|spec| {
+                let missing = spec.kind == ParamKind::OwnStatistic && file.get(&spec.name).is_none();
+                if missing { Ok(None) } else { file.expect(&spec.name, &spec.shape).map(Some) }
+            })
+            .collect::<Result<_>>()?;
         for (number, data) in tensors.into_iter().enumerate() {
-            self.value(number).write(data)?;
+            if let Some(data) = data {
+                self.value(number).write(data)?;
+            }
         }
         Ok(())
     }
@@ -188,7 +205,7 @@ impl Parameters {
         self.specs
             .iter()
             .zip(&self.places)
-            .filter(|(spec, _)| spec.kind != ParamKind::Statistic)
+            .filter(|(spec, _)| spec.kind.is_trained())
             .map(|(spec, place)| (spec, arenas[place.arena].part(place.offset, &spec.shape)))
     }
 }
@@ -227,6 +244,11 @@ impl Bound<'_> {
     /// The parameters that have been asked for and want a gradient, for [`Tape::backward_to`].
     pub fn leaves(&self) -> Vec<Var> {
         self.vars.borrow().values().filter(|var| var.needs_grad()).cloned().collect()
+    }
+
+    /// The tensor of a parameter that not every network has.
+    pub fn find(&self, name: &str) -> Option<Tensor> {
+        self.parameters.get(name).ok()
     }
 
     /// The tensor of a parameter, for what changes it in place.
