@@ -224,6 +224,7 @@ impl Start {
                     },
                     lambda_l1: at_least(f64::from(lambda_l1), 0.0, false, "--lambda-l1")? as f32,
                     dropout: below_one(f64::from(settings.dropout.unwrap_or_default()), "--dropout")? as f32,
+                    side: positive(settings.size, "--size")?,
                     learning: AdversarialConfig {
                         optimizer,
                         weight_decay,

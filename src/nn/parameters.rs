@@ -21,6 +21,15 @@ pub enum ParamKind {
     Vector,
     /// A running statistic: not trained, changed by the forward pass.
     Statistic,
+    /// A running statistic that other programs do not keep: where a weight file lacks it, it starts anew.
+    OwnStatistic,
+}
+
+impl ParamKind {
+    /// Whether an optimiser changes it.
+    pub fn is_trained(self) -> bool {
+        matches!(self, ParamKind::Kernel | ParamKind::Vector)
+    }
 }
 
 /// Name, shape and start of one parameter.
@@ -82,7 +91,7 @@ impl Parameters {
         let limit = ARENA_ELEMENTS.min(device.max_elements());
         let mut sizes: Vec<(ParamKind, usize)> = Vec::new();
         let mut places = vec![Place { arena: 0, offset: 0 }; specs.len()];
-        for kind in [ParamKind::Kernel, ParamKind::Vector, ParamKind::Statistic] {
+        for kind in [ParamKind::Kernel, ParamKind::Vector, ParamKind::Statistic, ParamKind::OwnStatistic] {
             let mut open = false;
             for (spec, place) in specs.iter().zip(&mut places).filter(|(spec, _)| spec.kind == kind) {
                 let len = spec.len().next_multiple_of(VIEW_ALIGN);
@@ -97,7 +106,7 @@ impl Parameters {
         }
         let mut arenas = Vec::new();
         for &(kind, len) in &sizes {
-            let trained = training && kind != ParamKind::Statistic;
+            let trained = training && kind.is_trained();
             let grads = if trained { Some(Tensor::full(device, &[len], 0.0)?) } else { None };
             arenas.push(Arena { kind, values: Tensor::full(device, &[len], 0.0)?, grads });
         }
@@ -159,10 +168,18 @@ impl Parameters {
     /// # Errors
     /// A missing tensor, a wrong shape, a NaN or infinity; each names the file and the tensor. Nothing has changed then.
     pub fn load(&self, file: &WeightFile) -> Result<()> {
-        let tensors: Vec<&[f32]> =
-            self.specs.iter().map(|spec| file.expect(&spec.name, &spec.shape)).collect::<Result<_>>()?;
+        let tensors: Vec<Option<&[f32]>> = self
+            .specs
+            .iter()
+            .map(|spec| {
+                let missing = spec.kind == ParamKind::OwnStatistic && file.get(&spec.name).is_none();
+                if missing { Ok(None) } else { file.expect(&spec.name, &spec.shape).map(Some) }
+            })
+            .collect::<Result<_>>()?;
         for (number, data) in tensors.into_iter().enumerate() {
-            self.value(number).write(data)?;
+            if let Some(data) = data {
+                self.value(number).write(data)?;
+            }
         }
         Ok(())
     }
@@ -196,7 +213,7 @@ impl Parameters {
         self.specs
             .iter()
             .zip(&self.places)
-            .filter(|(spec, _)| spec.kind != ParamKind::Statistic)
+            .filter(|(spec, _)| spec.kind.is_trained())
             .map(|(spec, place)| (spec, arenas[place.arena].part(place.offset, &spec.shape)))
     }
 }

@@ -3,6 +3,7 @@
 //! What differs between a classifier and an adversarial pair lies behind [`Learner`].
 
 use super::checkpoint::{self, Checkpoint};
+use super::health::{Health, Notice};
 use super::metrics::{MetricsWriter, StepMetrics};
 use super::progress::Pace;
 use super::run_dir::RunDir;
@@ -31,7 +32,8 @@ pub struct Update {
 
 /// What a kind of training does with a batch.
 pub trait Learner {
-    /// Names of the losses of a step in `metrics.jsonl`, `loss` or `g_loss`, `d_loss`, `l1`, with the title of a chart each.
+    /// Names of the losses of a step in `metrics.jsonl`, `loss` or `g_loss`, `d_loss`, `l1`, with the title of a chart each;
+    /// without one, it is written down only.
     fn losses(&self) -> &'static [(&'static str, &'static str)];
 
     /// One update from one batch. The losses are those of the batch before its update, in the order of [`Learner::losses`].
@@ -110,6 +112,8 @@ pub enum Event<'a> {
         losses: &'a [(&'static str, f32)],
         /// The pace so far.
         pace: &'a Pace,
+        /// What is wrong with an adversarial pair, if anything.
+        notice: Option<Notice>,
     },
     /// A validation is done.
     Validated {
@@ -196,6 +200,7 @@ struct Loop<'s, 'o> {
     observe: &'o mut dyn FnMut(Event<'_>),
     metrics: MetricsWriter,
     pace: Pace,
+    health: Health,
     clock: Instant,
     pending: VecDeque<Pending>,
     saved: Option<PathBuf>,
@@ -228,6 +233,7 @@ impl Session<'_> {
             observe,
             metrics,
             pace: Pace::default(),
+            health: Health::default(),
             clock: Instant::now(),
             pending: VecDeque::new(),
             saved: from.map(|checkpoint| checkpoint.path.clone()),
@@ -367,7 +373,8 @@ impl Loop<'_, '_> {
         let further: Vec<(&str, f64)> = validation.iter().map(|&loss| ("val_loss", loss)).collect();
         let images_per_s = images as f64 / seconds;
         self.metrics.append(&StepMetrics { step, losses: &losses, seconds, images_per_s, lr, further: &further })?;
-        (self.observe)(Event::Step { step, losses: &losses, pace: &self.pace });
+        let notice = self.health.record(&losses);
+        (self.observe)(Event::Step { step, losses: &losses, pace: &self.pace, notice });
         Ok(())
     }
 }

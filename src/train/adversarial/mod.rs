@@ -5,6 +5,7 @@
 
 pub mod pix2pix;
 
+use super::health;
 use super::session::{Learner, Update};
 use crate::data::Batch;
 use crate::device::{Device, PendingRead};
@@ -64,14 +65,17 @@ pub enum Truth {
     Each(Tensor),
 }
 
+/// The end of every pair's losses: what its health is judged by.
+pub const VITALS: [(&str, &str); 2] = [(health::D_GAP, ""), (health::COPY, "")];
+
 /// What differs between adversarial pairs.
 pub trait Game {
     /// The network that makes pictures.
     type Generator: Generator;
 
     /// Names of the losses in `metrics.jsonl`, with the title of a chart each: the generator's, the discriminator's, the mean
-    /// distance between made and real pictures.
-    const LOSSES: [(&'static str, &'static str); 3];
+    /// distance between made and real pictures, and [`VITALS`].
+    const LOSSES: [(&'static str, &'static str); 5];
 
     /// Which network steps when.
     const ORDER: Order;
@@ -122,8 +126,19 @@ pub trait Game {
         Ok(Truth::All(if claim == Claim::Made { 0.0 } else { 1.0 }))
     }
 
+    /// The least that the discriminator's targets let its loss be, without penalties.
+    fn least_d_loss(&self) -> f32 {
+        0.0
+    }
+
     /// Weight of the distance in the generator's loss.
     fn distance_weight(&self, update: &Update) -> f32;
+
+    /// What a generator that copies its input would make of `source`, of the shape of its pictures.
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    fn copied(&self, source: &Tensor) -> Result<Tensor>;
 }
 
 /// A pair under training.
@@ -190,6 +205,16 @@ impl<G: Game> Adversarial<G> {
         }
     }
 
+    /// The discriminator's loss above its least, and the mean distance of made pictures from their source.
+    fn vitals(&self, d_loss: &Tensor, made: &Var, source: &Var) -> Result<[PendingRead; 2]> {
+        let tape = Tape::inference();
+        let least = tape.constant(Tensor::full(&self.device, &[1], -self.game.least_d_loss())?);
+        let gap = tape.apply(Add, &[&tape.constant(d_loss.clone()), &least])?;
+        let copied = tape.constant(self.game.copied(source.value())?);
+        let copy = tape.apply(G::DISTANCE, &[&tape.detach(made), &copied])?;
+        Ok([self.device.start_read(gap.value())?, self.device.start_read(copy.value())?])
+    }
+
     fn step_g(&self, update: &Update, loss: &Tensor) -> Result<()> {
         step(&self.g.parameters, &self.g_optimizer, update.step, update.lr, loss)
     }
@@ -222,7 +247,7 @@ impl<G: Game> Learner for Adversarial<G> {
         let distance = tape.apply(G::DISTANCE, &[&made, &real])?;
         // Real and made one after the other: together they would share the statistics of batch norm.
         let on_real = game.judge(&d, &source, &game.disguise(&tape, &real, Claim::Real, update)?)?;
-        let (g_loss, d_loss);
+        let (g_loss, d_loss, vitals);
         match G::ORDER {
             Order::Together => {
                 let on_made = game.judge(&d, &source, &made)?;
@@ -230,6 +255,7 @@ impl<G: Game> Learner for Adversarial<G> {
                 g_loss = self.g_loss(&tape, &on_made, &distance, update)?;
                 tape.backward_to(&d_loss, &d.leaves())?;
                 tape.backward_to(&g_loss, &g.leaves())?;
+                vitals = self.vitals(d_loss.value(), &made, &source)?;
                 self.step_d(update, d_loss.value())?;
             }
             Order::Alternating => {
@@ -237,6 +263,7 @@ impl<G: Game> Learner for Adversarial<G> {
                 let on_made = game.judge(&d, &source, &game.disguise(&tape, &detached, Claim::Made, update)?)?;
                 d_loss = self.d_loss(&tape, &on_real, &on_made, update)?;
                 tape.backward_to(&d_loss, &d.leaves())?;
+                vitals = self.vitals(d_loss.value(), &made, &source)?;
                 self.step_d(update, d_loss.value())?;
                 let frozen = self.d.bind(&tape, false);
                 g_loss = self.g_loss(&tape, &game.judge(&frozen, &source, &made)?, &distance, update)?;
@@ -244,7 +271,8 @@ impl<G: Game> Learner for Adversarial<G> {
             }
         }
         self.step_g(update, g_loss.value())?;
-        [g_loss, d_loss, distance].iter().map(|loss| self.device.start_read(loss.value())).collect()
+        let losses = [g_loss, d_loss, distance];
+        losses.iter().map(|loss| self.device.start_read(loss.value())).chain(vitals.map(Ok)).collect()
     }
 
     /// The mean distance from the target, as the generator is put to work.
