@@ -2,11 +2,12 @@
 
 use super::settings::{Settings, at_least, below_one, positive};
 use crate::data::stats::Survey;
+use crate::data::{DataSource, Reading};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::models::{colournet, pix2pix};
+use crate::models::{colournet, pix2pix, spacenet};
 use crate::nn::{OptimizerKind, WeightFile};
-use crate::train::adversarial::{AdversarialConfig, pix2pix as pix2pix_game};
+use crate::train::adversarial::{AdversarialConfig, pix2pix as pix2pix_game, spacenet as spacenet_game};
 use crate::train::classification::{self, ClassificationConfig};
 use crate::train::session::Learner;
 use clap::ValueEnum;
@@ -19,6 +20,8 @@ pub enum Model {
     Colournet,
     /// SAR or grey to colour by a conditional GAN
     Pix2pix,
+    /// Any bands to any others, grey to RGB or RGB to multispectral, by a GAN on windows
+    Spacenet,
 }
 
 /// The networks that put out a distribution over ab bins, for commands that know no other.
@@ -42,6 +45,7 @@ impl Model {
         match self {
             Model::Colournet => "colournet",
             Model::Pix2pix => "pix2pix",
+            Model::Spacenet => "spacenet",
         }
     }
 
@@ -50,6 +54,18 @@ impl Model {
         match self {
             Model::Colournet => colournet::STRIDE,
             Model::Pix2pix => pix2pix::STRIDE,
+            Model::Spacenet => spacenet::STRIDE,
+        }
+    }
+
+    /// How the two sides of `data` are read; `band` (from 1) chooses one of the sources'.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub fn readings(self, data: &DataSource, band: Option<usize>) -> Result<(Reading, Reading)> {
+        match self {
+            Model::Colournet | Model::Pix2pix => Ok(data.readings(band)),
+            Model::Spacenet => data.readings_of_all_bands(band),
         }
     }
 
@@ -80,13 +96,24 @@ impl Model {
                 input_channels: fresh.then_some(1),
                 ..Settings::default()
             },
+            Model::Spacenet => Settings {
+                size: Some(spacenet::SIZE),
+                batch: Some(16),
+                optimizer: Some("sgd".to_owned()),
+                lr: Some(1e-3),
+                beta1: Some(0.5),
+                beta2: Some(0.999),
+                lambda_mse: Some(100.0),
+                d_l2: Some(1e-4),
+                ..Settings::default()
+            },
         }
     }
 
     /// Refuses settings that only other networks have.
     fn refuse_foreign(self, settings: &Settings) -> Result<()> {
         let classifiers: &[Model] = &[Model::Colournet];
-        let pairs: &[Model] = &[Model::Pix2pix];
+        let pairs: &[Model] = &[Model::Pix2pix, Model::Spacenet];
         let of_some = [
             ("--bins", settings.bins.is_some(), classifiers),
             ("--bin-width", settings.bin_width.is_some(), classifiers),
@@ -98,6 +125,8 @@ impl Model {
             ("--dropout", settings.dropout.is_some(), &[Model::Pix2pix]),
             ("--leaky-slope", settings.leaky_slope.is_some(), &[Model::Pix2pix]),
             ("--input-channels", settings.input_channels.is_some(), &[Model::Pix2pix]),
+            ("--lambda-mse", settings.lambda_mse.is_some(), &[Model::Spacenet]),
+            ("--d-l2", settings.d_l2.is_some(), &[Model::Spacenet]),
         ];
         match of_some.iter().find(|(_, given, models)| *given && !models.contains(&self)) {
             Some((flag, ..)) => Err(Error::input(format!("{} has no such setting", self.name()), flag, "leave it out")),
@@ -111,6 +140,7 @@ impl Model {
 pub enum Start {
     Classification(classification::Start),
     Pix2pix(pix2pix_game::Start),
+    Spacenet(spacenet_game::Start),
 }
 
 impl Start {
@@ -123,6 +153,10 @@ impl Start {
         let weight_decay = at_least(settings.weight_decay.unwrap_or_default(), 0.0, false, "--weight-decay")?;
         let l2 = at_least(settings.l2.unwrap_or_default(), 0.0, false, "--l2")?;
         let (init, width, seed) = (settings.init.clone(), settings.width, settings.seed.unwrap_or_default());
+        let lr_ratio = match (settings.lr_d, settings.lr) {
+            (Some(lr_d), Some(lr)) => at_least(lr_d, 0.0, true, "--lr-d")? / lr,
+            _ => 1.0,
+        };
         match model {
             Model::Colournet => {
                 let bins = settings.bins.as_deref();
@@ -161,10 +195,6 @@ impl Start {
             }
             Model::Pix2pix => {
                 let above_zero = |value: f32, flag: &str| at_least(f64::from(value), 0.0, true, flag).map(|v| v as f32);
-                let lr_ratio = match (settings.lr_d, settings.lr) {
-                    (Some(lr_d), Some(lr)) => at_least(lr_d, 0.0, true, "--lr-d")? / lr,
-                    _ => 1.0,
-                };
                 let lambda_l1 = settings.lambda_l1.unwrap_or_default();
                 Ok(Start::Pix2pix(pix2pix_game::Start {
                     init,
@@ -179,6 +209,17 @@ impl Start {
                     learning: AdversarialConfig { optimizer, weight_decay, l2, d_l2: l2, lr_ratio, seed },
                 }))
             }
+            Model::Spacenet => {
+                let lambda_mse = f64::from(settings.lambda_mse.unwrap_or_default());
+                let d_l2 = at_least(settings.d_l2.unwrap_or_default(), 0.0, false, "--d-l2")?;
+                Ok(Start::Spacenet(spacenet_game::Start {
+                    init,
+                    width,
+                    size: settings.size.unwrap_or_default(),
+                    lambda_mse: at_least(lambda_mse, 0.0, false, "--lambda-mse")? as f32,
+                    learning: AdversarialConfig { optimizer, weight_decay, l2, d_l2, lr_ratio, seed },
+                }))
+            }
         }
     }
 
@@ -187,6 +228,7 @@ impl Start {
         match self {
             Start::Classification(start) => start.init.as_deref(),
             Start::Pix2pix(start) => start.init.as_deref(),
+            Start::Spacenet(start) => start.init.as_deref(),
         }
     }
 
@@ -198,6 +240,7 @@ impl Start {
         Ok(match self {
             Start::Classification(start) => Box::new(start.colournet(device, survey, init)?),
             Start::Pix2pix(start) => Box::new(start.learner(device, init)?),
+            Start::Spacenet(start) => Box::new(start.learner(device, &survey.stats, init)?),
         })
     }
 }

@@ -21,7 +21,7 @@ pub struct Settings {
     /// Written with a run for whoever reads it: the model.
     #[arg(skip)]
     pub model: Option<String>,
-    /// Folder of inputs, e.g. SAR pictures; --target holds pictures of the same names
+    /// Folder of inputs, e.g. SAR pictures; --target holds pictures of the same names. spacenet reads all bands of both
     #[arg(long, value_name = "DIR", conflicts_with = "images", help_heading = "Data")]
     pub source: Option<PathBuf>,
     /// Folder of colour pictures that belong to --source
@@ -36,10 +36,10 @@ pub struct Settings {
     /// Colour pictures that belong to --val-source
     #[arg(long, value_name = "DIR", help_heading = "Data")]
     pub val_target: Option<PathBuf>,
-    /// Band of a multi-band source, from 1 [default: the only one, or the luma of three]
+    /// Band of a multi-band source, from 1 [default: the only one, or the luma of three; spacenet all]
     #[arg(long, value_name = "N", help_heading = "Data")]
     pub band: Option<usize>,
-    /// Side of the square crop in pixels, a multiple of 8; pix2pix of 256 [default: 256]
+    /// Side of the square crop in pixels, a multiple of 8; pix2pix of 256, spacenet of 32 [default: 256; spacenet 64]
     #[arg(long, value_name = "S", help_heading = "Data")]
     pub size: Option<usize>,
     /// Take the files in name order [default: a new order in each epoch]
@@ -55,10 +55,10 @@ pub struct Settings {
     /// Passes over the data, instead of --steps
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub epochs: Option<u64>,
-    /// Pictures a batch [default: 8; pix2pix 1]
+    /// Pictures a batch [default: 8; pix2pix 1; spacenet 16]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub batch: Option<usize>,
-    /// Learning rate [default: 1e-4; pix2pix 2e-4]
+    /// Learning rate [default: 1e-4; pix2pix 2e-4; spacenet 1e-3]
     #[arg(long, help_heading = "Training")]
     pub lr: Option<f64>,
     /// Learning rate of the discriminator, on the same schedule [default: that of --lr]
@@ -67,13 +67,13 @@ pub struct Settings {
     /// constant, cosine or linear-after:N [default: constant]
     #[arg(long, value_name = "SCHEDULE", help_heading = "Training")]
     pub lr_schedule: Option<String>,
-    /// adam or sgd (momentum 0.9) [default: adam]
+    /// adam or sgd (momentum 0.9) [default: adam; spacenet sgd]
     #[arg(long, value_name = "RULE", help_heading = "Training")]
     pub optimizer: Option<String>,
-    /// Adam's decay of the first moment [default: 0.9; pix2pix 0.5]
+    /// Adam's decay of the first moment [default: 0.9; GANs 0.5]
     #[arg(long, help_heading = "Training")]
     pub beta1: Option<f64>,
-    /// Adam's decay of the second moment [default: 0.99; pix2pix 0.999]
+    /// Adam's decay of the second moment [default: 0.99; GANs 0.999]
     #[arg(long, help_heading = "Training")]
     pub beta2: Option<f64>,
     /// Added to the square root of Adam's second moment [default: 1e-8]
@@ -111,9 +111,16 @@ pub struct Settings {
     #[arg(long, value_name = "HOW", help_heading = "Classification")]
     pub prior_smoothing: Option<String>,
 
-    /// Weight of the mean distance from the target in the generator's loss [default: 100]
+    /// pix2pix' weight of the mean distance from the target in the generator's loss [default: 100]
     #[arg(long, value_name = "F", help_heading = "GAN")]
     pub lambda_l1: Option<f32>,
+    /// spacenet's weight of the mean squared error at the start, which falls to a tenth by half of the training
+    /// [default: 100]
+    #[arg(long, value_name = "F", help_heading = "GAN")]
+    pub lambda_mse: Option<f32>,
+    /// Penalty on the squares of spacenet's discriminator's kernels [default: 1e-4]
+    #[arg(long, value_name = "F", help_heading = "GAN")]
+    pub d_l2: Option<f64>,
     /// Share of values that dropout takes, 0 for none [default: 0.5]
     #[arg(long, value_name = "SHARE", help_heading = "GAN")]
     pub dropout: Option<f32>,
@@ -223,7 +230,7 @@ impl Settings {
         prefer!(self, other, {
             source, target, images, val_source, val_target, band, size, no_shuffle, no_augment, steps, epochs, batch, lr,
             lr_schedule, optimizer, model, made_by, beta1, beta2, adam_eps, weight_decay, l2, seed, width, init, bins, bin_width, lambda,
-            sigma, prior_smoothing, lr_d, lambda_l1, dropout, leaky_slope, input_channels, checkpoint_every, keep, sample_every,
+            sigma, prior_smoothing, lr_d, lambda_l1, lambda_mse, d_l2, dropout, leaky_slope, input_channels, checkpoint_every, keep, sample_every,
             device, memory, threads,
         })
     }
@@ -543,5 +550,29 @@ mod tests {
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn spacenet_has_its_own_defaults_and_refusals() {
+        let resolved = images().resolve(Model::Spacenet).unwrap();
+        let loader = &resolved.session.loader;
+        assert_eq!((resolved.session.lr, loader.batch, loader.size), (1e-3, 16, 64));
+        let Start::Spacenet(start) = resolved.start else { panic!("{:?}", resolved.start) };
+        assert_eq!(start.learning.optimizer, OptimizerKind::Sgd { momentum: 0.9 });
+        assert_eq!((start.lambda_mse, start.size), (100.0, 64));
+        assert_eq!((start.learning.l2, start.learning.d_l2), (0.0, 1e-4));
+        let cases = [
+            (Settings { size: Some(48), ..images() }, "--size 48"),
+            (Settings { lambda_l1: Some(1.0), ..images() }, "--lambda-l1"),
+            (Settings { lambda_mse: Some(-1.0), ..images() }, "--lambda-mse -1"),
+            (Settings { d_l2: Some(-1.0), ..images() }, "--d-l2 -1"),
+        ];
+        for (settings, expected) in cases {
+            let error = settings.resolve(Model::Spacenet).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+        let error = Settings { d_l2: Some(1.0), ..images() }.resolve(Model::Pix2pix).unwrap_err();
+        assert!(error.to_string().contains("--d-l2"), "{error}");
     }
 }

@@ -13,6 +13,7 @@ use crate::nn::WeightFile;
 use crate::train::checkpoint::{Checkpoint, Newest};
 use crate::train::evaluation::{Evaluation, evaluate};
 use crate::train::progress::human_seconds;
+use crate::train::report::Comparison;
 use crate::train::run_dir::RunDir;
 use crate::train::session::{self, Event, Learner, Session, Update};
 use crate::train::summary::{Summary, write_report};
@@ -27,6 +28,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
   huetape train colournet --source sar/ --target optical/ --out runs/first
   huetape train colournet --images photos/ --width 0.5 --batch 4 --steps 2000
   huetape train pix2pix --source sar/ --target optical/ --width 0.25 --epochs 50
+  huetape train spacenet --source rgb/ --target eight-bands/ --steps 5000
   huetape train colournet --out runs/first --resume")]
 pub struct TrainArgs {
     /// Which network
@@ -63,9 +65,11 @@ pub fn run(args: TrainArgs) -> Outcome {
         DeviceArgs { device: settings.device.clone(), memory: settings.memory.clone(), threads: settings.threads };
     device.set_threads()?;
     let mut resolved = settings.resolve(args.model)?;
-    let data = resolved.data.validate(resolved.session.loader.size, resolved.band)?;
     let size = resolved.session.loader.size;
-    let validation = resolved.validation.as_ref().map(|source| source.validate(size, resolved.band)).transpose()?;
+    // Validation pictures have the bands of the training pictures.
+    let readings = args.model.readings(&resolved.data, resolved.band)?;
+    let data = resolved.data.validate_as(size, readings)?;
+    let validation = resolved.validation.as_ref().map(|source| source.validate_as(size, readings)).transpose()?;
     if let Some(epochs) = resolved.epochs {
         let batch = resolved.session.loader.batch as u64;
         resolved.session.steps = (epochs * data.pairs.len() as u64).div_ceil(batch);
@@ -210,6 +214,7 @@ impl Training {
         let summary = Summary {
             title: format!("{} in {}", self.model.name(), dir.root().display()),
             losses: losses.to_vec(),
+            target_bands: self.data.target_reading.channels(),
             settings: text.lines().filter_map(pair).collect(),
             environment: vec![
                 ("huetape".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
@@ -293,11 +298,20 @@ fn show(progress: &mut Progress, steps: u64, event: Event<'_>) {
 
 /// The table of an evaluation on stdout.
 pub fn print_evaluation(evaluation: &Evaluation) {
-    println!("{:<12} {:>9} {:>9} {:>7}", "", "ab error", "PSNR dB", "SSIM");
-    for (name, quality) in evaluation.methods() {
-        println!("{name:<12} {:>9.2} {:>9.2} {:>7.3}", quality.ab_error, quality.psnr, quality.ssim);
+    let Comparison { metrics, methods } = evaluation.comparison();
+    let heads: Vec<String> = metrics.iter().map(|metric| format!("{} {}", metric.name, metric.unit)).collect();
+    print!("{:<12}", "");
+    heads.iter().for_each(|head| print!(" {:>9}", head.trim_end()));
+    println!();
+    for (name, values) in &methods {
+        print!("{name:<12}");
+        for ((value, metric), head) in values.iter().zip(&metrics).zip(&heads) {
+            print!(" {value:>width$.decimals$}", width = head.trim_end().len().max(9), decimals = metric.decimals);
+        }
+        println!();
     }
-    let gain = 100.0 * evaluation.gain_over_mean_ab();
-    let way = if gain >= 0.0 { "below" } else { "above" };
-    println!("ab error {:.1} % {way} that of always predicting the mean ab", gain.abs());
+    if let Some(gain) = evaluation.gain_over_mean_ab().map(|share| 100.0 * share) {
+        let way = if gain >= 0.0 { "below" } else { "above" };
+        println!("ab error {:.1} % {way} that of always predicting the mean ab", gain.abs());
+    }
 }

@@ -57,9 +57,9 @@ pub struct Batch {
     pub n: usize,
     /// S.
     pub size: usize,
-    /// `[N, S, S, 1]`, 0..1 (float files as they are).
+    /// `[N, S, S, C]`, 0..1 (float files as they are), C those of the source's reading: mostly 1.
     pub source: Vec<f32>,
-    /// `[N, S, S, 3]` sRGB, 0..1.
+    /// `[N, S, S, C]`, 0..1, C those of the target's reading: mostly sRGB.
     pub target: Vec<f32>,
 }
 

@@ -5,7 +5,7 @@
 //! pixels. Pictures are in -1..1.
 
 use super::painter::{self, Framing, Look};
-use super::{kernel_channels, scaled};
+use super::{from_signed, kernel_channels, scaled, to_signed};
 use crate::error::{Error, Result};
 use crate::nn::layer::{batch_norm, batch_norm_as_shift, batch_norm_specs, bias_spec, kernel_spec, saw_one_value};
 use crate::nn::{Bound, Init, Norm, ParamSpec, Parameters, StateTensor, WeightFile};
@@ -13,7 +13,6 @@ use crate::ops::activation::Activation;
 use crate::ops::concat::Concat;
 use crate::ops::conv_transpose2d::ConvTranspose2d;
 use crate::ops::conv2d::{self, Conv2d, Padding};
-use crate::ops::elementwise;
 use crate::ops::pad::ZeroPad;
 use crate::ops::perturb::{Draw, Dropout};
 use crate::ops::relu::Relu;
@@ -213,7 +212,7 @@ impl painter::Generator for Generator {
         let tape = Tape::inference();
         let bound = parameters.bind(&tape, false);
         let pass = Pass { norm: look.norm, dropout: 0.0, seed: 0, step: 0 };
-        affine(self.forward(&bound, &tape.constant(self.input(source)?), pass)?.value(), 0.5, 0.5)
+        from_signed(self.forward(&bound, &tape.constant(self.input(source)?), pass)?.value())
     }
 }
 
@@ -290,23 +289,6 @@ impl Discriminator {
         x = tape.apply(ZeroPad::all(1), &[&x])?;
         tape.apply(valid, &[&x, &bound.var("d.out.weight")?, &bound.var("d.out.bias")?])
     }
-}
-
-/// Values 0..1 as -1..1.
-///
-/// # Errors
-/// Whatever a launch reports.
-pub fn to_signed(values: &Tensor) -> Result<Tensor> {
-    affine(values, 2.0, -1.0)
-}
-
-/// `scale * x + shift`.
-fn affine(x: &Tensor, scale: f32, shift: f32) -> Result<Tensor> {
-    let ones = Tensor::empty(x.device(), x.shape())?;
-    elementwise::fill(&ones, 1.0)?;
-    let y = Tensor::empty(x.device(), x.shape())?;
-    elementwise::axpby(scale, x, shift, &ones, &y)?;
-    Ok(y)
 }
 
 fn halving() -> Conv2d {
