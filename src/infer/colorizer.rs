@@ -1,15 +1,14 @@
 //! A trained network that colours pictures of any size that fits memory.
 
-use crate::data::{Area, Picture, Reading, save::to_u8};
+use crate::data::{Picture, Reading};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::models::classifier::{Classifier, bins_and_prior};
 use crate::models::painter::{self, Look, Painter, Pixels, Trained};
-use crate::models::{colournet, pix2pix};
+use crate::models::{colournet, pix2pix, spacenet};
 use crate::nn::{Parameters, WeightFile};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::run_dir::RunDir;
-use image::RgbImage;
 use std::path::{Path, PathBuf};
 
 /// How pictures are coloured.
@@ -40,8 +39,8 @@ fn trained<G: painter::Generator + 'static>(
 }
 
 impl Colorizer {
-    /// The network whose weights a file holds: which, its width and the number of bins are read off the tensors' names and
-    /// shapes.
+    /// The network whose weights a file holds: which, its width, its bands and the number of bins are read off the tensors'
+    /// names and shapes.
     ///
     /// # Errors
     /// A file that cannot be read, is cut short, lacks a tensor, or has one of a wrong shape or with a NaN.
@@ -49,6 +48,8 @@ impl Colorizer {
         let file = WeightFile::read(weights)?;
         let painter = if file.get("g.down1.weight").is_some() {
             trained(device, pix2pix::Generator::of(&file)?, &file)?
+        } else if file.get("g.in0.weight").is_some() {
+            trained(device, spacenet::Generator::of(&file)?, &file)?
         } else {
             let network = colournet::network_of(&file)?;
             let (bins, prior) = bins_and_prior(&file)?;
@@ -62,6 +63,11 @@ impl Colorizer {
     /// The network's name on the command line.
     pub fn model(&self) -> &'static str {
         self.painter.name()
+    }
+
+    /// Bands of the pictures that it makes; three are sRGB.
+    pub fn bands(&self) -> usize {
+        self.painter.bands()
     }
 
     /// The weights that a run colours with: the best by validation if there are such, else the newest.
@@ -80,22 +86,33 @@ impl Colorizer {
         })
     }
 
-    /// Colours a picture; the result has its size. See [`painter::paint`] for how.
+    /// Colours a picture; the result, values 0..1, has its size. See [`painter::paint`] for how.
     ///
     /// # Errors
     /// A band that is not there, floats outside 0..1 or without a number, memory.
-    pub fn colorize(&self, picture: &Picture, path: &Path, options: &Options) -> Result<RgbImage> {
-        let reading = if options.lightness { Reading::Lightness } else { Reading::Grey { band: options.band } };
+    pub fn colorize(&self, picture: &Picture, path: &Path, options: &Options) -> Result<Pixels> {
+        let reading = self.reading(path, options)?;
         reading.check(&picture.info, path)?;
         picture.check_range(path)?;
-        let (width, height) = (picture.info.width, picture.info.height);
-        let mut grey = vec![0.0; width * height];
-        picture.read(reading, Area { x: 0, y: 0, width, height }, &mut grey);
-        grey.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
-        let colours =
-            painter::paint(self.painter.as_ref(), &Pixels { width, height, bands: 1, values: grey }, &options.look)?;
-        RgbImage::from_raw(width as u32, height as u32, to_u8(&colours.values))
-            .ok_or_else(|| Error::failed("a picture has another size than its values", path.display(), "report this"))
+        let (width, height, bands) = (picture.info.width, picture.info.height, reading.channels());
+        let mut values = vec![0.0; width * height * bands];
+        picture.read(reading, picture.area(), &mut values);
+        values.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
+        painter::paint(self.painter.as_ref(), &Pixels { width, height, bands, values }, &options.look)
+    }
+
+    /// How the network reads a picture.
+    fn reading(&self, path: &Path, options: &Options) -> Result<Reading> {
+        match (self.painter.source_bands(), options.band) {
+            (1, _) if options.lightness => Ok(Reading::Lightness),
+            (1, band) => Ok(Reading::Grey { band }),
+            (bands, None) => Ok(Reading::Bands(bands)),
+            (bands, Some(band)) => Err(Error::input(
+                format!("the network reads {bands} bands"),
+                format!("--band {band} with {}", path.display()),
+                "leave --band out",
+            )),
+        }
     }
 }
 
@@ -131,8 +148,31 @@ mod tests {
             let info = PictureInfo { width, height, bands: 1, depth: Depth::U8 };
             let picture = Picture { info, samples: Samples::U8(vec![128; width * height]) };
             let colours = colorizer.colorize(&picture, Path::new("p.png"), &Options::default()).unwrap();
-            assert_eq!(colours.dimensions(), (width as u32, height as u32));
+            assert_eq!((colours.width, colours.height, colours.bands), (width, height, 3));
         }
+    }
+
+    #[test]
+    fn spacenet_is_known_by_its_names_and_reads_and_makes_its_bands() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        let device = Device::cpu();
+        let specs = painter::Generator::param_specs(&spacenet::Generator::new(2, 5, 0.05));
+        save_tensors(&Parameters::new(&device, specs, 1, false).unwrap().state().unwrap(), &path).unwrap();
+        let colorizer = Colorizer::open(&device, &path).unwrap();
+        assert_eq!((colorizer.model(), colorizer.bands()), ("spacenet", 5));
+        let picture = |bands: usize| Picture {
+            info: PictureInfo { width: 7, height: 3, bands, depth: Depth::U8 },
+            samples: Samples::U8(vec![128; 21 * bands]),
+        };
+        let colorize = |bands, options| colorizer.colorize(&picture(bands), Path::new("p.tif"), &options);
+        let colours = colorize(2, Options::default()).unwrap();
+        assert_eq!((colours.width, colours.height, colours.values.len()), (7, 3, 105));
+        assert!(colours.values.iter().all(|v| (0.0..=1.0).contains(v)));
+        let error = colorize(3, Options::default()).unwrap_err().to_string();
+        assert!(error.contains("is 3, not 2: p.tif"), "{error}");
+        let error = colorize(2, Options { band: Some(1), ..Options::default() }).unwrap_err().to_string();
+        assert!(error.contains("reads 2 bands: --band 1 with p.tif"), "{error}");
     }
 
     #[test]
@@ -143,7 +183,7 @@ mod tests {
             let info = PictureInfo { width, height, bands: 1, depth: Depth::U8 };
             let picture = Picture { info, samples: Samples::U8(vec![128; width * height]) };
             let colours = colorizer.colorize(&picture, Path::new("p.png"), &Options::default()).unwrap();
-            assert_eq!(colours.dimensions(), (width as u32, height as u32));
+            assert_eq!((colours.width, colours.height, colours.bands), (width, height, 3));
         }
     }
 }
