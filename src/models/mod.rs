@@ -4,6 +4,7 @@ pub mod classifier;
 pub mod colournet;
 pub mod painter;
 pub mod pix2pix;
+pub mod sicgan;
 
 use crate::error::{Error, Result};
 use crate::nn::WeightFile;
