@@ -232,7 +232,8 @@ impl<R: Read + Seek> Tiff<R> {
             other => return Err(Fault::Unsupported(format!("TIFF colours {other:?}"))),
         };
         // Of three colours, the decoder passes on four samples at most, and the fourth only as alpha.
-        if matches!(color, tiff::ColorType::RGB(_) | tiff::ColorType::RGBA(_)) && extra.len() > usize::from(stored == 4) {
+        if matches!(color, tiff::ColorType::RGB(_) | tiff::ColorType::RGBA(_)) && extra.len() > usize::from(stored == 4)
+        {
             return Err(Fault::ExtraBands);
         }
         let formats = decoder.find_tag_unsigned_vec::<u16>(Tag::SampleFormat)?.unwrap_or_default();

@@ -68,8 +68,7 @@ mod tests {
     where
         [C::Inner]: TiffValue,
     {
-        let samples: Vec<C::Inner> = 
-            (1..=6 * (C::BITS_PER_SAMPLE.len() + extra.len()) as u32).map(sample).collect();
+        let samples: Vec<C::Inner> = (1..=6 * (C::BITS_PER_SAMPLE.len() + extra.len()) as u32).map(sample).collect();
         let mut bytes = Cursor::new(Vec::new());
         let mut encoder = TiffEncoder::new(&mut bytes).unwrap();
         let mut image = encoder.new_image::<C>(3, 2).unwrap();

@@ -278,10 +278,7 @@ mod tests {
         let area = Area { x: 1, y: 0, width: 1, height: 2 };
         assert_eq!(read(&p, Reading::Bands(5), area), [5.0, 6.0, 7.0, 8.0, 9.0, 15.0, 16.0, 17.0, 18.0, 19.0]);
         let error = Reading::Bands(4).check(&p.info, Path::new("x.tif")).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the number of bands is 5, not 4: x.tif: bring all pictures of its side to 4"
-        );
+        assert_eq!(error.to_string(), "the number of bands is 5, not 4: x.tif: bring all pictures of its side to 4");
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod classifier;
 pub mod colournet;
 pub mod painter;
 pub mod pix2pix;
+pub mod sicgan;
 pub mod spacenet;
 
 use crate::error::{Error, Result};

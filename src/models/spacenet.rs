@@ -238,10 +238,18 @@ mod tests {
     #[test]
     fn every_layer_has_its_name() {
         let names: Vec<String> = Generator::new(1, 3, 0.1).param_specs().into_iter().map(|spec| spec.name).collect();
-        for name in ["g.in0.weight", "g.in1.bias", "g.layer1.mix", "g.layer3.conv2.weight", "g.layer2.deconv.bias", "g.out.bias"] {
+        for name in [
+            "g.in0.weight",
+            "g.in1.bias",
+            "g.layer1.mix",
+            "g.layer3.conv2.weight",
+            "g.layer2.deconv.bias",
+            "g.out.bias",
+        ] {
             assert!(names.iter().any(|n| n == name), "{name}");
         }
-        let names: Vec<String> = Discriminator::new(3, 0.1, 64).param_specs().into_iter().map(|spec| spec.name).collect();
+        let names: Vec<String> =
+            Discriminator::new(3, 0.1, 64).param_specs().into_iter().map(|spec| spec.name).collect();
         assert_eq!((names.len(), &*names[8], &*names[10]), (12, "d.conv5.weight", "d.out.weight"));
     }
 

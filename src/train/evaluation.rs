@@ -175,14 +175,17 @@ mod tests {
     }
 
     fn batch(source: Vec<f32>) -> Batch {
-        Batch { step: 1, files: Vec::new(), n: 1, size: 2, source, target: Vec::new() }
+        Batch { step: 1, files: Vec::new(), n: 1, size: 2, halo: 0, source, target: Vec::new() }
     }
 
     #[test]
     fn grey_to_colour_has_all_baselines_and_other_bands_those_that_make_sense() {
         let colour = stats(vec![vec![1.0]; 3], vec![0.5; 3], Some([0.0, 0.0]));
         let ways = baselines(&batch(vec![0.25; 4]), &colour);
-        assert_eq!(ways.iter().map(|way| way.0).collect::<Vec<_>>(), ["grey copy", "mean colour", "mean ab", "regression"]);
+        assert_eq!(
+            ways.iter().map(|way| way.0).collect::<Vec<_>>(),
+            ["grey copy", "mean colour", "mean ab", "regression"]
+        );
         assert!(ways.iter().all(|way| way.1.len() == 12));
         let spectral = stats(vec![vec![0.5, 0.0, 0.5]; 4], vec![0.1, 0.2, 0.3, 0.4], None);
         let ways = baselines(&batch([0.25, 0.5, 0.75].repeat(4)), &spectral);

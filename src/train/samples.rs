@@ -32,11 +32,8 @@ pub(super) fn write(dir: &RunDir, step: u64, learner: &dyn Learner, batches: &[B
     for (k, batch) in batches.iter().enumerate() {
         let side = batch.size as u32;
         let predicted = predict(learner, batch)?;
-        let mut values = vec![
-            colours(&batch.source, source_bands),
-            colours(&predicted, bands),
-            colours(&batch.target, bands),
-        ];
+        let mut values =
+            vec![colours(&batch.source, source_bands), colours(&predicted, bands), colours(&batch.target, bands)];
         if panels(bands).len() > values.len() {
             values.extend([&predicted, &batch.target].map(|of| band_as_grey(of, bands, bands - 1)));
         }

@@ -251,7 +251,7 @@ impl Session<'_> {
     /// goes on compares the same numbers.
     fn validate(&self, learner: &dyn Learner) -> Result<Option<f64>> {
         let Some(data) = &self.validation else { return Ok(None) };
-        let maker = self.centre_crops(data);
+        let maker = self.centre_crops(data, self.config.loader.halo);
         let pictures = data.pairs.len() as u64;
         let batches = pictures.min(VALIDATION_PICTURES);
         let mut sum = 0.0;
@@ -265,14 +265,13 @@ impl Session<'_> {
     /// The pictures that samples show: the first of the validation data, else of the training data.
     fn sample_batches(&self) -> Result<Vec<Batch>> {
         let data = self.validation.as_ref().unwrap_or(&self.data);
-        let maker = self.centre_crops(data);
+        // What puts a network to work on a picture finds what lies around it by itself.
+        let maker = self.centre_crops(data, 0);
         (1..=(data.pairs.len() as u64).min(samples::PICTURES)).map(|step| maker.batch(step)).collect()
     }
 
-    /// One picture a batch, in name order, cut from the centre.
-    fn centre_crops(&self, data: &Dataset) -> BatchMaker {
-        let options = LoaderOptions { batch: 1, shuffle: false, augment: false, ..self.config.loader.clone() };
-        BatchMaker::new(data.clone(), options)
+    fn centre_crops(&self, data: &Dataset, halo: usize) -> BatchMaker {
+        BatchMaker::new(data.clone(), self.config.loader.clone().centres(halo))
     }
 }
 

@@ -143,7 +143,7 @@ impl Workload {
                     sigma: 5.0,
                 };
                 let target = uniform(3 * pixels, 2);
-                let batch = Batch { step: 0, files: Vec::new(), n, size, source, target };
+                let batch = Batch { step: 0, files: Vec::new(), n, size, halo: 0, source, target };
                 Workload::Train { learner: Box::new(Classification::new(classifier, &settings)?), batch }
             }
         })

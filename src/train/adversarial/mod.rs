@@ -4,6 +4,7 @@
 //! differs is a [`Game`].
 
 pub mod pix2pix;
+pub mod sicgan;
 pub mod spacenet;
 
 use super::session::{Learner, Update};

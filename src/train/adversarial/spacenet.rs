@@ -43,7 +43,8 @@ impl Start {
         init: Option<&WeightFile>,
     ) -> Result<Adversarial<Spacenet>> {
         let (bands_in, bands_out, size) = (stats.source_bands(), stats.target_bands(), self.size);
-        let of_width = |width: f64| (Generator::new(bands_in, bands_out, width), Discriminator::new(bands_out, width, size));
+        let of_width =
+            |width: f64| (Generator::new(bands_in, bands_out, width), Discriminator::new(bands_out, width, size));
         let Some(file) = init else { return self.pair(device, of_width(self.width.unwrap_or(1.0))) };
         let (generator, discriminator) = (Generator::of(file)?, Discriminator::of(file)?);
         let refuse = |what: String, with: &str, remedy: &str| {
@@ -129,8 +130,7 @@ mod tests {
 
     fn start(width: Option<f64>, size: usize) -> Start {
         let optimizer = OptimizerKind::Sgd { momentum: 0.9 };
-        let learning =
-            AdversarialConfig { optimizer, weight_decay: 0.0, l2: 0.0, d_l2: 1e-4, lr_ratio: 1.0, seed: 1 };
+        let learning = AdversarialConfig { optimizer, weight_decay: 0.0, l2: 0.0, d_l2: 1e-4, lr_ratio: 1.0, seed: 1 };
         Start { init: None, width, size, lambda_mse: 100.0, learning }
     }
 
