@@ -81,7 +81,7 @@ pub fn run(args: CheckDataArgs) -> Outcome {
     }
     let data = resolved.data.validate(crop, resolved.band)?;
     let model = Model::Colournet;
-    let training = Training { model, settings: settings.filled(model), resolved, data, validation: None };
+    let training = Training::new(model, settings, resolved, data, None)?;
     println!();
     training.print_rehearsal(&device)?;
     Ok(())

@@ -132,6 +132,6 @@ fn train(args: &DemoArgs, device: &Device) -> Result<Ended> {
     resolved.session.keep_best = false;
     let data = resolved.data.validate(resolved.session.loader.size, None)?;
     let validation = resolved.validation.as_ref().map(|source| source.validate(SCENE_SIZE, None)).transpose()?;
-    let training = Training { model, settings: settings.filled(model), resolved, data, validation };
+    let training = Training::new(model, settings, resolved, data, validation)?;
     training.run(device, &args.out.join("run"), false, &*stop_flag()?)
 }

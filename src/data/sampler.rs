@@ -36,11 +36,9 @@ impl Turns {
     /// A turn by two words of the stream.
     fn draw(self, rng: &Rng, word: u64) -> Turn {
         match self {
-            Turns::Mirrors => Turn {
-                transpose: false,
-                mirror_x: rng.below(word, 2) == 1,
-                mirror_y: rng.below(word + 1, 2) == 1,
-            },
+            Turns::Mirrors => {
+                Turn { transpose: false, mirror_x: rng.below(word, 2) == 1, mirror_y: rng.below(word + 1, 2) == 1 }
+            }
             Turns::MirrorsAndRotations => SIX[rng.below(word, SIX.len())],
         }
     }
@@ -63,7 +61,7 @@ pub(super) fn samples(infos: &[PictureInfo], options: &LoaderOptions, step: u64)
     // Four words of the stream a picture.
     let turn = |index: u64| if augment { turns.draw(&rng, 4 * index + 2) } else { Turn::default() };
     if let Some(plan) = &options.patches {
-        let (count, batches) = (plan.patches.len(), options.batches_an_epoch(infos.len()));
+        let (count, batches) = (plan.patches.len(), options.batches(1, infos.len()));
         let (epoch, first) = ((step - 1) / batches, ((step - 1) % batches) as usize * batch);
         let order = if shuffle { order_of(epoch, count) } else { (0..count).collect() };
         let numbers = &order[first..(first + batch).min(count)];
@@ -236,7 +234,8 @@ mod tests {
     #[test]
     fn an_epoch_holds_every_patch_once_its_last_batch_is_what_is_left_and_epochs_differ() {
         let (infos, options) = patches(true, true);
-        assert_eq!(options.batches_an_epoch(infos.len()), 3);
+        assert_eq!(options.batches(1, infos.len()), 3);
+        assert_eq!(options.batches(7, infos.len()), 21);
         let batches: Vec<Vec<Sample>> = (1..=6).map(|step| samples(&infos, &options, step)).collect();
         assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [8, 8, 4, 8, 8, 4]);
         let epochs: Vec<Vec<Sample>> = batches.chunks(3).map(|epoch| epoch.concat()).collect();
@@ -248,7 +247,10 @@ mod tests {
         }
         let turns = |epoch: &[Sample]| epoch.iter().map(|s| ((s.file, s.x, s.y), s.turn)).collect::<BTreeSet<_>>();
         assert_ne!(turns(&epochs[0]), turns(&epochs[1]));
-        assert_ne!(epochs[0].iter().map(|s| s.x).collect::<Vec<_>>(), epochs[1].iter().map(|s| s.x).collect::<Vec<_>>());
+        assert_ne!(
+            epochs[0].iter().map(|s| s.x).collect::<Vec<_>>(),
+            epochs[1].iter().map(|s| s.x).collect::<Vec<_>>()
+        );
         assert_eq!(batches[4], samples(&infos, &options, 5));
     }
 

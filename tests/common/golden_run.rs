@@ -147,7 +147,11 @@ pub fn differing<'a>(a: &'a BTreeMap<String, Vec<u32>>, b: &BTreeMap<String, Vec
 }
 
 /// Two steps in one go, and a step, the state into a new learner, and the other step on three threads: the same bits.
-pub fn goes_on_bit_for_bit<L: Learner>(learner: impl Fn(&Device) -> L + Sync, batch: impl Fn(u64) -> Batch + Sync, lr: f64) {
+pub fn goes_on_bit_for_bit<L: Learner>(
+    learner: impl Fn(&Device) -> L + Sync,
+    batch: impl Fn(u64) -> Batch + Sync,
+    lr: f64,
+) {
     for device in devices() {
         let mut whole = learner(&device);
         losses_of_step(&mut whole, &batch(1), &update(1, lr));

@@ -70,8 +70,7 @@ impl Start {
 
     fn pair(&self, device: &Device, networks: (Generator, Discriminator)) -> Result<Adversarial<Sicgan>> {
         let (generator, discriminator) = networks;
-        let game =
-            Sicgan { discriminator, lambda_l1: self.lambda_l1, noise: self.noise, seed: self.learning.seed };
+        let game = Sicgan { discriminator, lambda_l1: self.lambda_l1, noise: self.noise, seed: self.learning.seed };
         Adversarial::new(device, game, generator, &self.learning)
     }
 }
