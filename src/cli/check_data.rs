@@ -84,7 +84,7 @@ pub fn run(args: CheckDataArgs) -> Outcome {
         return Err(Error::input(what, folders(&resolved.data), "mend what is listed above").into());
     }
     let data = resolved.data.validate_as(crop, readings)?;
-    let training = Training { model, settings: settings.filled(model), resolved, data, validation: None };
+    let training = Training::new(model, settings, resolved, data, None)?;
     println!();
     training.print_rehearsal(&device)?;
     Ok(())

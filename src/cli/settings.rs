@@ -39,29 +39,36 @@ pub struct Settings {
     /// Band of a multi-band source, from 1 [default: the only one, or the luma of three; spacenet all]
     #[arg(long, value_name = "N", help_heading = "Data")]
     pub band: Option<usize>,
-    /// Side of the square crop in pixels, a multiple of 8; pix2pix of 256, spacenet of 32 [default: 256; spacenet 64]
+    /// Side of the square crop in pixels, a multiple of 8; pix2pix of 256, spacenet of 32, sicgan any
+    /// [default: 256; sicgan 128, spacenet 64]
     #[arg(long, value_name = "S", help_heading = "Data")]
     pub size: Option<usize>,
     /// Take the files in name order [default: a new order in each epoch]
     #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "Data")]
     pub no_shuffle: Option<bool>,
-    /// Take the centre of each picture [default: random crops, mirrored by chance]
+    /// Take the centre of each picture [default: random crops, mirrored by chance; sicgan --patches, rotated too]
     #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "Data")]
     pub no_augment: Option<bool>,
+    /// Fixed patches in all, one epoch, spread over the pictures [default: sicgan 5000]
+    #[arg(long, value_name = "N", help_heading = "Data")]
+    pub patches: Option<usize>,
+    /// Least squared distance between two patches' origins, lowered where there is no place left [default: sicgan 64]
+    #[arg(long, value_name = "PIXELS", help_heading = "Data")]
+    pub min_distance: Option<usize>,
 
-    /// Updates in all [default: 100 epochs]
+    /// Updates in all [default: 100 epochs; sicgan 20]
     #[arg(long, value_name = "N", conflicts_with = "epochs", help_heading = "Training")]
     pub steps: Option<u64>,
     /// Passes over the data, instead of --steps
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub epochs: Option<u64>,
-    /// Pictures a batch [default: 8; pix2pix 1; spacenet 16]
+    /// Pictures a batch [default: 8; pix2pix 1, sicgan 32, spacenet 16]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub batch: Option<usize>,
     /// Learning rate [default: 1e-4; pix2pix 2e-4; spacenet 1e-3]
     #[arg(long, help_heading = "Training")]
     pub lr: Option<f64>,
-    /// Learning rate of the discriminator, on the same schedule [default: that of --lr]
+    /// Learning rate of the discriminator, on the same schedule [default: that of --lr; sicgan 4e-4]
     #[arg(long, help_heading = "GAN")]
     pub lr_d: Option<f64>,
     /// constant, cosine or linear-after:N [default: constant]
@@ -111,7 +118,7 @@ pub struct Settings {
     #[arg(long, value_name = "HOW", help_heading = "Classification")]
     pub prior_smoothing: Option<String>,
 
-    /// pix2pix' weight of the mean distance from the target in the generator's loss [default: 100]
+    /// Weight of the mean distance from the target in the generator's loss [default: pix2pix 100, sicgan 0]
     #[arg(long, value_name = "F", help_heading = "GAN")]
     pub lambda_l1: Option<f32>,
     /// spacenet's weight of the mean squared error at the start, which falls to a tenth by half of the training
@@ -164,11 +171,22 @@ pub struct Resolved {
     /// Steps are those of `--steps`; with `--epochs` they are set once the number of pictures is known.
     pub session: SessionConfig,
     pub epochs: Option<u64>,
+    pub patches: Option<Patches>,
+}
+
+/// Patches to choose once the pictures are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patches {
+    pub count: usize,
+    /// Least squared distance between two origins, pixels.
+    pub min_distance: usize,
 }
 
 const DEFAULT_EPOCHS: u64 = 100;
 /// Pixels of a batch at most: a gigabyte for each channel of floats.
 const MOST_PIXELS: usize = 1 << 28;
+/// Patches at most: they are put into a new order for every batch.
+const MOST_PATCHES: usize = 1_000_000;
 
 /// Takes a value from the first that has one.
 macro_rules! prefer {
@@ -228,7 +246,7 @@ impl Settings {
             (other.steps, other.epochs) = (None, None);
         }
         prefer!(self, other, {
-            source, target, images, val_source, val_target, band, size, no_shuffle, no_augment, steps, epochs, batch, lr,
+            source, target, images, val_source, val_target, band, size, no_shuffle, no_augment, patches, min_distance, steps, epochs, batch, lr,
             lr_schedule, optimizer, model, made_by, beta1, beta2, adam_eps, weight_decay, l2, seed, width, init, bins, bin_width, lambda,
             sigma, prior_smoothing, lr_d, lambda_l1, lambda_mse, d_l2, dropout, leaky_slope, input_channels, checkpoint_every, keep, sample_every,
             device, memory, threads,
@@ -261,14 +279,13 @@ impl Settings {
 
     /// Fills in every default of `model`, so that the written settings run again the same way under later defaults.
     pub fn filled(self, model: Model) -> Settings {
-        let steps = if self.steps.is_none() && self.epochs.is_none() { Some(DEFAULT_EPOCHS) } else { None };
         // Weights to start from bring their width and what else is theirs.
         let fresh = self.init.is_none();
         self.or(model.defaults(fresh)).or(Settings {
             size: Some(256),
             no_shuffle: Some(false),
             no_augment: Some(false),
-            epochs: steps,
+            epochs: Some(DEFAULT_EPOCHS),
             lr_schedule: Some("constant".to_owned()),
             optimizer: Some("adam".to_owned()),
             adam_eps: Some(1e-8),
@@ -354,7 +371,9 @@ impl Settings {
                     size,
                     seed: filled.seed.unwrap_or_default(),
                     shuffle: filled.no_shuffle != Some(true),
+                    halo: model.halo(),
                     augment: filled.no_augment != Some(true),
+                    turns: model.turns(),
                     threads: loader_threads(filled.threads),
                     ..LoaderOptions::default()
                 },
@@ -369,9 +388,21 @@ impl Settings {
                 Some(_) => Some(positive_u64(filled.epochs, "--epochs")?),
                 None => None,
             },
+            patches: patches(&filled)?,
             data,
         })
     }
+}
+
+/// The patches that filled settings ask for; centre crops leave them out.
+fn patches(settings: &Settings) -> Result<Option<Patches>> {
+    let (Some(count), Some(min_distance)) = (settings.patches, settings.min_distance) else { return Ok(None) };
+    let count = positive(Some(count), "--patches")?;
+    crate::ensure!(
+        count <= MOST_PATCHES,
+        Error::input("too many patches", format!("--patches {count}"), format!("use {MOST_PATCHES} or fewer"))
+    );
+    Ok((settings.no_augment != Some(true)).then_some(Patches { count, min_distance }))
 }
 
 /// Threads that decode and cut pictures. What a batch holds does not depend on them.

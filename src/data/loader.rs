@@ -66,10 +66,12 @@ impl Default for LoaderOptions {
 }
 
 impl LoaderOptions {
-    /// Batches that one pass over the data of `files` pictures takes.
-    pub fn batches_an_epoch(&self, files: usize) -> u64 {
-        let samples = self.patches.as_ref().map_or(files, |plan| plan.patches.len());
-        samples.div_ceil(self.batch) as u64
+    /// Batches that `epochs` passes over the data of `files` pictures take.
+    pub fn batches(&self, epochs: u64, files: usize) -> u64 {
+        match &self.patches {
+            Some(plan) => epochs.saturating_mul(plan.patches.len().div_ceil(self.batch) as u64),
+            None => epochs.saturating_mul(files as u64).div_ceil(self.batch as u64),
+        }
     }
 
     /// The centre of each picture in name order, one a batch, with `halo` pixels around.

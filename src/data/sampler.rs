@@ -61,7 +61,7 @@ pub(super) fn samples(infos: &[PictureInfo], options: &LoaderOptions, step: u64)
     // Four words of the stream a picture.
     let turn = |index: u64| if augment { turns.draw(&rng, 4 * index + 2) } else { Turn::default() };
     if let Some(plan) = &options.patches {
-        let (count, batches) = (plan.patches.len(), options.batches_an_epoch(infos.len()));
+        let (count, batches) = (plan.patches.len(), options.batches(1, infos.len()));
         let (epoch, first) = ((step - 1) / batches, ((step - 1) % batches) as usize * batch);
         let order = if shuffle { order_of(epoch, count) } else { (0..count).collect() };
         let numbers = &order[first..(first + batch).min(count)];
@@ -234,7 +234,8 @@ mod tests {
     #[test]
     fn an_epoch_holds_every_patch_once_its_last_batch_is_what_is_left_and_epochs_differ() {
         let (infos, options) = patches(true, true);
-        assert_eq!(options.batches_an_epoch(infos.len()), 3);
+        assert_eq!(options.batches(1, infos.len()), 3);
+        assert_eq!(options.batches(7, infos.len()), 21);
         let batches: Vec<Vec<Sample>> = (1..=6).map(|step| samples(&infos, &options, step)).collect();
         assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [8, 8, 4, 8, 8, 4]);
         let epochs: Vec<Vec<Sample>> = batches.chunks(3).map(|epoch| epoch.concat()).collect();

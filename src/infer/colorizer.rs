@@ -5,7 +5,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::models::classifier::{Classifier, bins_and_prior};
 use crate::models::painter::{self, Look, Painter, Pixels, Trained};
-use crate::models::{colournet, pix2pix, spacenet};
+use crate::models::{colournet, pix2pix, sicgan, spacenet};
 use crate::nn::{Parameters, WeightFile};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::run_dir::RunDir;
@@ -48,6 +48,8 @@ impl Colorizer {
         let file = WeightFile::read(weights)?;
         let painter = if file.get("g.down1.weight").is_some() {
             trained(device, pix2pix::Generator::of(&file)?, &file)?
+        } else if file.get("g.conv1.weight").is_some() {
+            trained(device, sicgan::Generator::of(&file)?, &file)?
         } else if file.get("g.in0.weight").is_some() {
             trained(device, spacenet::Generator::of(&file)?, &file)?
         } else {
@@ -133,23 +135,30 @@ mod tests {
         path
     }
 
-    #[test]
-    fn pix2pix_is_known_by_its_names_and_takes_any_size() {
+    /// A generator's weights alone: what it is and how it is applied is read off them.
+    fn is_known_and_takes_any_size<G: painter::Generator>(network: &G, sizes: &[(usize, usize)]) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.safetensors");
         let device = Device::cpu();
-        let parameters =
-            Parameters::new(&device, painter::Generator::param_specs(&pix2pix::Generator::new(1, 0.01, 0.3)), 1, false)
-                .unwrap();
-        save_tensors(&parameters.state().unwrap(), &path).unwrap();
+        let mut state = Parameters::new(&device, network.param_specs(), 1, false).unwrap().state().unwrap();
+        state.extend(network.settings());
+        save_tensors(&state, &path).unwrap();
         let colorizer = Colorizer::open(&device, &path).unwrap();
-        assert_eq!(colorizer.model(), "pix2pix");
-        for (width, height) in [(1, 1), (256, 256), (300, 40)] {
+        assert_eq!(colorizer.model(), G::NAME);
+        assert_eq!(colorizer.painter.framing(), network.framing());
+        for &(width, height) in sizes {
             let info = PictureInfo { width, height, bands: 1, depth: Depth::U8 };
             let picture = Picture { info, samples: Samples::U8(vec![128; width * height]) };
             let colours = colorizer.colorize(&picture, Path::new("p.png"), &Options::default()).unwrap();
             assert_eq!((colours.width, colours.height, colours.bands), (width, height, 3));
         }
+    }
+
+    #[test]
+    fn generators_are_known_by_their_names_and_take_any_size() {
+        is_known_and_takes_any_size(&pix2pix::Generator::new(1, 0.01, 0.3), &[(1, 1), (256, 256), (300, 40)]);
+        is_known_and_takes_any_size(&sicgan::Generator::new(0.05, sicgan::PATCH), &[(1, 1), (128, 128), (150, 40)]);
+        is_known_and_takes_any_size(&sicgan::Generator::new(0.05, 20), &[(1, 1), (20, 20), (45, 13)]);
     }
 
     #[test]
