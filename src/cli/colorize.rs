@@ -3,8 +3,8 @@
 use super::console::Progress;
 use super::{DeviceArgs, Outcome};
 use crate::data::pairs::pictures_in;
-use crate::data::raster::{Raster, RasterInfo, RasterWriter, SampleType};
-use crate::data::save::{save_png, to_u8};
+use crate::data::raster::{Raster, RasterInfo, SampleType};
+use crate::data::save::{self, save_png, to_u8};
 use crate::data::{Depth, decode};
 use crate::error::{Error, Result};
 use crate::infer::{Colorizer, Options};
@@ -13,9 +13,6 @@ use clap::Args;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-
-/// Pixels of a side of the tiles of a TIFF file.
-const TILE: usize = 256;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -142,20 +139,13 @@ fn colorize(colorizer: &Colorizer, file: &Path, target: &Path, options: &Options
 fn save_tiff(target: &Path, colours: &Pixels, source: &Path, depth: Depth, description: &str) -> Result<()> {
     let (sample, white) = if depth == Depth::U8 { (SampleType::U8, 255.0) } else { (SampleType::U16, 65_535.0) };
     let info = RasterInfo {
-        width: colours.width,
-        height: colours.height,
-        bands: colours.bands,
-        sample,
-        nodata: None,
-        alpha: None,
         // No raster, no place.
         georeference: Raster::open(source).map(|raster| raster.info().georeference.clone()).unwrap_or_default(),
         description: Some(description.to_owned()),
+        ..RasterInfo::new(colours.width, colours.height, colours.bands, sample)
     };
-    let mut writer = RasterWriter::create(target, info, TILE)?;
     let samples: Vec<f32> = colours.values.iter().map(|value| value * white).collect();
-    writer.write_rows(&samples)?;
-    writer.finish()
+    save::save_tiff(target, info, &samples)
 }
 
 /// Where the colours of `input` go: `out` itself for one file, `out/STEM.png` in a folder, or `.tif` where a PNG cannot hold

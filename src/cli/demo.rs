@@ -4,7 +4,8 @@ use super::model::Model;
 use super::settings::Settings;
 use super::train::{Ended, Training, print_evaluation};
 use super::{DeviceArgs, Outcome, stop_flag};
-use crate::data::save::save_png;
+use crate::data::raster::{RasterInfo, SampleType};
+use crate::data::save::{save_png, save_tiff};
 use crate::data::synth::Scene;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -30,6 +31,8 @@ enum DemoModel {
     Colournet,
     /// Grey to colour by a GAN on patches, from as little as one picture
     Sicgan,
+    /// Grey to colour, and colour to near infrared, by a GAN on windows
+    Spacenet,
 }
 
 /// What a network shows, small enough for two cores and two minutes.
@@ -39,21 +42,24 @@ struct Show {
     what: &'static str,
     /// Pictures that are made of each scene; the last is the target.
     sides: &'static [&'static str],
-    /// What a sample strip shows first.
-    source: &'static str,
+    /// What a sample strip shows.
+    strip: &'static str,
+    /// Folder of its run.
+    run: &'static str,
     /// Scenes to train on.
     scenes: u32,
     settings: Settings,
 }
 
 impl DemoModel {
-    fn show(self) -> Show {
+    fn shows(self) -> Vec<Show> {
         match self {
-            DemoModel::Colournet => Show {
+            DemoModel::Colournet => vec![Show {
                 model: Model::Colournet,
                 what: "SAR to colour, on scenes made here",
                 sides: &["sar", "optical"],
-                source: "SAR",
+                strip: "SAR | predicted | truth",
+                run: "run",
                 scenes: 24,
                 settings: Settings {
                     width: Some(0.25),
@@ -66,12 +72,13 @@ impl DemoModel {
                     sample_every: Some(100),
                     ..Settings::default()
                 },
-            },
-            DemoModel::Sicgan => Show {
+            }],
+            DemoModel::Sicgan => vec![Show {
                 model: Model::Sicgan,
                 what: "grey to colour from two pictures, on scenes made here; with an L1 term (--lambda-l1 10) beside the GAN's loss",
                 sides: &["optical"],
-                source: "lightness",
+                strip: "lightness | predicted | truth",
+                run: "run",
                 scenes: 2,
                 settings: Settings {
                     width: Some(0.25),
@@ -87,7 +94,37 @@ impl DemoModel {
                     sample_every: Some(500),
                     ..Settings::default()
                 },
-            },
+            }],
+            DemoModel::Spacenet => {
+                let settings = Settings {
+                    width: Some(0.25),
+                    batch: Some(8),
+                    steps: Some(400),
+                    checkpoint_every: Some(200),
+                    sample_every: Some(100),
+                    ..Settings::default()
+                };
+                vec![
+                    Show {
+                        model: Model::Spacenet,
+                        what: "grey to colour, on scenes made here",
+                        sides: &["optical"],
+                        strip: "lightness | predicted | truth",
+                        run: "run",
+                        scenes: 24,
+                        settings: settings.clone(),
+                    },
+                    Show {
+                        model: Model::Spacenet,
+                        what: "colour to colour and near infrared, on the same scenes",
+                        sides: &["optical", "multispectral"],
+                        strip: "colour | predicted | truth | predicted infrared | true infrared",
+                        run: "run-infrared",
+                        scenes: 24,
+                        settings,
+                    },
+                ]
+            }
         }
     }
 }
@@ -95,7 +132,8 @@ impl DemoModel {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   huetape demo --out demo
-  huetape demo --model sicgan --out demo-sicgan")]
+  huetape demo --model sicgan --out demo-sicgan
+  huetape demo --model spacenet --out demo-spacenet")]
 pub struct DemoArgs {
     /// Which network
     #[arg(long, default_value = "colournet")]
@@ -111,13 +149,22 @@ pub fn run(args: DemoArgs) -> Outcome {
     let start = Instant::now();
     let device = args.device.open()?;
     make_room(&args.out)?;
-    let show = args.model.show();
-    println!("huetape demo on {}: {}", device.name(), show.what);
+    println!("huetape demo on {}", device.name());
+    for show in args.model.shows() {
+        run_show(&args, &show, &device)?;
+    }
+    println!("{:.0} s in all", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Makes the scenes of a show, trains on them and says what came of it.
+fn run_show(args: &DemoArgs, show: &Show, device: &Device) -> Outcome {
+    println!("\n{}: {}", show.model.name(), show.what);
     make_scenes(&args.out.join("train"), show.sides, 0, show.scenes)?;
     make_scenes(&args.out.join("unseen"), show.sides, UNSEEN, UNSEEN_SCENES)?;
     println!("scenes: {} to train on, {UNSEEN_SCENES} that it will not see, in {}", show.scenes, args.out.display());
-    let ended = train(&args, &show, &device)?;
-    let run = RunDir::open(args.out.join("run"))?;
+    let ended = train(args, show, device)?;
+    let run = RunDir::open(args.out.join(show.run))?;
     if let session::Outcome::Stopped { step } = ended.outcome {
         return Err(
             Error::failed(format!("stopped after step {step}"), args.out.display(), "run the demo again").into()
@@ -128,14 +175,13 @@ pub fn run(args: DemoArgs) -> Outcome {
     };
     println!("\non the {} unseen scenes:", evaluation.pictures);
     print_evaluation(evaluation);
-    println!("\npictures ({} | predicted | truth): {}", show.source, run.samples().display());
+    println!("\npictures ({}): {}", show.strip, run.samples().display());
     println!("report: {}", run.report().display());
-    println!("{:.0} s in all", start.elapsed().as_secs_f64());
     Ok(())
 }
 
 /// What a demo writes into its folder.
-const PARTS: [&str; 3] = ["train", "unseen", "run"];
+const PARTS: [&str; 4] = ["train", "unseen", "run", "run-infrared"];
 
 /// Takes away what an earlier demo wrote; a folder that holds anything else is left alone.
 fn make_room(out: &Path) -> Result<()> {
@@ -161,7 +207,7 @@ fn make_room(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes scenes as `FOLDER/SIDE/NNN.png`, a side being `sar` or `optical`.
+/// Writes scenes as `FOLDER/SIDE/NNN.png`, a side being `sar` or `optical`, and as `.tif` of four bands, `multispectral`.
 fn make_scenes(folder: &Path, sides: &[&str], first: u32, count: u32) -> Result<()> {
     for side in sides {
         let folder = folder.join(side);
@@ -171,8 +217,15 @@ fn make_scenes(folder: &Path, sides: &[&str], first: u32, count: u32) -> Result<
     for index in 0..count {
         let scene = Scene::new(SEED, first + index, SCENE_SIZE);
         for side in sides {
-            let samples = if *side == "sar" { scene.sar(LOOKS) } else { scene.optical() };
-            save_png(&folder.join(side).join(format!("{index:03}.png")), &samples, SCENE_SIZE, SCENE_SIZE, None)?;
+            let path = folder.join(side).join(format!("{index:03}"));
+            if *side == "multispectral" {
+                let info = RasterInfo::new(SCENE_SIZE, SCENE_SIZE, 4, SampleType::U8);
+                let samples: Vec<f32> = scene.multispectral().into_iter().map(f32::from).collect();
+                save_tiff(&path.with_extension("tif"), info, &samples)?;
+            } else {
+                let samples = if *side == "sar" { scene.sar(LOOKS) } else { scene.optical() };
+                save_png(&path.with_extension("png"), &samples, SCENE_SIZE, SCENE_SIZE, None)?;
+            }
         }
     }
     Ok(())
@@ -194,8 +247,9 @@ fn train(args: &DemoArgs, show: &Show, device: &Device) -> Result<Ended> {
     let mut resolved = settings.resolve(show.model)?;
     // The scenes that it is judged by must not choose its weights.
     resolved.session.keep_best = false;
-    let data = resolved.data.validate(resolved.session.loader.size, None)?;
-    let validation = resolved.validation.as_ref().map(|source| source.validate(SCENE_SIZE, None)).transpose()?;
+    let readings = show.model.readings(&resolved.data, None)?;
+    let data = resolved.data.validate_as(resolved.session.loader.size, readings)?;
+    let validation = resolved.validation.as_ref().map(|source| source.validate_as(SCENE_SIZE, readings)).transpose()?;
     let training = Training::new(show.model, settings, resolved, data, validation)?;
-    training.run(device, &args.out.join("run"), false, &*stop_flag()?)
+    training.run(device, &args.out.join(show.run), false, &*stop_flag()?)
 }
