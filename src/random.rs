@@ -28,6 +28,8 @@ pub enum Stream {
     Slope = 9,
     /// Noisy labels.
     Label = 10,
+    /// Origins of fixed patches; `step` is the picture's number.
+    Patches = 11,
     /// Whatever a test wants.
     Test = 99,
 }

@@ -283,6 +283,48 @@ fn pix2pix_refuses_settings_that_make_no_sense() {
     done(root.path(), &train(&format!("{init} --steps 1")));
 }
 
+/// Patches with their turns, noise and labels: every random number must go on where it was.
+#[test]
+fn sicgan_trains_goes_on_bit_for_bit_and_colours_pictures_of_any_size() {
+    let root = pictures();
+    let flags = "--width 0.05 --size 24 --patches 10 --batch 4 --epochs 2 --checkpoint-every 4 --val-source source";
+    let train = format!("train sicgan --images target --out run --device cpu {flags}");
+    done(root.path(), &train);
+    let last = root.path().join("run/checkpoints/step-00000006.safetensors");
+    let metrics = || {
+        let text = fs::read_to_string(root.path().join("run/metrics.jsonl")).unwrap();
+        let losses = |line: &str| {
+            let step: serde_json::Value = serde_json::from_str(line).unwrap();
+            ["g_loss", "d_loss", "l1"].map(|name| step[name].as_f64().unwrap())
+        };
+        text.lines().map(losses).collect::<Vec<_>>()
+    };
+    let whole = (fs::read(&last).unwrap(), metrics());
+    // Two epochs of batches of 4, 4 and 2.
+    assert_eq!(whole.1.len(), 6);
+    fs::remove_file(&last).unwrap();
+    done(root.path(), &format!("{train} --resume"));
+    assert!(whole == (fs::read(&last).unwrap(), metrics()));
+
+    let report = fs::read_to_string(root.path().join("run/report.html")).unwrap();
+    assert!(report.contains("D loss, batch 1") && !report.contains("batch 101"));
+    save_png(&root.path().join("grey.png"), &[90; 61 * 40], 61, 40, None).unwrap();
+    done(root.path(), "colorize grey.png --run run --out colour.png --device cpu");
+    done(root.path(), &format!("colorize grey.png --weights {} --out alone.png --device cpu", last.display()));
+    let picture = huetape::data::decode::open(&root.path().join("alone.png")).unwrap();
+    assert_eq!((picture.info.width, picture.info.height, picture.info.bands), (61, 40, 3));
+
+    let init = format!("train sicgan --images target --out other --device cpu --init {}", last.display());
+    refused(root.path(), &format!("{init} --width 0.5 --size 24 --patches 10"), &["--width 0.5"]);
+    done(root.path(), &format!("{init} --size 16 --patches 8 --batch 8 --epochs 1 --no-shuffle"));
+    refused(root.path(), "train sicgan --images target --out none --device cpu", &["smaller than the crop of 128x128"]);
+    refused(
+        root.path(),
+        "train sicgan --images target --out none --device cpu --size 24 --patches 1",
+        &["--patches 1"],
+    );
+}
+
 #[test]
 fn colorize_refuses_bad_pictures_and_leaves_nothing() {
     let root = pictures();

@@ -61,7 +61,7 @@ fn summary(args: &SummaryArgs) -> Outcome {
     let model = file.as_ref().map(Model::of).or(args.model).unwrap_or(Model::Colournet);
     let size = args.network.size(model)?;
     let learner = args.network.networks(model, &Device::cpu(), file.as_ref(), false)?;
-    let summaries = summarise(learner.as_ref(), size)?;
+    let summaries = summarise(learner.as_ref(), size, model.halo())?;
     for (i, (role, rows)) in summaries.iter().enumerate() {
         if i > 0 {
             println!();
@@ -86,13 +86,13 @@ struct Row {
 
 /// The rows of each network, by its role: what it reads, its layers in the order in which they run, and parameters that
 /// belong to none of them.
-fn summarise(learner: &dyn Learner, size: usize) -> Result<Vec<(&'static str, Vec<Row>)>> {
+fn summarise(learner: &dyn Learner, size: usize, halo: usize) -> Result<Vec<(&'static str, Vec<Row>)>> {
     let networks = learner.networks();
     let traces: Vec<_> = networks.iter().map(|_| Rc::new(Trace::of_shapes())).collect();
     for ((_, parameters), trace) in networks.iter().zip(&traces) {
         parameters.watch(Some(trace.clone()));
     }
-    let ran = learner.run(&random_batch(learner.painter(), 1, size), None);
+    let ran = learner.run(&random_batch(learner.painter(), 1, size, halo), None);
     networks.iter().for_each(|(_, parameters)| parameters.watch(None));
     ran?;
     let both = networks.iter().zip(&traces);
@@ -183,7 +183,7 @@ mod tests {
         for &model in Model::value_variants() {
             let flags = if model == Model::Window8 { NetworkArgs { width: None, ..flags() } } else { flags() };
             let learner = flags.networks(model, &Device::cpu(), None, false).unwrap();
-            for (role, rows) in summarise(learner.as_ref(), flags.size(model).unwrap()).unwrap() {
+            for (role, rows) in summarise(learner.as_ref(), flags.size(model).unwrap(), model.halo()).unwrap() {
                 let lost: Vec<&str> =
                     rows.iter().filter(|row| row.output.is_none()).map(|row| row.name.as_str()).collect();
                 assert!(rows.len() > 3 && lost.is_empty(), "{} {role}: {lost:?}", model.name());
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn a_watch_sees_what_comes_before_an_activation_and_changes_nothing() {
         let learner = flags().networks(Model::Pix2pix, &Device::cpu(), None, false).unwrap();
-        let source = random_batch(learner.painter(), 1, 256).source_on(&Device::cpu()).unwrap();
+        let source = random_batch(learner.painter(), 1, 256, 0).source_on(&Device::cpu()).unwrap();
         let look = crate::models::painter::Look::default();
         let unwatched = learner.painter().paint(&source, &look).unwrap().to_vec().unwrap();
         let trace = Rc::new(Trace::new(|value| value.to_vec()));

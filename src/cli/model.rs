@@ -1,14 +1,18 @@
 //! Which network a command is about, and how its training starts.
 
 use super::settings::{Settings, at_least, below_one, positive};
-use crate::data::stats::Survey;
+use crate::data::Turns;
+use crate::data::stats::{DataStats, Survey};
+use crate::data::{DataSource, Reading};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::infer::model_of;
 use crate::models::classifier::Architecture;
-use crate::models::{colournet, pix2pix, window8};
+use crate::models::{colournet, pix2pix, sicgan, spacenet, window8};
 use crate::nn::{OptimizerKind, WeightFile};
-use crate::train::adversarial::{AdversarialConfig, pix2pix as pix2pix_game};
+use crate::train::adversarial::{
+    AdversarialConfig, pix2pix as pix2pix_game, sicgan as sicgan_game, spacenet as spacenet_game,
+};
 use crate::train::classification::{self, ClassificationConfig};
 use crate::train::session::Learner;
 use clap::{Args, ValueEnum};
@@ -23,6 +27,10 @@ pub enum Model {
     Window8,
     /// SAR or grey to colour by a conditional GAN
     Pix2pix,
+    /// Grey to colour by a GAN on patches, from as little as one picture
+    Sicgan,
+    /// Any bands to any others, grey to RGB or RGB to multispectral, by a GAN on windows
+    Spacenet,
 }
 
 impl Model {
@@ -32,6 +40,8 @@ impl Model {
             Model::Colournet => "colournet",
             Model::Window8 => "window8",
             Model::Pix2pix => "pix2pix",
+            Model::Sicgan => "sicgan",
+            Model::Spacenet => "spacenet",
         }
     }
 
@@ -47,6 +57,35 @@ impl Model {
             Model::Colournet => colournet::STRIDE,
             Model::Window8 => 1,
             Model::Pix2pix => pix2pix::STRIDE,
+            Model::Sicgan => 1,
+            Model::Spacenet => spacenet::STRIDE,
+        }
+    }
+
+    /// How the two sides of `data` are read; `band` (from 1) chooses one of the sources'.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub fn readings(self, data: &DataSource, band: Option<usize>) -> Result<(Reading, Reading)> {
+        match self {
+            Model::Colournet | Model::Window8 | Model::Pix2pix | Model::Sicgan => Ok(data.readings(band)),
+            Model::Spacenet => data.readings_of_all_bands(band),
+        }
+    }
+
+    /// Pixels that it reads beyond each side of a crop.
+    pub fn halo(self) -> usize {
+        match self {
+            Model::Colournet | Model::Window8 | Model::Pix2pix | Model::Spacenet => 0,
+            Model::Sicgan => sicgan::HALO,
+        }
+    }
+
+    /// How crops of its pictures are turned.
+    pub fn turns(self) -> Turns {
+        match self {
+            Model::Colournet | Model::Window8 | Model::Pix2pix | Model::Spacenet => Turns::Mirrors,
+            Model::Sicgan => Turns::MirrorsAndRotations,
         }
     }
 
@@ -109,16 +148,40 @@ impl Model {
                 input_channels: fresh.then_some(1),
                 ..Settings::default()
             },
+            Model::Sicgan => Settings {
+                size: Some(sicgan::PATCH),
+                epochs: Some(20),
+                batch: Some(32),
+                lr: Some(1e-4),
+                lr_d: Some(4e-4),
+                beta1: Some(0.5),
+                beta2: Some(0.999),
+                lambda_l1: Some(0.0),
+                patches: Some(5000),
+                min_distance: Some(64),
+                ..Settings::default()
+            },
+            Model::Spacenet => Settings {
+                size: Some(spacenet::SIZE),
+                batch: Some(16),
+                optimizer: Some("sgd".to_owned()),
+                lr: Some(1e-3),
+                beta1: Some(0.5),
+                beta2: Some(0.999),
+                lambda_mse: Some(100.0),
+                d_l2: Some(1e-4),
+                ..Settings::default()
+            },
         }
     }
 
     /// Refuses settings that only other networks have.
     fn refuse_foreign(self, settings: &Settings) -> Result<()> {
         let classifiers: &[Model] = &[Model::Colournet, Model::Window8];
-        let pairs: &[Model] = &[Model::Pix2pix];
+        let pairs: &[Model] = &[Model::Pix2pix, Model::Sicgan, Model::Spacenet];
         // Of a network without a width, 1 is the width.
         let width = settings.width.is_some_and(|width| width != 1.0);
-        let scaled: &[Model] = &[Model::Colournet, Model::Pix2pix];
+        let scaled: &[Model] = &[Model::Colournet, Model::Pix2pix, Model::Sicgan, Model::Spacenet];
         let of_some = [
             ("--width", width, scaled),
             ("--bins", settings.bins.is_some(), classifiers),
@@ -127,10 +190,14 @@ impl Model {
             ("--sigma", settings.sigma.is_some(), classifiers),
             ("--prior-smoothing", settings.prior_smoothing.is_some(), classifiers),
             ("--lr-d", settings.lr_d.is_some(), pairs),
-            ("--lambda-l1", settings.lambda_l1.is_some(), &[Model::Pix2pix]),
+            ("--lambda-l1", settings.lambda_l1.is_some(), pairs),
             ("--dropout", settings.dropout.is_some(), &[Model::Pix2pix]),
             ("--leaky-slope", settings.leaky_slope.is_some(), &[Model::Pix2pix]),
             ("--input-channels", settings.input_channels.is_some(), &[Model::Pix2pix]),
+            ("--patches", settings.patches.is_some(), &[Model::Sicgan]),
+            ("--min-distance", settings.min_distance.is_some(), &[Model::Sicgan]),
+            ("--lambda-mse", settings.lambda_mse.is_some(), &[Model::Spacenet]),
+            ("--d-l2", settings.d_l2.is_some(), &[Model::Spacenet]),
         ];
         match of_some.iter().find(|(_, given, models)| *given && !models.contains(&self)) {
             Some((flag, ..)) => Err(Error::input(format!("{} has no such setting", self.name()), flag, "leave it out")),
@@ -144,6 +211,8 @@ impl Model {
 pub enum Start {
     Classification(classification::Start),
     Pix2pix(pix2pix_game::Start),
+    Sicgan(sicgan_game::Start),
+    Spacenet(spacenet_game::Start),
 }
 
 impl Start {
@@ -166,6 +235,18 @@ impl Start {
             );
         }
         let (init, width, seed) = (settings.init.clone(), settings.width, settings.seed.unwrap_or_default());
+        let d_l2 = at_least(settings.d_l2.unwrap_or(l2), 0.0, false, "--d-l2")?;
+        let lambda_l1 = || -> Result<f32> {
+            let lambda = f64::from(settings.lambda_l1.unwrap_or_default());
+            Ok(at_least(lambda, 0.0, false, "--lambda-l1")? as f32)
+        };
+        let learning = || -> Result<AdversarialConfig> {
+            let lr_ratio = match (settings.lr_d, settings.lr) {
+                (Some(lr_d), Some(lr)) => at_least(lr_d, 0.0, true, "--lr-d")? / lr,
+                _ => 1.0,
+            };
+            Ok(AdversarialConfig { optimizer, weight_decay, l2, d_l2, lr_ratio, seed, training: true })
+        };
         match model {
             Model::Colournet | Model::Window8 => {
                 let bins = settings.bins.as_deref();
@@ -209,11 +290,6 @@ impl Start {
             }
             Model::Pix2pix => {
                 let above_zero = |value: f32, flag: &str| at_least(f64::from(value), 0.0, true, flag).map(|v| v as f32);
-                let lr_ratio = match (settings.lr_d, settings.lr) {
-                    (Some(lr_d), Some(lr)) => at_least(lr_d, 0.0, true, "--lr-d")? / lr,
-                    _ => 1.0,
-                };
-                let lambda_l1 = settings.lambda_l1.unwrap_or_default();
                 Ok(Start::Pix2pix(pix2pix_game::Start {
                     init,
                     width,
@@ -222,18 +298,28 @@ impl Start {
                         Some(channels) => Some(positive(Some(channels), "--input-channels")?),
                         None => None,
                     },
-                    lambda_l1: at_least(f64::from(lambda_l1), 0.0, false, "--lambda-l1")? as f32,
+                    lambda_l1: lambda_l1()?,
                     dropout: below_one(f64::from(settings.dropout.unwrap_or_default()), "--dropout")? as f32,
                     side: positive(settings.size, "--size")?,
-                    learning: AdversarialConfig {
-                        optimizer,
-                        weight_decay,
-                        l2,
-                        d_l2: l2,
-                        lr_ratio,
-                        seed,
-                        training: true,
-                    },
+                    learning: learning()?,
+                }))
+            }
+            Model::Sicgan => Ok(Start::Sicgan(sicgan_game::Start {
+                init,
+                width,
+                patch: positive(settings.size, "--size")?,
+                lambda_l1: lambda_l1()?,
+                noise: sicgan_game::Noise::default(),
+                learning: learning()?,
+            })),
+            Model::Spacenet => {
+                let lambda_mse = f64::from(settings.lambda_mse.unwrap_or_default());
+                Ok(Start::Spacenet(spacenet_game::Start {
+                    init,
+                    width,
+                    size: positive(settings.size, "--size")?,
+                    lambda_mse: at_least(lambda_mse, 0.0, false, "--lambda-mse")? as f32,
+                    learning: learning()?,
                 }))
             }
         }
@@ -244,6 +330,8 @@ impl Start {
         match self {
             Start::Classification(start) => start.init.as_deref(),
             Start::Pix2pix(start) => start.init.as_deref(),
+            Start::Sicgan(start) => start.init.as_deref(),
+            Start::Spacenet(start) => start.init.as_deref(),
         }
     }
 
@@ -255,6 +343,8 @@ impl Start {
         Ok(match self {
             Start::Classification(start) => Box::new(start.learner(device, survey, init)?),
             Start::Pix2pix(start) => Box::new(start.learner(device, init)?),
+            Start::Sicgan(start) => Box::new(start.learner(device, init)?),
+            Start::Spacenet(start) => Box::new(start.learner(device, &survey.stats, init)?),
         })
     }
 
@@ -274,9 +364,21 @@ impl Start {
         match &mut start {
             Start::Classification(start) => start.learning.training = training,
             Start::Pix2pix(start) => start.learning.training = training,
+            Start::Sicgan(start) => start.learning.training = training,
+            Start::Spacenet(start) => start.learning.training = training,
         }
         match &start {
             Start::Classification(start) if init.is_none() => Ok(Box::new(start.on_lattice(device, bins)?)),
+            Start::Spacenet(_) => {
+                let bands = init.map(spacenet::Generator::of).transpose()?.map(|g| [g.bands_in, g.bands_out]);
+                let [source, target] = bands.unwrap_or([1, 3]);
+                let stats = DataStats {
+                    slope: vec![vec![0.0; source]; target],
+                    mean: vec![0.0; target],
+                    ..DataStats::default()
+                };
+                start.learner(device, &Survey { stats, ..Survey::default() }, init)
+            }
             _ => start.learner(device, &Survey::default(), init),
         }
     }
@@ -316,7 +418,7 @@ impl NetworkArgs {
     ) -> Result<Box<dyn Learner>> {
         let &NetworkArgs { width, input_channels, .. } = self;
         let init = weights.map(|file| PathBuf::from(file.source()));
-        let settings = Settings { width, input_channels, init, ..Settings::default() }.filled(model);
+        let settings = Settings { width, input_channels, init, size: self.size, ..Settings::default() }.filled(model);
         let bins = self.bins(model)?;
         crate::ensure!(
             self.bins.is_none() || weights.is_none(),
@@ -349,5 +451,51 @@ impl NetworkArgs {
         let settings = Settings { size: self.size, ..Settings::default() }.filled(model);
         let size = settings.size.unwrap_or_default();
         model.check_size(size).map(|()| size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::settings::Patches;
+
+    fn images() -> Settings {
+        Settings { images: Some("pictures".into()), ..Settings::default() }
+    }
+
+    #[test]
+    fn sicgan_has_its_own_defaults_and_refusals() {
+        let resolved = images().resolve(Model::Sicgan).unwrap();
+        assert_eq!((resolved.session.lr, resolved.epochs), (1e-4, Some(20)));
+        let loader = &resolved.session.loader;
+        assert_eq!((loader.batch, loader.size, loader.halo, loader.turns), (32, 128, 1, Turns::MirrorsAndRotations));
+        assert_eq!(resolved.patches, Some(Patches { count: 5000, min_distance: 64 }));
+        let Start::Sicgan(start) = resolved.start else { panic!("{:?}", resolved.start) };
+        assert_eq!(start.learning.optimizer, OptimizerKind::Adam { beta1: 0.5, beta2: 0.999, eps: 1e-8 });
+        assert_eq!((start.lambda_l1, start.patch, start.noise), (0.0, 128, sicgan_game::Noise::default()));
+        // 4e-4 / 1e-4, each rounded.
+        assert!((start.learning.lr_ratio - 4.0).abs() < 1e-12);
+        let cases = [
+            (Settings { patches: Some(0), ..images() }, "--patches 0"),
+            (Settings { patches: Some(10_000_000), ..images() }, "--patches 10000000"),
+            (Settings { size: Some(0), ..images() }, "--size 0"),
+            (Settings { lambda_l1: Some(-1.0), ..images() }, "--lambda-l1 -1"),
+            (Settings { lr_d: Some(0.0), ..images() }, "--lr-d 0"),
+            (Settings { dropout: Some(0.5), ..images() }, "--dropout"),
+            (Settings { leaky_slope: Some(0.1), ..images() }, "--leaky-slope"),
+        ];
+        for (settings, expected) in cases {
+            let error = settings.resolve(Model::Sicgan).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+        let foreign = Settings { patches: Some(9), ..images() }.resolve(Model::Pix2pix).unwrap_err();
+        assert!(foreign.to_string().contains("--patches"), "{foreign}");
+    }
+
+    #[test]
+    fn centre_crops_leave_sicgans_patches_out() {
+        let resolved = Settings { no_augment: Some(true), ..images() }.resolve(Model::Sicgan).unwrap();
+        assert_eq!(resolved.patches, None);
     }
 }

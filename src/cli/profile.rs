@@ -62,7 +62,7 @@ pub fn run(args: ProfileArgs) -> Outcome {
     };
     let &ProfileArgs { model, batch, iters, .. } = &args;
     let mut learner = args.network.networks(model, &device, None, pass == Pass::Train)?;
-    let measurement = measure(learner.as_mut(), &WorkloadConfig { pass, size, batch }, iters)?;
+    let measurement = measure(learner.as_mut(), &WorkloadConfig { pass, size, batch, halo: model.halo() }, iters)?;
     let (least, most) = extremes(&measurement);
     let width = args.network.width.unwrap_or(1.0);
     println!("{} {} pass on {}", model.name(), args.pass.name(), device.name());

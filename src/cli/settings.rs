@@ -21,7 +21,7 @@ pub struct Settings {
     /// Written with a run for whoever reads it: the model.
     #[arg(skip)]
     pub model: Option<String>,
-    /// Folder of inputs, e.g. SAR pictures; --target holds pictures of the same names
+    /// Folder of inputs, e.g. SAR pictures; --target holds pictures of the same names. spacenet reads all bands of both
     #[arg(long, value_name = "DIR", conflicts_with = "images", help_heading = "Data")]
     pub source: Option<PathBuf>,
     /// Folder of colour pictures that belong to --source
@@ -36,44 +36,51 @@ pub struct Settings {
     /// Colour pictures that belong to --val-source
     #[arg(long, value_name = "DIR", help_heading = "Data")]
     pub val_target: Option<PathBuf>,
-    /// Band of a multi-band source, from 1 [default: the only one, or the luma of three]
+    /// Band of a multi-band source, from 1 [default: the only one, or the luma of three; spacenet all]
     #[arg(long, value_name = "N", help_heading = "Data")]
     pub band: Option<usize>,
-    /// Side of the square crop in pixels, a multiple of 8; pix2pix of 256; window8 above 16 [default: 256; window8 32]
+    /// Side of the square crop in pixels, a multiple of 8; window8 above 16, pix2pix of 256, sicgan any, spacenet of 32
+    /// [default: 256; window8 32, sicgan 128, spacenet 64]
     #[arg(long, value_name = "S", help_heading = "Data")]
     pub size: Option<usize>,
     /// Take the files in name order [default: a new order in each epoch]
     #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "Data")]
     pub no_shuffle: Option<bool>,
-    /// Take the centre of each picture [default: random crops, mirrored by chance]
+    /// Take the centre of each picture [default: random crops, mirrored by chance; sicgan --patches, rotated too]
     #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "Data")]
     pub no_augment: Option<bool>,
+    /// Fixed patches in all, one epoch, spread over the pictures [default: sicgan 5000]
+    #[arg(long, value_name = "N", help_heading = "Data")]
+    pub patches: Option<usize>,
+    /// Least squared distance between two patches' origins, lowered where there is no place left [default: sicgan 64]
+    #[arg(long, value_name = "PIXELS", help_heading = "Data")]
+    pub min_distance: Option<usize>,
 
-    /// Updates in all [default: 100 epochs]
+    /// Updates in all [default: 100 epochs; sicgan 20]
     #[arg(long, value_name = "N", conflicts_with = "epochs", help_heading = "Training")]
     pub steps: Option<u64>,
     /// Passes over the data, instead of --steps
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub epochs: Option<u64>,
-    /// Pictures a batch [default: 8; window8 32; pix2pix 1]
+    /// Pictures a batch [default: 8; window8 32, pix2pix 1, sicgan 32, spacenet 16]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub batch: Option<usize>,
-    /// Learning rate [default: 1e-4; pix2pix 2e-4]
+    /// Learning rate [default: 1e-4; pix2pix 2e-4; spacenet 1e-3]
     #[arg(long, help_heading = "Training")]
     pub lr: Option<f64>,
-    /// Learning rate of the discriminator, on the same schedule [default: that of --lr]
+    /// Learning rate of the discriminator, on the same schedule [default: that of --lr; sicgan 4e-4]
     #[arg(long, help_heading = "GAN")]
     pub lr_d: Option<f64>,
     /// constant, cosine or linear-after:N [default: constant]
     #[arg(long, value_name = "SCHEDULE", help_heading = "Training")]
     pub lr_schedule: Option<String>,
-    /// adam or sgd (momentum 0.9) [default: adam]
+    /// adam or sgd (momentum 0.9) [default: adam; spacenet sgd]
     #[arg(long, value_name = "RULE", help_heading = "Training")]
     pub optimizer: Option<String>,
-    /// Adam's decay of the first moment [default: 0.9; pix2pix 0.5]
+    /// Adam's decay of the first moment [default: 0.9; GANs 0.5]
     #[arg(long, help_heading = "Training")]
     pub beta1: Option<f64>,
-    /// Adam's decay of the second moment [default: 0.99; pix2pix 0.999]
+    /// Adam's decay of the second moment [default: 0.99; GANs 0.999]
     #[arg(long, help_heading = "Training")]
     pub beta2: Option<f64>,
     /// Added to the square root of Adam's second moment [default: 1e-8]
@@ -111,9 +118,16 @@ pub struct Settings {
     #[arg(long, value_name = "HOW", help_heading = "Classification")]
     pub prior_smoothing: Option<String>,
 
-    /// Weight of the mean distance from the target in the generator's loss [default: 100]
+    /// Weight of the mean distance from the target in the generator's loss [default: pix2pix 100, sicgan 0]
     #[arg(long, value_name = "F", help_heading = "GAN")]
     pub lambda_l1: Option<f32>,
+    /// spacenet's weight of the mean squared error at the start, which falls to a tenth by half of the training
+    /// [default: 100]
+    #[arg(long, value_name = "F", help_heading = "GAN")]
+    pub lambda_mse: Option<f32>,
+    /// Penalty on the squares of spacenet's discriminator's kernels [default: 1e-4]
+    #[arg(long, value_name = "F", help_heading = "GAN")]
+    pub d_l2: Option<f64>,
     /// Share of values that dropout takes, 0 for none [default: 0.5]
     #[arg(long, value_name = "SHARE", help_heading = "GAN")]
     pub dropout: Option<f32>,
@@ -157,11 +171,22 @@ pub struct Resolved {
     /// Steps are those of `--steps`; with `--epochs` they are set once the number of pictures is known.
     pub session: SessionConfig,
     pub epochs: Option<u64>,
+    pub patches: Option<Patches>,
+}
+
+/// Patches to choose once the pictures are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patches {
+    pub count: usize,
+    /// Least squared distance between two origins, pixels.
+    pub min_distance: usize,
 }
 
 const DEFAULT_EPOCHS: u64 = 100;
 /// Pixels of a batch at most: a gigabyte for each channel of floats.
 const MOST_PIXELS: usize = 1 << 28;
+/// Patches at most: they are put into a new order for every batch.
+const MOST_PATCHES: usize = 1_000_000;
 
 /// Takes a value from the first that has one.
 macro_rules! prefer {
@@ -221,9 +246,9 @@ impl Settings {
             (other.steps, other.epochs) = (None, None);
         }
         prefer!(self, other, {
-            source, target, images, val_source, val_target, band, size, no_shuffle, no_augment, steps, epochs, batch, lr,
+            source, target, images, val_source, val_target, band, size, no_shuffle, no_augment, patches, min_distance, steps, epochs, batch, lr,
             lr_schedule, optimizer, model, made_by, beta1, beta2, adam_eps, weight_decay, l2, seed, width, init, bins, bin_width, lambda,
-            sigma, prior_smoothing, lr_d, lambda_l1, dropout, leaky_slope, input_channels, checkpoint_every, keep, sample_every,
+            sigma, prior_smoothing, lr_d, lambda_l1, lambda_mse, d_l2, dropout, leaky_slope, input_channels, checkpoint_every, keep, sample_every,
             device, memory, threads,
         })
     }
@@ -254,14 +279,13 @@ impl Settings {
 
     /// Fills in every default of `model`, so that the written settings run again the same way under later defaults.
     pub fn filled(self, model: Model) -> Settings {
-        let steps = if self.steps.is_none() && self.epochs.is_none() { Some(DEFAULT_EPOCHS) } else { None };
         // Weights to start from bring their width and what else is theirs.
         let fresh = self.init.is_none();
         self.or(model.defaults(fresh)).or(Settings {
             size: Some(256),
             no_shuffle: Some(false),
             no_augment: Some(false),
-            epochs: steps,
+            epochs: Some(DEFAULT_EPOCHS),
             lr_schedule: Some("constant".to_owned()),
             optimizer: Some("adam".to_owned()),
             adam_eps: Some(1e-8),
@@ -334,7 +358,9 @@ impl Settings {
                     size,
                     seed: filled.seed.unwrap_or_default(),
                     shuffle: filled.no_shuffle != Some(true),
+                    halo: model.halo(),
                     augment: filled.no_augment != Some(true),
+                    turns: model.turns(),
                     threads: loader_threads(filled.threads),
                     ..LoaderOptions::default()
                 },
@@ -349,9 +375,21 @@ impl Settings {
                 Some(_) => Some(positive_u64(filled.epochs, "--epochs")?),
                 None => None,
             },
+            patches: patches(&filled)?,
             data,
         })
     }
+}
+
+/// The patches that filled settings ask for; centre crops leave them out.
+fn patches(settings: &Settings) -> Result<Option<Patches>> {
+    let (Some(count), Some(min_distance)) = (settings.patches, settings.min_distance) else { return Ok(None) };
+    let count = positive(Some(count), "--patches")?;
+    crate::ensure!(
+        count <= MOST_PATCHES,
+        Error::input("too many patches", format!("--patches {count}"), format!("use {MOST_PATCHES} or fewer"))
+    );
+    Ok((settings.no_augment != Some(true)).then_some(Patches { count, min_distance }))
 }
 
 /// Threads that decode and cut pictures. What a batch holds does not depend on them.
@@ -551,5 +589,29 @@ mod tests {
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn spacenet_has_its_own_defaults_and_refusals() {
+        let resolved = images().resolve(Model::Spacenet).unwrap();
+        let loader = &resolved.session.loader;
+        assert_eq!((resolved.session.lr, loader.batch, loader.size), (1e-3, 16, 64));
+        let Start::Spacenet(start) = resolved.start else { panic!("{:?}", resolved.start) };
+        assert_eq!(start.learning.optimizer, OptimizerKind::Sgd { momentum: 0.9 });
+        assert_eq!((start.lambda_mse, start.size), (100.0, 64));
+        assert_eq!((start.learning.l2, start.learning.d_l2), (0.0, 1e-4));
+        let cases = [
+            (Settings { size: Some(48), ..images() }, "--size 48"),
+            (Settings { lambda_l1: Some(1.0), ..images() }, "--lambda-l1"),
+            (Settings { lambda_mse: Some(-1.0), ..images() }, "--lambda-mse -1"),
+            (Settings { d_l2: Some(-1.0), ..images() }, "--d-l2 -1"),
+        ];
+        for (settings, expected) in cases {
+            let error = settings.resolve(Model::Spacenet).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+        let error = Settings { d_l2: Some(1.0), ..images() }.resolve(Model::Pix2pix).unwrap_err();
+        assert!(error.to_string().contains("--d-l2"), "{error}");
     }
 }

@@ -2,10 +2,10 @@
 
 use super::console::Progress;
 use super::model::Model;
-use super::settings::{Resolved, Settings};
+use super::settings::{Patches, Resolved, Settings};
 use super::{DeviceArgs, Outcome, stop_flag};
 use crate::data::stats::survey;
-use crate::data::{BatchMaker, Dataset};
+use crate::data::{BatchMaker, Dataset, PatchPlan};
 use crate::device::{Device, human_bytes};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
@@ -14,12 +14,14 @@ use crate::train::checkpoint::{Checkpoint, Newest};
 use crate::train::evaluation::{Evaluation, evaluate};
 use crate::train::health;
 use crate::train::progress::human_seconds;
+use crate::train::report::Comparison;
 use crate::train::run_dir::RunDir;
 use crate::train::session::{self, Event, Learner, Session, Update};
 use crate::train::summary::{Summary, write_report};
 use clap::Args;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -28,6 +30,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
   huetape train colournet --source sar/ --target optical/ --out runs/first
   huetape train colournet --images photos/ --width 0.5 --batch 4 --steps 2000
   huetape train pix2pix --source sar/ --target optical/ --width 0.25 --epochs 50
+  huetape train sicgan --images one-photo/ --width 0.5 --lambda-l1 10
+  huetape train spacenet --source rgb/ --target eight-bands/ --steps 5000
   huetape train colournet --out runs/first --resume")]
 pub struct TrainArgs {
     /// Which network
@@ -63,15 +67,13 @@ pub fn run(args: TrainArgs) -> Outcome {
     let device =
         DeviceArgs { device: settings.device.clone(), memory: settings.memory.clone(), threads: settings.threads };
     device.set_threads()?;
-    let mut resolved = settings.resolve(args.model)?;
-    let data = resolved.data.validate(resolved.session.loader.size, resolved.band)?;
+    let resolved = settings.resolve(args.model)?;
     let size = resolved.session.loader.size;
-    let validation = resolved.validation.as_ref().map(|source| source.validate(size, resolved.band)).transpose()?;
-    if let Some(epochs) = resolved.epochs {
-        let batch = resolved.session.loader.batch as u64;
-        resolved.session.steps = (epochs * data.pairs.len() as u64).div_ceil(batch);
-    }
-    let training = Training { model: args.model, settings: settings.filled(args.model), resolved, data, validation };
+    // Validation pictures have the bands of the training pictures.
+    let readings = args.model.readings(&resolved.data, resolved.band)?;
+    let data = resolved.data.validate_as(size, readings)?;
+    let validation = resolved.validation.as_ref().map(|source| source.validate_as(size, readings)).transpose()?;
+    let training = Training::new(args.model, settings, resolved, data, validation)?;
     let device = device.open()?;
     if args.dry_run {
         return dry_run(&training, &device);
@@ -132,6 +134,37 @@ pub struct Ended {
 }
 
 impl Training {
+    /// Settles what depends on the pictures: which patches are read, and how many steps the epochs take.
+    pub fn new(
+        model: Model,
+        settings: Settings,
+        mut resolved: Resolved,
+        data: Dataset,
+        validation: Option<Dataset>,
+    ) -> Result<Self> {
+        let loader = &mut resolved.session.loader;
+        if let Some(Patches { count, min_distance }) = resolved.patches {
+            let plan = PatchPlan::new(&data.infos, loader.size, count, min_distance, loader.seed)?;
+            loader.patches = Some(Arc::new(plan));
+        }
+        if let Some(epochs) = resolved.epochs {
+            resolved.session.steps = loader.batches(epochs, data.pairs.len());
+        }
+        Ok(Training { model, settings: settings.filled(model), resolved, data, validation })
+    }
+
+    /// How many patches there are and which distance they keep, where patches are read.
+    fn patches(&self) -> Option<String> {
+        let plan = self.resolved.session.loader.patches.as_ref()?;
+        let (count, asked, kept) = (plan.patches.len(), plan.min_distance, plan.kept_distance);
+        Some(match kept == asked {
+            true => format!("{count}, squared distance between origins at least {kept} pixels"),
+            false => format!(
+                "{count}, squared distance between origins lowered to {kept} pixels: there was no place left at {asked}"
+            ),
+        })
+    }
+
     /// Runs the training in `out`. Nothing is created before a learner stands; with a memory cap, before one update has
     /// been seen to fit.
     pub fn run(&self, device: &Device, out: &Path, resume: bool, stop: &AtomicBool) -> Result<Ended> {
@@ -154,6 +187,9 @@ impl Training {
             self.rehearse(device, start()?)?;
         }
         let mut learner = start()?;
+        if let Some(patches) = self.patches() {
+            eprintln!("patches: {patches}");
+        }
         let dir = if resume { RunDir::resume(out)? } else { RunDir::create(out)? };
         self.write_settings(&dir, device)?;
         let text = serde_json::to_string_pretty(&survey.stats).map_err(|error| {
@@ -208,16 +244,21 @@ impl Training {
         let text = toml::to_string(&self.settings).unwrap_or_default();
         let pair = |line: &str| line.split_once(" = ").map(|(key, value)| (key.to_owned(), value.to_owned()));
         let memory = device.memory();
+        let mut environment = vec![
+            ("huetape".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+            ("device".to_owned(), device.name()),
+            ("peak device memory".to_owned(), human_bytes(memory.peak_bytes)),
+            ("training pictures".to_owned(), self.data.pairs.len().to_string()),
+        ];
+        environment.extend(self.patches().map(|patches| ("patches".to_owned(), patches)));
+        let loader = &self.resolved.session.loader;
         let summary = Summary {
             title: format!("{} in {}", self.model.name(), dir.root().display()),
             losses: losses.to_vec(),
+            target_bands: self.data.target_reading.channels(),
             settings: text.lines().filter_map(pair).collect(),
-            environment: vec![
-                ("huetape".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-                ("device".to_owned(), device.name()),
-                ("peak device memory".to_owned(), human_bytes(memory.peak_bytes)),
-                ("training pictures".to_owned(), self.data.pairs.len().to_string()),
-            ],
+            environment,
+            epoch: (self.model == Model::Sicgan).then(|| loader.batches(1, self.data.pairs.len())),
             evaluation,
         };
         write_report(dir, &summary)
@@ -247,6 +288,9 @@ impl Training {
         let (seconds, peak_bytes) = self.rehearse(device, learner)?;
         let loader = &self.resolved.session.loader;
         println!("device: {}", device.name());
+        if let Some(patches) = self.patches() {
+            println!("patches: {patches}");
+        }
         println!(
             "step: {} with a batch of {} at {size}x{size}",
             human_seconds(seconds),
@@ -296,11 +340,20 @@ fn show(progress: &mut Progress, steps: u64, event: Event<'_>) {
 
 /// The table of an evaluation on stdout.
 pub fn print_evaluation(evaluation: &Evaluation) {
-    println!("{:<12} {:>9} {:>9} {:>7}", "", "ab error", "PSNR dB", "SSIM");
-    for (name, quality) in evaluation.methods() {
-        println!("{name:<12} {:>9.2} {:>9.2} {:>7.3}", quality.ab_error, quality.psnr, quality.ssim);
+    let Comparison { metrics, methods } = evaluation.comparison();
+    let heads: Vec<String> = metrics.iter().map(|metric| format!("{} {}", metric.name, metric.unit)).collect();
+    print!("{:<12}", "");
+    heads.iter().for_each(|head| print!(" {:>9}", head.trim_end()));
+    println!();
+    for (name, values) in &methods {
+        print!("{name:<12}");
+        for ((value, metric), head) in values.iter().zip(&metrics).zip(&heads) {
+            print!(" {value:>width$.decimals$}", width = head.trim_end().len().max(9), decimals = metric.decimals);
+        }
+        println!();
     }
-    let gain = 100.0 * evaluation.gain_over_mean_ab();
-    let way = if gain >= 0.0 { "below" } else { "above" };
-    println!("ab error {:.1} % {way} that of always predicting the mean ab", gain.abs());
+    if let Some(gain) = evaluation.gain_over_mean_ab().map(|share| 100.0 * share) {
+        let way = if gain >= 0.0 { "below" } else { "above" };
+        println!("ab error {:.1} % {way} that of always predicting the mean ab", gain.abs());
+    }
 }

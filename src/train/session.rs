@@ -270,7 +270,7 @@ impl Session<'_> {
     /// goes on compares the same numbers.
     fn validate(&self, learner: &dyn Learner) -> Result<Option<f64>> {
         let Some(data) = &self.validation else { return Ok(None) };
-        let maker = self.centre_crops(data, self.config.loader.size);
+        let maker = self.centre_crops(data, self.config.loader.size, self.config.loader.halo);
         let pictures = data.pairs.len() as u64;
         let batches = pictures.min(VALIDATION_PICTURES);
         let mut sum = 0.0;
@@ -286,14 +286,13 @@ impl Session<'_> {
         let data = self.validation.as_ref().unwrap_or(&self.data);
         let smallest = data.infos.iter().map(|info| info.width.min(info.height)).min().unwrap_or_default();
         let side = self.config.loader.size.max(smallest.min(SAMPLE_SIDE) / stride * stride);
-        let maker = self.centre_crops(data, side);
+        // What puts a network to work on a picture finds what lies around it by itself.
+        let maker = self.centre_crops(data, side, 0);
         (1..=(data.pairs.len() as u64).min(samples::PICTURES)).map(|step| maker.batch(step)).collect()
     }
 
-    /// One picture a batch, in name order, cut from the centre.
-    fn centre_crops(&self, data: &Dataset, size: usize) -> BatchMaker {
-        let options = LoaderOptions { batch: 1, size, shuffle: false, augment: false, ..self.config.loader.clone() };
-        BatchMaker::new(data.clone(), options)
+    fn centre_crops(&self, data: &Dataset, size: usize, halo: usize) -> BatchMaker {
+        BatchMaker::new(data.clone(), LoaderOptions { size, ..self.config.loader.clone().centres(halo) })
     }
 }
 

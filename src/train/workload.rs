@@ -35,6 +35,8 @@ pub struct WorkloadConfig {
     pub size: usize,
     /// Pictures a batch, at least 1.
     pub batch: usize,
+    /// Pixels of the sources of a training batch beyond each side of the targets.
+    pub halo: usize,
 }
 
 /// What a measurement found.
@@ -98,14 +100,14 @@ enum Feed {
 
 impl<'a> Workload<'a> {
     fn new(learner: &'a mut dyn Learner, config: &WorkloadConfig) -> Result<Self> {
-        let &WorkloadConfig { pass, size, batch: n } = config;
+        let &WorkloadConfig { pass, size, batch: n, halo } = config;
         let painter = learner.painter();
         let feed = match pass {
             Pass::Forward => {
                 let side = size + 2 * painter.framing().halo;
-                Feed::Forward(random_batch(painter, n, side).source_on(painter.device())?)
+                Feed::Forward(random_batch(painter, n, side, 0).source_on(painter.device())?)
             }
-            Pass::Train => Feed::Train(random_batch(painter, n, size)),
+            Pass::Train => Feed::Train(random_batch(painter, n, size, halo)),
         };
         Ok(Workload { learner, feed })
     }
@@ -126,14 +128,16 @@ impl<'a> Workload<'a> {
     }
 }
 
-/// `n` random pictures of `size` x `size` pixels with the bands that a network reads and makes, values 0..1.
-pub fn random_batch(painter: &dyn Painter, n: usize, size: usize) -> Batch {
-    let values = |bands: usize, step: u32| {
+/// `n` random pictures of `size` x `size` pixels with the bands that a network reads and makes, values 0..1; the sources have
+/// `halo` pixels more on each side.
+pub fn random_batch(painter: &dyn Painter, n: usize, size: usize, halo: usize) -> Batch {
+    let values = |side: usize, bands: usize, step: u32| {
         let rng = Rng::new(SEED, Stream::Noise, step);
-        (0..(n * size * size * bands) as u64).map(|i| rng.uniform(i)).collect()
+        (0..(n * side * side * bands) as u64).map(|i| rng.uniform(i)).collect()
     };
-    let (source, target) = (values(painter.source_bands(), 1), values(painter.bands(), 2));
-    Batch { step: 0, files: Vec::new(), n, size, source, target }
+    let source = values(size + 2 * halo, painter.source_bands(), 1);
+    let target = values(size, painter.bands(), 2);
+    Batch { step: 0, files: Vec::new(), n, size, halo, source, target }
 }
 
 #[cfg(test)]
@@ -167,7 +171,7 @@ mod tests {
         for (architecture, size) in [(Architecture::Colournet, 16), (Architecture::Window8, 24)] {
             let time = |pass, iterations| {
                 let mut learner = classifier(architecture, pass == Pass::Train);
-                measure(&mut learner, &WorkloadConfig { pass, size, batch: 2 }, iterations).unwrap()
+                measure(&mut learner, &WorkloadConfig { pass, size, batch: 2, halo: 0 }, iterations).unwrap()
             };
             let forward = time(Pass::Forward, 3);
             assert_eq!(kernels(&forward).last(), Some(&"softmax"));

@@ -104,6 +104,7 @@ impl Golden {
             files: Vec::new(),
             n: self.run.settings.batch,
             size: self.run.settings.size,
+            halo: 0,
             source: self.tensors.get(&format!("source{number}")).data.clone(),
             target: self.tensors.get(&format!("target{number}")).data.clone(),
         }

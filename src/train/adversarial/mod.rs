@@ -4,6 +4,8 @@
 //! differs is a [`Game`].
 
 pub mod pix2pix;
+pub mod sicgan;
+pub mod spacenet;
 
 use super::health;
 use super::session::{Learner, Update};
