@@ -9,8 +9,8 @@ use huetape::random::{Rng, Stream};
 pub const SIZE: usize = 16;
 /// The figures; a label is a place in this list.
 pub const NAMES: [&str; 8] = ["disc", "ring", "square", "frame", "triangle", "cross", "bar", "two bars"];
-/// Standard deviation of the noise, beside a contrast of 0.5 to 1.
-const NOISE: f32 = 0.15;
+/// Standard deviation of the noise, beside a contrast of 0.7 to 1.
+const NOISE: f32 = 0.2;
 /// The first random number for pixels; those before are for the figure.
 const PIXELS: u64 = 64;
 
@@ -52,8 +52,8 @@ fn picture(label: usize, rng: &Rng) -> impl Iterator<Item = f32> {
     let middle = 0.5 * (SIZE as f32 - 1.0);
     let (centre_x, centre_y) = (middle + within(1, -1.5, 1.5), middle + within(2, -1.5, 1.5));
     let radius = within(3, 4.5, 6.5);
-    let (sin, cos) = within(4, 0.0, std::f32::consts::TAU).sin_cos();
-    let contrast = within(5, 0.5, 1.0) * if rng.uniform(6) < 0.5 { -1.0 } else { 1.0 };
+    let (sin, cos) = within(4, -0.4, 0.4).sin_cos();
+    let contrast = within(5, 0.7, 1.0) * if rng.uniform(6) < 0.5 { -1.0 } else { 1.0 };
     let (shade_x, shade_y) = (within(7, -0.5, 0.5), within(8, -0.5, 0.5));
     let rng = *rng;
     (0..SIZE * SIZE).map(move |pixel| {
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn every_two_figures_differ_in_an_eighth_of_their_area_or_more() {
         let at = |i: usize| (i as f32 - 20.0) / 16.0;
-        let inside = |label, i| distance(label, at(i % 41), at(i / 41)) < 0.0;
+        let inside = |label, i: usize| distance(label, at(i % 41), at(i / 41)) < 0.0;
         for a in 0..NAMES.len() {
             for b in 0..a {
                 let union = (0..41 * 41).filter(|&i| inside(a, i) || inside(b, i)).count();

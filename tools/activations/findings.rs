@@ -7,7 +7,7 @@ use huetape::data::save::encode_png;
 use huetape::train::report::{Block, Chart, Report, Scale, Section, Series, SeriesStyle, Strip, Table, Tone, Verdict};
 
 /// The test accuracy in percent whose first epoch is in the table.
-const THRESHOLD: f64 = 80.0;
+const THRESHOLD: f64 = 70.0;
 /// Seeds that an interval can be given for.
 pub const MOST_SEEDS: u32 = 20;
 /// The 97.5 % quantile of Student's t with 1, 2, ... degrees of freedom.
@@ -161,17 +161,23 @@ impl Findings {
         }
     }
 
-    /// What was trained, in a line or two.
-    fn setting(&self) -> String {
-        format!(
-            "{} kinds of figures in noise, {SIZE}x{SIZE} pixels, {TRAINING} to learn from and {TEST} others to be judged by. Adam, \
-             learning rate {LEARNING_RATE}, {} updates of {BATCH} pictures ({:.1} epochs), {} seeds. A seed sets the pictures, \
-             their order and the first kernels, the same for all ten networks.",
-            NAMES.len(),
-            self.steps,
-            f64::from(self.steps) / f64::from(EPOCH),
-            self.seeds()
-        )
+    /// What was trained, sentence by sentence.
+    fn setting(&self) -> [String; 3] {
+        let (kinds, epochs) = (NAMES.len(), f64::from(self.steps) / f64::from(EPOCH));
+        let seeds = match self.seeds() {
+            1 => "one seed".to_owned(),
+            seeds => format!("{seeds} seeds"),
+        };
+        [
+            format!(
+                "{kinds} kinds of figures in noise, {SIZE}x{SIZE} pixels, {TRAINING} to learn from and {TEST} to be judged by."
+            ),
+            format!(
+                "Adam, learning rate {LEARNING_RATE} falling along a cosine, {} updates of {BATCH} pictures ({epochs:.1} epochs), {seeds}.",
+                self.steps
+            ),
+            "A seed sets the pictures, their order and the first kernels, the same for all ten networks.".to_owned(),
+        ]
     }
 
     /// What is compared, and how test accuracies differ; nothing for a single seed.
@@ -228,7 +234,7 @@ impl Findings {
         let conclusions: Vec<String> = self.conclusions().iter().map(said).collect();
         format!(
             "{}\n\n{caption}:\n\n{}\n\nTest accuracy:\n{}\n",
-            self.setting(),
+            self.setting().join("\n"),
             table.join("\n"),
             conclusions.join("\n")
         )
@@ -268,7 +274,7 @@ impl Findings {
         };
         Report {
             title: "Five activations, with and without batch norm".to_owned(),
-            summary: self.setting(),
+            summary: self.setting().join(" "),
             verdict: Verdict { tone: Tone::Open, headline, detail, ..Verdict::default() },
             sections: vec![
                 section("Test accuracy", "", conclusions.into_iter().map(Block::Text).collect()),
@@ -343,9 +349,9 @@ mod tests {
 
     #[test]
     fn a_row_says_how_many_seeds_came_to_the_threshold() {
-        let findings = findings(&[(Activation::Relu, &[79.0, 82.0, 88.0]), (Activation::Elu, &[10.0, 20.0, 30.0])]);
+        let findings = findings(&[(Activation::Relu, &[69.0, 72.0, 88.0]), (Activation::Elu, &[10.0, 20.0, 30.0])]);
         let rows = findings.table().rows;
-        assert_eq!(rows[0][4..], ["83.0 ± 4.6", "2.0 ± 0.0 (2 of 3)"]);
+        assert_eq!(rows[0][4..], ["76.3 ± 10.2", "2.0 ± 0.0 (2 of 3)"]);
         assert_eq!(rows[1][4..], ["20.0 ± 10.0", "–"]);
         assert_eq!(rows[0].len(), findings.table().head.len());
     }

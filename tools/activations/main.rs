@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! cargo run --release --example activations
-//! cargo run --release --example activations -- --seeds 10 --steps 640 --out long.html
+//! cargo run --release --example activations -- --seeds 10 --steps 1024 --out long.html
 //! ```
 
 mod figures;
@@ -31,10 +31,10 @@ use training::{Data, train};
 #[command(name = "activations", max_term_width = 110)]
 struct Args {
     /// Updates of each training
-    #[arg(long, value_name = "N", default_value_t = 320, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     steps: u32,
     /// Trainings of each network
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_SEEDS)))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_SEEDS)))]
     seeds: u32,
     /// The page with the curves
     #[arg(long, value_name = "FILE", default_value = "activations.html")]

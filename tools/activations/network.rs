@@ -17,7 +17,7 @@ use huetape::tape::Var;
 /// Channels of the convolutions.
 const CHANNELS: [usize; 5] = [8, 16, 16, 32, 32];
 /// The convolutions that a 2x2 max pooling follows.
-const POOLED: [usize; 2] = [1, 3];
+const POOLED: [usize; 2] = [0, 2];
 /// The leaky ReLU's a in `x / a`: what RReLU has outside training, so that these two differ by randomness alone.
 pub const LEAK: f32 = 5.5;
 /// A running statistic keeps so much of itself in an update: few, so that it follows a short training.
