@@ -11,6 +11,8 @@ use image::RgbImage;
 
 /// Pictures that a run shows.
 pub(super) const PICTURES: u64 = 4;
+/// Pixels of a side of theirs, at most; more where a network trains on larger crops.
+pub(super) const SIDE: usize = 256;
 /// Pixels between the panels of a strip.
 const GAP: u32 = 4;
 

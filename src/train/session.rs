@@ -251,7 +251,9 @@ impl Session<'_> {
     /// goes on compares the same numbers.
     fn validate(&self, learner: &dyn Learner) -> Result<Option<f64>> {
         let Some(data) = &self.validation else { return Ok(None) };
-        let maker = self.centre_crops(data, self.config.loader.halo);
+        let options = self.config.loader.clone();
+        let halo = options.halo;
+        let maker = BatchMaker::new(data.clone(), options.centres(halo));
         let pictures = data.pairs.len() as u64;
         let batches = pictures.min(VALIDATION_PICTURES);
         let mut sum = 0.0;
@@ -263,15 +265,16 @@ impl Session<'_> {
     }
 
     /// The pictures that samples show: the first of the validation data, else of the training data.
-    fn sample_batches(&self) -> Result<Vec<Batch>> {
+    fn sample_batches(&self, learner: &dyn Learner) -> Result<Vec<Batch>> {
         let data = self.validation.as_ref().unwrap_or(&self.data);
+        let mut options = self.config.loader.clone();
+        // As large as all pictures allow, within reason: the windows that some networks train on show little.
+        let smallest = data.infos.iter().map(|info| info.width.min(info.height)).min().unwrap_or_default();
+        let stride = learner.painter().framing().stride;
+        options.size = options.size.max(smallest.min(samples::SIDE) / stride * stride);
         // What puts a network to work on a picture finds what lies around it by itself.
-        let maker = self.centre_crops(data, 0);
+        let maker = BatchMaker::new(data.clone(), options.centres(0));
         (1..=(data.pairs.len() as u64).min(samples::PICTURES)).map(|step| maker.batch(step)).collect()
-    }
-
-    fn centre_crops(&self, data: &Dataset, halo: usize) -> BatchMaker {
-        BatchMaker::new(data.clone(), self.config.loader.clone().centres(halo))
     }
 }
 
@@ -288,7 +291,7 @@ impl Loop<'_, '_> {
             self.write_down(update, validation)?;
         }
         if due.samples {
-            samples::write(&self.session.dir, step, learner, &self.session.sample_batches()?)?;
+            samples::write(&self.session.dir, step, learner, &self.session.sample_batches(learner)?)?;
         }
         if due.checkpoint {
             self.save(learner, step, validation)?;
