@@ -190,7 +190,7 @@ impl Model {
             ("--sigma", settings.sigma.is_some(), classifiers),
             ("--prior-smoothing", settings.prior_smoothing.is_some(), classifiers),
             ("--lr-d", settings.lr_d.is_some(), pairs),
-            ("--lambda-l1", settings.lambda_l1.is_some(), pairs),
+            ("--lambda-l1", settings.lambda_l1.is_some(), &[Model::Pix2pix, Model::Sicgan]),
             ("--dropout", settings.dropout.is_some(), &[Model::Pix2pix]),
             ("--leaky-slope", settings.leaky_slope.is_some(), &[Model::Pix2pix]),
             ("--input-channels", settings.input_channels.is_some(), &[Model::Pix2pix]),
