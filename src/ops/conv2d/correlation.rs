@@ -9,11 +9,7 @@ use std::ops::Range;
 
 /// Outputs of a grid that one task makes: enough to spread the packing of the weights over.
 const BLOCK: usize = 512;
-/// Output channels that one task makes, and their number where there are no more than [`NARROW`] of them.
-const PANEL: usize = 64;
-/// See [`PANEL`].
-const NARROW: usize = 16;
-/// Input channels that one product reads: with [`PANEL`] outputs their weights take a third of a first-level cache.
+/// Input channels that one product reads.
 const DEPTH: usize = 128;
 /// With fewer input channels, the pixels under all taps are gathered to longer rows first.
 const SHORT: usize = 16;
