@@ -123,13 +123,16 @@ impl Show {
             Model::Spacenet => {
                 let settings = Settings {
                     width: Some(0.25),
-                    batch: Some(8),
-                    steps: Some(400),
+                    batch: Some(4),
+                    steps: Some(800),
                     // Plain SGD at the published rate overshoots: see the README.
                     optimizer: Some("adam".to_owned()),
+                    lr: Some(2e-3),
+                    lr_d: Some(2e-4),
                     lr_schedule: Some("cosine".to_owned()),
-                    checkpoint_every: Some(200),
-                    sample_every: Some(100),
+                    lambda_mse: Some(3000.0),
+                    checkpoint_every: Some(400),
+                    sample_every: Some(200),
                     ..Settings::default()
                 };
                 vec![
@@ -178,18 +181,21 @@ pub fn run(args: DemoArgs) -> Outcome {
     let device = args.device.open()?;
     make_room(&args.out)?;
     println!("huetape demo on {}", device.name());
-    for show in Show::of(args.model) {
-        run_show(&args, &show, &device)?;
+    let shows = Show::of(args.model);
+    for show in &shows {
+        make_scenes(&args.out.join("train"), show.sides, 0, show.scenes)?;
+        make_scenes(&args.out.join("unseen"), show.sides, UNSEEN, UNSEEN_SCENES)?;
+    }
+    for show in &shows {
+        run_show(&args, show, &device)?;
     }
     println!("{:.0} s in all", start.elapsed().as_secs_f64());
     Ok(())
 }
 
-/// Makes the scenes of a show, trains on them and says what came of it.
+/// Trains on the scenes of a show and says what came of it.
 fn run_show(args: &DemoArgs, show: &Show, device: &Device) -> Outcome {
     println!("\n{}: {}", show.model.name(), show.what);
-    make_scenes(&args.out.join("train"), show.sides, 0, show.scenes)?;
-    make_scenes(&args.out.join("unseen"), show.sides, UNSEEN, UNSEEN_SCENES)?;
     println!("scenes: {} to train on, {UNSEEN_SCENES} that it will not see, in {}", show.scenes, args.out.display());
     let ended = train(args, show, device)?;
     let run = RunDir::open(args.out.join(show.run))?;

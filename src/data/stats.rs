@@ -218,11 +218,11 @@ fn survey_pair(data: &Dataset, pair: &Pair, step: usize) -> Result<(Sums, AbHist
             source.read(data.source_reading, row, &mut source_row);
         }
         if data.target_reading.is_colour() {
-            for x in 0..width {
-                let [l, a, b] = target.lab(x, y);
-                if lightness {
-                    source_row[x] = l / 100.0;
-                }
+            let lab: Vec<[f32; 3]> = (0..width).map(|x| target.lab(x, y)).collect();
+            if lightness {
+                source_row.iter_mut().zip(&lab).for_each(|(value, [l, ..])| *value = l / 100.0);
+            }
+            for (x, [_, a, b]) in lab.into_iter().enumerate() {
                 sums.ab[0] += f64::from(a);
                 sums.ab[1] += f64::from(b);
                 histogram.add([a, b]);
