@@ -32,6 +32,12 @@ pub struct CheckDataArgs {
     /// Folder of colour pictures; the input is their lightness
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
+    /// Folder of files that hold an input and its colour picture side by side, of equal width
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["source", "target", "images"])]
+    pairs: Option<PathBuf>,
+    /// Which half of --pairs is the input, left or right [default: left]
+    #[arg(long, value_name = "HALF")]
+    pairs_source: Option<String>,
     /// Band of a multi-band source, from 1 [default: the only one, or the luma of three; spacenet all]
     #[arg(long, value_name = "N")]
     band: Option<usize>,
@@ -53,11 +59,13 @@ const MOST_REFUSALS: usize = 50;
 
 pub fn run(args: CheckDataArgs) -> Outcome {
     let &CheckDataArgs { model, band, size, batch, width, .. } = &args;
-    let CheckDataArgs { source, target, images, .. } = args;
+    let CheckDataArgs { source, target, images, pairs, pairs_source, .. } = args;
     let settings = Settings {
         source,
         target,
         images,
+        pairs,
+        pairs_source,
         band,
         size,
         batch,
@@ -93,7 +101,7 @@ pub fn run(args: CheckDataArgs) -> Outcome {
 fn folders(data: &DataSource) -> String {
     match data {
         DataSource::Pairs { source, target } => format!("{} and {}", source.display(), target.display()),
-        DataSource::Images(images) => images.display().to_string(),
+        DataSource::Images(folder) | DataSource::SideBySide { folder, .. } => folder.display().to_string(),
     }
 }
 
@@ -147,7 +155,7 @@ fn print_shifts(report: &DataReport) {
     let shifted: Vec<_> = report
         .pairs
         .iter()
-        .filter_map(|found| found.shift.map(|shift| (&found.pair.source, shift)))
+        .filter_map(|found| found.shift.map(|shift| (&found.pair.source.path, shift)))
         .filter(|(_, shift)| shift.dx.hypot(shift.dy) >= SMALL_SHIFT)
         .collect();
     if shifted.is_empty() {

@@ -81,6 +81,11 @@ impl Model {
         }
     }
 
+    /// Shorter side that pictures are enlarged to, if they are smaller, before crops of `size` are cut by chance.
+    pub fn enlarge(self, size: usize) -> Option<usize> {
+        (self == Model::Pix2pix).then(|| pix2pix::enlarged(size))
+    }
+
     /// How crops of its pictures are turned.
     pub fn turns(self) -> Turns {
         match self {

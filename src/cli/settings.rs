@@ -1,7 +1,7 @@
 //! The flags that set a training, the TOML file that can stand for them, and what they come to.
 
 use super::model::{Model, Start};
-use crate::data::{DataSource, LoaderOptions};
+use crate::data::{DataSource, Half, LoaderOptions};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::nn::OptimizerKind;
@@ -30,7 +30,13 @@ pub struct Settings {
     /// Folder of colour pictures; the input is their lightness
     #[arg(long, value_name = "DIR", help_heading = "Data")]
     pub images: Option<PathBuf>,
-    /// Inputs for validation (8 of them, spread evenly, at each checkpoint); with --images, colour pictures
+    /// Folder of files that hold an input and its colour picture side by side, of equal width
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["source", "target", "images"], help_heading = "Data")]
+    pub pairs: Option<PathBuf>,
+    /// Which half of --pairs is the input, left or right [default: left]
+    #[arg(long, value_name = "HALF", help_heading = "Data")]
+    pub pairs_source: Option<String>,
+    /// Inputs for validation (8 of them, spread evenly, at each checkpoint); with --images or --pairs, pictures like those
     #[arg(long, value_name = "DIR", help_heading = "Data")]
     pub val_source: Option<PathBuf>,
     /// Colour pictures that belong to --val-source
@@ -229,10 +235,13 @@ impl Settings {
     pub fn or(self, other: Settings) -> Settings {
         // A choice between alternatives on the one side leaves no room for the other's.
         let mut other = other;
-        if self.images.is_some() {
+        if self.images.is_some() || self.pairs.is_some() {
             (other.source, other.target, other.val_target) = (None, None, None);
         }
-        if self.source.is_some() || self.target.is_some() {
+        if self.images.is_some() || self.source.is_some() || self.target.is_some() {
+            (other.pairs, other.pairs_source) = (None, None);
+        }
+        if self.pairs.is_some() || self.source.is_some() || self.target.is_some() {
             other.images = None;
         }
         if self.init.is_some() {
@@ -246,7 +255,7 @@ impl Settings {
             (other.steps, other.epochs) = (None, None);
         }
         prefer!(self, other, {
-            source, target, images, val_source, val_target, band, size, no_shuffle, no_augment, patches, min_distance, steps, epochs, batch, lr,
+            source, target, images, pairs, pairs_source, val_source, val_target, band, size, no_shuffle, no_augment, patches, min_distance, steps, epochs, batch, lr,
             lr_schedule, optimizer, model, made_by, beta1, beta2, adam_eps, weight_decay, l2, seed, width, init, bins, bin_width, lambda,
             sigma, prior_smoothing, lr_d, lambda_l1, lambda_mse, d_l2, dropout, leaky_slope, input_channels, checkpoint_every, keep, sample_every,
             device, memory, threads,
@@ -361,6 +370,7 @@ impl Settings {
                     halo: model.halo(),
                     augment: filled.no_augment != Some(true),
                     turns: model.turns(),
+                    enlarge: model.enlarge(size),
                     threads: loader_threads(filled.threads),
                     ..LoaderOptions::default()
                 },
@@ -448,6 +458,20 @@ pub(super) fn positive(value: Option<usize>, flag: &str) -> Result<usize> {
 }
 
 fn data_source(settings: &Settings) -> Result<DataSource> {
+    crate::ensure!(
+        settings.pairs.is_some() || settings.pairs_source.is_none(),
+        Error::input("no side-by-side pictures", "--pairs-source", "add --pairs DIR, or leave it out")
+    );
+    if let Some(folder) = &settings.pairs {
+        let source = match settings.pairs_source.as_deref() {
+            None | Some("left") => Half::Left,
+            Some("right") => Half::Right,
+            Some(other) => {
+                return Err(Error::input("no such half", format!("--pairs-source {other}"), "use left or right"));
+            }
+        };
+        return Ok(DataSource::SideBySide { folder: folder.clone(), source });
+    }
     match (&settings.source, &settings.target, &settings.images) {
         (Some(source), Some(target), _) => Ok(DataSource::Pairs { source: source.clone(), target: target.clone() }),
         (None, None, Some(images)) => Ok(DataSource::Images(images.clone())),
@@ -456,7 +480,7 @@ fn data_source(settings: &Settings) -> Result<DataSource> {
         (None, None, None) => Err(Error::input(
             "nothing to train on",
             "command line",
-            "give --source DIR --target DIR, or --images DIR; `huetape demo` needs neither",
+            "give --source DIR --target DIR, --pairs DIR or --images DIR; `huetape demo` needs none",
         )),
     }
 }
@@ -466,16 +490,19 @@ fn validation_source(settings: &Settings, data: &DataSource) -> Result<Option<Da
         (None, None, _) => Ok(None),
         (None, Some(_), _) => Err(Error::input("the inputs are missing", "--val-target", "add --val-source DIR")),
         (Some(images), None, DataSource::Images(_)) => Ok(Some(DataSource::Images(images.clone()))),
+        (Some(folder), None, DataSource::SideBySide { source, .. }) => {
+            Ok(Some(DataSource::SideBySide { folder: folder.clone(), source: *source }))
+        }
         (Some(source), Some(target), DataSource::Pairs { .. }) => {
             Ok(Some(DataSource::Pairs { source: source.clone(), target: target.clone() }))
         }
         (Some(_), None, DataSource::Pairs { .. }) => {
             Err(Error::input("the colour pictures are missing", "--val-source", "add --val-target DIR"))
         }
-        (Some(_), Some(_), DataSource::Images(_)) => Err(Error::input(
+        (Some(_), Some(_), _) => Err(Error::input(
             "validation would differ from training",
-            "--val-target beside --images",
-            "leave --val-target out: with --images, --val-source holds colour pictures",
+            "--val-target beside --images or --pairs",
+            "leave --val-target out: --val-source holds both sides",
         )),
     }
 }

@@ -1,12 +1,12 @@
 //! What `check-data` reports: everything worth knowing about a data set before training on it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use super::decode;
 use super::pairs::{DataSource, Pair};
 use super::picture::{Area, Picture, PictureInfo, Reading};
+use super::picture_file::PictureFile;
 use super::shift::{Shift, likely_shift};
 use crate::error::{Error, Result};
 
@@ -117,10 +117,10 @@ pub fn check(data: &DataSource, readings: (Reading, Reading)) -> Result<DataRepo
 }
 
 fn examine(pair: &Pair, source_reading: Reading, target_reading: Reading, most: usize) -> Result<Examined> {
-    let open = |path: &Path, reading: Reading| -> Result<Picture> {
-        let picture = decode::open(path)?;
-        reading.check(&picture.info, path)?;
-        picture.check_range(path)?;
+    let open = |file: &PictureFile, reading: Reading| -> Result<Picture> {
+        let picture = file.open()?;
+        reading.check(&picture.info, &file.path)?;
+        picture.check_range(&file.path)?;
         Ok(picture)
     };
     let target = open(&pair.target, target_reading)?;

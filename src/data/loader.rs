@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use super::cache::PictureCache;
 use super::pairs::Dataset;
 use super::patches::PatchPlan;
-use super::picture::{Picture, Reading, Samples};
+use super::picture::{Picture, PictureInfo, Reading, Samples};
 use super::sampler::{Turns, cut, samples, turn};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -39,6 +39,8 @@ pub struct LoaderOptions {
     pub augment: bool,
     /// How crops are turned.
     pub turns: Turns,
+    /// Shorter side that pictures are enlarged to, if they are smaller, before random crops are cut.
+    pub enlarge: Option<usize>,
     /// Fixed patches instead of random crops. Then a batch never reaches into the next epoch: the last one of an epoch is
     /// what is left.
     pub patches: Option<Arc<PatchPlan>>,
@@ -58,6 +60,7 @@ impl Default for LoaderOptions {
             shuffle: true,
             augment: true,
             turns: Turns::Mirrors,
+            enlarge: None,
             patches: None,
             threads: 2,
             cache_bytes: 256 << 20,
@@ -127,6 +130,8 @@ impl Batch {
 #[derive(Debug)]
 pub struct BatchMaker {
     data: Dataset,
+    /// The headers of the pictures that crops are cut from.
+    infos: Vec<PictureInfo>,
     options: LoaderOptions,
     cache: PictureCache,
 }
@@ -135,7 +140,8 @@ impl BatchMaker {
     /// A maker of batches from data validated for at least the crop's size.
     pub fn new(data: Dataset, options: LoaderOptions) -> Self {
         let cache = PictureCache::new(options.cache_bytes);
-        BatchMaker { data, options, cache }
+        let infos = data.infos.iter().map(|info| enlarged(info, &options)).collect();
+        BatchMaker { data, infos, options, cache }
     }
 
     /// The batch of `step` (from 1). Fails when a file has changed, broken, or holds values that are no numbers.
@@ -146,28 +152,33 @@ impl BatchMaker {
     /// The batch of `step`, or `None` as soon as `stop` is set.
     fn batch_unless(&self, step: u64, stop: &AtomicBool) -> Result<Option<Batch>> {
         let (size, halo) = (self.options.size, self.options.halo);
-        let samples = samples(&self.data.infos, &self.options, step);
+        let samples = samples(&self.infos, &self.options, step);
         let (mut source, mut target) = (Vec::new(), Vec::new());
         for sample in &samples {
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
             let pair = &self.data.pairs[sample.file];
-            for (path, reading, halo, out) in [
+            for (file, reading, halo, out) in [
                 (&pair.source, self.data.source_reading, halo, &mut source),
                 (&pair.target, self.data.target_reading, 0, &mut target),
             ] {
-                let picture = self.cache.open(path)?;
+                let (picture, path) = (self.cache.open(file)?, &file.path);
                 self.check_unchanged(sample.file, path, &picture, reading)?;
                 let (side, start) = (size + 2 * halo, out.len());
                 out.resize(start + side * side * reading.channels(), 0.0);
                 let out = &mut out[start..];
+                let info = &self.infos[sample.file];
+                let picture = match [info.width, info.height] {
+                    size if size == [picture.info.width, picture.info.height] => picture,
+                    size => Arc::new(picture.resized(size)),
+                };
                 cut(&picture, reading, [sample.x, sample.y], size, halo, out);
                 check_finite(&picture, path, out)?;
                 turn(out, side, reading.channels(), sample.turn);
             }
         }
-        let files = samples.iter().map(|sample| self.data.pairs[sample.file].source.clone()).collect();
+        let files = samples.iter().map(|sample| self.data.pairs[sample.file].source.path.clone()).collect();
         Ok(Some(Batch { step, files, n: samples.len(), size, halo, source, target }))
     }
 
@@ -186,6 +197,18 @@ impl BatchMaker {
             )
         );
         reading.check(&picture.info, path)
+    }
+}
+
+/// The header of a picture as random crops are cut from it.
+fn enlarged(info: &PictureInfo, options: &LoaderOptions) -> PictureInfo {
+    let shorter = info.width.min(info.height);
+    match options.enlarge {
+        Some(side) if options.augment && shorter < side => {
+            let scaled = |length: usize| (length * side + shorter / 2) / shorter;
+            PictureInfo { width: scaled(info.width), height: scaled(info.height), ..*info }
+        }
+        _ => *info,
     }
 }
 
@@ -436,6 +459,26 @@ mod tests {
         loader.next().unwrap().unwrap();
         // Joins the threads: a hang here fails the test by its time.
         drop(loader);
+    }
+
+    #[test]
+    fn small_pictures_are_enlarged_before_random_crops_and_only_then() {
+        let (_root, data) = data();
+        let enlarge = |augment| LoaderOptions { enlarge: Some(15), ..options(true, augment) };
+        let maker = BatchMaker::new(data.clone(), enlarge(true));
+        assert_eq!((maker.infos[0].width, maker.infos[0].height), (18, 15));
+        let batch = maker.batch(1).unwrap();
+        // Values of neighbours are 1 and 12 apart, and linear in between: at 2/3 of the step but at the border.
+        let steps: Vec<f32> = batch.source[..8].windows(2).map(|w| 255.0 * (w[1] - w[0])).collect();
+        assert!(steps.iter().all(|step| step.abs() < 0.67) && steps.iter().any(|step| step.abs() > 0.66), "{steps:?}");
+        for (grey, rgb) in batch.source.iter().zip(batch.target.chunks(3)) {
+            // The same mean of the same values, in another order.
+            assert!((grey - rgb[0]).abs() < 1e-6);
+        }
+        assert_eq!(
+            BatchMaker::new(data.clone(), enlarge(false)).batch(1).unwrap(),
+            BatchMaker::new(data, options(true, false)).batch(1).unwrap()
+        );
     }
 
     #[test]

@@ -144,6 +144,32 @@ impl Picture {
         }
     }
 
+    /// The picture at another size, bilinear between pixel centres, its values as [`Picture::value`] gives them.
+    pub fn resized(&self, [width, height]: [usize; 2]) -> Picture {
+        let bands = self.info.bands;
+        let taps = |len: usize, from: usize| -> Vec<(usize, usize, f32)> {
+            let tap = |i: usize| {
+                let place = ((i as f32 + 0.5) * from as f32 / len as f32 - 0.5).clamp(0.0, (from - 1) as f32);
+                let first = place as usize;
+                (first, (first + 1).min(from - 1), place - first as f32)
+            };
+            (0..len).map(tap).collect()
+        };
+        let (columns, rows) = (taps(width, self.info.width), taps(height, self.info.height));
+        let mut samples = Vec::with_capacity(width * height * bands);
+        for &(top, bottom, down) in &rows {
+            for &(left, right, across) in &columns {
+                for band in 0..bands {
+                    let at = |x: usize, y: usize| self.value((y * self.info.width + x) * bands + band);
+                    let upper = at(left, top) + across * (at(right, top) - at(left, top));
+                    let lower = at(left, bottom) + across * (at(right, bottom) - at(left, bottom));
+                    samples.push(upper + down * (lower - upper));
+                }
+            }
+        }
+        Picture { info: PictureInfo { width, height, bands, depth: Depth::F32 }, samples: Samples::F32(samples) }
+    }
+
     /// The whole picture as an area.
     pub fn area(&self) -> Area {
         Area { x: 0, y: 0, width: self.info.width, height: self.info.height }

@@ -2,7 +2,6 @@
 
 use rayon::prelude::*;
 
-use super::decode;
 use super::pairs::{Dataset, Pair};
 use super::picture::{Area, Reading};
 use crate::color::AbHistogram;
@@ -188,7 +187,7 @@ pub fn survey(data: &Dataset) -> Result<Survey> {
         sums.pixels > 0,
         Error::input(
             "no pixel has a number in source and target",
-            data.pairs[0].target.display(),
+            data.pairs[0].target.path.display(),
             "fill the missing values"
         )
     );
@@ -197,13 +196,13 @@ pub fn survey(data: &Dataset) -> Result<Survey> {
 }
 
 fn survey_pair(data: &Dataset, pair: &Pair, step: usize) -> Result<(Sums, AbHistogram, Vec<[f32; 2]>)> {
-    let target = decode::open(&pair.target)?;
-    let separate = if pair.source == pair.target { None } else { Some(decode::open(&pair.source)?) };
+    let target = pair.target.open()?;
+    let separate = if pair.source == pair.target { None } else { Some(pair.source.open()?) };
     let source = separate.as_ref().unwrap_or(&target);
-    data.source_reading.check(&source.info, &pair.source)?;
-    data.target_reading.check(&target.info, &pair.target)?;
-    target.check_range(&pair.target)?;
-    source.check_range(&pair.source)?;
+    data.source_reading.check(&source.info, &pair.source.path)?;
+    data.target_reading.check(&target.info, &pair.target.path)?;
+    target.check_range(&pair.target.path)?;
+    source.check_range(&pair.source.path)?;
     let (width, height) = (target.info.width.min(source.info.width), target.info.height.min(source.info.height));
     let (source_bands, target_bands) = (data.source_reading.channels(), data.target_reading.channels());
     let mut sums = Sums::new(source_bands, target_bands);
@@ -317,7 +316,7 @@ mod tests {
         let found = survey(&data).unwrap();
         let (mut ab, mut rgb) = (Vec::new(), [0.0f64; 3]);
         for pair in &data.pairs {
-            let picture = decode::open(&pair.target).unwrap();
+            let picture = pair.target.open().unwrap();
             for i in 0..64 {
                 let pixel = picture.rgb(i % 8, i / 8);
                 (0..3).for_each(|c| rgb[c] += f64::from(pixel[c]) / 1280.0);

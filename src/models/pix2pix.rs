@@ -44,6 +44,11 @@ const UP: [usize; 7] = [512, 512, 512, 512, 256, 128, 64];
 const PATCH: [usize; 4] = [64, 128, 256, 512];
 const INIT: Init = Init::Normal(0.02);
 
+/// Shorter side of the pictures that crops of `size` are cut from by chance: 286 for 256.
+pub fn enlarged(size: usize) -> usize {
+    (size * 286 + 128) / 256
+}
+
 /// How a generator runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pass {
