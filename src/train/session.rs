@@ -132,6 +132,8 @@ pub enum Outcome {
 
 /// Pictures that one validation looks at, at most: it must stay cheap beside the training between two.
 const VALIDATION_PICTURES: u64 = 8;
+/// Side of sample pictures in pixels, where pictures are that large and crops no larger.
+const SAMPLE_SIDE: usize = 256;
 /// Losses are read this many steps late on a GPU, so that the host records ahead.
 const LOSS_LAG: usize = 2;
 
@@ -251,7 +253,7 @@ impl Session<'_> {
     /// goes on compares the same numbers.
     fn validate(&self, learner: &dyn Learner) -> Result<Option<f64>> {
         let Some(data) = &self.validation else { return Ok(None) };
-        let maker = self.centre_crops(data, self.config.loader.halo);
+        let maker = BatchMaker::new(data.clone(), self.config.loader.clone().centres(self.config.loader.halo));
         let pictures = data.pairs.len() as u64;
         let batches = pictures.min(VALIDATION_PICTURES);
         let mut sum = 0.0;
@@ -262,16 +264,16 @@ impl Session<'_> {
         Ok(Some(f64::from((sum / batches as f64) as f32)))
     }
 
-    /// The pictures that samples show: the first of the validation data, else of the training data.
-    fn sample_batches(&self) -> Result<Vec<Batch>> {
+    /// The pictures that samples show: the first of the validation data, else of the training data. A network that learns
+    /// from small windows is shown at work on more than one.
+    fn sample_batches(&self, stride: usize) -> Result<Vec<Batch>> {
         let data = self.validation.as_ref().unwrap_or(&self.data);
+        let smallest = data.infos.iter().map(|info| info.width.min(info.height)).min().unwrap_or(SAMPLE_SIDE);
+        let size = (smallest.min(SAMPLE_SIDE) / stride * stride).max(self.config.loader.size);
         // What puts a network to work on a picture finds what lies around it by itself.
-        let maker = self.centre_crops(data, 0);
+        let options = LoaderOptions { size, ..self.config.loader.clone() }.centres(0);
+        let maker = BatchMaker::new(data.clone(), options);
         (1..=(data.pairs.len() as u64).min(samples::PICTURES)).map(|step| maker.batch(step)).collect()
-    }
-
-    fn centre_crops(&self, data: &Dataset, halo: usize) -> BatchMaker {
-        BatchMaker::new(data.clone(), self.config.loader.clone().centres(halo))
     }
 }
 
@@ -288,7 +290,8 @@ impl Loop<'_, '_> {
             self.write_down(update, validation)?;
         }
         if due.samples {
-            samples::write(&self.session.dir, step, learner, &self.session.sample_batches()?)?;
+            let batches = self.session.sample_batches(learner.painter().framing().stride)?;
+            samples::write(&self.session.dir, step, learner, &batches)?;
         }
         if due.checkpoint {
             self.save(learner, step, validation)?;
