@@ -271,7 +271,12 @@ fn pix2pix_refuses_settings_that_make_no_sense() {
     done(root.path(), &train("--width 0.01 --steps 1"));
     let colournet = "train colournet --source source --target target --out run --device cpu --resume";
     refused(root.path(), colournet, &["pix2pix"]);
-    refused(root.path(), "inspect summary --run run", &["run"]);
+    let summary = done(root.path(), "inspect summary --run run");
+    for text in ["generator\n", "discriminator\n", "g.up7.bn", "30 x 30 x 1"] {
+        assert!(summary.contains(text), "{text}: {summary}");
+    }
+    refused(root.path(), "inspect summary --run run --q 20", &["--q"]);
+    refused(root.path(), "inspect summary --run run --width 0.5", &["--width 0.5"]);
     let init = "--out other --init run/checkpoints/step-00000001.safetensors";
     refused(root.path(), &train(&format!("{init} --width 0.5")), &["--width 0.5"]);
     refused(root.path(), &train(&format!("{init} --input-channels 3")), &["--input-channels 3"]);
@@ -432,6 +437,12 @@ fn inspect_summary_adds_up() {
     trained(root.path());
     let narrow = done(root.path(), "inspect summary --run run --size 16");
     assert!(narrow.contains("16 x 16 x 1") && narrow.contains("4 x 4 x "), "{narrow}");
+    let window8 = done(root.path(), "inspect summary window8 --q 20");
+    for text in ["32 x 32 x 1", "30 x 30 x 3", "16 x 16 x 20", "conv 3x3, relu"] {
+        assert!(window8.contains(text), "{text}: {window8}");
+    }
+    refused(root.path(), "inspect summary window8 --size 16", &["--size 16"]);
+    refused(root.path(), "inspect summary pix2pix --q 20", &["--q"]);
     refused(root.path(), "inspect summary", &["something is missing"]);
     refused(root.path(), "inspect summary colournet --width 0", &["--width 0"]);
     refused(root.path(), "inspect summary colournet --size 20", &["--size 20"]);
@@ -455,12 +466,35 @@ fn profile_times_a_pass_and_its_launches() {
         assert!(launches.iter().any(|launch| launch["kernel"] == kernel), "no {kernel} in a {pass} pass");
         assert!(launches.iter().all(|launch| launch["seconds"].as_f64().is_some() && launch["shapes"].is_string()));
     }
+    let pair = "--width 0.01 --iters 1 --device cpu --json pair.json";
+    done(root.path(), &format!("profile pix2pix --pass train {pair}"));
+    let text = fs::read_to_string(root.path().join("pair.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((json["size"].as_u64(), json["bins"].as_u64()), (Some(256), None));
+    refused(root.path(), &format!("profile pix2pix --pass train {pair} --size 200"), &["--size 200"]);
     for (flags, named) in
         [("--size 12", "--size 12"), ("--iters 0", "--iters 0"), ("--memory 10K", "--memory 10.0 KiB")]
     {
         let line = format!("profile colournet --pass forward {tiny} {flags} --json bad.json");
         refused(root.path(), &line, &[named]);
     }
+}
+
+#[test]
+fn window8_trains_on_small_pictures_and_colours_any() {
+    let root = pictures();
+    let flags = "--bins kmeans:12 --batch 2 --steps 2 --device cpu";
+    done(root.path(), &format!("train window8 --source source --target target --out run {flags}"));
+    done(root.path(), "colorize source --run run --out coloured --device cpu");
+    let coloured = image::open(root.path().join("coloured/0.png")).unwrap();
+    assert_eq!((coloured.width(), coloured.height()), (64, 64));
+    assert!(done(root.path(), "inspect summary --run run").contains("conv8"));
+    let line = "train colournet --source source --target target --out other --device cpu --size 16";
+    let file = "run/checkpoints/step-00000002.safetensors";
+    refused(root.path(), &format!("{line} --init {file}"), &["window8", file]);
+    let line = "train window8 --source source --target target --out other --device cpu";
+    refused(root.path(), &format!("{line} --width 0.5"), &["--width"]);
+    refused(root.path(), &format!("{line} --size 16"), &["--size 16"]);
 }
 
 #[test]

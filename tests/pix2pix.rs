@@ -38,7 +38,15 @@ impl Golden {
     fn learner(&self, device: &Device, dropout: f32) -> Adversarial<Pix2pix> {
         let Settings { width, lambda_l1, slope, beta1, beta2, adam_eps: eps, .. } = self.run.settings;
         let optimizer = OptimizerKind::Adam { beta1, beta2, eps };
-        let learning = AdversarialConfig { optimizer, weight_decay: 0.0, l2: 0.0, d_l2: 0.0, lr_ratio: 1.0, seed: 5 };
+        let learning = AdversarialConfig {
+            optimizer,
+            weight_decay: 0.0,
+            l2: 0.0,
+            d_l2: 0.0,
+            lr_ratio: 1.0,
+            seed: 5,
+            training: true,
+        };
         let start = Start {
             init: None,
             width: Some(width),
@@ -46,6 +54,7 @@ impl Golden {
             input_channels: Some(1),
             lambda_l1,
             dropout,
+            side: 256,
             learning,
         };
         start.learner(device, Some(&self.init)).unwrap()

@@ -7,7 +7,8 @@ use crate::data::{decode, save::save_png};
 use crate::error::{Error, Result};
 use crate::infer::{Colorizer, Options};
 use crate::models::painter::Look;
-use clap::Args;
+use crate::nn::Norm;
+use clap::{Args, ValueEnum};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,9 @@ pub struct ColorizeArgs {
     /// Of a classifier: towards 0 the likeliest colour, 1 the mean colour
     #[arg(long, value_name = "T", default_value_t = 0.38)]
     temperature: f32,
+    /// Statistics of batch norm: running, or batch, which is what the published pix2pix does, dropout included
+    #[arg(long, value_name = "WHICH", default_value = "running")]
+    norm: NormName,
     /// Band of a multi-band input, from 1 [default: the run's, else the only one, or the luma of three]
     #[arg(long, value_name = "N")]
     band: Option<usize>,
@@ -39,6 +43,15 @@ pub struct ColorizeArgs {
     keep_going: bool,
     #[command(flatten)]
     device: DeviceArgs,
+}
+
+/// Which statistics batch norm uses.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum NormName {
+    /// Those of the training
+    Running,
+    /// Those of what is coloured in one go
+    Batch,
 }
 
 pub fn run(args: ColorizeArgs) -> Outcome {
@@ -60,7 +73,11 @@ pub fn run(args: ColorizeArgs) -> Outcome {
     let prepared = args.run.as_deref().map(super::settings::input_of_run).transpose()?.unwrap_or_default();
     // A band asked for now is read, also where the run was trained on the lightness of colour pictures.
     let lightness = prepared.lightness && args.band.is_none();
-    let look = Look { temperature: args.temperature, ..Look::default() };
+    let norm = match args.norm {
+        NormName::Running => Norm::Running,
+        NormName::Batch => Norm::Batch,
+    };
+    let look = Look { temperature: args.temperature, norm };
     let options = Options { look, band: args.band.or(prepared.band), lightness };
     let device = args.device.open()?;
     let colorizer = Colorizer::open(&device, &weights)?;

@@ -10,7 +10,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::train::run_dir::RunDir;
 use crate::train::session;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -23,69 +23,50 @@ const SCENE_SIZE: usize = 256;
 /// Looks of the synthetic SAR pictures.
 const LOOKS: usize = 4;
 
-/// The networks that have a demo.
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-enum DemoModel {
-    /// SAR or grey to colour by classification over ab bins
-    Colournet,
-    /// Grey to colour by a GAN on patches, from as little as one picture
-    Sicgan,
-}
-
-/// What a network shows, small enough for two cores and two minutes.
+/// What a network shows, small enough for two cores and a few minutes.
 struct Show {
-    model: Model,
-    /// What it does, in a line.
+    /// What it does, in a few words.
     what: &'static str,
-    /// Pictures that are made of each scene; the last is the target.
+    /// Which pictures are made of each scene, source and target; one alone is both, its lightness being the source.
     sides: &'static [&'static str],
-    /// What a sample strip shows first.
-    source: &'static str,
     /// Scenes to train on.
     scenes: u32,
+    /// What makes the network good enough to look at within that time.
     settings: Settings,
 }
 
-impl DemoModel {
-    fn show(self) -> Show {
-        match self {
-            DemoModel::Colournet => Show {
-                model: Model::Colournet,
-                what: "SAR to colour, on scenes made here",
-                sides: &["sar", "optical"],
-                source: "SAR",
-                scenes: 24,
-                settings: Settings {
-                    width: Some(0.25),
-                    size: Some(128),
-                    batch: Some(4),
-                    steps: Some(500),
-                    lr: Some(1e-3),
-                    lr_schedule: Some("cosine".to_owned()),
-                    checkpoint_every: Some(250),
-                    sample_every: Some(100),
-                    ..Settings::default()
-                },
-            },
-            DemoModel::Sicgan => Show {
-                model: Model::Sicgan,
-                what: "grey to colour from two pictures, on scenes made here; with an L1 term (--lambda-l1 10) beside the GAN's loss",
+impl Show {
+    fn of(model: Model) -> Show {
+        let cosine = |lr: f64, steps: u64| Settings {
+            lr: Some(lr),
+            steps: Some(steps),
+            lr_schedule: Some("cosine".to_owned()),
+            ..Settings::default()
+        };
+        let sar = |settings| Show { what: "SAR to colour", sides: &["sar", "optical"], scenes: 24, settings };
+        match model {
+            Model::Colournet => {
+                sar(Settings { width: Some(0.25), size: Some(128), batch: Some(4), ..cosine(1e-3, 500) })
+            }
+            Model::Window8 => sar(Settings {
+                size: Some(48),
+                batch: Some(8),
+                bins: Some("kmeans:48".to_owned()),
+                ..cosine(1e-3, 600)
+            }),
+            Model::Pix2pix => sar(Settings { width: Some(0.25), ..cosine(2e-4, 1200) }),
+            Model::Sicgan => Show {
+                what: "grey to colour after two pictures, with --lambda-l1 10 (published: 0)",
                 sides: &["optical"],
-                source: "lightness",
                 scenes: 2,
                 settings: Settings {
                     width: Some(0.25),
                     size: Some(48),
                     batch: Some(16),
                     patches: Some(800),
-                    steps: Some(1200),
-                    lr: Some(1e-3),
                     lr_d: Some(1e-3),
-                    lr_schedule: Some("cosine".to_owned()),
                     lambda_l1: Some(10.0),
-                    checkpoint_every: Some(600),
-                    sample_every: Some(300),
-                    ..Settings::default()
+                    ..cosine(1e-3, 1200)
                 },
             },
         }
@@ -99,7 +80,7 @@ impl DemoModel {
 pub struct DemoArgs {
     /// Which network
     #[arg(long, default_value = "colournet")]
-    model: DemoModel,
+    model: Model,
     /// Folder of the results; one that an earlier demo made is replaced
     #[arg(long, value_name = "DIR", default_value = "demo")]
     out: PathBuf,
@@ -111,8 +92,8 @@ pub fn run(args: DemoArgs) -> Outcome {
     let start = Instant::now();
     let device = args.device.open()?;
     make_room(&args.out)?;
-    let show = args.model.show();
-    println!("huetape demo on {}: {}", device.name(), show.what);
+    let show = Show::of(args.model);
+    println!("huetape demo on {}: {}, on scenes made here", device.name(), show.what);
     make_scenes(&args.out.join("train"), show.sides, 0, show.scenes)?;
     make_scenes(&args.out.join("unseen"), show.sides, UNSEEN, UNSEEN_SCENES)?;
     println!("scenes: {} to train on, {UNSEEN_SCENES} that it will not see, in {}", show.scenes, args.out.display());
@@ -128,7 +109,7 @@ pub fn run(args: DemoArgs) -> Outcome {
     };
     println!("\non the {} unseen scenes:", evaluation.pictures);
     print_evaluation(evaluation);
-    println!("\npictures ({} | predicted | truth): {}", show.source, run.samples().display());
+    println!("\npictures (source | predicted | truth): {}", run.samples().display());
     println!("report: {}", run.report().display());
     println!("{:.0} s in all", start.elapsed().as_secs_f64());
     Ok(())
@@ -180,7 +161,12 @@ fn make_scenes(folder: &Path, sides: &[&str], first: u32, count: u32) -> Result<
 
 fn train(args: &DemoArgs, show: &Show, device: &Device) -> Result<Ended> {
     let side = |kind: &str, side: &str| Some(args.out.join(kind).join(side));
-    let settings = Settings { threads: args.device.threads, ..show.settings.clone() };
+    let settings = Settings {
+        checkpoint_every: Some(250),
+        sample_every: Some(100),
+        threads: args.device.threads,
+        ..show.settings.clone()
+    };
     let settings = match show.sides {
         [source, target] => Settings {
             source: side("train", source),
@@ -191,11 +177,12 @@ fn train(args: &DemoArgs, show: &Show, device: &Device) -> Result<Ended> {
         },
         sides => Settings { images: side("train", sides[0]), val_source: side("unseen", sides[0]), ..settings },
     };
-    let mut resolved = settings.resolve(show.model)?;
+    let model = args.model;
+    let mut resolved = settings.resolve(model)?;
     // The scenes that it is judged by must not choose its weights.
     resolved.session.keep_best = false;
     let data = resolved.data.validate(resolved.session.loader.size, None)?;
     let validation = resolved.validation.as_ref().map(|source| source.validate(SCENE_SIZE, None)).transpose()?;
-    let training = Training::new(show.model, settings, resolved, data, validation)?;
+    let training = Training::new(model, settings, resolved, data, validation)?;
     training.run(device, &args.out.join("run"), false, &*stop_flag()?)
 }

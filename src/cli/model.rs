@@ -5,38 +5,27 @@ use crate::data::Turns;
 use crate::data::stats::Survey;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::models::{colournet, pix2pix, sicgan};
+use crate::infer::model_of;
+use crate::models::classifier::Architecture;
+use crate::models::{colournet, pix2pix, sicgan, window8};
 use crate::nn::{OptimizerKind, WeightFile};
 use crate::train::adversarial::{AdversarialConfig, pix2pix as pix2pix_game, sicgan as sicgan_game};
 use crate::train::classification::{self, ClassificationConfig};
 use crate::train::session::Learner;
-use clap::ValueEnum;
-use std::path::Path;
+use clap::{Args, ValueEnum};
+use std::path::{Path, PathBuf};
 
 /// Which network.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Model {
     /// SAR or grey to colour by classification over ab bins
     Colournet,
+    /// The same by a small network that reads 17x17 pixels around each
+    Window8,
     /// SAR or grey to colour by a conditional GAN
     Pix2pix,
     /// Grey to colour by a GAN on patches, from as little as one picture
     Sicgan,
-}
-
-/// The networks that put out a distribution over ab bins, for commands that know no other.
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Classifier {
-    /// SAR or grey to colour by classification over ab bins
-    Colournet,
-}
-
-impl From<Classifier> for Model {
-    fn from(classifier: Classifier) -> Model {
-        match classifier {
-            Classifier::Colournet => Model::Colournet,
-        }
-    }
 }
 
 impl Model {
@@ -44,24 +33,32 @@ impl Model {
     pub fn name(self) -> &'static str {
         match self {
             Model::Colournet => "colournet",
+            Model::Window8 => "window8",
             Model::Pix2pix => "pix2pix",
             Model::Sicgan => "sicgan",
         }
     }
 
+    /// The network whose weights a file holds.
+    pub fn of(file: &WeightFile) -> Model {
+        let name = model_of(file);
+        Model::value_variants().iter().copied().find(|model| model.name() == name).unwrap_or(Model::Colournet)
+    }
+
     /// Sides of pictures must be multiples of this.
-    pub fn stride(self) -> usize {
+    fn stride(self) -> usize {
         match self {
             Model::Colournet => colournet::STRIDE,
+            Model::Window8 => 1,
             Model::Pix2pix => pix2pix::STRIDE,
             Model::Sicgan => 1,
         }
     }
 
-    /// Pixels that it reads beyond each side of a crop.
+    /// Pixels that a training reads beyond each side of its crops.
     pub fn halo(self) -> usize {
         match self {
-            Model::Colournet | Model::Pix2pix => 0,
+            Model::Colournet | Model::Window8 | Model::Pix2pix => 0,
             Model::Sicgan => sicgan::HALO,
         }
     }
@@ -69,9 +66,35 @@ impl Model {
     /// How crops of its pictures are turned.
     pub fn turns(self) -> Turns {
         match self {
-            Model::Colournet | Model::Pix2pix => Turns::Mirrors,
+            Model::Colournet | Model::Window8 | Model::Pix2pix => Turns::Mirrors,
             Model::Sicgan => Turns::MirrorsAndRotations,
         }
+    }
+
+    /// Refuses pictures of a size, that of `--size`, that the network cannot be run on.
+    ///
+    /// # Errors
+    /// A size that is no multiple of the stride, or leaves nothing to colour.
+    pub fn check_size(self, size: usize) -> Result<()> {
+        let stride = self.stride();
+        crate::ensure!(
+            size > 0 && size.is_multiple_of(stride),
+            Error::input(
+                format!("the size is no multiple of {stride}"),
+                format!("--size {size}"),
+                format!("use {}", size.max(1).next_multiple_of(stride))
+            )
+        );
+        let margins = if self == Model::Window8 { 2 * window8::HALO } else { 0 };
+        crate::ensure!(
+            size > margins,
+            Error::input(
+                format!("{} colours no pixel of a picture that is no larger than {margins}", self.name()),
+                format!("--size {size}"),
+                "use a larger size, e.g. 32"
+            )
+        );
+        Ok(())
     }
 
     /// The settings that differ from one network to another, for weights that are `fresh` or come from a file, which brings
@@ -89,6 +112,12 @@ impl Model {
                 sigma: Some(5.0),
                 prior_smoothing: Some("ab".to_owned()),
                 ..Settings::default()
+            },
+            Model::Window8 => Settings {
+                size: Some(32),
+                batch: Some(32),
+                prior_smoothing: Some("none".to_owned()),
+                ..Model::Colournet.defaults(fresh)
             },
             Model::Pix2pix => Settings {
                 batch: Some(1),
@@ -119,9 +148,13 @@ impl Model {
 
     /// Refuses settings that only other networks have.
     fn refuse_foreign(self, settings: &Settings) -> Result<()> {
-        let classifiers: &[Model] = &[Model::Colournet];
+        let classifiers: &[Model] = &[Model::Colournet, Model::Window8];
         let pairs: &[Model] = &[Model::Pix2pix, Model::Sicgan];
+        // Of a network without a width, 1 is the width.
+        let width = settings.width.is_some_and(|width| width != 1.0);
+        let scaled: &[Model] = &[Model::Colournet, Model::Pix2pix, Model::Sicgan];
         let of_some = [
+            ("--width", width, scaled),
             ("--bins", settings.bins.is_some(), classifiers),
             ("--bin-width", settings.bin_width.is_some(), classifiers),
             ("--lambda", settings.lambda.is_some(), classifiers),
@@ -159,6 +192,16 @@ impl Start {
         model.refuse_foreign(settings)?;
         let weight_decay = at_least(settings.weight_decay.unwrap_or_default(), 0.0, false, "--weight-decay")?;
         let l2 = at_least(settings.l2.unwrap_or_default(), 0.0, false, "--l2")?;
+        if let Some(width) = settings.width {
+            crate::ensure!(
+                width > 0.0 && width <= 16.0,
+                Error::input(
+                    "the width makes no network",
+                    format!("--width {width}"),
+                    "use a multiplier above 0, e.g. 0.25 or 1"
+                )
+            );
+        }
         let (init, width, seed) = (settings.init.clone(), settings.width, settings.seed.unwrap_or_default());
         let lambda_l1 = || -> Result<f32> {
             let lambda = f64::from(settings.lambda_l1.unwrap_or_default());
@@ -169,10 +212,10 @@ impl Start {
                 (Some(lr_d), Some(lr)) => at_least(lr_d, 0.0, true, "--lr-d")? / lr,
                 _ => 1.0,
             };
-            Ok(AdversarialConfig { optimizer, weight_decay, l2, d_l2: l2, lr_ratio, seed })
+            Ok(AdversarialConfig { optimizer, weight_decay, l2, d_l2: l2, lr_ratio, seed, training: true })
         };
         match model {
-            Model::Colournet => {
+            Model::Colournet | Model::Window8 => {
                 let bins = settings.bins.as_deref();
                 crate::ensure!(
                     init.is_none() || bins.is_none(),
@@ -197,14 +240,19 @@ impl Start {
                     )
                 );
                 let sigma = at_least(f64::from(settings.sigma.unwrap_or_default()), 0.0, true, "--sigma")? as f32;
+                let architecture = match model {
+                    Model::Window8 => Architecture::Window8,
+                    _ => Architecture::Colournet,
+                };
                 Ok(Start::Classification(classification::Start {
+                    architecture,
                     init,
                     width,
                     bins: bins.unwrap_or("grid").parse()?,
                     bin_width,
                     smoothing: settings.prior_smoothing.as_deref().unwrap_or_default().parse()?,
                     seed,
-                    learning: ClassificationConfig { optimizer, weight_decay, l2, lambda, sigma },
+                    learning: ClassificationConfig { optimizer, weight_decay, l2, lambda, sigma, training: true },
                 }))
             }
             Model::Pix2pix => {
@@ -219,6 +267,7 @@ impl Start {
                     },
                     lambda_l1: lambda_l1()?,
                     dropout: below_one(f64::from(settings.dropout.unwrap_or_default()), "--dropout")? as f32,
+                    side: positive(settings.size, "--size")?,
                     learning: learning()?,
                 }))
             }
@@ -248,10 +297,104 @@ impl Start {
     /// Weights that do not fit; no memory.
     pub fn learner(&self, device: &Device, survey: &Survey, init: Option<&WeightFile>) -> Result<Box<dyn Learner>> {
         Ok(match self {
-            Start::Classification(start) => Box::new(start.colournet(device, survey, init)?),
+            Start::Classification(start) => Box::new(start.learner(device, survey, init)?),
             Start::Pix2pix(start) => Box::new(start.learner(device, init)?),
             Start::Sicgan(start) => Box::new(start.learner(device, init)?),
         })
+    }
+
+    /// The networks without any data: with the weights in `init`, else fresh ones, a classifier's bins being `bins` on a
+    /// lattice. Without `training` they cannot learn, and take no more memory than their weights.
+    ///
+    /// # Errors
+    /// Weights that do not fit; no memory.
+    pub fn networks(
+        &self,
+        device: &Device,
+        bins: usize,
+        init: Option<&WeightFile>,
+        training: bool,
+    ) -> Result<Box<dyn Learner>> {
+        let mut start = self.clone();
+        match &mut start {
+            Start::Classification(start) => start.learning.training = training,
+            Start::Pix2pix(start) => start.learning.training = training,
+            Start::Sicgan(start) => start.learning.training = training,
+        }
+        match &start {
+            Start::Classification(start) if init.is_none() => Ok(Box::new(start.on_lattice(device, bins)?)),
+            _ => start.learner(device, &Survey::default(), init),
+        }
+    }
+}
+
+/// Which network, for commands that take one apart from any training.
+#[derive(Args, Debug, Clone)]
+pub struct NetworkArgs {
+    /// Multiplier of every layer's channels [default: 1.0]
+    #[arg(long, value_name = "F")]
+    pub width: Option<f64>,
+    /// Colour bins of a classifier [default: 274]
+    #[arg(long = "q", value_name = "Q")]
+    pub bins: Option<usize>,
+    /// Channels that pix2pix's grey input is repeated to [default: 1]
+    #[arg(long, value_name = "N")]
+    pub input_channels: Option<usize>,
+    /// Side of the pictures in pixels [default: that of a training]
+    #[arg(long, value_name = "S")]
+    pub size: Option<usize>,
+}
+
+/// Bins of the published classifiers.
+const BINS: usize = 274;
+
+impl NetworkArgs {
+    /// The networks of `model` as these flags say, or with the weights of a file.
+    ///
+    /// # Errors
+    /// Flags that make no sense for the model; weights that do not fit; no memory.
+    pub fn networks(
+        &self,
+        model: Model,
+        device: &Device,
+        weights: Option<&WeightFile>,
+        training: bool,
+    ) -> Result<Box<dyn Learner>> {
+        let &NetworkArgs { width, input_channels, size, .. } = self;
+        let init = weights.map(|file| PathBuf::from(file.source()));
+        let settings = Settings { width, input_channels, size, init, ..Settings::default() }.filled(model);
+        let bins = self.bins(model)?;
+        crate::ensure!(
+            self.bins.is_none() || weights.is_none(),
+            Error::input("the weights bring their own bins", "--q", "leave it out")
+        );
+        let start = Start::resolve(model, &settings, settings.rule()?)?;
+        start.networks(device, bins.unwrap_or(BINS), weights, training)
+    }
+
+    /// Colour bins of a classifier.
+    ///
+    /// # Errors
+    /// None, or some for a network that has no such thing.
+    pub fn bins(&self, model: Model) -> Result<Option<usize>> {
+        let classifier = matches!(model, Model::Colournet | Model::Window8);
+        match self.bins {
+            Some(_) if !classifier => {
+                Err(Error::input(format!("{} has no such setting", model.name()), "--q", "leave it out"))
+            }
+            Some(bins) => positive(Some(bins), "--q").map(Some),
+            None => Ok(classifier.then_some(BINS)),
+        }
+    }
+
+    /// Side of the pictures.
+    ///
+    /// # Errors
+    /// One that the network cannot be run on.
+    pub fn size(&self, model: Model) -> Result<usize> {
+        let settings = Settings { size: self.size, ..Settings::default() }.filled(model);
+        let size = settings.size.unwrap_or_default();
+        model.check_size(size).map(|()| size)
     }
 }
 

@@ -39,7 +39,7 @@ pub struct Settings {
     /// Band of a multi-band source, from 1 [default: the only one, or the luma of three]
     #[arg(long, value_name = "N", help_heading = "Data")]
     pub band: Option<usize>,
-    /// Side of the square crop in pixels, a multiple of 8; pix2pix of 256, sicgan any [default: 256; sicgan 128]
+    /// Side of the square crop in pixels, a multiple of 8; pix2pix of 256; window8 above 16; sicgan any [default: 256; window8 32, sicgan 128]
     #[arg(long, value_name = "S", help_heading = "Data")]
     pub size: Option<usize>,
     /// Take the files in name order [default: a new order in each epoch]
@@ -61,7 +61,7 @@ pub struct Settings {
     /// Passes over the data, instead of --steps
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub epochs: Option<u64>,
-    /// Pictures a batch [default: 8; pix2pix 1, sicgan 32]
+    /// Pictures a batch [default: 8; window8 and sicgan 32; pix2pix 1]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub batch: Option<usize>,
     /// Learning rate [default: 1e-4; pix2pix 2e-4]
@@ -95,7 +95,7 @@ pub struct Settings {
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub seed: Option<u64>,
 
-    /// Multiplier of every layer's channels [default: 1.0]
+    /// Multiplier of every layer's channels; not of window8 [default: 1.0]
     #[arg(long, value_name = "F", help_heading = "Network")]
     pub width: Option<f64>,
     /// Start from these weights; bins, prior and slope are taken from the file
@@ -113,7 +113,7 @@ pub struct Settings {
     /// Width of the soft encoding and of the prior's smoothing, ab units [default: 5]
     #[arg(long, help_heading = "Classification")]
     pub sigma: Option<f32>,
-    /// How the prior is smoothed: ab, index or none [default: ab]
+    /// How the prior is smoothed: ab, index or none [default: ab; window8 none]
     #[arg(long, value_name = "HOW", help_heading = "Classification")]
     pub prior_smoothing: Option<String>,
 
@@ -292,6 +292,22 @@ impl Settings {
         })
     }
 
+    /// The rule that updates the weights.
+    ///
+    /// # Errors
+    /// A value that makes no sense, by its flag.
+    pub fn rule(&self) -> Result<OptimizerKind> {
+        match self.optimizer.as_deref() {
+            Some("sgd") => Ok(OptimizerKind::Sgd { momentum: 0.9 }),
+            Some("adam") | None => Ok(OptimizerKind::Adam {
+                beta1: below_one(self.beta1.unwrap_or_default(), "--beta1")?,
+                beta2: below_one(self.beta2.unwrap_or_default(), "--beta2")?,
+                eps: at_least(self.adam_eps.unwrap_or_default(), 0.0, true, "--adam-eps")?,
+            }),
+            Some(other) => Err(Error::input("no such optimizer", format!("--optimizer {other}"), "use adam or sgd")),
+        }
+    }
+
     /// Checks every value and says what the settings come to for `model`.
     ///
     /// # Errors
@@ -311,15 +327,7 @@ impl Settings {
             Error::input("colour pictures are read by their lightness", "--band beside --images", "leave --band out")
         );
         let size = positive(filled.size, "--size")?;
-        let stride = model.stride();
-        crate::ensure!(
-            size.is_multiple_of(stride),
-            Error::input(
-                format!("the crop is no multiple of {stride}"),
-                format!("--size {size}"),
-                format!("use {}", size.next_multiple_of(stride))
-            )
-        );
+        model.check_size(size)?;
         let batch = positive(filled.batch, "--batch")?;
         crate::ensure!(
             batch.checked_mul(size * size).is_some_and(|pixels| pixels <= MOST_PIXELS),
@@ -329,33 +337,12 @@ impl Settings {
                 "lower --batch or --size"
             )
         );
-        if let Some(width) = filled.width {
-            crate::ensure!(
-                width > 0.0 && width <= 16.0,
-                Error::input(
-                    "the width makes no network",
-                    format!("--width {width}"),
-                    "use a multiplier above 0, e.g. 0.25 or 1"
-                )
-            );
-        }
         let lr = at_least(filled.lr.unwrap_or_default(), 0.0, true, "--lr")?;
-        let optimizer = match filled.optimizer.as_deref() {
-            Some("sgd") => OptimizerKind::Sgd { momentum: 0.9 },
-            Some("adam") | None => OptimizerKind::Adam {
-                beta1: below_one(filled.beta1.unwrap_or_default(), "--beta1")?,
-                beta2: below_one(filled.beta2.unwrap_or_default(), "--beta2")?,
-                eps: at_least(filled.adam_eps.unwrap_or_default(), 0.0, true, "--adam-eps")?,
-            },
-            Some(other) => {
-                return Err(Error::input("no such optimizer", format!("--optimizer {other}"), "use adam or sgd"));
-            }
-        };
         let positive_u64 = |value: Option<u64>, flag: &str| positive(value.map(|v| v as usize), flag).map(|v| v as u64);
         Ok(Resolved {
             validation,
             band: filled.band.map(|band| positive(Some(band), "--band")).transpose()?,
-            start: Start::resolve(model, &filled, optimizer)?,
+            start: Start::resolve(model, &filled, filled.rule()?)?,
             session: SessionConfig {
                 steps: if filled.steps.is_some() { positive_u64(filled.steps, "--steps")? } else { 0 },
                 loader: LoaderOptions {
@@ -488,6 +475,8 @@ fn validation_source(settings: &Settings, data: &DataSource) -> Result<Option<Da
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::color::Smoothing;
+    use crate::models::classifier::Architecture;
 
     fn images() -> Settings {
         Settings { images: Some("pictures".into()), ..Settings::default() }
@@ -550,6 +539,25 @@ mod tests {
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn window8_has_its_own_defaults_and_refusals() {
+        let resolved = images().resolve(Model::Window8).unwrap();
+        let loader = &resolved.session.loader;
+        assert_eq!((resolved.session.lr, loader.batch, loader.size), (1e-4, 32, 32));
+        let Start::Classification(start) = resolved.start else { panic!("{:?}", resolved.start) };
+        assert_eq!((start.architecture, start.smoothing), (Architecture::Window8, Smoothing::None));
+        for (settings, expected) in [
+            (Settings { size: Some(16), ..images() }, "--size 16"),
+            (Settings { width: Some(0.5), ..images() }, "--width"),
+            (Settings { lambda_l1: Some(1.0), ..images() }, "--lambda-l1"),
+        ] {
+            let error = settings.resolve(Model::Window8).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+        let odd = Settings { size: Some(17), bin_width: Some(5), width: Some(1.0), ..images() };
+        assert!(odd.resolve(Model::Window8).is_ok());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::files::write_whole;
 use crate::nn::WeightFile;
 use crate::train::checkpoint::{Checkpoint, Newest};
 use crate::train::evaluation::{Evaluation, evaluate};
+use crate::train::health;
 use crate::train::progress::human_seconds;
 use crate::train::run_dir::RunDir;
 use crate::train::session::{self, Event, Learner, Session, Update};
@@ -314,11 +315,13 @@ fn show(progress: &mut Progress, steps: u64, event: Event<'_>) {
         Event::Started { after } => {
             progress.line(&format!("goes on after step {after}"));
         }
-        Event::Step { step, losses, pace } => {
-            let losses: Vec<String> = losses.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+        Event::Step { step, losses, pace, notice } => {
+            let shown = losses.iter().filter(|(name, _)| !health::is_vital(name));
+            let losses: Vec<String> = shown.map(|(name, value)| format!("{name} {value:.4}")).collect();
             let rate = pace.images_per_s().map(|rate| format!(", {rate:.2} images/s")).unwrap_or_default();
             let left = pace.seconds_left(steps - step).map(|left| format!(", {} left", human_seconds(left)));
-            progress.at(step, &format!("{}{rate}{}", losses.join(", "), left.unwrap_or_default()));
+            let notice = notice.map(|notice| format!(", {}", notice.short())).unwrap_or_default();
+            progress.at(step, &format!("{}{rate}{}{notice}", losses.join(", "), left.unwrap_or_default()));
         }
         Event::Validated { step, loss, best } => {
             progress.line(&format!(

@@ -15,7 +15,7 @@ pub const SAMPLE_PIXELS: usize = 4 << 20;
 const FILES_AT_ONCE: usize = 16;
 
 /// The means and the linear regression of a training set, stored with a run for `evaluate`'s baselines.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct DataStats {
     /// Pictures seen.
     pub pictures: u64,
@@ -39,7 +39,7 @@ impl DataStats {
 }
 
 /// The result of one pass over a training set.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Survey {
     /// Means and regression, over all pixels.
     pub stats: DataStats,

@@ -3,9 +3,9 @@
 use crate::data::{Area, Picture, Reading, save::to_u8};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::models::classifier::{Classifier, bins_and_prior};
-use crate::models::painter::{self, Look, Painter, Pixels, Trained};
-use crate::models::{colournet, pix2pix, sicgan};
+use crate::models::classifier::{Architecture, Classifier};
+use crate::models::painter::{self, Generator, Look, Painter, Pixels, Trained};
+use crate::models::{pix2pix, sicgan};
 use crate::nn::{Parameters, WeightFile};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::run_dir::RunDir;
@@ -28,12 +28,19 @@ pub struct Colorizer {
     painter: Box<dyn Painter>,
 }
 
+/// The name on the command line of the network whose weights a file holds, by the names of its tensors; a classifier's where
+/// they are those of no network.
+pub fn model_of(file: &WeightFile) -> &'static str {
+    let has = |name| file.get(name).is_some();
+    match () {
+        () if has("g.down1.weight") => pix2pix::Generator::NAME,
+        () if has("g.conv1.weight") => sicgan::Generator::NAME,
+        () => Architecture::of(file).name(),
+    }
+}
+
 /// A generator with the weights of a file.
-fn trained<G: painter::Generator + 'static>(
-    device: &Device,
-    network: G,
-    file: &WeightFile,
-) -> Result<Box<dyn Painter>> {
+fn trained<G: Generator + 'static>(device: &Device, network: G, file: &WeightFile) -> Result<Box<dyn Painter>> {
     let parameters = Parameters::new(device, network.param_specs(), 0, false)?;
     parameters.load(file)?;
     Ok(Box::new(Trained { network, parameters }))
@@ -47,16 +54,10 @@ impl Colorizer {
     /// A file that cannot be read, is cut short, lacks a tensor, or has one of a wrong shape or with a NaN.
     pub fn open(device: &Device, weights: &Path) -> Result<Self> {
         let file = WeightFile::read(weights)?;
-        let painter = if file.get("g.down1.weight").is_some() {
-            trained(device, pix2pix::Generator::of(&file)?, &file)?
-        } else if file.get("g.conv1.weight").is_some() {
-            trained(device, sicgan::Generator::of(&file)?, &file)?
-        } else {
-            let network = colournet::network_of(&file)?;
-            let (bins, prior) = bins_and_prior(&file)?;
-            let classifier = Classifier::new(device, network, colournet::UPSAMPLE, &bins, prior, 0, false)?;
-            classifier.load(&file)?;
-            Box::new(classifier)
+        let painter: Box<dyn Painter> = match model_of(&file) {
+            pix2pix::Generator::NAME => trained(device, pix2pix::Generator::of(&file)?, &file)?,
+            sicgan::Generator::NAME => trained(device, sicgan::Generator::of(&file)?, &file)?,
+            _ => Box::new(Classifier::read(device, &file, false)?),
         };
         Ok(Colorizer { painter })
     }
@@ -108,18 +109,17 @@ mod tests {
     use crate::data::{Depth, PictureInfo, Samples};
     use crate::nn::save_tensors;
 
-    fn weights(folder: &Path) -> PathBuf {
+    fn weights(folder: &Path, architecture: Architecture) -> PathBuf {
         let bins = Bins { centres: vec![[-20.0, 10.0], [30.0, 0.0], [5.0, -40.0]] };
-        let network = colournet::network(0.05, bins.len());
         let device = Device::cpu();
-        let classifier = Classifier::new(&device, network, 4, &bins, vec![0.5, 0.3, 0.2], 1, false).unwrap();
+        let classifier = Classifier::new(&device, architecture, 0.05, &bins, vec![0.5, 0.3, 0.2], 1, false).unwrap();
         let path = folder.join("w.safetensors");
         save_tensors(&classifier.state().unwrap(), &path).unwrap();
         path
     }
 
     /// A generator's weights alone: what it is and how it is applied is read off them.
-    fn is_known_and_takes_any_size<G: painter::Generator>(network: &G, sizes: &[(usize, usize)]) {
+    fn is_known_and_takes_any_size<G: Generator>(network: &G, sizes: &[(usize, usize)]) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.safetensors");
         let device = Device::cpu();
@@ -147,12 +147,15 @@ mod tests {
     #[test]
     fn any_size_keeps_its_size_down_to_one_pixel() {
         let folder = tempfile::tempdir().unwrap();
-        let colorizer = Colorizer::open(&Device::cpu(), &weights(folder.path())).unwrap();
-        for (width, height) in [(1, 1), (7, 3), (16, 8), (33, 21)] {
-            let info = PictureInfo { width, height, bands: 1, depth: Depth::U8 };
-            let picture = Picture { info, samples: Samples::U8(vec![128; width * height]) };
-            let colours = colorizer.colorize(&picture, Path::new("p.png"), &Options::default()).unwrap();
-            assert_eq!(colours.dimensions(), (width as u32, height as u32));
+        for architecture in [Architecture::Colournet, Architecture::Window8] {
+            let colorizer = Colorizer::open(&Device::cpu(), &weights(folder.path(), architecture)).unwrap();
+            assert_eq!(colorizer.model(), architecture.name());
+            for (width, height) in [(1, 1), (7, 3), (16, 8), (33, 21)] {
+                let info = PictureInfo { width, height, bands: 1, depth: Depth::U8 };
+                let picture = Picture { info, samples: Samples::U8(vec![128; width * height]) };
+                let colours = colorizer.colorize(&picture, Path::new("p.png"), &Options::default()).unwrap();
+                assert_eq!(colours.dimensions(), (width as u32, height as u32));
+            }
         }
     }
 }

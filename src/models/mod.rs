@@ -5,6 +5,7 @@ pub mod colournet;
 pub mod painter;
 pub mod pix2pix;
 pub mod sicgan;
+pub mod window8;
 
 use crate::error::{Error, Result};
 use crate::nn::WeightFile;

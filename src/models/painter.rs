@@ -14,7 +14,7 @@ pub struct Framing {
     /// Pixels that the network reads on each side beyond those that it paints; mirrored at the picture's border.
     pub halo: usize,
     /// Side of the windows that a picture is painted by, at half overlap and blended; a picture of just that size is painted
-    /// in one go. `None`: any picture is.
+    /// in one go. `None`: any picture is, or, by a network with a halo, strip by strip, which makes no difference to it.
     pub window: Option<usize>,
 }
 
@@ -56,6 +56,14 @@ pub trait Painter {
     /// # Errors
     /// Another size, and whatever a launch reports.
     fn paint(&self, source: &Tensor, look: &Look) -> Result<Tensor>;
+
+    /// What the network itself says of such a source, of which [`Painter::paint`] makes a picture.
+    ///
+    /// # Errors
+    /// As [`Painter::paint`].
+    fn answer(&self, source: &Tensor) -> Result<Tensor> {
+        self.paint(source, &Look::default())
+    }
 }
 
 /// A network that makes pictures, apart from its weights: the generator of an adversarial pair.
@@ -180,6 +188,11 @@ fn taper(i: usize, side: usize, origin: usize, len: usize) -> f32 {
     rise.min(fall).min(1.0)
 }
 
+/// Pixels of a strip: at full size, a classifier of 274 bins takes 145 MB for its logits then.
+const STRIP_PIXELS: usize = 1 << 17;
+/// Rows of a strip at least, beside which the halo above and below is little.
+const STRIP_ROWS: usize = 64;
+
 /// Paints a source of any size, values 0..1: `[height, width, bands]` 0..1.
 ///
 /// # Errors
@@ -191,8 +204,8 @@ pub fn paint(painter: &dyn Painter, source: &Pixels, look: &Look) -> Result<Pixe
     let [full_w, full_h] = [width, height].map(|side| side.max(window.unwrap_or(1)).next_multiple_of(stride));
     let whole = window.is_none_or(|side| [full_w, full_h] == [side; 2]);
     let [side_w, side_h] = if whole { [full_w, full_h] } else { [window.unwrap_or(full_w); 2] };
-    let piece = |x: usize, y: usize| -> Result<Vec<f32>> {
-        let size = [side_w + 2 * halo, side_h + 2 * halo];
+    let piece = |x: usize, y: usize, rows: usize| -> Result<Vec<f32>> {
+        let size = [side_w + 2 * halo, rows + 2 * halo];
         let corner = [x, y].map(|v| v as isize - halo as isize);
         let across = |x| mirrored(x, full_w).min(width - 1);
         let down = |y| mirrored(y, full_h).min(height - 1);
@@ -202,16 +215,20 @@ pub fn paint(painter: &dyn Painter, source: &Pixels, look: &Look) -> Result<Pixe
     };
     let mut values = vec![0.0; width * height * bands];
     if whole {
-        let painted = piece(0, 0)?;
-        for (row, line) in values.chunks_exact_mut(width * bands).zip(painted.chunks_exact(full_w * bands)) {
-            row.copy_from_slice(&line[..width * bands]);
+        // With a halo each pixel has all that it needs around it, wherever a strip ends.
+        let strip = if halo == 0 { full_h } else { (STRIP_PIXELS / full_w).max(STRIP_ROWS).next_multiple_of(stride) };
+        for (y, rows) in (0..height).step_by(strip).zip(values.chunks_mut(strip * width * bands)) {
+            let painted = piece(0, y, strip.min(full_h - y))?;
+            for (row, line) in rows.chunks_exact_mut(width * bands).zip(painted.chunks_exact(full_w * bands)) {
+                row.copy_from_slice(&line[..width * bands]);
+            }
         }
         return Ok(Pixels { width, height, bands, values });
     }
     let mut weights = vec![0.0f32; width * height];
     for y in origins(full_h, side_h) {
         for x in origins(full_w, side_w) {
-            let painted = piece(x, y)?;
+            let painted = piece(x, y, side_h)?;
             for row in 0..side_h.min(height.saturating_sub(y)) {
                 let down = taper(row, side_h, y, full_h);
                 for column in 0..side_w.min(width.saturating_sub(x)) {
@@ -297,6 +314,15 @@ mod tests {
                 assert!(off < 1e-6, "{framing:?} {width}x{height}: {off}");
             }
         }
+    }
+
+    #[test]
+    fn a_network_with_a_halo_paints_a_large_picture_by_strips() {
+        let framing = Framing { stride: 2, halo: 3, window: None };
+        let (source, result, asked) = painted(framing, 2047, 201);
+        assert_eq!(source.values, result.values);
+        assert_eq!(asked, 4);
+        assert_eq!(painted(Framing { halo: 0, ..framing }, 2047, 201).2, 1);
     }
 
     #[test]

@@ -7,16 +7,18 @@
 use super::painter::{self, Framing, Look};
 use super::{kernel_channels, scaled};
 use crate::error::{Error, Result};
-use crate::nn::layer::{batch_norm, batch_norm_as_shift, batch_norm_specs, bias_spec, kernel_spec, saw_one_value};
+use crate::nn::layer::{
+    activate, batch_norm, batch_norm_as_shift, batch_norm_specs, between_spec, bias_spec, convolve,
+    convolve_transposed, kernel_spec, relu, saw_one_value,
+};
 use crate::nn::{Bound, Init, Norm, ParamSpec, Parameters, StateTensor, WeightFile};
 use crate::ops::activation::Activation;
 use crate::ops::concat::Concat;
 use crate::ops::conv_transpose2d::ConvTranspose2d;
 use crate::ops::conv2d::{self, Conv2d, Padding};
 use crate::ops::elementwise;
-use crate::ops::pad::ZeroPad;
+use crate::ops::pad::{Slice, ZeroPad};
 use crate::ops::perturb::{Draw, Dropout};
-use crate::ops::relu::Relu;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -28,8 +30,11 @@ pub const BANDS: usize = 3;
 pub const LEAKY_SLOPE: f32 = 0.3;
 /// Share of values that dropout takes in the published network.
 pub const DROPOUT: f32 = 0.5;
-/// A weight file's tensor `[1]` that holds the slope of the leaky ReLU; [`LEAKY_SLOPE`] where there is none.
+/// Tensors `[1]` of a weight file that say what shapes do not: the slope of the leaky ReLU, the share that dropout takes, the
+/// side of the training pictures. Where there is none, the published value holds.
 const SLOPE_TENSOR: &str = "leaky_slope";
+const DROPOUT_TENSOR: &str = "dropout";
+const SIDE_TENSOR: &str = "side";
 
 /// Side of all kernels.
 const KERNEL: usize = 4;
@@ -64,12 +69,17 @@ pub struct Generator {
     pub up: [usize; 7],
     /// Slope of the leaky ReLU, above 0.
     pub slope: f32,
+    /// Share of values that dropout takes, 0 up to but not including 1: in training, and at work under [`Norm::Batch`].
+    pub dropout: f32,
+    /// Side of the pictures that it was trained on, a multiple of [`STRIDE`]: it is put to work on windows of that side.
+    pub side: usize,
 }
 
 impl Generator {
     /// The published network at a channel multiplier of `width`.
     pub fn new(channels_in: usize, width: f64, slope: f32) -> Self {
-        Generator { channels_in, down: DOWN.map(|c| scaled(c, width)), up: UP.map(|c| scaled(c, width)), slope }
+        let (down, up) = (DOWN.map(|c| scaled(c, width)), UP.map(|c| scaled(c, width)));
+        Generator { channels_in, down, up, slope, dropout: DROPOUT, side: STRIDE }
     }
 
     /// The network whose weights a file holds, read off the tensors' shapes.
@@ -88,13 +98,21 @@ impl Generator {
         for (k, channels) in network.up.iter_mut().enumerate() {
             [_, *channels] = kernel_channels(file, &up(k + 1))?;
         }
-        if file.get(SLOPE_TENSOR).is_some() {
-            network.slope = file.expect(SLOPE_TENSOR, &[1])?[0];
-            if network.slope <= 0.0 {
-                let what = format!("tensor {SLOPE_TENSOR} holds {}", network.slope);
-                return Err(Error::input(what, file.source(), "use a slope above 0"));
+        let setting = |name: &str, fits: &dyn Fn(f32) -> bool, remedy: &str| -> Result<Option<f32>> {
+            if file.get(name).is_none() {
+                return Ok(None);
             }
-        }
+            let value = file.expect(name, &[1])?[0];
+            crate::ensure!(fits(value), Error::input(format!("tensor {name} holds {value}"), file.source(), remedy));
+            Ok(Some(value))
+        };
+        let slope = setting(SLOPE_TENSOR, &|v| v > 0.0, "use a slope above 0")?;
+        let dropout = setting(DROPOUT_TENSOR, &|v| (0.0..1.0).contains(&v), "use a share from 0 to below 1")?;
+        let whole = |v: f32| v > 0.0 && v < 65536.0 && (v as usize).is_multiple_of(STRIDE);
+        let side = setting(SIDE_TENSOR, &whole, "use a multiple of 256")?;
+        network.slope = slope.unwrap_or(network.slope);
+        network.dropout = dropout.unwrap_or(network.dropout);
+        network.side = side.map_or(network.side, |side| side as usize);
         Ok(network)
     }
 
@@ -124,32 +142,32 @@ impl Generator {
         let mut skips = Vec::new();
         for k in 1..=self.down.len() {
             let name = down(k);
-            x = tape.apply(halving(), &[&x, &bound.var(&weight(&name))?])?;
+            x = convolve(bound, &name, halving(), &x)?;
             if k == self.down.len() && shift_only {
                 x = batch_norm_as_shift(bound, &innermost, &x)?;
             } else if k > 1 {
                 x = batch_norm(bound, &norm(&name), &x, pass.norm)?;
             }
-            x = tape.apply(leaky, &[&x])?;
+            x = activate(bound, &name, leaky, &x)?;
             skips.push(x.clone());
         }
         skips.pop();
         let doubling = ConvTranspose2d { stride: 2, activation: conv2d::Activation::None };
         for k in 1..=self.up.len() {
             let name = up(k);
-            x = tape.apply(doubling, &[&x, &bound.var(&weight(&name))?])?;
+            x = convolve_transposed(bound, &name, doubling, &x)?;
             x = batch_norm(bound, &norm(&name), &x, pass.norm)?;
             if k <= DROPOUTS && pass.dropout > 0.0 {
                 let draw = Draw { seed: pass.seed, step: pass.step, layer: k as u32 };
                 x = tape.apply(Dropout { rate: pass.dropout, draw }, &[&x])?;
             }
-            x = tape.apply(Relu, &[&x])?;
+            x = relu(bound, &name, &x)?;
             if let Some(skip) = skips.pop() {
                 x = tape.apply(Concat, &[&x, &skip])?;
             }
         }
-        x = tape.apply(doubling, &[&x, &bound.var("g.out.weight")?, &bound.var("g.out.bias")?])?;
-        tape.apply(Activation::Tanh, &[&x])
+        x = convolve_transposed(bound, "g.out", doubling, &x)?;
+        activate(bound, "g.out", Activation::Tanh, &x)
     }
 
     /// The network's input from grey pictures `[N, H, W, 1]` 0..1: -1..1, repeated to `channels_in` channels.
@@ -157,13 +175,7 @@ impl Generator {
     /// # Errors
     /// Whatever a launch reports.
     pub fn input(&self, grey: &Tensor) -> Result<Tensor> {
-        let tape = Tape::inference();
-        let band = tape.constant(to_signed(grey)?);
-        let mut input = band.clone();
-        for _ in 1..self.channels_in {
-            input = tape.apply(Concat, &[&input, &band])?;
-        }
-        Ok(input.value().clone())
+        repeated(&to_signed(grey)?, self.channels_in)
     }
 }
 
@@ -171,7 +183,7 @@ impl painter::Generator for Generator {
     const NAME: &'static str = "pix2pix";
 
     fn framing(&self) -> Framing {
-        Framing { stride: STRIDE, halo: 0, window: Some(STRIDE) }
+        Framing { stride: STRIDE, halo: 0, window: Some(self.side) }
     }
 
     fn source_bands(&self) -> usize {
@@ -191,6 +203,7 @@ impl painter::Generator for Generator {
             specs.push(kernel_spec(&name, KERNEL, channels, out, INIT));
             if k > 0 {
                 specs.extend(batch_norm_specs(&norm(&name), out));
+                specs.push(between_spec(&norm(&name), out));
             }
             channels = out;
         }
@@ -198,6 +211,7 @@ impl painter::Generator for Generator {
             let name = up(k + 1);
             specs.push(kernel_spec(&name, KERNEL, channels, out, INIT));
             specs.extend(batch_norm_specs(&norm(&name), out));
+            specs.push(between_spec(&norm(&name), out));
             channels = out + skip;
         }
         specs.push(kernel_spec("g.out", KERNEL, channels, BANDS, INIT));
@@ -206,13 +220,17 @@ impl painter::Generator for Generator {
     }
 
     fn settings(&self) -> Vec<StateTensor> {
-        vec![StateTensor { name: SLOPE_TENSOR.to_owned(), shape: vec![1], data: vec![self.slope] }]
+        [(SLOPE_TENSOR, self.slope), (DROPOUT_TENSOR, self.dropout), (SIDE_TENSOR, self.side as f32)]
+            .map(|(name, value)| StateTensor { name: name.to_owned(), shape: vec![1], data: vec![value] })
+            .to_vec()
     }
 
     fn paint(&self, parameters: &Parameters, source: &Tensor, look: &Look) -> Result<Tensor> {
         let tape = Tape::inference();
         let bound = parameters.bind(&tape, false);
-        let pass = Pass { norm: look.norm, dropout: 0.0, seed: 0, step: 0 };
+        // The published program runs on the batch's statistics and leaves dropout on.
+        let dropout = if look.norm == Norm::Running { 0.0 } else { self.dropout };
+        let pass = Pass { norm: look.norm, dropout, seed: 0, step: 0 };
         affine(self.forward(&bound, &tape.constant(self.input(source)?), pass)?.value(), 0.5, 0.5)
     }
 }
@@ -275,20 +293,19 @@ impl Discriminator {
         let mut x = tape.apply(Concat, &[source, picture])?;
         for k in 1..=self.convs.len() {
             let name = conv(k);
-            let weight = bound.var(&weight(&name))?;
             if k < self.convs.len() {
-                x = tape.apply(halving(), &[&x, &weight])?;
+                x = convolve(bound, &name, halving(), &x)?;
             } else {
                 x = tape.apply(ZeroPad::all(1), &[&x])?;
-                x = tape.apply(valid, &[&x, &weight])?;
+                x = convolve(bound, &name, valid, &x)?;
             }
             if k > 1 {
                 x = batch_norm(bound, &norm(&name), &x, Norm::Training)?;
             }
-            x = tape.apply(leaky, &[&x])?;
+            x = activate(bound, &name, leaky, &x)?;
         }
         x = tape.apply(ZeroPad::all(1), &[&x])?;
-        tape.apply(valid, &[&x, &bound.var("d.out.weight")?, &bound.var("d.out.bias")?])
+        convolve(bound, "d.out", valid, &x)
     }
 }
 
@@ -298,6 +315,20 @@ impl Discriminator {
 /// Whatever a launch reports.
 pub fn to_signed(values: &Tensor) -> Result<Tensor> {
     affine(values, 2.0, -1.0)
+}
+
+/// The first channel of x `[N, H, W, C]`, `channels` times.
+///
+/// # Errors
+/// Whatever a launch reports.
+pub fn repeated(x: &Tensor, channels: usize) -> Result<Tensor> {
+    let tape = Tape::inference();
+    let first = tape.apply(Slice::channels(x, 0, 1)?, &[&tape.constant(x.clone())])?;
+    let mut y = first.clone();
+    for _ in 1..channels {
+        y = tape.apply(Concat, &[&y, &first])?;
+    }
+    Ok(y.value().clone())
 }
 
 /// `scale * x + shift`.
@@ -325,10 +356,6 @@ fn conv(k: usize) -> String {
     format!("d.conv{k}")
 }
 
-fn weight(layer: &str) -> String {
-    format!("{layer}.weight")
-}
-
 fn norm(layer: &str) -> String {
     format!("{layer}.bn")
 }
@@ -338,11 +365,10 @@ mod tests {
     use super::painter::Generator as _;
     use super::*;
     use crate::device::Device;
-    use crate::nn::ParamKind;
     use crate::random::{Rng, Stream};
 
     fn trained(specs: &[ParamSpec]) -> usize {
-        specs.iter().filter(|spec| spec.kind != ParamKind::Statistic).map(ParamSpec::len).sum()
+        specs.iter().filter(|spec| spec.kind.is_trained()).map(ParamSpec::len).sum()
     }
 
     #[test]
@@ -364,7 +390,8 @@ mod tests {
 
     #[test]
     fn a_network_is_read_back_from_its_weights() {
-        let (generator, discriminator) = (Generator::new(3, 0.02, 0.2), Discriminator::new(3, 0.05, 0.2));
+        let generator = Generator { dropout: 0.25, side: 512, ..Generator::new(3, 0.02, 0.2) };
+        let discriminator = Discriminator::new(3, 0.05, 0.2);
         let state = |specs| Parameters::new(&Device::cpu(), specs, 1, false).unwrap().state().unwrap();
         let mut tensors = state(generator.param_specs());
         tensors.extend(state(discriminator.param_specs()));
@@ -372,8 +399,9 @@ mod tests {
         let file = WeightFile::from_tensors("memory", tensors.clone());
         assert_eq!(Generator::of(&file).unwrap(), generator);
         assert_eq!(Discriminator::of(&file, &generator).unwrap(), discriminator);
-        tensors.pop();
-        assert_eq!(Generator::of(&WeightFile::from_tensors("memory", tensors)).unwrap().slope, LEAKY_SLOPE);
+        tensors.truncate(tensors.len() - generator.settings().len());
+        let without = Generator::of(&WeightFile::from_tensors("memory", tensors)).unwrap();
+        assert_eq!((without.slope, without.dropout, without.side), (LEAKY_SLOPE, DROPOUT, 256));
     }
 
     #[test]

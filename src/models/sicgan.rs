@@ -7,13 +7,12 @@ use super::painter::{self, Framing, Look};
 use super::{kernel_channels, scaled};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::nn::layer::{bias_spec, kernel_spec};
+use crate::nn::layer::{activate, bias_spec, convolve, dense, kernel_spec, report};
 use crate::nn::{Bound, Init, ParamKind, ParamSpec, Parameters, StateTensor, WeightFile};
 use crate::ops::activation::Activation;
 use crate::ops::adaptive_avg_pool2d::AdaptiveAvgPool2d;
 use crate::ops::concat::Concat;
 use crate::ops::conv2d::{self, Conv2d, Padding};
-use crate::ops::dense::Dense;
 use crate::ops::edge_features::edge_features;
 use crate::ops::elementwise::Scale;
 use crate::ops::lab;
@@ -124,13 +123,13 @@ impl Generator {
     /// # Errors
     /// Whatever a launch reports.
     pub fn forward(&self, bound: &Bound<'_>, features: &Var) -> Result<Var> {
-        let tape = bound.tape();
         let mut x = features.clone();
         for k in 1..=self.convs.len() {
-            x = conv(bound, &g_conv(k), &x, 1, conv2d::Activation::Relu)?;
+            x = convolve(bound, &g_conv(k), op(1, conv2d::Activation::Relu), &x)?;
         }
-        x = conv(bound, &g_conv(self.convs.len() + 1), &x, 1, conv2d::Activation::None)?;
-        tape.apply(Activation::Tanh, &[&x])
+        let last = g_conv(self.convs.len() + 1);
+        x = convolve(bound, &last, op(1, conv2d::Activation::None), &x)?;
+        activate(bound, &last, Activation::Tanh, &x)
     }
 }
 
@@ -218,14 +217,14 @@ impl Discriminator {
     /// # Errors
     /// Whatever a launch reports.
     pub fn forward(&self, bound: &Bound<'_>, ab: &Var) -> Result<Var> {
-        let tape = bound.tape();
         let mut x = ab.clone();
         for k in 1..=self.convs.len() {
-            x = conv(bound, &d_conv(k), &x, 2, conv2d::Activation::None)?;
-            x = tape.apply(Activation::LeakyRelu { slope: LEAKY_SLOPE }, &[&x])?;
+            x = convolve(bound, &d_conv(k), op(2, conv2d::Activation::None), &x)?;
+            x = activate(bound, &d_conv(k), Activation::LeakyRelu { slope: LEAKY_SLOPE }, &x)?;
         }
-        x = tape.apply(AdaptiveAvgPool2d { output: [1, 1] }, &[&x])?;
-        tape.apply(Dense, &[&x, &bound.var("d.out.weight")?, &bound.var("d.out.bias")?])
+        let mean = bound.tape().apply(AdaptiveAvgPool2d { output: [1, 1] }, &[&x])?;
+        report(bound, "pool", "mean of each channel", &x, &mean)?;
+        dense(bound, "d.out", &mean)
     }
 }
 
@@ -244,10 +243,8 @@ fn conv_specs(name: &str, c_in: usize, c_out: usize) -> [ParamSpec; 2] {
     [kernel_spec(name, KERNEL, c_in, c_out, init), bias_spec(name, c_out)]
 }
 
-fn conv(bound: &Bound<'_>, name: &str, x: &Var, stride: usize, activation: conv2d::Activation) -> Result<Var> {
-    let op = Conv2d { stride, dilation: 1, padding: Padding::Same, activation };
-    let [weight, bias] = ["weight", "bias"].map(|part| bound.var(&format!("{name}.{part}")));
-    bound.tape().apply(op, &[x, &weight?, &bias?])
+fn op(stride: usize, activation: conv2d::Activation) -> Conv2d {
+    Conv2d { stride, dilation: 1, padding: Padding::Same, activation }
 }
 
 fn g_conv(k: usize) -> String {

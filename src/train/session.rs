@@ -3,6 +3,7 @@
 //! What differs between a classifier and an adversarial pair lies behind [`Learner`].
 
 use super::checkpoint::{self, Checkpoint};
+use super::health::{Health, Notice};
 use super::metrics::{MetricsWriter, StepMetrics};
 use super::progress::Pace;
 use super::run_dir::RunDir;
@@ -12,7 +13,7 @@ use crate::data::{Batch, BatchMaker, Dataset, Loader, LoaderOptions};
 use crate::device::PendingRead;
 use crate::error::{Error, Result};
 use crate::models::painter::Painter;
-use crate::nn::{StateTensor, WeightFile};
+use crate::nn::{Parameters, StateTensor, WeightFile};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +32,8 @@ pub struct Update {
 
 /// What a kind of training does with a batch.
 pub trait Learner {
-    /// Names of the losses of a step in `metrics.jsonl`, `loss` or `g_loss`, `d_loss`, `l1`, with the title of a chart each.
+    /// Names of the losses of a step in `metrics.jsonl`, `loss` or `g_loss`, `d_loss`, `l1`, with the title of a chart each;
+    /// without one, it is written down only.
     fn losses(&self) -> &'static [(&'static str, &'static str)];
 
     /// One update from one batch. The losses are those of the batch before its update, in the order of [`Learner::losses`].
@@ -48,6 +50,17 @@ pub trait Learner {
 
     /// The network that the training is for, with its weights as they are.
     fn painter(&self) -> &dyn Painter;
+
+    /// Its networks: what each is to the model, `network` where there is but one, and its parameters, which a
+    /// [`Watch`](crate::nn::Watch) can be set on.
+    fn networks(&self) -> Vec<(&'static str, &Parameters)>;
+
+    /// Runs each network forwards on the sources of a batch and learns nothing: as in an `update` of the training, which may
+    /// move running statistics, or as it is put to work.
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    fn run(&self, batch: &Batch, update: Option<&Update>) -> Result<()>;
 
     /// Everything that a checkpoint must hold beside the step: weights, statistics, moments.
     ///
@@ -99,6 +112,8 @@ pub enum Event<'a> {
         losses: &'a [(&'static str, f32)],
         /// The pace so far.
         pace: &'a Pace,
+        /// What is wrong with an adversarial pair, if anything.
+        notice: Option<Notice>,
     },
     /// A validation is done.
     Validated {
@@ -132,8 +147,8 @@ pub enum Outcome {
 
 /// Pictures that one validation looks at, at most: it must stay cheap beside the training between two.
 const VALIDATION_PICTURES: u64 = 8;
-/// Side of sample pictures in pixels, where pictures are that large and crops no larger.
-const SAMPLE_SIDE: usize = 256;
+/// Side of a sample picture in pixels, where the crops of the training are smaller and the pictures are not.
+const SAMPLE_SIDE: usize = 128;
 /// Losses are read this many steps late on a GPU, so that the host records ahead.
 const LOSS_LAG: usize = 2;
 
@@ -185,6 +200,7 @@ struct Loop<'s, 'o> {
     observe: &'o mut dyn FnMut(Event<'_>),
     metrics: MetricsWriter,
     pace: Pace,
+    health: Health,
     clock: Instant,
     pending: VecDeque<Pending>,
     saved: Option<PathBuf>,
@@ -217,6 +233,7 @@ impl Session<'_> {
             observe,
             metrics,
             pace: Pace::default(),
+            health: Health::default(),
             clock: Instant::now(),
             pending: VecDeque::new(),
             saved: from.map(|checkpoint| checkpoint.path.clone()),
@@ -253,7 +270,8 @@ impl Session<'_> {
     /// goes on compares the same numbers.
     fn validate(&self, learner: &dyn Learner) -> Result<Option<f64>> {
         let Some(data) = &self.validation else { return Ok(None) };
-        let maker = BatchMaker::new(data.clone(), self.config.loader.clone().centres(self.config.loader.halo));
+        let loader = &self.config.loader;
+        let maker = self.centre_crops(data, loader.size, loader.halo);
         let pictures = data.pairs.len() as u64;
         let batches = pictures.min(VALIDATION_PICTURES);
         let mut sum = 0.0;
@@ -264,16 +282,20 @@ impl Session<'_> {
         Ok(Some(f64::from((sum / batches as f64) as f32)))
     }
 
-    /// The pictures that samples show: the first of the validation data, else of the training data. A network that learns
-    /// from small windows is shown at work on more than one.
+    /// The pictures that samples show: the first of the validation data, else of the training data.
     fn sample_batches(&self, stride: usize) -> Result<Vec<Batch>> {
         let data = self.validation.as_ref().unwrap_or(&self.data);
-        let smallest = data.infos.iter().map(|info| info.width.min(info.height)).min().unwrap_or(SAMPLE_SIDE);
-        let size = (smallest.min(SAMPLE_SIDE) / stride * stride).max(self.config.loader.size);
+        let smallest = data.infos.iter().map(|info| info.width.min(info.height)).min().unwrap_or_default();
+        let side = self.config.loader.size.max(smallest.min(SAMPLE_SIDE) / stride * stride);
         // What puts a network to work on a picture finds what lies around it by itself.
-        let options = LoaderOptions { size, ..self.config.loader.clone() }.centres(0);
-        let maker = BatchMaker::new(data.clone(), options);
+        let maker = self.centre_crops(data, side, 0);
         (1..=(data.pairs.len() as u64).min(samples::PICTURES)).map(|step| maker.batch(step)).collect()
+    }
+
+    /// One picture a batch, in name order, cut from the centre with `halo` pixels around.
+    fn centre_crops(&self, data: &Dataset, size: usize, halo: usize) -> BatchMaker {
+        let options = LoaderOptions { size, ..self.config.loader.clone() };
+        BatchMaker::new(data.clone(), options.centres(halo))
     }
 }
 
@@ -290,8 +312,8 @@ impl Loop<'_, '_> {
             self.write_down(update, validation)?;
         }
         if due.samples {
-            let batches = self.session.sample_batches(learner.painter().framing().stride)?;
-            samples::write(&self.session.dir, step, learner, &batches)?;
+            let stride = learner.painter().framing().stride;
+            samples::write(&self.session.dir, step, learner, &self.session.sample_batches(stride)?)?;
         }
         if due.checkpoint {
             self.save(learner, step, validation)?;
@@ -353,7 +375,8 @@ impl Loop<'_, '_> {
         let further: Vec<(&str, f64)> = validation.iter().map(|&loss| ("val_loss", loss)).collect();
         let images_per_s = images as f64 / seconds;
         self.metrics.append(&StepMetrics { step, losses: &losses, seconds, images_per_s, lr, further: &further })?;
-        (self.observe)(Event::Step { step, losses: &losses, pace: &self.pace });
+        let notice = self.health.record(&losses);
+        (self.observe)(Event::Step { step, losses: &losses, pace: &self.pace, notice });
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! The report of a training run, from what lies in its folder.
 
 use super::evaluation::Evaluation;
+use super::health::{Spell, spells};
 use super::metrics::Metrics;
 use super::progress::human_seconds;
 use super::report::{Block, Chart, Report, Scale, Section, Series, SeriesStyle, Strip, Table};
@@ -55,6 +56,14 @@ pub fn write_report(dir: &RunDir, summary: &Summary) -> Result<()> {
     } else {
         report.verdict.headline = "Not compared: the run has no validation pictures".into();
     }
+    let spells = spells(metrics.updates());
+    if !spells.is_empty() {
+        report.sections.push(Section {
+            heading: "Did the pair collapse?".into(),
+            note: String::new(),
+            blocks: spells.iter().map(|spell| Block::Text(describe(spell))).collect(),
+        });
+    }
     let strips = strips(dir)?;
     if !strips.is_empty() {
         report.sections.push(Section {
@@ -64,7 +73,7 @@ pub fn write_report(dir: &RunDir, summary: &Summary) -> Result<()> {
         });
     }
     let mut charts = Vec::new();
-    for (column, title) in &summary.losses {
+    for (column, title) in summary.losses.iter().filter(|(_, title)| !title.is_empty()) {
         let mut series = vec![Series::new("training", metrics.points(column), SeriesStyle::Smoothed)];
         // What a validation compares: the loss, or a pair's distance from the target.
         if matches!(*column, "loss" | "l1") {
@@ -128,6 +137,11 @@ fn losses_by_epoch(metrics: &Metrics, batches: u64) -> Section {
 
 fn chart(title: &str, y_label: &str, scale: Scale, series: Vec<Series>) -> Chart {
     Chart { title: title.into(), x_label: "step".into(), y_label: y_label.into(), scale, series }
+}
+
+fn describe(spell: &Spell) -> String {
+    let [first, last] = spell.steps;
+    format!("Steps {first} to {last}: {}", spell.notice.advice())
 }
 
 /// The sample strips of the last step and of some steps before, spread evenly over the run.

@@ -6,6 +6,7 @@
 pub mod pix2pix;
 pub mod sicgan;
 
+use super::health;
 use super::session::{Learner, Update};
 use crate::data::Batch;
 use crate::device::{Device, PendingRead};
@@ -32,6 +33,8 @@ pub struct AdversarialConfig {
     pub lr_ratio: f64,
     /// Seed of the weights and of all that is drawn.
     pub seed: u64,
+    /// Whether both will learn: then gradients and the optimisers' moments lie beside the weights.
+    pub training: bool,
 }
 
 /// Which network steps when.
@@ -63,14 +66,17 @@ pub enum Truth {
     Each(Tensor),
 }
 
+/// The end of every pair's losses: what its health is judged by.
+pub const VITALS: [(&str, &str); 2] = [(health::D_GAP, ""), (health::COPY, "")];
+
 /// What differs between adversarial pairs.
 pub trait Game {
     /// The network that makes pictures.
     type Generator: Generator;
 
     /// Names of the losses in `metrics.jsonl`, with the title of a chart each: the generator's, the discriminator's, the mean
-    /// distance between made and real pictures.
-    const LOSSES: [(&'static str, &'static str); 3];
+    /// distance between made and real pictures, and [`VITALS`].
+    const LOSSES: [(&'static str, &'static str); 5];
 
     /// Which network steps when.
     const ORDER: Order;
@@ -121,8 +127,19 @@ pub trait Game {
         Ok(Truth::All(if claim == Claim::Made { 0.0 } else { 1.0 }))
     }
 
+    /// The least that the discriminator's targets let its loss be, without penalties.
+    fn least_d_loss(&self) -> f32 {
+        0.0
+    }
+
     /// Weight of the distance in the generator's loss.
     fn distance_weight(&self, update: &Update) -> f32;
+
+    /// What a generator that copies its input would make of `source`, of the shape of its pictures.
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    fn copied(&self, source: &Tensor) -> Result<Tensor>;
 }
 
 /// A pair under training.
@@ -142,9 +159,9 @@ impl<G: Game> Adversarial<G> {
     /// # Errors
     /// No memory.
     pub fn new(device: &Device, game: G, generator: G::Generator, config: &AdversarialConfig) -> Result<Self> {
-        let g = Parameters::new(device, generator.param_specs(), config.seed, true)?;
+        let g = Parameters::new(device, generator.param_specs(), config.seed, config.training)?;
         // Another seed: parameters draw by their number within a network, and both begin at 0.
-        let d = Parameters::new(device, game.discriminator_specs(), !config.seed, true)?;
+        let d = Parameters::new(device, game.discriminator_specs(), !config.seed, config.training)?;
         let optimizer = |l2, parameters| Optimizer::new(config.optimizer, l2, config.weight_decay, parameters);
         Ok(Adversarial {
             device: device.clone(),
@@ -189,6 +206,16 @@ impl<G: Game> Adversarial<G> {
         }
     }
 
+    /// The discriminator's loss above its least, and the mean distance of made pictures from their source.
+    fn vitals(&self, d_loss: &Tensor, made: &Var, source: &Var) -> Result<[PendingRead; 2]> {
+        let tape = Tape::inference();
+        let least = tape.constant(Tensor::full(&self.device, &[1], -self.game.least_d_loss())?);
+        let gap = tape.apply(Add, &[&tape.constant(d_loss.clone()), &least])?;
+        let copied = tape.constant(self.game.copied(source.value())?);
+        let copy = tape.apply(G::DISTANCE, &[&tape.detach(made), &copied])?;
+        Ok([self.device.start_read(gap.value())?, self.device.start_read(copy.value())?])
+    }
+
     fn step_g(&self, update: &Update, loss: &Tensor) -> Result<()> {
         step(&self.g.parameters, &self.g_optimizer, update.step, update.lr, loss)
     }
@@ -221,7 +248,7 @@ impl<G: Game> Learner for Adversarial<G> {
         let distance = tape.apply(G::DISTANCE, &[&made, &real])?;
         // Real and made one after the other: together they would share the statistics of batch norm.
         let on_real = game.judge(&d, &source, &game.disguise(&tape, &real, Claim::Real, update)?)?;
-        let (g_loss, d_loss);
+        let (g_loss, d_loss, vitals);
         match G::ORDER {
             Order::Together => {
                 let on_made = game.judge(&d, &source, &made)?;
@@ -229,6 +256,7 @@ impl<G: Game> Learner for Adversarial<G> {
                 g_loss = self.g_loss(&tape, &on_made, &distance, update)?;
                 tape.backward_to(&d_loss, &d.leaves())?;
                 tape.backward_to(&g_loss, &g.leaves())?;
+                vitals = self.vitals(d_loss.value(), &made, &source)?;
                 self.step_d(update, d_loss.value())?;
             }
             Order::Alternating => {
@@ -236,6 +264,7 @@ impl<G: Game> Learner for Adversarial<G> {
                 let on_made = game.judge(&d, &source, &game.disguise(&tape, &detached, Claim::Made, update)?)?;
                 d_loss = self.d_loss(&tape, &on_real, &on_made, update)?;
                 tape.backward_to(&d_loss, &d.leaves())?;
+                vitals = self.vitals(d_loss.value(), &made, &source)?;
                 self.step_d(update, d_loss.value())?;
                 let frozen = self.d.bind(&tape, false);
                 g_loss = self.g_loss(&tape, &game.judge(&frozen, &source, &made)?, &distance, update)?;
@@ -243,7 +272,8 @@ impl<G: Game> Learner for Adversarial<G> {
             }
         }
         self.step_g(update, g_loss.value())?;
-        [g_loss, d_loss, distance].iter().map(|loss| self.device.start_read(loss.value())).collect()
+        let losses = [g_loss, d_loss, distance];
+        losses.iter().map(|loss| self.device.start_read(loss.value())).chain(vitals.map(Ok)).collect()
     }
 
     /// The mean distance from the target, as the generator is put to work.
@@ -258,6 +288,18 @@ impl<G: Game> Learner for Adversarial<G> {
 
     fn painter(&self) -> &dyn Painter {
         &self.g
+    }
+
+    fn networks(&self) -> Vec<(&'static str, &Parameters)> {
+        vec![("generator", &self.g.parameters), ("discriminator", &self.d)]
+    }
+
+    fn run(&self, batch: &Batch, update: Option<&Update>) -> Result<()> {
+        let tape = Tape::inference();
+        let (g, d) = (self.g.parameters.bind(&tape, false), self.d.bind(&tape, false));
+        let source = tape.constant(self.game.source(&self.g.network, batch, &self.device)?);
+        let made = self.game.generate(&self.g.network, &g, &source, update)?;
+        self.game.judge(&d, &source, &made).map(drop)
     }
 
     fn state(&self) -> Result<Vec<StateTensor>> {

@@ -1,6 +1,6 @@
 //! How pix2pix learns: both networks from the same forward passes, the generator also by its distance from the target.
 
-use super::{Adversarial, AdversarialConfig, Game, Order};
+use super::{Adversarial, AdversarialConfig, Game, Order, VITALS};
 use crate::data::Batch;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -27,6 +27,8 @@ pub struct Start {
     pub lambda_l1: f32,
     /// Share of values that dropout takes, 0 up to but not including 1.
     pub dropout: f32,
+    /// Side of the training pictures.
+    pub side: usize,
     /// How it learns.
     pub learning: AdversarialConfig,
 }
@@ -56,7 +58,8 @@ impl Start {
         }
         let (channels, slope) = (generator.channels_in, generator.slope);
         let fits = |&width: &f64| {
-            Generator::new(channels, width, slope) == generator
+            let like = Generator::new(channels, width, slope);
+            (like.down, like.up) == (generator.down, generator.up)
                 && Discriminator::new(channels, width, slope) == discriminator
         };
         if let Some(width) = self.width.filter(|width| !fits(width)) {
@@ -73,8 +76,8 @@ impl Start {
         generator: Generator,
         discriminator: Discriminator,
     ) -> Result<Adversarial<Pix2pix>> {
-        let game =
-            Pix2pix { discriminator, lambda_l1: self.lambda_l1, dropout: self.dropout, seed: self.learning.seed };
+        let game = Pix2pix { discriminator, lambda_l1: self.lambda_l1, seed: self.learning.seed };
+        let generator = Generator { dropout: self.dropout, side: self.side, ..generator };
         Adversarial::new(device, game, generator, &self.learning)
     }
 }
@@ -84,15 +87,19 @@ impl Start {
 pub struct Pix2pix {
     discriminator: Discriminator,
     lambda_l1: f32,
-    dropout: f32,
     seed: u64,
 }
 
 impl Game for Pix2pix {
     type Generator = Generator;
 
-    const LOSSES: [(&'static str, &'static str); 3] =
-        [("g_loss", "Generator's loss"), ("d_loss", "Discriminator's loss"), ("l1", "Mean distance (L1)")];
+    const LOSSES: [(&'static str, &'static str); 5] = [
+        ("g_loss", "Generator's loss"),
+        ("d_loss", "Discriminator's loss"),
+        ("l1", "Mean distance (L1)"),
+        VITALS[0],
+        VITALS[1],
+    ];
     const ORDER: Order = Order::Together;
     const DISTANCE: MeanLoss = MeanLoss::L1;
 
@@ -111,7 +118,7 @@ impl Game for Pix2pix {
     fn generate(&self, network: &Generator, g: &Bound<'_>, source: &Var, update: Option<&Update>) -> Result<Var> {
         let seed = self.seed;
         let pass = match update {
-            Some(update) => Pass { norm: Norm::Training, dropout: self.dropout, seed, step: update.step as u32 },
+            Some(update) => Pass { norm: Norm::Training, dropout: network.dropout, seed, step: update.step as u32 },
             None => Pass { norm: Norm::Running, dropout: 0.0, seed, step: 0 },
         };
         network.forward(g, source, pass)
@@ -123,5 +130,9 @@ impl Game for Pix2pix {
 
     fn distance_weight(&self, _: &Update) -> f32 {
         self.lambda_l1
+    }
+
+    fn copied(&self, source: &Tensor) -> Result<Tensor> {
+        pix2pix::repeated(source, pix2pix::BANDS)
     }
 }

@@ -1,6 +1,6 @@
 //! How SICGAN learns: the discriminator first, on noisy patches and against noisy labels; then the generator, by the new one.
 
-use super::{Adversarial, AdversarialConfig, Claim, Game, Order, Truth};
+use super::{Adversarial, AdversarialConfig, Claim, Game, Order, Truth, VITALS};
 use crate::data::Batch;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -13,6 +13,9 @@ use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 use crate::train::session::Update;
 use std::path::PathBuf;
+
+/// What the discriminator is to say of real patches, on average.
+const REAL: f32 = 0.9;
 
 /// What keeps the discriminator from being too sure.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -106,7 +109,7 @@ impl Sicgan {
     fn labels(&self, claim: Claim, n: usize, step: u64) -> Vec<f32> {
         let rng = Rng::new(self.seed, Stream::Label, step as u32);
         let middle = match claim {
-            Claim::Real => 0.9,
+            Claim::Real => REAL,
             Claim::Made => self.noise.label,
             Claim::Wanted => 1.0,
         };
@@ -120,8 +123,13 @@ impl Sicgan {
 impl Game for Sicgan {
     type Generator = Generator;
 
-    const LOSSES: [(&'static str, &'static str); 3] =
-        [("g_loss", "Generator's loss"), ("d_loss", "Discriminator's loss"), ("l1", "Mean distance of ab / 110 (L1)")];
+    const LOSSES: [(&'static str, &'static str); 5] = [
+        ("g_loss", "Generator's loss"),
+        ("d_loss", "Discriminator's loss"),
+        ("l1", "Mean distance of ab / 110 (L1)"),
+        VITALS[0],
+        VITALS[1],
+    ];
     const ORDER: Order = Order::Alternating;
     const DISTANCE: MeanLoss = MeanLoss::L1;
 
@@ -158,9 +166,27 @@ impl Game for Sicgan {
         Ok(Truth::Each(Tensor::new(logits.device(), logits.shape(), &labels)?))
     }
 
+    /// What remains for a discriminator that tells all patches apart, and cannot know what is drawn: the entropies of the
+    /// labels' middles.
+    fn least_d_loss(&self) -> f32 {
+        entropy(REAL) + entropy(self.noise.label)
+    }
+
     fn distance_weight(&self, _: &Update) -> f32 {
         self.lambda_l1
     }
+
+    /// A grey picture stays grey.
+    fn copied(&self, source: &Tensor) -> Result<Tensor> {
+        let [n, height, width, _] = source.nhwc()?;
+        Tensor::full(source.device(), &[n, height, width, 2], 0.0)
+    }
+}
+
+/// `-p ln p - (1 - p) ln (1 - p)`.
+fn entropy(p: f32) -> f32 {
+    let part = |p: f32| if p > 0.0 { -p * p.ln() } else { 0.0 };
+    part(p) + part(1.0 - p)
 }
 
 #[cfg(test)]
@@ -197,6 +223,19 @@ mod tests {
         let game = game(Noise { sigma: 0.0, label: 0.0 });
         let label = |claim| game.labels(claim, 1, 1)[0];
         assert_eq!([Claim::Real, Claim::Made, Claim::Wanted].map(label), [0.9, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn the_least_loss_of_the_discriminator_is_that_of_the_labels_middles() {
+        let bce = |target: f32, p: f32| -target * p.ln() - (1.0 - target) * (1.0 - p).ln();
+        let game = game(Noise::default());
+        let mean = |claim, p| game.labels(claim, 4000, 1).iter().map(|&t| bce(t, p)).sum::<f32>() / 4000.0;
+        let loss = |real, made| mean(Claim::Real, real) + mean(Claim::Made, made);
+        // A loss is the mean label times the logit, 2.2 and 2.9, and more: five standard errors of both means.
+        assert!((loss(0.9, 0.05) - game.least_d_loss()).abs() < 5.0 * 0.05 / 12_000f32.sqrt() * (2.2 + 2.95));
+        assert!(loss(0.8, 0.05) > game.least_d_loss() && loss(0.9, 0.1) > game.least_d_loss());
+        let silent = Sicgan { noise: Noise { sigma: 0.0, label: 0.0 }, ..game };
+        assert!((silent.least_d_loss() - 0.325_083).abs() < 1e-6);
     }
 
     #[test]
