@@ -4,7 +4,8 @@
 
 use assert_cmd::Command;
 use huetape::data::Scene;
-use huetape::data::save::save_png;
+use huetape::data::raster::{Raster, RasterInfo, RawTag, SampleType};
+use huetape::data::save::{save_png, save_tiff};
 use huetape::nn::{StateTensor, WeightFile, save_tensors};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -281,6 +282,53 @@ fn pix2pix_refuses_settings_that_make_no_sense() {
     refused(root.path(), &train(&format!("{init} --width 0.5")), &["--width 0.5"]);
     refused(root.path(), &train(&format!("{init} --input-channels 3")), &["--input-channels 3"]);
     done(root.path(), &train(&format!("{init} --steps 1")));
+}
+
+/// Three bands to four, and back into a GeoTIFF's place.
+#[test]
+fn spacenet_trains_on_any_bands_goes_on_bit_for_bit_and_makes_them() {
+    let root = tempfile::tempdir().unwrap();
+    for side in ["rgb", "four"] {
+        fs::create_dir(root.path().join(side)).unwrap();
+    }
+    let four = |size: usize| RasterInfo::new(size, size, 4, SampleType::U8);
+    for index in 0..2 {
+        let scene = Scene::new(5, index, 40);
+        let spectral: Vec<f32> = scene.multispectral().into_iter().map(f32::from).collect();
+        save_png(&root.path().join(format!("rgb/{index}.png")), &scene.optical(), 40, 40, None).unwrap();
+        save_tiff(&root.path().join(format!("four/{index}.tif")), four(40), &spectral).unwrap();
+    }
+    let flags = "--width 0.05 --size 32 --batch 2 --steps 4 --checkpoint-every 2 --val-source rgb --val-target four";
+    let train = format!("train spacenet --source rgb --target four --out run --device cpu {flags}");
+    let table = done(root.path(), &train);
+    assert!(table.contains("PSNR of band 4") && table.contains("regression") && !table.contains("ab error"), "{table}");
+    let last = root.path().join("run/checkpoints/step-00000004.safetensors");
+    let whole = fs::read(&last).unwrap();
+    fs::remove_file(&last).unwrap();
+    done(root.path(), &format!("{train} --resume"));
+    assert!(fs::read(&last).unwrap() == whole);
+    let metrics = fs::read_to_string(root.path().join("run/metrics.jsonl")).unwrap();
+    assert!(metrics.lines().count() == 4 && metrics.contains("\"mse\":"), "{metrics}");
+    let strip = image::open(root.path().join("run/samples/step-00000004-1.png")).unwrap();
+    assert_eq!((strip.width(), strip.height()), (5 * 40 + 4 * 4, 40));
+
+    let place = RawTag { tag: 33550, field_type: 12, bytes: [10.0f64, 10.0, 0.0].map(f64::to_le_bytes).concat() };
+    let source = RasterInfo { georeference: vec![place.clone()], ..RasterInfo::new(9, 7, 3, SampleType::U16) };
+    save_tiff(&root.path().join("scene.tif"), source, &[30_000.0; 9 * 7 * 3]).unwrap();
+    done(root.path(), "colorize scene.tif --run run --out made.tif --device cpu");
+    let made = Raster::open(&root.path().join("made.tif")).unwrap();
+    let info = made.info();
+    assert_eq!((info.width, info.height, info.bands, info.sample), (9, 7, 4, SampleType::U16));
+    assert_eq!(info.georeference, [place]);
+    done(root.path(), "colorize rgb --run run --out made/ --device cpu");
+    assert!(root.path().join("made/1.tif").is_file());
+    refused(root.path(), "colorize scene.tif --run run --out made.png --device cpu", &["4 bands", "made.png", ".tif"]);
+    refused(root.path(), "colorize four --run run --out other/ --device cpu", &["is 4, not 3", "four/0.tif"]);
+
+    fs::copy(root.path().join("rgb/0.png"), root.path().join("four/0.png")).unwrap();
+    fs::remove_file(root.path().join("four/0.tif")).unwrap();
+    // Of two pictures that differ, the one of more bands counts.
+    refused(root.path(), &train.replace("run ", "other "), &["is 3, not 4", "four/0.png"]);
 }
 
 /// Patches with their turns, noise and labels: every random number must go on where it was.

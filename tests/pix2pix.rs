@@ -7,8 +7,9 @@ mod common;
 use common::golden_run::{GoldenRun, goes_on_bit_for_bit, initial_weights, losses_of_step, update};
 use huetape::data::Batch;
 use huetape::device::Device;
-use huetape::models::painter::Look;
-use huetape::nn::{OptimizerKind, WeightFile};
+use huetape::models::painter::{Generator as _, Look, Painter as _, Trained};
+use huetape::models::pix2pix;
+use huetape::nn::{OptimizerKind, Parameters, WeightFile};
 use huetape::train::adversarial::pix2pix::{Pix2pix, Start};
 use huetape::train::adversarial::{Adversarial, AdversarialConfig};
 use huetape::train::session::Learner;
@@ -79,9 +80,17 @@ impl Golden {
     }
 
     /// What running statistics make of the first source, -1..1.
+    /// By the running statistics that TensorFlow keeps too: those within batches.
     fn picture(&self, learner: &Adversarial<Pix2pix>) -> Vec<f32> {
-        let source = self.batch(1).source_on(learner.painter().device()).unwrap();
-        let picture = learner.painter().paint(&source, &Look::default()).unwrap().to_vec().unwrap();
+        let mut state = learner.state().unwrap();
+        state.retain(|tensor| !tensor.name.ends_with(".between"));
+        let file = WeightFile::from_tensors("memory", state);
+        let device = learner.painter().device();
+        let network = pix2pix::Generator::of(&file).unwrap();
+        let parameters = Parameters::new(device, network.param_specs(), 0, false).unwrap();
+        parameters.load(&file).unwrap();
+        let source = self.batch(1).source_on(device).unwrap();
+        let picture = Trained { network, parameters }.paint(&source, &Look::default()).unwrap().to_vec().unwrap();
         picture.iter().map(|v| 2.0 * v - 1.0).collect()
     }
 }

@@ -50,15 +50,9 @@ impl Golden {
     fn learner(&self, device: &Device, noise: Noise) -> Adversarial<Sicgan> {
         let Settings { width, size, lambda_l1, lr_g, lr_d, beta1, beta2, adam_eps: eps, .. } = self.run.settings;
         let optimizer = OptimizerKind::Adam { beta1, beta2, eps };
-        let learning = AdversarialConfig {
-            optimizer,
-            weight_decay: 0.0,
-            l2: 0.0,
-            d_l2: 0.0,
-            lr_ratio: lr_d / lr_g,
-            seed: 5,
-            training: true,
-        };
+        let lr_ratio = lr_d / lr_g;
+        let learning =
+            AdversarialConfig { optimizer, weight_decay: 0.0, l2: 0.0, d_l2: 0.0, lr_ratio, seed: 5, training: true };
         let start = Start { init: None, width: Some(width), patch: size, lambda_l1, noise, learning };
         start.learner(device, Some(&self.init)).unwrap()
     }

@@ -2,14 +2,17 @@
 
 use super::settings::{Settings, at_least, below_one, positive};
 use crate::data::Turns;
-use crate::data::stats::Survey;
+use crate::data::stats::{DataStats, Survey};
+use crate::data::{DataSource, Reading};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::infer::model_of;
 use crate::models::classifier::Architecture;
-use crate::models::{colournet, pix2pix, sicgan, window8};
+use crate::models::{colournet, pix2pix, sicgan, spacenet, window8};
 use crate::nn::{OptimizerKind, WeightFile};
-use crate::train::adversarial::{AdversarialConfig, pix2pix as pix2pix_game, sicgan as sicgan_game};
+use crate::train::adversarial::{
+    AdversarialConfig, pix2pix as pix2pix_game, sicgan as sicgan_game, spacenet as spacenet_game,
+};
 use crate::train::classification::{self, ClassificationConfig};
 use crate::train::session::Learner;
 use clap::{Args, ValueEnum};
@@ -26,6 +29,8 @@ pub enum Model {
     Pix2pix,
     /// Grey to colour by a GAN on patches, from as little as one picture
     Sicgan,
+    /// Any bands to any others, grey to RGB or RGB to multispectral, by a GAN on windows
+    Spacenet,
 }
 
 impl Model {
@@ -36,6 +41,7 @@ impl Model {
             Model::Window8 => "window8",
             Model::Pix2pix => "pix2pix",
             Model::Sicgan => "sicgan",
+            Model::Spacenet => "spacenet",
         }
     }
 
@@ -52,13 +58,25 @@ impl Model {
             Model::Window8 => 1,
             Model::Pix2pix => pix2pix::STRIDE,
             Model::Sicgan => 1,
+            Model::Spacenet => spacenet::STRIDE,
         }
     }
 
-    /// Pixels that a training reads beyond each side of its crops.
+    /// How the two sides of `data` are read; `band` (from 1) chooses one of the sources'.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub fn readings(self, data: &DataSource, band: Option<usize>) -> Result<(Reading, Reading)> {
+        match self {
+            Model::Colournet | Model::Window8 | Model::Pix2pix | Model::Sicgan => Ok(data.readings(band)),
+            Model::Spacenet => data.readings_of_all_bands(band),
+        }
+    }
+
+    /// Pixels that it reads beyond each side of a crop.
     pub fn halo(self) -> usize {
         match self {
-            Model::Colournet | Model::Window8 | Model::Pix2pix => 0,
+            Model::Colournet | Model::Window8 | Model::Pix2pix | Model::Spacenet => 0,
             Model::Sicgan => sicgan::HALO,
         }
     }
@@ -66,7 +84,7 @@ impl Model {
     /// How crops of its pictures are turned.
     pub fn turns(self) -> Turns {
         match self {
-            Model::Colournet | Model::Window8 | Model::Pix2pix => Turns::Mirrors,
+            Model::Colournet | Model::Window8 | Model::Pix2pix | Model::Spacenet => Turns::Mirrors,
             Model::Sicgan => Turns::MirrorsAndRotations,
         }
     }
@@ -143,16 +161,27 @@ impl Model {
                 min_distance: Some(64),
                 ..Settings::default()
             },
+            Model::Spacenet => Settings {
+                size: Some(spacenet::SIZE),
+                batch: Some(16),
+                optimizer: Some("sgd".to_owned()),
+                lr: Some(1e-3),
+                beta1: Some(0.5),
+                beta2: Some(0.999),
+                lambda_mse: Some(100.0),
+                d_l2: Some(1e-4),
+                ..Settings::default()
+            },
         }
     }
 
     /// Refuses settings that only other networks have.
     fn refuse_foreign(self, settings: &Settings) -> Result<()> {
         let classifiers: &[Model] = &[Model::Colournet, Model::Window8];
-        let pairs: &[Model] = &[Model::Pix2pix, Model::Sicgan];
+        let pairs: &[Model] = &[Model::Pix2pix, Model::Sicgan, Model::Spacenet];
         // Of a network without a width, 1 is the width.
         let width = settings.width.is_some_and(|width| width != 1.0);
-        let scaled: &[Model] = &[Model::Colournet, Model::Pix2pix, Model::Sicgan];
+        let scaled: &[Model] = &[Model::Colournet, Model::Pix2pix, Model::Sicgan, Model::Spacenet];
         let of_some = [
             ("--width", width, scaled),
             ("--bins", settings.bins.is_some(), classifiers),
@@ -161,12 +190,14 @@ impl Model {
             ("--sigma", settings.sigma.is_some(), classifiers),
             ("--prior-smoothing", settings.prior_smoothing.is_some(), classifiers),
             ("--lr-d", settings.lr_d.is_some(), pairs),
-            ("--lambda-l1", settings.lambda_l1.is_some(), pairs),
+            ("--lambda-l1", settings.lambda_l1.is_some(), &[Model::Pix2pix, Model::Sicgan]),
             ("--dropout", settings.dropout.is_some(), &[Model::Pix2pix]),
             ("--leaky-slope", settings.leaky_slope.is_some(), &[Model::Pix2pix]),
             ("--input-channels", settings.input_channels.is_some(), &[Model::Pix2pix]),
             ("--patches", settings.patches.is_some(), &[Model::Sicgan]),
             ("--min-distance", settings.min_distance.is_some(), &[Model::Sicgan]),
+            ("--lambda-mse", settings.lambda_mse.is_some(), &[Model::Spacenet]),
+            ("--d-l2", settings.d_l2.is_some(), &[Model::Spacenet]),
         ];
         match of_some.iter().find(|(_, given, models)| *given && !models.contains(&self)) {
             Some((flag, ..)) => Err(Error::input(format!("{} has no such setting", self.name()), flag, "leave it out")),
@@ -181,6 +212,7 @@ pub enum Start {
     Classification(classification::Start),
     Pix2pix(pix2pix_game::Start),
     Sicgan(sicgan_game::Start),
+    Spacenet(spacenet_game::Start),
 }
 
 impl Start {
@@ -203,6 +235,7 @@ impl Start {
             );
         }
         let (init, width, seed) = (settings.init.clone(), settings.width, settings.seed.unwrap_or_default());
+        let d_l2 = at_least(settings.d_l2.unwrap_or(l2), 0.0, false, "--d-l2")?;
         let lambda_l1 = || -> Result<f32> {
             let lambda = f64::from(settings.lambda_l1.unwrap_or_default());
             Ok(at_least(lambda, 0.0, false, "--lambda-l1")? as f32)
@@ -212,7 +245,7 @@ impl Start {
                 (Some(lr_d), Some(lr)) => at_least(lr_d, 0.0, true, "--lr-d")? / lr,
                 _ => 1.0,
             };
-            Ok(AdversarialConfig { optimizer, weight_decay, l2, d_l2: l2, lr_ratio, seed, training: true })
+            Ok(AdversarialConfig { optimizer, weight_decay, l2, d_l2, lr_ratio, seed, training: true })
         };
         match model {
             Model::Colournet | Model::Window8 => {
@@ -279,6 +312,16 @@ impl Start {
                 noise: sicgan_game::Noise::default(),
                 learning: learning()?,
             })),
+            Model::Spacenet => {
+                let lambda_mse = f64::from(settings.lambda_mse.unwrap_or_default());
+                Ok(Start::Spacenet(spacenet_game::Start {
+                    init,
+                    width,
+                    size: positive(settings.size, "--size")?,
+                    lambda_mse: at_least(lambda_mse, 0.0, false, "--lambda-mse")? as f32,
+                    learning: learning()?,
+                }))
+            }
         }
     }
 
@@ -288,6 +331,7 @@ impl Start {
             Start::Classification(start) => start.init.as_deref(),
             Start::Pix2pix(start) => start.init.as_deref(),
             Start::Sicgan(start) => start.init.as_deref(),
+            Start::Spacenet(start) => start.init.as_deref(),
         }
     }
 
@@ -300,6 +344,7 @@ impl Start {
             Start::Classification(start) => Box::new(start.learner(device, survey, init)?),
             Start::Pix2pix(start) => Box::new(start.learner(device, init)?),
             Start::Sicgan(start) => Box::new(start.learner(device, init)?),
+            Start::Spacenet(start) => Box::new(start.learner(device, &survey.stats, init)?),
         })
     }
 
@@ -320,9 +365,20 @@ impl Start {
             Start::Classification(start) => start.learning.training = training,
             Start::Pix2pix(start) => start.learning.training = training,
             Start::Sicgan(start) => start.learning.training = training,
+            Start::Spacenet(start) => start.learning.training = training,
         }
         match &start {
             Start::Classification(start) if init.is_none() => Ok(Box::new(start.on_lattice(device, bins)?)),
+            Start::Spacenet(_) => {
+                let bands = init.map(spacenet::Generator::of).transpose()?.map(|g| [g.bands_in, g.bands_out]);
+                let [source, target] = bands.unwrap_or([1, 3]);
+                let stats = DataStats {
+                    slope: vec![vec![0.0; source]; target],
+                    mean: vec![0.0; target],
+                    ..DataStats::default()
+                };
+                start.learner(device, &Survey { stats, ..Survey::default() }, init)
+            }
             _ => start.learner(device, &Survey::default(), init),
         }
     }
@@ -360,9 +416,9 @@ impl NetworkArgs {
         weights: Option<&WeightFile>,
         training: bool,
     ) -> Result<Box<dyn Learner>> {
-        let &NetworkArgs { width, input_channels, size, .. } = self;
+        let &NetworkArgs { width, input_channels, .. } = self;
         let init = weights.map(|file| PathBuf::from(file.source()));
-        let settings = Settings { width, input_channels, size, init, ..Settings::default() }.filled(model);
+        let settings = Settings { width, input_channels, init, size: self.size, ..Settings::default() }.filled(model);
         let bins = self.bins(model)?;
         crate::ensure!(
             self.bins.is_none() || weights.is_none(),

@@ -21,7 +21,7 @@ pub struct Settings {
     /// Written with a run for whoever reads it: the model.
     #[arg(skip)]
     pub model: Option<String>,
-    /// Folder of inputs, e.g. SAR pictures; --target holds pictures of the same names
+    /// Folder of inputs, e.g. SAR pictures; --target holds pictures of the same names. spacenet reads all bands of both
     #[arg(long, value_name = "DIR", conflicts_with = "images", help_heading = "Data")]
     pub source: Option<PathBuf>,
     /// Folder of colour pictures that belong to --source
@@ -36,10 +36,11 @@ pub struct Settings {
     /// Colour pictures that belong to --val-source
     #[arg(long, value_name = "DIR", help_heading = "Data")]
     pub val_target: Option<PathBuf>,
-    /// Band of a multi-band source, from 1 [default: the only one, or the luma of three]
+    /// Band of a multi-band source, from 1 [default: the only one, or the luma of three; spacenet all]
     #[arg(long, value_name = "N", help_heading = "Data")]
     pub band: Option<usize>,
-    /// Side of the square crop in pixels, a multiple of 8; pix2pix of 256; window8 above 16; sicgan any [default: 256; window8 32, sicgan 128]
+    /// Side of the square crop in pixels, a multiple of 8; window8 above 16, pix2pix of 256, sicgan any, spacenet of 32
+    /// [default: 256; window8 32, sicgan 128, spacenet 64]
     #[arg(long, value_name = "S", help_heading = "Data")]
     pub size: Option<usize>,
     /// Take the files in name order [default: a new order in each epoch]
@@ -61,10 +62,10 @@ pub struct Settings {
     /// Passes over the data, instead of --steps
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub epochs: Option<u64>,
-    /// Pictures a batch [default: 8; window8 and sicgan 32; pix2pix 1]
+    /// Pictures a batch [default: 8; window8 32, pix2pix 1, sicgan 32, spacenet 16]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub batch: Option<usize>,
-    /// Learning rate [default: 1e-4; pix2pix 2e-4]
+    /// Learning rate [default: 1e-4; pix2pix 2e-4; spacenet 1e-3]
     #[arg(long, help_heading = "Training")]
     pub lr: Option<f64>,
     /// Learning rate of the discriminator, on the same schedule [default: that of --lr; sicgan 4e-4]
@@ -73,7 +74,7 @@ pub struct Settings {
     /// constant, cosine or linear-after:N [default: constant]
     #[arg(long, value_name = "SCHEDULE", help_heading = "Training")]
     pub lr_schedule: Option<String>,
-    /// adam or sgd (momentum 0.9) [default: adam]
+    /// adam or sgd (momentum 0.9) [default: adam; spacenet sgd]
     #[arg(long, value_name = "RULE", help_heading = "Training")]
     pub optimizer: Option<String>,
     /// Adam's decay of the first moment [default: 0.9; GANs 0.5]
@@ -120,6 +121,13 @@ pub struct Settings {
     /// Weight of the mean distance from the target in the generator's loss [default: pix2pix 100, sicgan 0]
     #[arg(long, value_name = "F", help_heading = "GAN")]
     pub lambda_l1: Option<f32>,
+    /// spacenet's weight of the mean squared error at the start, which falls to a tenth by half of the training
+    /// [default: 100]
+    #[arg(long, value_name = "F", help_heading = "GAN")]
+    pub lambda_mse: Option<f32>,
+    /// Penalty on the squares of spacenet's discriminator's kernels [default: 1e-4]
+    #[arg(long, value_name = "F", help_heading = "GAN")]
+    pub d_l2: Option<f64>,
     /// Share of values that dropout takes, 0 for none [default: 0.5]
     #[arg(long, value_name = "SHARE", help_heading = "GAN")]
     pub dropout: Option<f32>,
@@ -240,7 +248,7 @@ impl Settings {
         prefer!(self, other, {
             source, target, images, val_source, val_target, band, size, no_shuffle, no_augment, patches, min_distance, steps, epochs, batch, lr,
             lr_schedule, optimizer, model, made_by, beta1, beta2, adam_eps, weight_decay, l2, seed, width, init, bins, bin_width, lambda,
-            sigma, prior_smoothing, lr_d, lambda_l1, dropout, leaky_slope, input_channels, checkpoint_every, keep, sample_every,
+            sigma, prior_smoothing, lr_d, lambda_l1, lambda_mse, d_l2, dropout, leaky_slope, input_channels, checkpoint_every, keep, sample_every,
             device, memory, threads,
         })
     }
@@ -473,113 +481,5 @@ fn validation_source(settings: &Settings, data: &DataSource) -> Result<Option<Da
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::color::Smoothing;
-    use crate::models::classifier::Architecture;
-
-    fn images() -> Settings {
-        Settings { images: Some("pictures".into()), ..Settings::default() }
-    }
-
-    #[test]
-    fn written_settings_read_back_to_the_same_ones() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("config.toml");
-        let settings = Settings { width: Some(0.25), steps: Some(7), ..images() }.filled(Model::Colournet);
-        let made_by = Some(BTreeMap::from([("device".to_owned(), "cpu".to_owned())]));
-        let settings = Settings { model: Some("colournet".into()), made_by, ..settings };
-        settings.write(&path).unwrap();
-        assert_eq!(Settings::read(&path).unwrap(), settings);
-    }
-
-    #[test]
-    fn an_unknown_key_is_an_error_that_names_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("my.toml");
-        std::fs::write(&path, "bathc = 3\n").unwrap();
-        let error = Settings::read(&path).unwrap_err();
-        assert_eq!(error.exit_code(), 2);
-        assert!(error.to_string().contains("my.toml") && error.to_string().contains("bathc"), "{error}");
-    }
-
-    #[test]
-    fn a_flag_wins_over_the_file_also_between_alternatives() {
-        let file = Settings { epochs: Some(3), batch: Some(2), ..images() };
-        let merged = Settings { steps: Some(9), ..Settings::default() }.or(file);
-        assert_eq!((merged.steps, merged.epochs, merged.batch), (Some(9), None, Some(2)));
-    }
-
-    #[test]
-    fn weights_to_start_from_win_over_the_bins_and_the_width_of_a_file() {
-        let merged = Settings { init: Some("w".into()), ..Settings::default() }.or(images().filled(Model::Colournet));
-        assert_eq!((merged.bins, merged.width), (None, None));
-    }
-
-    #[test]
-    fn values_that_make_no_sense_are_refused_by_their_flag() {
-        let cases = [
-            (Settings { width: Some(0.0), ..images() }, "--width 0"),
-            (Settings { bins: Some("kmeans:0".into()), ..images() }, "--bins kmeans:0"),
-            (Settings { size: Some(100), ..images() }, "--size 100"),
-            (Settings { batch: Some(0), ..images() }, "--batch 0"),
-            (Settings { lr: Some(f64::NAN), ..images() }, "--lr"),
-            (Settings { optimizer: Some("lion".into()), ..images() }, "--optimizer lion"),
-            (Settings { init: Some("w".into()), bins: Some("grid".into()), ..images() }, "--bins beside --init"),
-            (Settings { dropout: Some(0.5), ..images() }, "--dropout"),
-            (Settings { model: Some("pix2pix".into()), ..images() }, "train pix2pix"),
-            (Settings { source: Some("s".into()), ..Settings::default() }, "--source"),
-            (Settings { batch: Some(usize::MAX), ..images() }, "--batch"),
-            (Settings { band: Some(1), ..images() }, "--band beside --images"),
-            (Settings { val_target: Some("t".into()), ..images() }, "--val-target"),
-            (Settings::default(), "nothing to train on"),
-        ];
-        for (settings, expected) in cases {
-            let error = settings.resolve(Model::Colournet).unwrap_err();
-            assert_eq!(error.exit_code(), 2);
-            assert!(error.to_string().contains(expected), "{error}");
-        }
-    }
-
-    #[test]
-    fn window8_has_its_own_defaults_and_refusals() {
-        let resolved = images().resolve(Model::Window8).unwrap();
-        let loader = &resolved.session.loader;
-        assert_eq!((resolved.session.lr, loader.batch, loader.size), (1e-4, 32, 32));
-        let Start::Classification(start) = resolved.start else { panic!("{:?}", resolved.start) };
-        assert_eq!((start.architecture, start.smoothing), (Architecture::Window8, Smoothing::None));
-        for (settings, expected) in [
-            (Settings { size: Some(16), ..images() }, "--size 16"),
-            (Settings { width: Some(0.5), ..images() }, "--width"),
-            (Settings { lambda_l1: Some(1.0), ..images() }, "--lambda-l1"),
-        ] {
-            let error = settings.resolve(Model::Window8).unwrap_err();
-            assert!(error.to_string().contains(expected), "{error}");
-        }
-        let odd = Settings { size: Some(17), bin_width: Some(5), width: Some(1.0), ..images() };
-        assert!(odd.resolve(Model::Window8).is_ok());
-    }
-
-    #[test]
-    fn pix2pix_has_its_own_defaults_and_refusals() {
-        let resolved = images().resolve(Model::Pix2pix).unwrap();
-        assert_eq!((resolved.session.lr, resolved.session.loader.batch), (2e-4, 1));
-        let Start::Pix2pix(start) = resolved.start else { panic!("{:?}", resolved.start) };
-        assert_eq!(start.learning.optimizer, OptimizerKind::Adam { beta1: 0.5, beta2: 0.999, eps: 1e-8 });
-        assert_eq!((start.lambda_l1, start.learning.lr_ratio), (100.0, 1.0));
-        let cases = [
-            (Settings { size: Some(128), ..images() }, "--size 128"),
-            (Settings { bins: Some("grid".into()), ..images() }, "--bins"),
-            (Settings { dropout: Some(1.0), ..images() }, "--dropout 1"),
-            (Settings { leaky_slope: Some(0.0), ..images() }, "--leaky-slope 0"),
-            (Settings { lambda_l1: Some(-1.0), ..images() }, "--lambda-l1 -1"),
-            (Settings { lr_d: Some(0.0), ..images() }, "--lr-d 0"),
-            (Settings { input_channels: Some(0), ..images() }, "--input-channels 0"),
-        ];
-        for (settings, expected) in cases {
-            let error = settings.resolve(Model::Pix2pix).unwrap_err();
-            assert_eq!(error.exit_code(), 2);
-            assert!(error.to_string().contains(expected), "{error}");
-        }
-    }
-}
+#[path = "settings_tests.rs"]
+mod tests;

@@ -14,6 +14,7 @@ use crate::train::checkpoint::{Checkpoint, Newest};
 use crate::train::evaluation::{Evaluation, evaluate};
 use crate::train::health;
 use crate::train::progress::human_seconds;
+use crate::train::report::Comparison;
 use crate::train::run_dir::RunDir;
 use crate::train::session::{self, Event, Learner, Session, Update};
 use crate::train::summary::{Summary, write_report};
@@ -30,6 +31,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
   huetape train colournet --images photos/ --width 0.5 --batch 4 --steps 2000
   huetape train pix2pix --source sar/ --target optical/ --width 0.25 --epochs 50
   huetape train sicgan --images one-photo/ --width 0.5 --lambda-l1 10
+  huetape train spacenet --source rgb/ --target eight-bands/ --steps 5000
   huetape train colournet --out runs/first --resume")]
 pub struct TrainArgs {
     /// Which network
@@ -66,9 +68,11 @@ pub fn run(args: TrainArgs) -> Outcome {
         DeviceArgs { device: settings.device.clone(), memory: settings.memory.clone(), threads: settings.threads };
     device.set_threads()?;
     let resolved = settings.resolve(args.model)?;
-    let data = resolved.data.validate(resolved.session.loader.size, resolved.band)?;
     let size = resolved.session.loader.size;
-    let validation = resolved.validation.as_ref().map(|source| source.validate(size, resolved.band)).transpose()?;
+    // Validation pictures have the bands of the training pictures.
+    let readings = args.model.readings(&resolved.data, resolved.band)?;
+    let data = resolved.data.validate_as(size, readings)?;
+    let validation = resolved.validation.as_ref().map(|source| source.validate_as(size, readings)).transpose()?;
     let training = Training::new(args.model, settings, resolved, data, validation)?;
     let device = device.open()?;
     if args.dry_run {
@@ -251,6 +255,7 @@ impl Training {
         let summary = Summary {
             title: format!("{} in {}", self.model.name(), dir.root().display()),
             losses: losses.to_vec(),
+            target_bands: self.data.target_reading.channels(),
             settings: text.lines().filter_map(pair).collect(),
             environment,
             epoch: (self.model == Model::Sicgan).then(|| loader.batches(1, self.data.pairs.len())),
@@ -335,11 +340,20 @@ fn show(progress: &mut Progress, steps: u64, event: Event<'_>) {
 
 /// The table of an evaluation on stdout.
 pub fn print_evaluation(evaluation: &Evaluation) {
-    println!("{:<12} {:>9} {:>9} {:>7}", "", "ab error", "PSNR dB", "SSIM");
-    for (name, quality) in evaluation.methods() {
-        println!("{name:<12} {:>9.2} {:>9.2} {:>7.3}", quality.ab_error, quality.psnr, quality.ssim);
+    let Comparison { metrics, methods } = evaluation.comparison();
+    let heads: Vec<String> = metrics.iter().map(|metric| format!("{} {}", metric.name, metric.unit)).collect();
+    print!("{:<12}", "");
+    heads.iter().for_each(|head| print!(" {:>9}", head.trim_end()));
+    println!();
+    for (name, values) in &methods {
+        print!("{name:<12}");
+        for ((value, metric), head) in values.iter().zip(&metrics).zip(&heads) {
+            print!(" {value:>width$.decimals$}", width = head.trim_end().len().max(9), decimals = metric.decimals);
+        }
+        println!();
     }
-    let gain = 100.0 * evaluation.gain_over_mean_ab();
-    let way = if gain >= 0.0 { "below" } else { "above" };
-    println!("ab error {:.1} % {way} that of always predicting the mean ab", gain.abs());
+    if let Some(gain) = evaluation.gain_over_mean_ab().map(|share| 100.0 * share) {
+        let way = if gain >= 0.0 { "below" } else { "above" };
+        println!("ab error {:.1} % {way} that of always predicting the mean ab", gain.abs());
+    }
 }

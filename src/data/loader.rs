@@ -93,9 +93,9 @@ pub struct Batch {
     pub size: usize,
     /// Pixels of the source beyond the crop on each side.
     pub halo: usize,
-    /// `[N, S + 2 halo, S + 2 halo, 1]`, 0..1 (float files as they are).
+    /// `[N, S + 2 halo, S + 2 halo, C]`, 0..1 (float files as they are), C those of the source's reading: mostly 1.
     pub source: Vec<f32>,
-    /// `[N, S, S, 3]` sRGB, 0..1.
+    /// `[N, S, S, C]`, 0..1, C those of the target's reading: mostly sRGB.
     pub target: Vec<f32>,
 }
 

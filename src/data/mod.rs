@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod check;
 pub mod decode;
+mod extra_bands;
 pub mod loader;
 pub mod pairs;
 pub mod patches;

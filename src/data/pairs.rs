@@ -128,7 +128,7 @@ impl DataSource {
         Error::input("a source without its target", lone.display(), remedy)
     }
 
-    /// How the two sides are read: `band` (from 1) chooses the source's band in a pair.
+    /// How the two sides are read by a network that makes colour of grey: `band` (from 1) chooses the source's band in a pair.
     pub fn readings(&self, band: Option<usize>) -> (Reading, Reading) {
         match self {
             DataSource::Pairs { .. } => (Reading::Grey { band }, Reading::Rgb),
@@ -136,14 +136,43 @@ impl DataSource {
         }
     }
 
-    /// Finds the files and checks every header: each source has a target of its own size, of bands that can be read, and
-    /// no picture is smaller than `size` (the crop's side in pixels). The first fault in name order is the error.
+    /// How the two sides are read by a network that takes any number of bands: all that most pictures of a side have, of
+    /// sources only `band` (from 1) where it is given. Files that cannot be read are passed over: it is for
+    /// [`DataSource::validate_as`] to name them.
+    ///
+    /// # Errors
+    /// As [`DataSource::list`].
+    pub fn readings_of_all_bands(&self, band: Option<usize>) -> Result<(Reading, Reading)> {
+        if let DataSource::Images(_) = self {
+            return Ok(self.readings(band));
+        }
+        let pairs = self.list()?.pairs;
+        let source = match band {
+            Some(_) => Reading::Grey { band },
+            None => Reading::Bands(usual_bands(pairs.iter().map(|pair| &*pair.source).collect())),
+        };
+        Ok((source, Reading::Bands(usual_bands(pairs.iter().map(|pair| &*pair.target).collect()))))
+    }
+
+    /// [`DataSource::validate_as`] with [`DataSource::readings`].
+    ///
+    /// # Errors
+    /// As [`DataSource::validate_as`].
     pub fn validate(&self, size: usize, band: Option<usize>) -> Result<Dataset> {
+        self.validate_as(size, self.readings(band))
+    }
+
+    /// Finds the files and checks every header: each source has a target of its own size, of bands that can be read, and
+    /// no picture is smaller than `size` (the crop's side in pixels). `readings` say how sources and targets are read.
+    ///
+    /// # Errors
+    /// The first fault in name order.
+    pub fn validate_as(&self, size: usize, readings: (Reading, Reading)) -> Result<Dataset> {
         let listing = self.list()?;
         if let Some(lone) = listing.lone_sources.first() {
             return Err(self.lone_source(lone));
         }
-        let (source_reading, target_reading) = self.readings(band);
+        let (source_reading, target_reading) = readings;
         let check = |pair: &Pair| -> Result<PictureInfo> {
             let info = probe(&pair.source)?;
             source_reading.check(&info, &pair.source)?;
@@ -157,6 +186,16 @@ impl DataSource {
         let infos = results.into_iter().collect::<Result<Vec<_>>>()?;
         Ok(Dataset { pairs: listing.pairs, infos, source_reading, target_reading })
     }
+}
+
+/// The number of bands that most of some pictures have; of numbers equally frequent the largest. 1 if none can be read.
+fn usual_bands(files: Vec<&Path>) -> usize {
+    let found: Vec<usize> = files.par_iter().filter_map(|file| Some(probe(file).ok()?.bands)).collect();
+    let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+    for bands in found {
+        *counts.entry(bands).or_default() += 1;
+    }
+    counts.into_iter().max_by_key(|(_, count)| *count).map_or(1, |(bands, _)| bands)
 }
 
 /// The pictures of a folder by name: files with a known extension, hidden ones and folders passed over.
@@ -322,6 +361,23 @@ mod tests {
         let (root, data) = folders(&[("s", "a.png", 8, 8), ("t", "a.png", 8, 8), ("t", "b.png", 8, 8)]);
         fs::write(root.path().join("s/b.png"), "not a picture").unwrap();
         assert!(data.validate(8, None).unwrap_err().to_string().contains("s/b.png"));
+    }
+
+    #[test]
+    fn all_bands_are_those_of_most_pictures_and_the_odd_one_is_named() {
+        let (root, data) = folders(&[("s", "a.png", 8, 8), ("s", "b.png", 8, 8), ("s", "c.png", 8, 8)]);
+        for name in ["a.png", "b.png", "c.png"] {
+            save_png(&root.path().join("t").join(name), &[1; 3 * 64], 8, 8, None).unwrap();
+        }
+        let readings = data.readings_of_all_bands(None).unwrap();
+        assert_eq!(readings, (Reading::Bands(1), Reading::Bands(3)));
+        assert_eq!(data.readings_of_all_bands(Some(1)).unwrap().0, Reading::Grey { band: Some(1) });
+        assert_eq!(data.validate_as(8, readings).unwrap().pairs.len(), 3);
+        // Not even the first file decides alone.
+        save_png(&root.path().join("t/a.png"), &[1; 64], 8, 8, None).unwrap();
+        let readings = data.readings_of_all_bands(None).unwrap();
+        let error = data.validate_as(8, readings).unwrap_err().to_string();
+        assert!(error.starts_with("the number of bands is 1, not 3: ") && error.contains("t/a.png"), "{error}");
     }
 
     #[test]

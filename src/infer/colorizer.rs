@@ -1,15 +1,14 @@
 //! A trained network that colours pictures of any size that fits memory.
 
-use crate::data::{Area, Picture, Reading, save::to_u8};
+use crate::data::{Picture, Reading};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::models::classifier::{Architecture, Classifier};
 use crate::models::painter::{self, Generator, Look, Painter, Pixels, Trained};
-use crate::models::{pix2pix, sicgan};
+use crate::models::{pix2pix, sicgan, spacenet};
 use crate::nn::{Parameters, WeightFile};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::run_dir::RunDir;
-use image::RgbImage;
 use std::path::{Path, PathBuf};
 
 /// How pictures are coloured.
@@ -31,12 +30,13 @@ pub struct Colorizer {
 /// The name on the command line of the network whose weights a file holds, by the names of its tensors; a classifier's where
 /// they are those of no network.
 pub fn model_of(file: &WeightFile) -> &'static str {
-    let has = |name| file.get(name).is_some();
-    match () {
-        () if has("g.down1.weight") => pix2pix::Generator::NAME,
-        () if has("g.conv1.weight") => sicgan::Generator::NAME,
-        () => Architecture::of(file).name(),
-    }
+    let marks = [
+        ("g.down1.weight", pix2pix::Generator::NAME),
+        ("g.conv1.weight", sicgan::Generator::NAME),
+        ("g.in0.weight", spacenet::Generator::NAME),
+    ];
+    let mark = marks.iter().find(|(tensor, _)| file.get(tensor).is_some());
+    mark.map_or_else(|| Architecture::of(file).name(), |(_, name)| name)
 }
 
 /// A generator with the weights of a file.
@@ -47,8 +47,8 @@ fn trained<G: Generator + 'static>(device: &Device, network: G, file: &WeightFil
 }
 
 impl Colorizer {
-    /// The network whose weights a file holds: which, its width and the number of bins are read off the tensors' names and
-    /// shapes.
+    /// The network whose weights a file holds: which, its width, its bands and the number of bins are read off the tensors'
+    /// names and shapes.
     ///
     /// # Errors
     /// A file that cannot be read, is cut short, lacks a tensor, or has one of a wrong shape or with a NaN.
@@ -57,6 +57,7 @@ impl Colorizer {
         let painter: Box<dyn Painter> = match model_of(&file) {
             pix2pix::Generator::NAME => trained(device, pix2pix::Generator::of(&file)?, &file)?,
             sicgan::Generator::NAME => trained(device, sicgan::Generator::of(&file)?, &file)?,
+            spacenet::Generator::NAME => trained(device, spacenet::Generator::of(&file)?, &file)?,
             _ => Box::new(Classifier::read(device, &file, false)?),
         };
         Ok(Colorizer { painter })
@@ -65,6 +66,11 @@ impl Colorizer {
     /// The network's name on the command line.
     pub fn model(&self) -> &'static str {
         self.painter.name()
+    }
+
+    /// Bands of the pictures that it makes; three are sRGB.
+    pub fn bands(&self) -> usize {
+        self.painter.bands()
     }
 
     /// The weights that a run colours with: the best by validation if there are such, else the newest.
@@ -83,22 +89,33 @@ impl Colorizer {
         })
     }
 
-    /// Colours a picture; the result has its size. See [`painter::paint`] for how.
+    /// Colours a picture; the result, values 0..1, has its size. See [`painter::paint`] for how.
     ///
     /// # Errors
     /// A band that is not there, floats outside 0..1 or without a number, memory.
-    pub fn colorize(&self, picture: &Picture, path: &Path, options: &Options) -> Result<RgbImage> {
-        let reading = if options.lightness { Reading::Lightness } else { Reading::Grey { band: options.band } };
+    pub fn colorize(&self, picture: &Picture, path: &Path, options: &Options) -> Result<Pixels> {
+        let reading = self.reading(path, options)?;
         reading.check(&picture.info, path)?;
         picture.check_range(path)?;
-        let (width, height) = (picture.info.width, picture.info.height);
-        let mut grey = vec![0.0; width * height];
-        picture.read(reading, Area { x: 0, y: 0, width, height }, &mut grey);
-        grey.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
-        let colours =
-            painter::paint(self.painter.as_ref(), &Pixels { width, height, bands: 1, values: grey }, &options.look)?;
-        RgbImage::from_raw(width as u32, height as u32, to_u8(&colours.values))
-            .ok_or_else(|| Error::failed("a picture has another size than its values", path.display(), "report this"))
+        let (width, height, bands) = (picture.info.width, picture.info.height, reading.channels());
+        let mut values = vec![0.0; width * height * bands];
+        picture.read(reading, picture.area(), &mut values);
+        values.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
+        painter::paint(self.painter.as_ref(), &Pixels { width, height, bands, values }, &options.look)
+    }
+
+    /// How the network reads a picture.
+    fn reading(&self, path: &Path, options: &Options) -> Result<Reading> {
+        match (self.painter.source_bands(), options.band) {
+            (1, _) if options.lightness => Ok(Reading::Lightness),
+            (1, band) => Ok(Reading::Grey { band }),
+            (bands, None) => Ok(Reading::Bands(bands)),
+            (bands, Some(band)) => Err(Error::input(
+                format!("the network reads {bands} bands"),
+                format!("--band {band} with {}", path.display()),
+                "leave --band out",
+            )),
+        }
     }
 }
 
@@ -119,7 +136,7 @@ mod tests {
     }
 
     /// A generator's weights alone: what it is and how it is applied is read off them.
-    fn is_known_and_takes_any_size<G: Generator>(network: &G, sizes: &[(usize, usize)]) {
+    fn is_known_and_takes_any_size<G: painter::Generator>(network: &G, sizes: &[(usize, usize)]) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.safetensors");
         let device = Device::cpu();
@@ -133,7 +150,7 @@ mod tests {
             let info = PictureInfo { width, height, bands: 1, depth: Depth::U8 };
             let picture = Picture { info, samples: Samples::U8(vec![128; width * height]) };
             let colours = colorizer.colorize(&picture, Path::new("p.png"), &Options::default()).unwrap();
-            assert_eq!(colours.dimensions(), (width as u32, height as u32));
+            assert_eq!((colours.width, colours.height, colours.bands), (width, height, 3));
         }
     }
 
@@ -142,6 +159,29 @@ mod tests {
         is_known_and_takes_any_size(&pix2pix::Generator::new(1, 0.01, 0.3), &[(1, 1), (256, 256), (300, 40)]);
         is_known_and_takes_any_size(&sicgan::Generator::new(0.05, sicgan::PATCH), &[(1, 1), (128, 128), (150, 40)]);
         is_known_and_takes_any_size(&sicgan::Generator::new(0.05, 20), &[(1, 1), (20, 20), (45, 13)]);
+    }
+
+    #[test]
+    fn spacenet_is_known_by_its_names_and_reads_and_makes_its_bands() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        let device = Device::cpu();
+        let specs = painter::Generator::param_specs(&spacenet::Generator::new(2, 5, 0.05));
+        save_tensors(&Parameters::new(&device, specs, 1, false).unwrap().state().unwrap(), &path).unwrap();
+        let colorizer = Colorizer::open(&device, &path).unwrap();
+        assert_eq!((colorizer.model(), colorizer.bands()), ("spacenet", 5));
+        let picture = |bands: usize| Picture {
+            info: PictureInfo { width: 7, height: 3, bands, depth: Depth::U8 },
+            samples: Samples::U8(vec![128; 21 * bands]),
+        };
+        let colorize = |bands, options| colorizer.colorize(&picture(bands), Path::new("p.tif"), &options);
+        let colours = colorize(2, Options::default()).unwrap();
+        assert_eq!((colours.width, colours.height, colours.values.len()), (7, 3, 105));
+        assert!(colours.values.iter().all(|v| (0.0..=1.0).contains(v)));
+        let error = colorize(3, Options::default()).unwrap_err().to_string();
+        assert!(error.contains("is 3, not 2: p.tif"), "{error}");
+        let error = colorize(2, Options { band: Some(1), ..Options::default() }).unwrap_err().to_string();
+        assert!(error.contains("reads 2 bands: --band 1 with p.tif"), "{error}");
     }
 
     #[test]
@@ -154,7 +194,7 @@ mod tests {
                 let info = PictureInfo { width, height, bands: 1, depth: Depth::U8 };
                 let picture = Picture { info, samples: Samples::U8(vec![128; width * height]) };
                 let colours = colorizer.colorize(&picture, Path::new("p.png"), &Options::default()).unwrap();
-                assert_eq!(colours.dimensions(), (width as u32, height as u32));
+                assert_eq!((colours.width, colours.height, colours.bands), (width, height, 3));
             }
         }
     }

@@ -5,7 +5,7 @@
 //! pixels. Pictures are in -1..1.
 
 use super::painter::{self, Framing, Look};
-use super::{kernel_channels, scaled};
+use super::{from_signed, kernel_channels, repeated, scaled, to_signed};
 use crate::error::{Error, Result};
 use crate::nn::layer::{
     activate, batch_norm, batch_norm_as_shift, batch_norm_specs, between_spec, bias_spec, convolve,
@@ -16,8 +16,7 @@ use crate::ops::activation::Activation;
 use crate::ops::concat::Concat;
 use crate::ops::conv_transpose2d::ConvTranspose2d;
 use crate::ops::conv2d::{self, Conv2d, Padding};
-use crate::ops::elementwise;
-use crate::ops::pad::{Slice, ZeroPad};
+use crate::ops::pad::ZeroPad;
 use crate::ops::perturb::{Draw, Dropout};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
@@ -231,7 +230,7 @@ impl painter::Generator for Generator {
         // The published program runs on the batch's statistics and leaves dropout on.
         let dropout = if look.norm == Norm::Running { 0.0 } else { self.dropout };
         let pass = Pass { norm: look.norm, dropout, seed: 0, step: 0 };
-        affine(self.forward(&bound, &tape.constant(self.input(source)?), pass)?.value(), 0.5, 0.5)
+        from_signed(self.forward(&bound, &tape.constant(self.input(source)?), pass)?.value())
     }
 }
 
@@ -307,37 +306,6 @@ impl Discriminator {
         x = tape.apply(ZeroPad::all(1), &[&x])?;
         convolve(bound, "d.out", valid, &x)
     }
-}
-
-/// Values 0..1 as -1..1.
-///
-/// # Errors
-/// Whatever a launch reports.
-pub fn to_signed(values: &Tensor) -> Result<Tensor> {
-    affine(values, 2.0, -1.0)
-}
-
-/// The first channel of x `[N, H, W, C]`, `channels` times.
-///
-/// # Errors
-/// Whatever a launch reports.
-pub fn repeated(x: &Tensor, channels: usize) -> Result<Tensor> {
-    let tape = Tape::inference();
-    let first = tape.apply(Slice::channels(x, 0, 1)?, &[&tape.constant(x.clone())])?;
-    let mut y = first.clone();
-    for _ in 1..channels {
-        y = tape.apply(Concat, &[&y, &first])?;
-    }
-    Ok(y.value().clone())
-}
-
-/// `scale * x + shift`.
-fn affine(x: &Tensor, scale: f32, shift: f32) -> Result<Tensor> {
-    let ones = Tensor::empty(x.device(), x.shape())?;
-    elementwise::fill(&ones, 1.0)?;
-    let y = Tensor::empty(x.device(), x.shape())?;
-    elementwise::axpby(scale, x, shift, &ones, &y)?;
-    Ok(y)
 }
 
 fn halving() -> Conv2d {

@@ -7,8 +7,8 @@ use super::painter::{self, Framing, Look};
 use super::{kernel_channels, scaled};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::nn::layer::{activate, bias_spec, convolve, dense, kernel_spec, report};
-use crate::nn::{Bound, Init, ParamKind, ParamSpec, Parameters, StateTensor, WeightFile};
+use crate::nn::layer::{activate, conv_specs, convolve, dense, dense_specs, report};
+use crate::nn::{Bound, ParamSpec, Parameters, StateTensor, WeightFile};
 use crate::ops::activation::Activation;
 use crate::ops::adaptive_avg_pool2d::AdaptiveAvgPool2d;
 use crate::ops::concat::Concat;
@@ -125,11 +125,10 @@ impl Generator {
     pub fn forward(&self, bound: &Bound<'_>, features: &Var) -> Result<Var> {
         let mut x = features.clone();
         for k in 1..=self.convs.len() {
-            x = convolve(bound, &g_conv(k), op(1, conv2d::Activation::Relu), &x)?;
+            x = conv(bound, &g_conv(k), &x, 1, conv2d::Activation::Relu)?;
         }
-        let last = g_conv(self.convs.len() + 1);
-        x = convolve(bound, &last, op(1, conv2d::Activation::None), &x)?;
-        activate(bound, &last, Activation::Tanh, &x)
+        x = conv(bound, &g_conv(self.convs.len() + 1), &x, 1, conv2d::Activation::None)?;
+        activate(bound, &g_conv(self.convs.len() + 1), Activation::Tanh, &x)
     }
 }
 
@@ -153,7 +152,7 @@ impl painter::Generator for Generator {
         let mut specs = Vec::new();
         let mut channels = FEATURES;
         for (k, out) in self.convs.into_iter().chain([2]).enumerate() {
-            specs.extend(conv_specs(&g_conv(k + 1), channels, out));
+            specs.extend(conv_specs(&g_conv(k + 1), KERNEL, channels, out));
             channels = out;
         }
         specs
@@ -203,12 +202,10 @@ impl Discriminator {
         let mut specs = Vec::new();
         let mut channels = 2;
         for (k, out) in self.convs.into_iter().enumerate() {
-            specs.extend(conv_specs(&d_conv(k + 1), channels, out));
+            specs.extend(conv_specs(&d_conv(k + 1), KERNEL, channels, out));
             channels = out;
         }
-        let (name, init) = ("d.out.weight".to_owned(), Init::HeNormal { fan_in: channels });
-        specs.push(ParamSpec { name, shape: vec![channels, 1], kind: ParamKind::Kernel, init });
-        specs.push(bias_spec("d.out", 1));
+        specs.extend(dense_specs("d.out", channels, 1));
         specs
     }
 
@@ -219,12 +216,12 @@ impl Discriminator {
     pub fn forward(&self, bound: &Bound<'_>, ab: &Var) -> Result<Var> {
         let mut x = ab.clone();
         for k in 1..=self.convs.len() {
-            x = convolve(bound, &d_conv(k), op(2, conv2d::Activation::None), &x)?;
+            x = conv(bound, &d_conv(k), &x, 2, conv2d::Activation::None)?;
             x = activate(bound, &d_conv(k), Activation::LeakyRelu { slope: LEAKY_SLOPE }, &x)?;
         }
-        let mean = bound.tape().apply(AdaptiveAvgPool2d { output: [1, 1] }, &[&x])?;
-        report(bound, "pool", "mean of each channel", &x, &mean)?;
-        dense(bound, "d.out", &mean)
+        let pooled = bound.tape().apply(AdaptiveAvgPool2d { output: [1, 1] }, &[&x])?;
+        report(bound, "d.pool", "average pooling", &x, &pooled)?;
+        dense(bound, "d.out", &pooled)
     }
 }
 
@@ -238,13 +235,8 @@ pub fn scaled_ab(srgb: &Tensor) -> Result<Tensor> {
     Ok(tape.apply(Scale(1.0 / AB_RANGE), &[&tape.constant(ab)])?.value().clone())
 }
 
-fn conv_specs(name: &str, c_in: usize, c_out: usize) -> [ParamSpec; 2] {
-    let init = Init::HeNormal { fan_in: KERNEL * KERNEL * c_in };
-    [kernel_spec(name, KERNEL, c_in, c_out, init), bias_spec(name, c_out)]
-}
-
-fn op(stride: usize, activation: conv2d::Activation) -> Conv2d {
-    Conv2d { stride, dilation: 1, padding: Padding::Same, activation }
+fn conv(bound: &Bound<'_>, name: &str, x: &Var, stride: usize, activation: conv2d::Activation) -> Result<Var> {
+    convolve(bound, name, Conv2d { stride, dilation: 1, padding: Padding::Same, activation }, x)
 }
 
 fn g_conv(k: usize) -> String {

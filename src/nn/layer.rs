@@ -30,6 +30,17 @@ pub fn bias_spec(name: &str, c_out: usize) -> ParamSpec {
     ParamSpec { name, shape: vec![c_out], kind: ParamKind::Vector, init }
 }
 
+/// Kernel, He-normal, and bias, zero, of a convolution whose kernel is `size` pixels a side.
+pub fn conv_specs(name: &str, size: usize, c_in: usize, c_out: usize) -> [ParamSpec; 2] {
+    [kernel_spec(name, size, c_in, c_out, Init::HeNormal { fan_in: size * size * c_in }), bias_spec(name, c_out)]
+}
+
+/// `NAME.weight` `[inputs, outputs]`, He-normal, and `NAME.bias`, zero, of a dense layer.
+pub fn dense_specs(name: &str, inputs: usize, outputs: usize) -> [ParamSpec; 2] {
+    let (weight, init) = (format!("{name}.weight"), Init::HeNormal { fan_in: inputs });
+    [ParamSpec { name: weight, shape: vec![inputs, outputs], kind: ParamKind::Kernel, init }, bias_spec(name, outputs)]
+}
+
 /// `NAME.gamma`, `NAME.beta`, `NAME.mean`, `NAME.var`, each `[channels]`: the identity at the start.
 pub fn batch_norm_specs(name: &str, channels: usize) -> [ParamSpec; 4] {
     let parts = [

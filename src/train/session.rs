@@ -270,8 +270,7 @@ impl Session<'_> {
     /// goes on compares the same numbers.
     fn validate(&self, learner: &dyn Learner) -> Result<Option<f64>> {
         let Some(data) = &self.validation else { return Ok(None) };
-        let loader = &self.config.loader;
-        let maker = self.centre_crops(data, loader.size, loader.halo);
+        let maker = self.centre_crops(data, self.config.loader.size, self.config.loader.halo);
         let pictures = data.pairs.len() as u64;
         let batches = pictures.min(VALIDATION_PICTURES);
         let mut sum = 0.0;
@@ -292,10 +291,8 @@ impl Session<'_> {
         (1..=(data.pairs.len() as u64).min(samples::PICTURES)).map(|step| maker.batch(step)).collect()
     }
 
-    /// One picture a batch, in name order, cut from the centre with `halo` pixels around.
     fn centre_crops(&self, data: &Dataset, size: usize, halo: usize) -> BatchMaker {
-        let options = LoaderOptions { size, ..self.config.loader.clone() };
-        BatchMaker::new(data.clone(), options.centres(halo))
+        BatchMaker::new(data.clone(), LoaderOptions { size, ..self.config.loader.clone().centres(halo) })
     }
 }
 

@@ -6,12 +6,22 @@ use super::metrics::Metrics;
 use super::progress::human_seconds;
 use super::report::{Block, Chart, Report, Scale, Section, Series, SeriesStyle, Strip, Table};
 use super::run_dir::RunDir;
+use super::samples::panels;
 use crate::error::Result;
 
 /// Moments of a run whose sample pictures the report shows, the last included.
 const MOMENTS: usize = 4;
 /// Batches of an epoch whose losses are listed, as in the publication of SICGAN.
 const LISTED: [u64; 2] = [1, 101];
+
+/// What the baselines are, where grey becomes colour.
+const OF_GREY: &str = "Grey copy: the source as it is. Mean colour: one flat colour. Mean ab: the source's lightness with one \
+     colour. Regression: least squares on the source. PSNR and SSIM rate the lightness too, which comes from the source: where \
+     that is not the picture's own, as with SAR, judge by the ab error.";
+
+/// What the baselines are for other bands.
+const OF_BANDS: &str = "Mean colour: the mean of each band everywhere. Regression: least squares of each band on all bands of \
+     the source.";
 
 /// What a report says beyond what the run's folder holds.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +30,8 @@ pub struct Summary {
     pub title: String,
     /// Names of the losses that `metrics.jsonl` holds, with the title of a chart each.
     pub losses: Vec<(&'static str, &'static str)>,
+    /// Bands of the training targets.
+    pub target_bands: usize,
     /// Settings by name.
     pub settings: Vec<(String, String)>,
     /// Version, device, memory and the like.
@@ -45,10 +57,9 @@ pub fn write_report(dir: &RunDir, summary: &Summary) -> Result<()> {
         report.sections.push(Section {
             heading: "Quality on pictures it has not trained on".into(),
             note: format!(
-                "Means over {} pictures (centre crops of {size}x{size}). Grey copy: the source as it is. Mean colour: \
-                 one flat colour. Mean ab: the source's lightness with one colour. PSNR and SSIM rate the lightness too, which \
-                 comes from the source: where that is not the picture's own, as with SAR, judge by the ab error.",
+                "Means over {} pictures (centre crops of {size}x{size}). {}",
                 evaluation.pictures,
+                if evaluation.gain_over_mean_ab().is_some() { OF_GREY } else { OF_BANDS },
                 size = evaluation.size
             ),
             blocks: vec![Block::Comparison(comparison)],
@@ -64,7 +75,7 @@ pub fn write_report(dir: &RunDir, summary: &Summary) -> Result<()> {
             blocks: spells.iter().map(|spell| Block::Text(describe(spell))).collect(),
         });
     }
-    let strips = strips(dir)?;
+    let strips = strips(dir, summary.target_bands)?;
     if !strips.is_empty() {
         report.sections.push(Section {
             heading: "Samples".into(),
@@ -76,7 +87,7 @@ pub fn write_report(dir: &RunDir, summary: &Summary) -> Result<()> {
     for (column, title) in summary.losses.iter().filter(|(_, title)| !title.is_empty()) {
         let mut series = vec![Series::new("training", metrics.points(column), SeriesStyle::Smoothed)];
         // What a validation compares: the loss, or a pair's distance from the target.
-        if matches!(*column, "loss" | "l1") {
+        if matches!(*column, "loss" | "l1" | "mse") {
             series.push(Series::new("validation", metrics.points("val_loss"), SeriesStyle::Dots));
         }
         series.retain(|series| !series.points.is_empty());
@@ -145,7 +156,7 @@ fn describe(spell: &Spell) -> String {
 }
 
 /// The sample strips of the last step and of some steps before, spread evenly over the run.
-fn strips(dir: &RunDir) -> Result<Vec<Strip>> {
+fn strips(dir: &RunDir, target_bands: usize) -> Result<Vec<Strip>> {
     let files = dir.sample_files()?;
     let mut steps: Vec<u64> = files.iter().map(|file| file.step).collect();
     steps.dedup();
@@ -158,7 +169,7 @@ fn strips(dir: &RunDir) -> Result<Vec<Strip>> {
             strips.push(Strip {
                 name: format!("picture {}", file.number),
                 step: Some(step),
-                panels: ["source", "predicted", "truth"].map(str::to_owned).to_vec(),
+                panels: panels(target_bands).iter().map(|panel| (*panel).to_owned()).collect(),
                 png: file.read()?,
             });
         }

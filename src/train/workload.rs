@@ -35,7 +35,7 @@ pub struct WorkloadConfig {
     pub size: usize,
     /// Pictures a batch, at least 1.
     pub batch: usize,
-    /// Pixels of a training's sources beyond the size on each side, see [`LoaderOptions`](crate::data::LoaderOptions).
+    /// Pixels of the sources of a training batch beyond each side of the targets.
     pub halo: usize,
 }
 
@@ -104,7 +104,8 @@ impl<'a> Workload<'a> {
         let painter = learner.painter();
         let feed = match pass {
             Pass::Forward => {
-                Feed::Forward(random_batch(painter, n, size, painter.framing().halo).source_on(painter.device())?)
+                let side = size + 2 * painter.framing().halo;
+                Feed::Forward(random_batch(painter, n, side, 0).source_on(painter.device())?)
             }
             Pass::Train => Feed::Train(random_batch(painter, n, size, halo)),
         };
@@ -127,8 +128,8 @@ impl<'a> Workload<'a> {
     }
 }
 
-/// `n` random pictures of `size` x `size` pixels with the bands that a network reads and makes, values 0..1; sources have
-/// `halo` more pixels on each side.
+/// `n` random pictures of `size` x `size` pixels with the bands that a network reads and makes, values 0..1; the sources have
+/// `halo` pixels more on each side.
 pub fn random_batch(painter: &dyn Painter, n: usize, size: usize, halo: usize) -> Batch {
     let values = |side: usize, bands: usize, step: u32| {
         let rng = Rng::new(SEED, Stream::Noise, step);

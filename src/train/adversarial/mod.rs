@@ -5,6 +5,7 @@
 
 pub mod pix2pix;
 pub mod sicgan;
+pub mod spacenet;
 
 use super::health;
 use super::session::{Learner, Update};

@@ -5,6 +5,8 @@ use crate::data::Batch;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::models::pix2pix::{self, Discriminator, Generator, Pass};
+use crate::models::repeated;
+use crate::models::to_signed;
 use crate::nn::{Bound, Norm, ParamSpec, WeightFile};
 use crate::ops::mean_loss::MeanLoss;
 use crate::tape::Var;
@@ -112,7 +114,7 @@ impl Game for Pix2pix {
     }
 
     fn target(&self, batch: &Batch, device: &Device) -> Result<Tensor> {
-        pix2pix::to_signed(&batch.target_on(device)?)
+        to_signed(&batch.target_on(device)?)
     }
 
     fn generate(&self, network: &Generator, g: &Bound<'_>, source: &Var, update: Option<&Update>) -> Result<Var> {
@@ -133,6 +135,6 @@ impl Game for Pix2pix {
     }
 
     fn copied(&self, source: &Tensor) -> Result<Tensor> {
-        pix2pix::repeated(source, pix2pix::BANDS)
+        repeated(source, pix2pix::BANDS)
     }
 }

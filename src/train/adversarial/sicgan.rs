@@ -14,9 +14,6 @@ use crate::tensor::Tensor;
 use crate::train::session::Update;
 use std::path::PathBuf;
 
-/// What the discriminator is to say of real patches, on average.
-const REAL: f32 = 0.9;
-
 /// What keeps the discriminator from being too sure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Noise {
@@ -99,6 +96,15 @@ fn number(claim: Claim) -> u32 {
     }
 }
 
+/// The label of a claim, of which what is drawn lies on both sides.
+fn middle(claim: Claim, noise: Noise) -> f32 {
+    match claim {
+        Claim::Real => 0.9,
+        Claim::Made => noise.label,
+        Claim::Wanted => 1.0,
+    }
+}
+
 impl Sicgan {
     /// Standard deviation of the noise on the discriminator's pictures.
     fn sigma(&self, update: &Update) -> f32 {
@@ -108,11 +114,7 @@ impl Sicgan {
     /// The labels of `n` patches, 0..1.
     fn labels(&self, claim: Claim, n: usize, step: u64) -> Vec<f32> {
         let rng = Rng::new(self.seed, Stream::Label, step as u32);
-        let middle = match claim {
-            Claim::Real => REAL,
-            Claim::Made => self.noise.label,
-            Claim::Wanted => 1.0,
-        };
+        let middle = middle(claim, self.noise);
         // Each claim draws from indices of its own.
         let first = u64::from(number(claim)) << 32;
         let off = |i: u64| self.noise.label * (2.0 * rng.uniform(first + i) - 1.0);
@@ -166,27 +168,21 @@ impl Game for Sicgan {
         Ok(Truth::Each(Tensor::new(logits.device(), logits.shape(), &labels)?))
     }
 
-    /// What remains for a discriminator that tells all patches apart, and cannot know what is drawn: the entropies of the
-    /// labels' middles.
+    /// The entropies of the labels' middles.
     fn least_d_loss(&self) -> f32 {
-        entropy(REAL) + entropy(self.noise.label)
+        let entropy = |p: f32| [p, 1.0 - p].iter().filter(|p| **p > 0.0).map(|p| -p * p.ln()).sum::<f32>();
+        entropy(middle(Claim::Real, self.noise)) + entropy(middle(Claim::Made, self.noise))
     }
 
     fn distance_weight(&self, _: &Update) -> f32 {
         self.lambda_l1
     }
 
-    /// A grey picture stays grey.
+    /// A picture without colour.
     fn copied(&self, source: &Tensor) -> Result<Tensor> {
         let [n, height, width, _] = source.nhwc()?;
         Tensor::full(source.device(), &[n, height, width, 2], 0.0)
     }
-}
-
-/// `-p ln p - (1 - p) ln (1 - p)`.
-fn entropy(p: f32) -> f32 {
-    let part = |p: f32| if p > 0.0 { -p * p.ln() } else { 0.0 };
-    part(p) + part(1.0 - p)
 }
 
 #[cfg(test)]
