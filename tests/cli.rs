@@ -356,6 +356,9 @@ fn sicgan_trains_goes_on_bit_for_bit_and_colours_pictures_of_any_size() {
 
     let report = fs::read_to_string(root.path().join("run/report.html")).unwrap();
     assert!(report.contains("D loss, batch 1") && !report.contains("batch 101"));
+    // Lightness, prediction and truth of a whole picture of 64 pixels, not of one patch.
+    let sample = huetape::data::decode::open(&root.path().join("run/samples/step-00000006-1.png")).unwrap();
+    assert_eq!((sample.info.width, sample.info.height), (3 * 64 + 2 * 4, 64));
     save_png(&root.path().join("grey.png"), &[90; 61 * 40], 61, 40, None).unwrap();
     done(root.path(), "colorize grey.png --run run --out colour.png --device cpu");
     done(root.path(), &format!("colorize grey.png --weights {} --out alone.png --device cpu", last.display()));

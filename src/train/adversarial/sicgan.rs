@@ -222,6 +222,19 @@ mod tests {
     }
 
     #[test]
+    fn the_least_loss_of_the_discriminator_is_that_of_the_labels_middles() {
+        let bce = |target: f32, p: f32| -target * p.ln() - (1.0 - target) * (1.0 - p).ln();
+        let game = game(Noise::default());
+        let mean = |claim, p| game.labels(claim, 4000, 1).iter().map(|&t| bce(t, p)).sum::<f32>() / 4000.0;
+        let loss = |real, made| mean(Claim::Real, real) + mean(Claim::Made, made);
+        // A loss is the mean label times the logit, 2.2 and 2.9, and more: five standard errors of both means.
+        assert!((loss(0.9, 0.05) - game.least_d_loss()).abs() < 5.0 * 0.05 / 12_000f32.sqrt() * (2.2 + 2.95));
+        assert!(loss(0.8, 0.05) > game.least_d_loss() && loss(0.9, 0.1) > game.least_d_loss());
+        let silent = Sicgan { noise: Noise { sigma: 0.0, label: 0.0 }, ..game };
+        assert!((silent.least_d_loss() - 0.325_083).abs() < 1e-6);
+    }
+
+    #[test]
     fn noise_on_pictures_falls_from_its_start_to_nothing() {
         let game = game(Noise::default());
         let sigma = |step| game.sigma(&Update { step, steps: 10, lr: 0.0 });
