@@ -99,8 +99,8 @@ fn activation_twin(p: &Params, args: Args) {
 #[inline(always)]
 fn map(x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32 + Copy + Send + Sync) {
     y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(y, x)| {
-        // A copy for each block: what `f` holds then lies where no store can reach it, and the compiler makes vector code.
-        let f = f;
+        // `move` copies `f` for each block: what it holds then lies where no store can reach it, and the compiler makes vector
+        // code.
         y.iter_mut().zip(x).for_each(move |(y, x)| *y = f(*x));
     });
 }
@@ -150,7 +150,6 @@ fn activation_grad_twin(p: &Params, args: Args) {
 fn map_grad(y: &[f32], dy: &[f32], dx: &mut [f32], slope: impl Fn(f32) -> f32 + Copy + Send + Sync) {
     dx.par_chunks_mut(BLOCK).zip(y.par_chunks(BLOCK)).zip(dy.par_chunks(BLOCK)).for_each(|((dx, y), dy)| {
         // As above.
-        let slope = slope;
         dx.iter_mut().zip(y).zip(dy).for_each(move |((dx, y), dy)| *dx = dy * slope(*y));
     });
 }
