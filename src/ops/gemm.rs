@@ -156,7 +156,8 @@ fn panel_tile<const R: usize, const W: usize, const N: usize>(
     c: &mut [[f32; N]],
     multiply_add: impl Fn(f32, f32, f32) -> f32,
 ) {
-    let a = rows.map(|(_, a)| &a[..b.len()]);
+    // Not `map`, which is not always inlined: all rows are known to be as long as b, and no index below is checked.
+    let a: [&[f32]; R] = std::array::from_fn(|i| &rows[i].1[..b.len()]);
     let mut sums = [[0.0; W]; R];
     if add {
         for (sums, (i, _)) in sums.iter_mut().zip(&rows) {

@@ -182,22 +182,10 @@ impl Correlation {
         let pixels = sums.len() / N;
         sums.fill(0.0);
         if self.channels_in < SHORT {
-            let depth = grid.taps.len() * self.channels_in;
-            return with_scratch((N + pixels) * depth, |scratch| {
-                let (weights, gathered) = scratch.split_at_mut(N * depth);
-                gathered.fill(0.0);
-                let parts = weights.chunks_exact_mut(N * self.channels_in);
-                for ((i, tap), weights) in grid.taps.iter().enumerate().zip(parts) {
-                    self.pack::<N>(w, tap.index, 0..self.channels_in, outputs.clone(), weights);
-                    self.each_pixel(tap, runs, |pixel, source| {
-                        let at = pixel * depth + i * self.channels_in;
-                        let source = &x[source * self.channels_in..][..self.channels_in];
-                        gathered[at..at + self.channels_in].iter_mut().zip(source).for_each(|(to, from)| *to = *from);
-                    });
-                }
-                let row = |pixel: usize| (pixel, &gathered[pixel * depth..][..depth]);
-                panel_product::<N>(pixels, row, weights, true, sums);
-            });
+            for taps in grid.taps.chunks(DEPTH / self.channels_in) {
+                self.sum_up_gathered::<N>(taps, runs, outputs.clone(), x, w, sums);
+            }
+            return;
         }
         let mut rows = Vec::with_capacity(pixels);
         with_scratch(N * DEPTH, |scratch| {
@@ -216,6 +204,34 @@ impl Correlation {
                     }
                 }
             }
+        });
+    }
+
+    /// Adds the sums over `taps`, whose pixels are gathered first.
+    fn sum_up_gathered<const N: usize>(
+        &self,
+        taps: &[Tap],
+        runs: &[Run],
+        outputs: Range<usize>,
+        x: &[f32],
+        w: &[f32],
+        sums: &mut [f32],
+    ) {
+        let pixels = sums.len() / N;
+        let depth = taps.len() * self.channels_in;
+        with_scratch((N + pixels) * depth, |scratch| {
+            let (weights, gathered) = scratch.split_at_mut(N * depth);
+            gathered.fill(0.0);
+            for ((i, tap), weights) in taps.iter().enumerate().zip(weights.chunks_exact_mut(N * self.channels_in)) {
+                self.pack::<N>(w, tap.index, 0..self.channels_in, outputs.clone(), weights);
+                self.each_pixel(tap, runs, |pixel, source| {
+                    let at = pixel * depth + i * self.channels_in;
+                    let source = &x[source * self.channels_in..][..self.channels_in];
+                    gathered[at..at + self.channels_in].iter_mut().zip(source).for_each(|(to, from)| *to = *from);
+                });
+            }
+            let row = |pixel: usize| (pixel, &gathered[pixel * depth..][..depth]);
+            panel_product::<N>(pixels, row, weights, true, sums);
         });
     }
 
