@@ -1,6 +1,6 @@
 //! Single-threaded matrix products for the twins, which call them on blocks from their own parallel loops.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 /// A matrix in a slice: element (i, j) is `data[i * row_stride + j * column_stride]`.
 #[derive(Clone, Copy)]
@@ -61,82 +61,122 @@ pub fn sgemm([m, k, n]: [usize; 3], a: Matrix, b: Matrix, beta: f32, c: &mut [f3
     }
 }
 
-/// `c = a b`, or `c += a b` where `add` is set: b is (k, N), c is (m, N), and a has m rows of k elements, `pitch` apart.
+/// `c[i] = a b`, or `c[i] += a b` where `add` is set, for each `(i, a)` that `row` gives for `0..count`: b is (k, N), a has k
+/// elements, and c has rows of N.
 ///
-/// For products that are too small to repay the packing that [`sgemm`] does first. Each element is the sum over k in order.
+/// For products that are too small to repay the packing that [`sgemm`] does first, and for rows that lie anywhere. Each element is the
+/// sum over k in order.
 ///
 /// # Panics
 /// When a slice is too short for its sizes: a mistake in the caller.
-pub fn panel_product<const N: usize>(a: &[f32], pitch: usize, b: &[f32], add: bool, c: &mut [f32]) {
+pub fn panel_product<'a, const N: usize>(
+    count: usize,
+    row: impl Fn(usize) -> (usize, &'a [f32]),
+    b: &[f32],
+    add: bool,
+    c: &mut [f32],
+) {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx512f")]
-        fn avx512<const N: usize>(a: &[f32], pitch: usize, b: &[f32], add: bool, c: &mut [f32]) {
-            panel_rows::<8, N>(a, pitch, b, add, c, f32::mul_add);
+        fn avx512<'a, const N: usize>(
+            count: usize,
+            row: impl Fn(usize) -> (usize, &'a [f32]),
+            b: &[f32],
+            add: bool,
+            c: &mut [f32],
+        ) {
+            // 16 to 24 registers of sums.
+            match N {
+                64 => panel_rows::<6, 64, N>(count, row, b, add, c, f32::mul_add),
+                32 => panel_rows::<8, 32, N>(count, row, b, add, c, f32::mul_add),
+                _ => panel_rows::<16, 16, N>(count, row, b, add, c, f32::mul_add),
+            }
         }
         #[target_feature(enable = "avx2,fma")]
-        fn avx2<const N: usize>(a: &[f32], pitch: usize, b: &[f32], add: bool, c: &mut [f32]) {
-            panel_rows::<3, N>(a, pitch, b, add, c, f32::mul_add);
+        fn avx2<'a, const N: usize>(
+            count: usize,
+            row: impl Fn(usize) -> (usize, &'a [f32]),
+            b: &[f32],
+            add: bool,
+            c: &mut [f32],
+        ) {
+            // 12 registers of sums.
+            match N {
+                64 | 32 => panel_rows::<3, 32, N>(count, row, b, add, c, f32::mul_add),
+                _ => panel_rows::<6, 16, N>(count, row, b, add, c, f32::mul_add),
+            }
         }
         #[allow(unsafe_code, reason = "the processor is asked for the instructions first")]
         if is_x86_feature_detected!("avx512f") {
             // SAFETY: the processor has the instructions.
-            return unsafe { avx512::<N>(a, pitch, b, add, c) };
+            return unsafe { avx512::<N>(count, row, b, add, c) };
         } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             // SAFETY: as above.
-            return unsafe { avx2::<N>(a, pitch, b, add, c) };
+            return unsafe { avx2::<N>(count, row, b, add, c) };
         }
     }
-    panel_rows::<2, N>(a, pitch, b, add, c, |x, y, sum| x * y + sum);
+    panel_rows::<4, 16, N>(count, row, b, add, c, |x, y, sum| x * y + sum);
 }
 
-/// [`panel_product`], R rows at a time: as many as the registers hold sums for.
+/// [`panel_product`] by tiles of R rows and W columns, whose sums the registers hold. W divides N.
 #[inline(always)]
-fn panel_rows<const R: usize, const N: usize>(
-    a: &[f32],
-    pitch: usize,
+fn panel_rows<'a, const R: usize, const W: usize, const N: usize>(
+    count: usize,
+    row: impl Fn(usize) -> (usize, &'a [f32]),
     b: &[f32],
     add: bool,
     c: &mut [f32],
     multiply_add: impl Fn(f32, f32, f32) -> f32 + Copy,
 ) {
-    let whole = c.len() / (R * N) * R;
-    let (blocks, rest) = c.split_at_mut(whole * N);
-    for (block, c) in blocks.chunks_exact_mut(R * N).enumerate() {
-        panel_tile::<R, N>(&a[block * R * pitch..], pitch, b, add, c, multiply_add);
-    }
-    for (row, c) in rest.chunks_exact_mut(N).enumerate() {
-        panel_tile::<1, N>(&a[(whole + row) * pitch..], pitch, b, add, c, multiply_add);
+    let ((b, _), (c, _)) = (b.as_chunks::<N>(), c.as_chunks_mut::<N>());
+    for strip in 0..N / W {
+        let mut first = 0;
+        while first + R <= count {
+            panel_tile::<R, W, N>(std::array::from_fn(|i| row(first + i)), b, strip, add, c, multiply_add);
+            first += R;
+        }
+        // What is left by fours, if that is fewer, and by ones.
+        while R > 4 && first + 4 <= count {
+            panel_tile::<4, W, N>(std::array::from_fn(|i| row(first + i)), b, strip, add, c, multiply_add);
+            first += 4;
+        }
+        for i in first..count {
+            panel_tile::<1, W, N>([row(i)], b, strip, add, c, multiply_add);
+        }
     }
 }
 
 #[inline(always)]
-fn panel_tile<const R: usize, const N: usize>(
-    a: &[f32],
-    pitch: usize,
-    b: &[f32],
+fn panel_tile<const R: usize, const W: usize, const N: usize>(
+    rows: [(usize, &[f32]); R],
+    b: &[[f32; N]],
+    strip: usize,
     add: bool,
-    c: &mut [f32],
+    c: &mut [[f32; N]],
     multiply_add: impl Fn(f32, f32, f32) -> f32,
 ) {
-    let (b, _) = b.as_chunks::<N>();
-    let k = b.len();
-    let rows: [&[f32]; R] = std::array::from_fn(|row| &a[row * pitch..][..k]);
-    let mut sums = [[0.0; N]; R];
+    // Not `map`, which is not always inlined: all rows are known to be as long as b, and no index below is checked.
+    let a: [&[f32]; R] = std::array::from_fn(|i| &rows[i].1[..b.len()]);
+    let mut sums = [[0.0; W]; R];
     if add {
-        sums.as_flattened_mut().copy_from_slice(c);
+        for (sums, (i, _)) in sums.iter_mut().zip(&rows) {
+            *sums = c[*i].as_chunks().0[strip];
+        }
     }
-    for i in 0..k {
+    for k in 0..b.len() {
         // A copy, which stays in registers for all rows.
-        let b = b[i];
-        for (row, sums) in rows.iter().zip(&mut sums) {
-            let a = row[i];
+        let b: [f32; W] = b[k].as_chunks().0[strip];
+        for (a, sums) in a.iter().zip(&mut sums) {
+            let a = a[k];
             for (sum, b) in sums.iter_mut().zip(&b) {
                 *sum = multiply_add(a, *b, *sum);
             }
         }
     }
-    c.copy_from_slice(sums.as_flattened());
+    for (sums, (i, _)) in sums.iter().zip(&rows) {
+        c[*i].as_chunks_mut().0[strip] = *sums;
+    }
 }
 
 /// Elements of a cache line, and of the widest vectors.
@@ -172,20 +212,19 @@ pub fn with_wide_vectors<R>(f: impl FnOnce() -> R) -> R {
 /// Runs `f` on `len` elements of this thread's scratch memory, whose content is whatever was there.
 ///
 /// The memory stays with the thread: a block of a convolution takes megabytes, and fresh pages cost more than the copy into
-/// them.
+/// them. Each depth of nesting has its own.
 pub fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
-    thread_local!(static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) });
-    SCRATCH.with(|cell| {
-        let mut scratch = cell.take();
-        if scratch.len() < len + LINE {
-            scratch.resize(len + LINE, 0.0);
-        }
-        // From a whole cache line on: otherwise each store of a wide vector would touch two.
-        let start = scratch.as_ptr().align_offset(size_of::<[f32; LINE]>()).min(LINE);
-        let result = f(&mut scratch[start..start + len]);
-        cell.set(scratch);
-        result
-    })
+    thread_local!(static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) });
+    let mut scratch = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
+    if scratch.len() < len + LINE {
+        // Nothing is copied from the old memory.
+        scratch = vec![0.0; len + LINE];
+    }
+    // From a whole cache line on: otherwise each store of a wide vector would touch two.
+    let start = scratch.as_ptr().align_offset(size_of::<[f32; LINE]>()).min(LINE);
+    let result = f(&mut scratch[start..start + len]);
+    FREE.with_borrow_mut(|free| free.push(scratch));
+    result
 }
 
 #[cfg(test)]
@@ -210,28 +249,29 @@ mod tests {
         sgemm([2, 3, 1], Matrix::rows(&[0.0; 5], 3), Matrix::rows(&[0.0; 3], 1), 0.0, &mut [0.0; 2], 1);
     }
 
-    /// A product of a, b, whether it is added, c.
-    type Product = fn(&[f32], &[f32], bool, &mut [f32]);
+    /// A product of rows, b, whether it is added, c.
+    type Product = fn(&[(usize, &[f32])], &[f32], bool, &mut [f32]);
 
-    /// Every kernel of [`panel_product`], whatever the processor has, with rows and a pitch that no block divides.
+    /// Every kernel of [`panel_product`], whatever the processor has, with rows in any order that no block divides.
     #[test]
     fn panel_products_agree_with_sgemm() {
-        const N: usize = 16;
-        let (m, k, pitch) = (21, 13, 17);
+        const N: usize = 32;
+        let (m, k, pitch) = (23, 13, 17);
         let values = |len: usize, step: usize| (0..len).map(|i| (i * step % 23) as f32 - 11.0).collect::<Vec<_>>();
         let (a, b, before) = (values(m * pitch, 7), values(k * N, 5), values(m * N, 3));
+        let rows: Vec<_> = (0..m).map(|i| i * 5 % m).map(|i| (i, &a[i * pitch..][..k])).collect();
         for (add, beta) in [(false, 0.0), (true, 1.0)] {
             let mut expected = before.clone();
             sgemm([m, k, N], Matrix::rows(&a, pitch), Matrix::rows(&b, N), beta, &mut expected, N);
             let kernels: [Product; 4] = [
-                |a, b, add, c| panel_product::<N>(a, 17, b, add, c),
-                |a, b, add, c| panel_rows::<8, N>(a, 17, b, add, c, f32::mul_add),
-                |a, b, add, c| panel_rows::<3, N>(a, 17, b, add, c, f32::mul_add),
-                |a, b, add, c| panel_rows::<2, N>(a, 17, b, add, c, |x, y, sum| x * y + sum),
+                |rows, b, add, c| panel_product::<N>(rows.len(), |i| rows[i], b, add, c),
+                |rows, b, add, c| panel_rows::<8, 32, N>(rows.len(), |i| rows[i], b, add, c, f32::mul_add),
+                |rows, b, add, c| panel_rows::<3, 16, N>(rows.len(), |i| rows[i], b, add, c, f32::mul_add),
+                |rows, b, add, c| panel_rows::<4, 16, N>(rows.len(), |i| rows[i], b, add, c, |x, y, sum| x * y + sum),
             ];
             for kernel in kernels {
                 let mut c = before.clone();
-                kernel(&a, &b, add, &mut c);
+                kernel(&rows, &b, add, &mut c);
                 // Small integers: every sum is exact.
                 assert_eq!(c, expected);
             }

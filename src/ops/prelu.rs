@@ -38,7 +38,7 @@ fn prelu_twin(p: &Params, args: Args) {
     let ([x, a], [], [y]) = args.split();
     y.par_chunks_mut(p.block()).zip(x.par_chunks(p.block())).for_each(|(y, x)| {
         for (y, x) in y.chunks_exact_mut(a.len()).zip(x.chunks_exact(a.len())) {
-            y.iter_mut().zip(x).zip(a).for_each(|((y, x), a)| *y = if *x < 0.0 { a * x } else { *x });
+            y.iter_mut().zip(x).zip(a).for_each(|((y, &x), &a)| *y = if x < 0.0 { a * x } else { x });
         }
     });
 }

@@ -45,7 +45,8 @@ static RELU_GRAD: Kernel<Params> = Kernel {
 fn relu_grad_twin(_: &Params, args: Args) {
     let ([y, dy], [], [dx]) = args.split();
     dx.par_chunks_mut(BLOCK).zip(y.par_chunks(BLOCK)).zip(dy.par_chunks(BLOCK)).for_each(|((dx, y), dy)| {
-        dx.iter_mut().zip(y).zip(dy).for_each(|((dx, y), dy)| *dx = if *y > 0.0 { *dy } else { 0.0 });
+        // Both are read before the comparison: a branch that decides whether to read keeps the loop scalar.
+        dx.iter_mut().zip(y).zip(dy).for_each(|((dx, &y), &dy)| *dx = if y > 0.0 { dy } else { 0.0 });
     });
 }
 

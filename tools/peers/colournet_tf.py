@@ -46,8 +46,9 @@ def passes(width, size, batch):
     return {"forward": lambda: forward().numpy(), "train": lambda: train().numpy()}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def time_passes(doc, passes):
+    """The command line that the programs here share. `passes(width, size, batch)` gives functions without arguments by the name of the pass."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pass", dest="which", choices=["forward", "train"], required=True)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--batch", type=int, default=1)
@@ -72,4 +73,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    time_passes(__doc__, passes)

@@ -202,11 +202,14 @@ fn the_twin_agrees_with_the_reference_over_many_blocks() {
     // More pixels than one block, more weights than one slab, more than one chunk of partial sums.
     for (conv, x, w) in [
         (SAME, [1, 66, 67, 2], [3, 3, 2, 3]),
-        (STRIDED, [1, 67, 66, 3], [3, 3, 3, 2]),
+        // A block that begins in the midst of one picture and ends in the next.
+        (STRIDED, [2, 37, 66, 3], [3, 3, 3, 2]),
         (SAME, [1, 5, 6, 90], [3, 3, 90, 4]),
-        // More weights and outputs than one panel; few pixels, more outputs than one task.
+        // Panels of 16, 32 and 64 outputs, one or several, whole or not; more channels than one product reads.
         (SAME, [1, 9, 10, 20], [3, 3, 20, 37]),
         (STRIDED, [1, 6, 6, 2], [4, 4, 2, 260]),
+        (STRIDED, [2, 7, 5, 140], [2, 2, 140, 18]),
+        (SAME, [1, 3, 4, 128], [1, 3, 128, 16]),
     ] {
         check(conv, x, w);
     }

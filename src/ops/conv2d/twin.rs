@@ -1,21 +1,14 @@
-//! The CPU bodies: blocks of pixels are gathered into rows of a matrix (im2col) that fit the cache, and multiplied.
+//! The CPU bodies. For the gradient of the weights, blocks of pixels are gathered into rows of a matrix (im2col) that fit the cache.
 
+use super::correlation::Correlation;
 use super::winograd::Winograd;
 use super::{Geometry, Layout};
-use crate::ops::gemm::{Matrix, panel_product, sgemm, with_scratch};
+use crate::ops::gemm::{Matrix, sgemm, with_scratch};
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Pixels that one product works on: enough to spread the packing of the weights over, few enough to fit the cache.
 const BLOCK: usize = 256;
-/// Output pixels up to which the forward pass is shared out by outputs: the weights are most of what it reads.
-const FEW_PIXELS: usize = 64;
-/// Outputs that one task then makes.
-const OUTPUTS: usize = 256;
-/// Outputs that one product of the forward pass makes.
-const PANEL: usize = 32;
-/// Weights of each output that one product reads: with [`PANEL`] outputs they take half of a first-level cache.
-const PANEL_DEPTH: usize = 128;
 /// Rows of the weight gradient that one task makes.
 const SLAB: usize = 256;
 /// Most elements of the weight gradient's partial sums.
@@ -29,7 +22,6 @@ struct Sizes {
     w: usize,
     c: usize,
     kw: usize,
-    taps: usize,
     o: usize,
     ho: usize,
     wo: usize,
@@ -37,8 +29,6 @@ struct Sizes {
     dilation: usize,
     pad_top: usize,
     pad_left: usize,
-    /// The input pixels are the output pixels, in order.
-    pointwise: bool,
 }
 
 impl From<&Geometry> for Sizes {
@@ -48,7 +38,6 @@ impl From<&Geometry> for Sizes {
             w: g.w as usize,
             c: g.c as usize,
             kw: g.kw as usize,
-            taps: (g.kh * g.kw) as usize,
             o: g.o as usize,
             ho: g.ho as usize,
             wo: g.wo as usize,
@@ -56,7 +45,6 @@ impl From<&Geometry> for Sizes {
             dilation: g.dilation as usize,
             pad_top: g.pad_top as usize,
             pad_left: g.pad_left as usize,
-            pointwise: g.kh * g.kw == 1 && g.stride == 1,
         }
     }
 }
@@ -67,13 +55,6 @@ impl Sizes {
         let iy = (oy * self.stride + ky * self.dilation).checked_sub(self.pad_top)?;
         let ix = (ox * self.stride + kx * self.dilation).checked_sub(self.pad_left)?;
         (iy < self.h && ix < self.w).then(|| (picture * self.h + iy) * self.w + ix)
-    }
-
-    /// The output pixel that `tap` takes to input pixel (picture, iy, ix), or `None` where there is none.
-    fn target(&self, [picture, iy, ix]: [usize; 3], tap: usize) -> Option<usize> {
-        let oy = (iy + self.pad_top).checked_sub(tap / self.kw * self.dilation)? / self.stride;
-        let ox = (ix + self.pad_left).checked_sub(tap % self.kw * self.dilation)? / self.stride;
-        (oy < self.ho && ox < self.wo).then(|| (picture * self.ho + oy) * self.wo + ox)
     }
 
     /// Gathers the windows of output pixels `pixels` into rows: elements `depth` of (tap, channel).
@@ -95,21 +76,6 @@ impl Sizes {
                 at_tap[1] += 1;
                 if at_tap[1] == self.kw {
                     at_tap = [at_tap[0] + 1, 0];
-                }
-            }
-        }
-    }
-
-    /// Writes the weights of the outputs `outputs` as `(taps * c, PANEL)`, with zeros where there are fewer.
-    fn pack(&self, w: &[f32], layout: Layout, outputs: Range<usize>, panel: &mut [f32]) {
-        for (i, row) in panel.chunks_exact_mut(PANEL).enumerate() {
-            let (row, rest) = row.split_at_mut(outputs.len());
-            rest.fill(0.0);
-            match layout {
-                Layout::Hwio => row.copy_from_slice(&w[i * self.o..][outputs.clone()]),
-                Layout::Hwoi => {
-                    let w = &w[i / self.c * self.o * self.c + i % self.c..];
-                    row.iter_mut().zip(outputs.clone()).for_each(|(value, o)| *value = w[o * self.c]);
                 }
             }
         }
@@ -156,129 +122,15 @@ pub fn forward(geometry: &Geometry, layout: Layout, finish: Finish, x: &[f32], w
     if let Some(winograd) = winograd(layout, Winograd::forward(geometry)) {
         return winograd.run(x, w, |y| finish.apply(geometry.o as usize, y), y);
     }
-    if geometry.output_pixels() <= FEW_PIXELS {
-        return forward_by_outputs(&Sizes::from(geometry), layout, finish, x, w, y);
-    }
-    let s = Sizes::from(geometry);
-    let depth = s.taps * s.c;
-    // Of few pixels smaller blocks, so that there is work for several cores; but each block reads all weights.
-    let block = (geometry.output_pixels() / 4).next_multiple_of(8).clamp(32, BLOCK);
-    with_scratch(s.o.div_ceil(PANEL) * depth * PANEL, |panels| {
-        panels.par_chunks_mut(depth * PANEL).enumerate().for_each(|(i, panel)| {
-            s.pack(w, layout, i * PANEL..s.o.min((i + 1) * PANEL), panel);
-        });
-        y.par_chunks_mut(block * s.o).enumerate().for_each(|(index, y)| {
-            let count = y.len() / s.o;
-            let pixels = index * block..index * block + count;
-            with_scratch(count * (PANEL + depth), |scratch| {
-                let (sums, rows) = scratch.split_at_mut(count * PANEL);
-                let rows = if s.pointwise {
-                    &x[pixels.start * s.c..pixels.end * s.c]
-                } else {
-                    s.gather(x, pixels, 0..depth, rows);
-                    rows
-                };
-                for (i, panel) in panels.chunks_exact(depth * PANEL).enumerate() {
-                    for (part, panel) in panel.chunks(PANEL_DEPTH * PANEL).enumerate() {
-                        panel_product::<PANEL>(&rows[part * PANEL_DEPTH..], depth, panel, part > 0, sums);
-                    }
-                    for (y, sums) in y.chunks_exact_mut(s.o).zip(sums.chunks_exact(PANEL)) {
-                        let width = PANEL.min(s.o - i * PANEL);
-                        y[i * PANEL..][..width].copy_from_slice(&sums[..width]);
-                    }
-                }
-            });
-            finish.apply(s.o, y);
-        });
-    });
+    Correlation::forward(geometry, layout).run(x, w, |y| finish.apply(geometry.o as usize, y), y);
 }
 
-/// [`forward`] for few pixels: each task makes slabs of outputs of all of them, and so reads its own part of the weights.
-fn forward_by_outputs(s: &Sizes, layout: Layout, finish: Finish, x: &[f32], w: &[f32], y: &mut [f32]) {
-    let depth = s.taps * s.c;
-    let count = y.len() / s.o;
-    with_scratch(count * (depth + s.o), |scratch| {
-        let (rows, sums) = scratch.split_at_mut(count * depth);
-        rows.par_chunks_mut(depth).enumerate().for_each(|(pixel, row)| s.gather(x, pixel..pixel + 1, 0..depth, row));
-        sums.par_chunks_mut(count * OUTPUTS).enumerate().for_each(|(slab, sums)| {
-            let (first, width) = (slab * OUTPUTS, sums.len() / count);
-            match layout {
-                Layout::Hwio => {
-                    let w = Matrix::rows(&w[first..], s.o);
-                    sgemm([count, depth, width], Matrix::rows(rows, depth), w, 0.0, sums, width);
-                }
-                Layout::Hwoi => {
-                    for (tap, w) in w.chunks_exact(s.c * s.o).enumerate() {
-                        let rows = Matrix::rows(&rows[tap * s.c..], depth);
-                        let beta = if tap == 0 { 0.0 } else { 1.0 };
-                        let w = Matrix::transposed(&w[first * s.c..], s.c);
-                        sgemm([count, s.c, width], rows, w, beta, sums, width);
-                    }
-                }
-            }
-        });
-        y.par_chunks_mut(s.o).enumerate().for_each(|(pixel, y)| {
-            for (y, sums) in y.chunks_mut(OUTPUTS).zip(sums.chunks(count * OUTPUTS)) {
-                y.copy_from_slice(&sums[pixel * y.len()..][..y.len()]);
-            }
-            finish.apply(s.o, y);
-        });
-    });
-}
-
-/// The gradient of the input: for each input pixel the taps that reach it. With a `finish` it is the forward pass of a
-/// transposed convolution.
-///
-/// Pixels that are equal modulo the stride are reached by the same taps, so each block is worked on phase by phase.
+/// The gradient of the input. With a `finish` it is the forward pass of a transposed convolution.
 pub fn input_gradient(geometry: &Geometry, layout: Layout, finish: Finish, dz: &[f32], w: &[f32], dx: &mut [f32]) {
     if let Some(winograd) = winograd(layout, Winograd::input_gradient(geometry)) {
         return winograd.run(dz, w, |dx| finish.apply(geometry.c as usize, dx), dx);
     }
-    let s = Sizes::from(geometry);
-    let block = BLOCK * s.stride * s.stride;
-    dx.par_chunks_mut(block * s.c).enumerate().for_each(|(index, dx)| {
-        let mut pixels = Vec::new();
-        for phase in 0..s.stride * s.stride {
-            let [phase_y, phase_x] = [phase / s.stride, phase % s.stride];
-            pixels.clear();
-            pixels.extend((0..dx.len() / s.c).filter_map(|i| {
-                let pixel = index * block + i;
-                let at = [pixel / (s.h * s.w), pixel / s.w % s.h, pixel % s.w];
-                let reached = (at[1] + s.pad_top) % s.stride == phase_y && (at[2] + s.pad_left) % s.stride == phase_x;
-                reached.then_some((i, at))
-            }));
-            let taps = (0..s.taps).filter(|tap| {
-                let [y, x] = [tap / s.kw * s.dilation, tap % s.kw * s.dilation];
-                y % s.stride == phase_y && x % s.stride == phase_x
-            });
-            with_scratch(pixels.len() * (s.o + s.c), |scratch| {
-                let (rows, sums) = scratch.split_at_mut(pixels.len() * s.o);
-                let mut beta = 0.0;
-                for tap in taps {
-                    for ((_, at), row) in pixels.iter().zip(rows.chunks_exact_mut(s.o)) {
-                        match s.target(*at, tap) {
-                            Some(target) => row.copy_from_slice(&dz[target * s.o..][..s.o]),
-                            None => row.fill(0.0),
-                        }
-                    }
-                    let w = &w[tap * s.c * s.o..][..s.c * s.o];
-                    let w = match layout {
-                        Layout::Hwio => Matrix::transposed(w, s.o),
-                        Layout::Hwoi => Matrix::rows(w, s.c),
-                    };
-                    sgemm([pixels.len(), s.o, s.c], Matrix::rows(rows, s.o), w, beta, sums, s.c);
-                    beta = 1.0;
-                }
-                if beta == 0.0 {
-                    sums.fill(0.0);
-                }
-                finish.apply(s.c, sums);
-                for ((i, _), sum) in pixels.iter().zip(sums.chunks_exact(s.c)) {
-                    dx[i * s.c..][..s.c].copy_from_slice(sum);
-                }
-            });
-        }
-    });
+    Correlation::input_gradient(geometry, layout).run(dz, w, |dx| finish.apply(geometry.c as usize, dx), dx);
 }
 
 /// The gradient of the weights: each task makes a slab of rows (tap, channel) over one chunk of the pixels. Where the
@@ -358,8 +210,9 @@ pub fn relu_gradient(geometry: &Geometry, dy: &[f32], y: &[f32], dz: &mut [f32],
         .map(|(dz, dy, y)| {
             let mut sum = vec![0.0; o];
             for ((dz, dy), y) in dz.chunks_exact_mut(o).zip(dy.chunks_exact(o)).zip(y.chunks_exact(o)) {
-                for (((sum, dz), dy), y) in sum.iter_mut().zip(dz).zip(dy).zip(y) {
-                    *dz = if *y > 0.0 { *dy } else { 0.0 };
+                // Both are read before the comparison: a branch that decides whether to read keeps the loop scalar.
+                for (((sum, dz), &dy), &y) in sum.iter_mut().zip(dz).zip(dy).zip(y) {
+                    *dz = if y > 0.0 { dy } else { 0.0 };
                     *sum += *dz;
                 }
             }

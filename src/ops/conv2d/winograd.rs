@@ -297,7 +297,9 @@ impl Winograd {
                 let points = transformed.chunks_exact(a_len).zip(weights.chunks_exact(b_len));
                 for ((a, b), product) in points.zip(products.chunks_exact_mut(product_len)) {
                     let (b, product) = (&b[..depth.len() * N], &mut product[..tiles * N]);
-                    panel_product::<N>(&a[start * BLOCK..], depth.len(), b, start > 0, product);
+                    let a = &a[start * BLOCK..];
+                    let row = |tile: usize| (tile, &a[tile * depth.len()..][..depth.len()]);
+                    panel_product::<N>(tiles, row, b, start > 0, product);
                 }
             }
             with_wide_vectors(
