@@ -10,6 +10,7 @@ pub mod patches;
 pub mod picture;
 pub mod picture_file;
 pub mod raster;
+pub mod registration;
 mod sampler;
 pub mod save;
 pub mod shift;
