@@ -187,6 +187,12 @@ pub enum Norm {
     Training,
     /// The batch's own; the running ones stay.
     Batch,
+    /// The batch's own, of which the running ones become the mean: this is batch number `number`, from 1, and the first one
+    /// replaces what was.
+    Estimate {
+        /// Of the batch.
+        number: u32,
+    },
     /// The running ones.
     Running,
 }
@@ -212,6 +218,7 @@ pub fn batch_norm(bound: &Bound<'_>, name: &str, x: &Var, norm: Norm) -> Result<
         Norm::Training => by_batch(MOMENTUM)?,
         // All of what was, nothing of what is.
         Norm::Batch => by_batch(1.0)?,
+        Norm::Estimate { number } => by_batch(1.0 - 1.0 / number as f32)?,
         Norm::Running => {
             let var = match &between {
                 Some(between) => sum(&var, between)?,

@@ -48,6 +48,19 @@ pub trait Learner {
     /// Whatever a launch reports.
     fn validation_loss(&self, batch: &Batch) -> Result<f64>;
 
+    /// Pictures that [`Learner::calibrate`] wants to see; 0 where there is nothing to calibrate.
+    fn calibration(&self) -> usize {
+        0
+    }
+
+    /// Takes the statistics that the network is put to work with anew from a batch, the `number`-th from 1, by the weights as they are.
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    fn calibrate(&self, _batch: &Batch, _number: u32) -> Result<()> {
+        Ok(())
+    }
+
     /// The network that the training is for, with its weights as they are.
     fn painter(&self) -> &dyn Painter;
 
@@ -266,6 +279,18 @@ impl Session<'_> {
         Ok(Outcome::Finished)
     }
 
+    /// Shows the learner as many of the training's own pictures as it needs for its statistics.
+    fn calibrate(&self, learner: &dyn Learner) -> Result<()> {
+        let batches = learner.calibration().div_ceil(self.config.loader.batch);
+        if batches > 0 {
+            let maker = BatchMaker::new(self.data.clone(), self.config.loader.clone());
+            for number in 1..=batches {
+                learner.calibrate(&maker.batch(number as u64)?, number as u32)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Mean loss over centre crops of the first validation pictures, an f32 value as a checkpoint stores it: a run that
     /// goes on compares the same numbers.
     fn validate(&self, learner: &dyn Learner) -> Result<Option<f64>> {
@@ -304,6 +329,10 @@ impl Loop<'_, '_> {
             self.settle(learner)?;
         }
         let last = self.read_losses(learner)?;
+        // At the same updates in every run, interrupted or not: what they change stays in the weights.
+        if due.validation {
+            self.session.calibrate(learner)?;
+        }
         let validation = if due.validation { self.session.validate(learner)? } else { None };
         if let Some(update) = last {
             self.write_down(update, validation)?;

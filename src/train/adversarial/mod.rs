@@ -85,6 +85,9 @@ pub trait Game {
     /// The distance between a made picture and the real one.
     const DISTANCE: MeanLoss;
 
+    /// Pictures that a generator's statistics are taken from; 0 where it has none.
+    const CALIBRATION: usize = 0;
+
     /// The discriminator's parameters, whose names begin with `d.`.
     fn discriminator_specs(&self) -> Vec<ParamSpec>;
 
@@ -105,6 +108,14 @@ pub trait Game {
     /// # Errors
     /// Whatever a launch reports.
     fn generate(&self, network: &Self::Generator, g: &Bound<'_>, source: &Var, update: Option<&Update>) -> Result<Var>;
+
+    /// Runs the generator for its statistics alone, see [`Norm::Estimate`](crate::nn::Norm::Estimate).
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    fn estimate(&self, _: &Self::Generator, _: &Bound<'_>, _source: &Var, _number: u32) -> Result<()> {
+        Ok(())
+    }
 
     /// The discriminator's logits for pictures, made or real.
     ///
@@ -285,6 +296,17 @@ impl<G: Game> Learner for Adversarial<G> {
         let made = self.game.generate(&self.g.network, &bound, &source, None)?;
         let target = tape.constant(self.game.target(batch, &self.device)?);
         Ok(f64::from(tape.apply(G::DISTANCE, &[&made, &target])?.value().item()?))
+    }
+
+    fn calibration(&self) -> usize {
+        G::CALIBRATION
+    }
+
+    fn calibrate(&self, batch: &Batch, number: u32) -> Result<()> {
+        let tape = Tape::inference();
+        let bound = self.g.parameters.bind(&tape, false);
+        let source = tape.constant(self.game.source(&self.g.network, batch, &self.device)?);
+        self.game.estimate(&self.g.network, &bound, &source, number)
     }
 
     fn painter(&self) -> &dyn Painter {

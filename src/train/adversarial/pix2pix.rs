@@ -104,6 +104,7 @@ impl Game for Pix2pix {
     ];
     const ORDER: Order = Order::Together;
     const DISTANCE: MeanLoss = MeanLoss::L1;
+    const CALIBRATION: usize = 48;
 
     fn discriminator_specs(&self) -> Vec<ParamSpec> {
         self.discriminator.param_specs()
@@ -124,6 +125,11 @@ impl Game for Pix2pix {
             None => Pass { norm: Norm::Running, dropout: 0.0, seed, step: 0 },
         };
         network.forward(g, source, pass)
+    }
+
+    fn estimate(&self, network: &Generator, g: &Bound<'_>, source: &Var, number: u32) -> Result<()> {
+        let pass = Pass { norm: Norm::Estimate { number }, dropout: 0.0, seed: self.seed, step: 0 };
+        network.forward(g, source, pass).map(drop)
     }
 
     fn judge(&self, d: &Bound<'_>, source: &Var, picture: &Var) -> Result<Var> {
