@@ -106,30 +106,12 @@ fn on_a_geotiff_the_result_has_its_georeference() {
         bytes: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
     };
     let georeference = vec![doubles(33550, &[10.0, 10.0, 0.0]), doubles(33922, &[0.0, 0.0, 0.0, 5e5, 6e6, 0.0])];
-    let info = RasterInfo {
-        width: 140,
-        height: 110,
-        bands: 3,
-        sample: SampleType::U8,
-        nodata: None,
-        alpha: None,
-        georeference: georeference.clone(),
-        description: None,
-    };
+    let info = RasterInfo { georeference: georeference.clone(), ..RasterInfo::new(140, 110, 3, SampleType::U8) };
     let mut writer = RasterWriter::create(&folder.path().join("optical.tif"), info, 64).unwrap();
     writer.write_rows(&vec![9.0; 140 * 110 * 3]).unwrap();
     writer.finish().unwrap();
     // A source of 16 bits and two bands keeps both.
-    let info = RasterInfo {
-        width: 120,
-        height: 90,
-        bands: 2,
-        sample: SampleType::U16,
-        nodata: None,
-        alpha: None,
-        georeference: Vec::new(),
-        description: Some("VV, VH".to_owned()),
-    };
+    let info = RasterInfo { description: Some("VV, VH".to_owned()), ..RasterInfo::new(120, 90, 2, SampleType::U16) };
     let mut writer = RasterWriter::create(&folder.path().join("sar.tif"), info, 64).unwrap();
     writer.write_rows(&(0..120 * 90).flat_map(|i| [1000.0 + i as f32, 60_000.0]).collect::<Vec<_>>()).unwrap();
     writer.finish().unwrap();

@@ -49,9 +49,7 @@ impl AnyPicture {
             Depth::U16 => SampleType::U16,
             Depth::F32 => SampleType::F32,
         };
-        let (width, height, bands) = (picture.info.width, picture.info.height, picture.info.bands);
-        let (nodata, alpha, georeference, description) = (None, None, Vec::new(), None);
-        let info = RasterInfo { width, height, bands, sample, nodata, alpha, georeference, description };
+        let info = RasterInfo::new(picture.info.width, picture.info.height, picture.info.bands, sample);
         Ok(AnyPicture::Picture(picture, info))
     }
 

@@ -215,10 +215,6 @@ fn smooth(x: usize, y: usize, band: usize) -> f64 {
     30_000.0 + 20_000.0 * (phase.sin() * (0.05 * y as f64).cos()).powi(2) * 0.1 + 10.0 * (x + y) as f64
 }
 
-fn info(width: usize, height: usize, bands: usize, sample: SampleType) -> RasterInfo {
-    RasterInfo { width, height, bands, sample, nodata: None, alpha: None, georeference: Vec::new(), description: None }
-}
-
 fn write(path: &Path, info: RasterInfo, value: impl Fn(usize, usize, usize) -> f64) {
     let mut writer = RasterWriter::create(path, info.clone(), 64).unwrap();
     for y in 0..info.height {
@@ -236,7 +232,11 @@ fn a_scene_on_another_grid_matches_a_plain_loop() {
     let hole = |x: usize, y: usize| (100..130).contains(&x) && (90..140).contains(&y);
     let nodata = Nodata::parse("-9999");
     let value = |x, y, band| if hole(x, y) { -9999.0 } else { smooth(x, y, band) };
-    write(&input, RasterInfo { nodata: nodata.clone(), ..info(width, height, bands, SampleType::F32) }, value);
+    write(
+        &input,
+        RasterInfo { nodata: nodata.clone(), ..RasterInfo::new(width, height, bands, SampleType::F32) },
+        value,
+    );
     let source = AnyPicture::open(&input).unwrap();
     // Wider and higher than the tiles that are computed and written, a turn by 40 degrees, some perspective.
     let h = Homography::new([[1.35, -1.2, 330.0], [1.15, 1.3, -20.0], [1e-4, 2e-4, 1.0]]).unwrap();
@@ -285,7 +285,7 @@ fn a_large_picture_on_a_small_grid_is_read_in_parts() {
         info: PictureInfo { width: side, height: side, bands: 1, depth: Depth::U8 },
         samples: Samples::U8((0..side * side).map(|i| (i % side / 20) as u8).collect()),
     };
-    let source = AnyPicture::Picture(picture, info(side, side, 1, SampleType::U8));
+    let source = AnyPicture::Picture(picture, RasterInfo::new(side, side, 1, SampleType::U8));
     let h = Homography::new([[0.002, 0.0, 0.0], [0.0, 0.002, 0.0], [0.0, 0.0, 1.0]]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("small.png");
@@ -304,7 +304,7 @@ fn what_stops_the_work_leaves_no_file() {
             info: PictureInfo { width: 3, height: 300, bands: 1, depth: Depth::U16 },
             samples: Samples::U16(vec![700; 900]),
         },
-        info(3, 300, 1, SampleType::U16),
+        RasterInfo::new(3, 300, 1, SampleType::U16),
     );
     let h = Homography::new([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]).unwrap();
     let device = Device::cpu();
