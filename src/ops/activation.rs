@@ -99,8 +99,7 @@ fn activation_twin(p: &Params, args: Args) {
 #[inline(always)]
 fn map(x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32 + Copy + Send + Sync) {
     y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(y, x)| {
-        // `move` copies `f` for each block: what it holds then lies where no store can reach it, and the compiler makes vector
-        // code.
+        // `move`, so that each block has a copy of what `f` holds: no store can reach that, and the compiler makes vector code.
         y.iter_mut().zip(x).for_each(move |(y, x)| *y = f(*x));
     });
 }
@@ -149,7 +148,7 @@ fn activation_grad_twin(p: &Params, args: Args) {
 #[inline(always)]
 fn map_grad(y: &[f32], dy: &[f32], dx: &mut [f32], slope: impl Fn(f32) -> f32 + Copy + Send + Sync) {
     dx.par_chunks_mut(BLOCK).zip(y.par_chunks(BLOCK)).zip(dy.par_chunks(BLOCK)).for_each(|((dx, y), dy)| {
-        // As above.
+        // `move` as above.
         dx.iter_mut().zip(y).zip(dy).for_each(move |((dx, y), dy)| *dx = dy * slope(*y));
     });
 }
