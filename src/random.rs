@@ -28,6 +28,10 @@ pub enum Stream {
     Slope = 9,
     /// Noisy labels.
     Label = 10,
+    /// Origins of fixed patches; `step` is the picture's number.
+    Patches = 11,
+    /// Points that a homography is tried on; `step` is the number of the try.
+    Consensus = 12,
     /// Whatever a test wants.
     Test = 99,
 }

@@ -4,7 +4,8 @@
 
 use assert_cmd::Command;
 use huetape::data::Scene;
-use huetape::data::save::save_png;
+use huetape::data::raster::{Raster, RasterInfo, RawTag, SampleType};
+use huetape::data::save::{save_png, save_tiff};
 use huetape::nn::{StateTensor, WeightFile, save_tensors};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -271,11 +272,108 @@ fn pix2pix_refuses_settings_that_make_no_sense() {
     done(root.path(), &train("--width 0.01 --steps 1"));
     let colournet = "train colournet --source source --target target --out run --device cpu --resume";
     refused(root.path(), colournet, &["pix2pix"]);
-    refused(root.path(), "inspect summary --run run", &["run"]);
+    let summary = done(root.path(), "inspect summary --run run");
+    for text in ["generator\n", "discriminator\n", "g.up7.bn", "30 x 30 x 1"] {
+        assert!(summary.contains(text), "{text}: {summary}");
+    }
+    refused(root.path(), "inspect summary --run run --q 20", &["--q"]);
+    refused(root.path(), "inspect summary --run run --width 0.5", &["--width 0.5"]);
     let init = "--out other --init run/checkpoints/step-00000001.safetensors";
     refused(root.path(), &train(&format!("{init} --width 0.5")), &["--width 0.5"]);
     refused(root.path(), &train(&format!("{init} --input-channels 3")), &["--input-channels 3"]);
     done(root.path(), &train(&format!("{init} --steps 1")));
+}
+
+/// Three bands to four, and back into a GeoTIFF's place.
+#[test]
+fn spacenet_trains_on_any_bands_goes_on_bit_for_bit_and_makes_them() {
+    let root = tempfile::tempdir().unwrap();
+    for side in ["rgb", "four"] {
+        fs::create_dir(root.path().join(side)).unwrap();
+    }
+    let four = |size: usize| RasterInfo::new(size, size, 4, SampleType::U8);
+    for index in 0..2 {
+        let scene = Scene::new(5, index, 40);
+        let spectral: Vec<f32> = scene.multispectral().into_iter().map(f32::from).collect();
+        save_png(&root.path().join(format!("rgb/{index}.png")), &scene.optical(), 40, 40, None).unwrap();
+        save_tiff(&root.path().join(format!("four/{index}.tif")), four(40), &spectral).unwrap();
+    }
+    let flags = "--width 0.05 --size 32 --batch 2 --steps 4 --checkpoint-every 2 --val-source rgb --val-target four";
+    let train = format!("train spacenet --source rgb --target four --out run --device cpu {flags}");
+    let table = done(root.path(), &train);
+    assert!(table.contains("PSNR of band 4") && table.contains("regression") && !table.contains("ab error"), "{table}");
+    let last = root.path().join("run/checkpoints/step-00000004.safetensors");
+    let whole = fs::read(&last).unwrap();
+    fs::remove_file(&last).unwrap();
+    done(root.path(), &format!("{train} --resume"));
+    assert!(fs::read(&last).unwrap() == whole);
+    let metrics = fs::read_to_string(root.path().join("run/metrics.jsonl")).unwrap();
+    assert!(metrics.lines().count() == 4 && metrics.contains("\"mse\":"), "{metrics}");
+    let strip = image::open(root.path().join("run/samples/step-00000004-1.png")).unwrap();
+    assert_eq!((strip.width(), strip.height()), (5 * 40 + 4 * 4, 40));
+
+    let place = RawTag { tag: 33550, field_type: 12, bytes: [10.0f64, 10.0, 0.0].map(f64::to_le_bytes).concat() };
+    let source = RasterInfo { georeference: vec![place.clone()], ..RasterInfo::new(9, 7, 3, SampleType::U16) };
+    save_tiff(&root.path().join("scene.tif"), source, &[30_000.0; 9 * 7 * 3]).unwrap();
+    done(root.path(), "colorize scene.tif --run run --out made.tif --device cpu");
+    let made = Raster::open(&root.path().join("made.tif")).unwrap();
+    let info = made.info();
+    assert_eq!((info.width, info.height, info.bands, info.sample), (9, 7, 4, SampleType::U16));
+    assert_eq!(info.georeference, [place]);
+    done(root.path(), "colorize rgb --run run --out made/ --device cpu");
+    assert!(root.path().join("made/1.tif").is_file());
+    refused(root.path(), "colorize scene.tif --run run --out made.png --device cpu", &["4 bands", "made.png", ".tif"]);
+    refused(root.path(), "colorize four --run run --out other/ --device cpu", &["is 4, not 3", "four/0.tif"]);
+
+    fs::copy(root.path().join("rgb/0.png"), root.path().join("four/0.png")).unwrap();
+    fs::remove_file(root.path().join("four/0.tif")).unwrap();
+    // Of two pictures that differ, the one of more bands counts.
+    refused(root.path(), &train.replace("run ", "other "), &["is 3, not 4", "four/0.png"]);
+}
+
+/// Patches with their turns, noise and labels: every random number must go on where it was.
+#[test]
+fn sicgan_trains_goes_on_bit_for_bit_and_colours_pictures_of_any_size() {
+    let root = pictures();
+    let flags = "--width 0.05 --size 24 --patches 10 --batch 4 --epochs 2 --checkpoint-every 4 --val-source source";
+    let train = format!("train sicgan --images target --out run --device cpu {flags}");
+    done(root.path(), &train);
+    let last = root.path().join("run/checkpoints/step-00000006.safetensors");
+    let metrics = || {
+        let text = fs::read_to_string(root.path().join("run/metrics.jsonl")).unwrap();
+        let losses = |line: &str| {
+            let step: serde_json::Value = serde_json::from_str(line).unwrap();
+            ["g_loss", "d_loss", "l1"].map(|name| step[name].as_f64().unwrap())
+        };
+        text.lines().map(losses).collect::<Vec<_>>()
+    };
+    let whole = (fs::read(&last).unwrap(), metrics());
+    // Two epochs of batches of 4, 4 and 2.
+    assert_eq!(whole.1.len(), 6);
+    fs::remove_file(&last).unwrap();
+    done(root.path(), &format!("{train} --resume"));
+    assert!(whole == (fs::read(&last).unwrap(), metrics()));
+
+    let report = fs::read_to_string(root.path().join("run/report.html")).unwrap();
+    assert!(report.contains("D loss, batch 1") && !report.contains("batch 101"));
+    // Lightness, prediction and truth of a whole picture of 64 pixels, not of one patch.
+    let sample = huetape::data::decode::open(&root.path().join("run/samples/step-00000006-1.png")).unwrap();
+    assert_eq!((sample.info.width, sample.info.height), (3 * 64 + 2 * 4, 64));
+    save_png(&root.path().join("grey.png"), &[90; 61 * 40], 61, 40, None).unwrap();
+    done(root.path(), "colorize grey.png --run run --out colour.png --device cpu");
+    done(root.path(), &format!("colorize grey.png --weights {} --out alone.png --device cpu", last.display()));
+    let picture = huetape::data::decode::open(&root.path().join("alone.png")).unwrap();
+    assert_eq!((picture.info.width, picture.info.height, picture.info.bands), (61, 40, 3));
+
+    let init = format!("train sicgan --images target --out other --device cpu --init {}", last.display());
+    refused(root.path(), &format!("{init} --width 0.5 --size 24 --patches 10"), &["--width 0.5"]);
+    done(root.path(), &format!("{init} --size 16 --patches 8 --batch 8 --epochs 1 --no-shuffle"));
+    refused(root.path(), "train sicgan --images target --out none --device cpu", &["smaller than the crop of 128x128"]);
+    refused(
+        root.path(),
+        "train sicgan --images target --out none --device cpu --size 24 --patches 1",
+        &["--patches 1"],
+    );
 }
 
 #[test]
@@ -387,6 +485,12 @@ fn inspect_summary_adds_up() {
     trained(root.path());
     let narrow = done(root.path(), "inspect summary --run run --size 16");
     assert!(narrow.contains("16 x 16 x 1") && narrow.contains("4 x 4 x "), "{narrow}");
+    let window8 = done(root.path(), "inspect summary window8 --q 20");
+    for text in ["32 x 32 x 1", "30 x 30 x 3", "16 x 16 x 20", "conv 3x3, relu"] {
+        assert!(window8.contains(text), "{text}: {window8}");
+    }
+    refused(root.path(), "inspect summary window8 --size 16", &["--size 16"]);
+    refused(root.path(), "inspect summary pix2pix --q 20", &["--q"]);
     refused(root.path(), "inspect summary", &["something is missing"]);
     refused(root.path(), "inspect summary colournet --width 0", &["--width 0"]);
     refused(root.path(), "inspect summary colournet --size 20", &["--size 20"]);
@@ -410,12 +514,35 @@ fn profile_times_a_pass_and_its_launches() {
         assert!(launches.iter().any(|launch| launch["kernel"] == kernel), "no {kernel} in a {pass} pass");
         assert!(launches.iter().all(|launch| launch["seconds"].as_f64().is_some() && launch["shapes"].is_string()));
     }
+    let pair = "--width 0.01 --iters 1 --device cpu --json pair.json";
+    done(root.path(), &format!("profile pix2pix --pass train {pair}"));
+    let text = fs::read_to_string(root.path().join("pair.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((json["size"].as_u64(), json["bins"].as_u64()), (Some(256), None));
+    refused(root.path(), &format!("profile pix2pix --pass train {pair} --size 200"), &["--size 200"]);
     for (flags, named) in
         [("--size 12", "--size 12"), ("--iters 0", "--iters 0"), ("--memory 10K", "--memory 10.0 KiB")]
     {
         let line = format!("profile colournet --pass forward {tiny} {flags} --json bad.json");
         refused(root.path(), &line, &[named]);
     }
+}
+
+#[test]
+fn window8_trains_on_small_pictures_and_colours_any() {
+    let root = pictures();
+    let flags = "--bins kmeans:12 --batch 2 --steps 2 --device cpu";
+    done(root.path(), &format!("train window8 --source source --target target --out run {flags}"));
+    done(root.path(), "colorize source --run run --out coloured --device cpu");
+    let coloured = image::open(root.path().join("coloured/0.png")).unwrap();
+    assert_eq!((coloured.width(), coloured.height()), (64, 64));
+    assert!(done(root.path(), "inspect summary --run run").contains("conv8"));
+    let line = "train colournet --source source --target target --out other --device cpu --size 16";
+    let file = "run/checkpoints/step-00000002.safetensors";
+    refused(root.path(), &format!("{line} --init {file}"), &["window8", file]);
+    let line = "train window8 --source source --target target --out other --device cpu";
+    refused(root.path(), &format!("{line} --width 0.5"), &["--width"]);
+    refused(root.path(), &format!("{line} --size 16"), &["--size 16"]);
 }
 
 #[test]

@@ -148,7 +148,13 @@ impl Cases<'_> {
 
     fn batch_norms(&mut self) {
         let (mean, var) = (self.tensor("batch_norm_train.mean"), self.tensor("batch_norm_train.var"));
-        let train = BatchNormTrain { running_mean: mean.clone(), running_var: var.clone(), momentum: 0.99, eps: 1e-3 };
+        let train = BatchNormTrain {
+            running_mean: mean.clone(),
+            running_var: var.clone(),
+            running_between: None,
+            momentum: 0.99,
+            eps: 1e-3,
+        };
         self.op("batch_norm_train", train, &["x", "gamma", "beta"]);
         self.check("batch_norm_train.new_mean", &mean, USUAL);
         self.check("batch_norm_train.new_var", &var, USUAL);

@@ -20,6 +20,9 @@ const SMALL_SHIFT: f32 = 0.5;
   huetape check-data --source sar/ --target optical/
   huetape check-data --images photos/ --size 128 --batch 4 --width 0.5")]
 pub struct CheckDataArgs {
+    /// Which network they are for; spacenet reads all bands
+    #[arg(long, default_value = "colournet")]
+    model: Model,
     /// Folder of inputs, e.g. SAR pictures; --target holds pictures of the same names
     #[arg(long, value_name = "DIR", conflicts_with = "images")]
     source: Option<PathBuf>,
@@ -29,13 +32,19 @@ pub struct CheckDataArgs {
     /// Folder of colour pictures; the input is their lightness
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
-    /// Band of a multi-band source, from 1 [default: the only one, or the luma of three]
+    /// Folder of files that hold an input and its colour picture side by side, of equal width
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["source", "target", "images"])]
+    pairs: Option<PathBuf>,
+    /// Which half of --pairs is the input, left or right [default: left]
+    #[arg(long, value_name = "HALF")]
+    pairs_source: Option<String>,
+    /// Band of a multi-band source, from 1 [default: the only one, or the luma of three; spacenet all]
     #[arg(long, value_name = "N")]
     band: Option<usize>,
-    /// Side of the training's square crop in pixels [default: 256]
+    /// Side of the training's square crop in pixels [default: that of the network]
     #[arg(long, value_name = "S")]
     size: Option<usize>,
-    /// Pictures a batch [default: 8]
+    /// Pictures a batch [default: that of the network]
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
     /// Multiplier of every layer's channels [default: 1.0]
@@ -49,12 +58,14 @@ pub struct CheckDataArgs {
 const MOST_REFUSALS: usize = 50;
 
 pub fn run(args: CheckDataArgs) -> Outcome {
-    let &CheckDataArgs { band, size, batch, width, .. } = &args;
-    let CheckDataArgs { source, target, images, .. } = args;
+    let &CheckDataArgs { model, band, size, batch, width, .. } = &args;
+    let CheckDataArgs { source, target, images, pairs, pairs_source, .. } = args;
     let settings = Settings {
         source,
         target,
         images,
+        pairs,
+        pairs_source,
         band,
         size,
         batch,
@@ -63,8 +74,9 @@ pub fn run(args: CheckDataArgs) -> Outcome {
         ..Settings::default()
     };
     let device = args.device.open()?;
-    let resolved = settings.resolve(Model::Colournet)?;
-    let report = check(&resolved.data, resolved.band)?;
+    let resolved = settings.resolve(model)?;
+    let readings = model.readings(&resolved.data, resolved.band)?;
+    let report = check(&resolved.data, readings)?;
     let crop = resolved.session.loader.size;
     print_report(&report);
     let refusals = report.refusals(&resolved.data, crop);
@@ -79,9 +91,8 @@ pub fn run(args: CheckDataArgs) -> Outcome {
         let what = format!("{} that `train` would refuse", count(refusals.len(), "fault"));
         return Err(Error::input(what, folders(&resolved.data), "mend what is listed above").into());
     }
-    let data = resolved.data.validate(crop, resolved.band)?;
-    let model = Model::Colournet;
-    let training = Training { model, settings: settings.filled(model), resolved, data, validation: None };
+    let data = resolved.data.validate_as(crop, readings)?;
+    let training = Training::new(model, settings, resolved, data, None)?;
     println!();
     training.print_rehearsal(&device)?;
     Ok(())
@@ -90,7 +101,7 @@ pub fn run(args: CheckDataArgs) -> Outcome {
 fn folders(data: &DataSource) -> String {
     match data {
         DataSource::Pairs { source, target } => format!("{} and {}", source.display(), target.display()),
-        DataSource::Images(images) => images.display().to_string(),
+        DataSource::Images(folder) | DataSource::SideBySide { folder, .. } => folder.display().to_string(),
     }
 }
 
@@ -144,7 +155,7 @@ fn print_shifts(report: &DataReport) {
     let shifted: Vec<_> = report
         .pairs
         .iter()
-        .filter_map(|found| found.shift.map(|shift| (&found.pair.source, shift)))
+        .filter_map(|found| found.shift.map(|shift| (&found.pair.source.path, shift)))
         .filter(|(_, shift)| shift.dx.hypot(shift.dy) >= SMALL_SHIFT)
         .collect();
     if shifted.is_empty() {

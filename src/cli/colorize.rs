@@ -3,17 +3,23 @@
 use super::console::Progress;
 use super::{DeviceArgs, Outcome};
 use crate::data::pairs::pictures_in;
-use crate::data::{decode, save::save_png};
+use crate::data::raster::{Raster, RasterInfo, SampleType};
+use crate::data::save::{self, save_png, to_u8};
+use crate::data::{Depth, decode};
 use crate::error::{Error, Result};
 use crate::infer::{Colorizer, Options};
-use clap::Args;
+use crate::models::painter::{Look, Pixels};
+use crate::nn::Norm;
+use clap::{Args, ValueEnum};
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   huetape colorize scene.png --run runs/first --out coloured.png
-  huetape colorize sar/ --weights best.safetensors --out coloured/")]
+  huetape colorize sar/ --weights best.safetensors --out coloured/
+  huetape colorize rgb.tif --run runs/spectral --out eight-bands.tif")]
 pub struct ColorizeArgs {
     /// Pictures, or folders of pictures
     #[arg(required = true, value_name = "INPUT")]
@@ -21,15 +27,18 @@ pub struct ColorizeArgs {
     /// Run folder: its best checkpoint, else its newest
     #[arg(long, value_name = "RUN", required_unless_present = "weights", conflicts_with = "weights")]
     run: Option<PathBuf>,
-    /// Weight file; model, width and bins are read off its tensors
+    /// Weight file; model, width, bins and bands are read off its tensors
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// A file for one input, a folder for several [default: coloured]
+    /// A file for one input, a folder for several; .png, or .tif, which holds any number of bands [default: coloured]
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
     /// Of a classifier: towards 0 the likeliest colour, 1 the mean colour
     #[arg(long, value_name = "T", default_value_t = 0.38)]
     temperature: f32,
+    /// Statistics of batch norm: running, or batch, which is what the published pix2pix does, dropout included
+    #[arg(long, value_name = "WHICH", default_value = "running")]
+    norm: NormName,
     /// Band of a multi-band input, from 1 [default: the run's, else the only one, or the luma of three]
     #[arg(long, value_name = "N")]
     band: Option<usize>,
@@ -40,13 +49,20 @@ pub struct ColorizeArgs {
     device: DeviceArgs,
 }
 
+/// Which statistics batch norm uses.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum NormName {
+    /// Those of the training
+    Running,
+    /// Those of what is coloured in one go
+    Batch,
+}
+
 pub fn run(args: ColorizeArgs) -> Outcome {
     let files = inputs(&args.inputs, args.keep_going)?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("coloured"));
     let single = args.inputs.len() == 1 && !args.inputs[0].is_dir() && args.out.is_some() && !means_folder(&out);
     check_out(&out, single)?;
-    let targets: Vec<PathBuf> = files.iter().map(|file| output_path(file, &out, !single)).collect();
-    check_targets(&files, &targets)?;
     crate::ensure!(
         args.temperature > 0.0 && args.temperature.is_finite(),
         Error::input("out of range", format!("--temperature {}", args.temperature), "use a number above 0").into()
@@ -59,9 +75,21 @@ pub fn run(args: ColorizeArgs) -> Outcome {
     let prepared = args.run.as_deref().map(super::settings::input_of_run).transpose()?.unwrap_or_default();
     // A band asked for now is read, also where the run was trained on the lightness of colour pictures.
     let lightness = prepared.lightness && args.band.is_none();
-    let options = Options { temperature: args.temperature, band: args.band.or(prepared.band), lightness };
+    let norm = match args.norm {
+        NormName::Running => Norm::Running,
+        NormName::Batch => Norm::Batch,
+    };
+    let look = Look { temperature: args.temperature, norm };
+    let options = Options { look, band: args.band.or(prepared.band), lightness };
     let device = args.device.open()?;
     let colorizer = Colorizer::open(&device, &weights)?;
+    let bands = colorizer.bands();
+    crate::ensure!(
+        !single || Format::of(&out, bands) == Format::Tiff || png_holds(bands),
+        Error::input(format!("a PNG cannot hold the {bands} bands"), out.display(), "end the name in .tif").into()
+    );
+    let targets: Vec<PathBuf> = files.iter().map(|file| output_path(file, &out, !single, bands)).collect();
+    check_targets(&files, &targets)?;
     let description = format!("colours predicted by huetape {} ({})", env!("CARGO_PKG_VERSION"), colorizer.model());
     let mut progress = Progress::new(files.len() as u64, 0, "pictures");
     let mut bad = 0;
@@ -85,23 +113,66 @@ pub fn run(args: ColorizeArgs) -> Outcome {
     Ok(())
 }
 
+/// How a result is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Png,
+    Tiff,
+}
+
+impl Format {
+    /// The format that a name asks for; one without an ending, what holds the bands.
+    fn of(path: &Path, bands: usize) -> Format {
+        match path.extension() {
+            Some(ending) if is_tiff(ending) => Format::Tiff,
+            None if !png_holds(bands) => Format::Tiff,
+            _ => Format::Png,
+        }
+    }
+}
+
+fn is_tiff(ending: &OsStr) -> bool {
+    ["tif", "tiff"].iter().any(|known| ending.eq_ignore_ascii_case(known))
+}
+
+fn png_holds(bands: usize) -> bool {
+    matches!(bands, 1 | 3)
+}
+
 fn colorize(colorizer: &Colorizer, file: &Path, target: &Path, options: &Options, description: &str) -> Result<()> {
-    let colours = colorizer.colorize(&decode::open(file)?, file, options)?;
+    let picture = decode::open(file)?;
+    let colours = colorizer.colorize(&picture, file, options)?;
     if let Some(folder) = target.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder)
             .map_err(|error| crate::files::io_error("cannot create the folder", folder, &error))?;
     }
-    let (width, height) = colours.dimensions();
-    save_png(target, &colours, width as usize, height as usize, Some(description))
+    match Format::of(target, colours.bands) {
+        Format::Png => save_png(target, &to_u8(&colours.values), colours.width, colours.height, Some(description)),
+        Format::Tiff => save_tiff(target, &colours, file, picture.info.depth, description),
+    }
 }
 
-/// Where the colours of `input` go: `out` itself for one file, `out/STEM.png` in a folder.
-fn output_path(input: &Path, out: &Path, folder: bool) -> PathBuf {
+/// Writes colours as TIFF of 8 bits for a source of 8, else of 16, in the place on Earth of the source.
+fn save_tiff(target: &Path, colours: &Pixels, source: &Path, depth: Depth, description: &str) -> Result<()> {
+    let (sample, white) = if depth == Depth::U8 { (SampleType::U8, 255.0) } else { (SampleType::U16, 65_535.0) };
+    let info = RasterInfo {
+        // No raster, no place.
+        georeference: Raster::open(source).map(|raster| raster.info().georeference.clone()).unwrap_or_default(),
+        description: Some(description.to_owned()),
+        ..RasterInfo::new(colours.width, colours.height, colours.bands, sample)
+    };
+    let samples: Vec<f32> = colours.values.iter().map(|value| value * white).collect();
+    save::save_tiff(target, info, &samples)
+}
+
+/// Where the colours of `input` go: `out` itself for one file, `out/STEM.png` in a folder, or `.tif` where a PNG cannot hold
+/// the bands.
+fn output_path(input: &Path, out: &Path, folder: bool, bands: usize) -> PathBuf {
     if !folder {
         return out.to_owned();
     }
     let mut name = input.file_stem().unwrap_or_default().to_owned();
-    name.push(".png");
+    name.push(if png_holds(bands) { ".png" } else { ".tif" });
     out.join(name)
 }
 
@@ -110,12 +181,16 @@ fn means_folder(out: &Path) -> bool {
     out.is_dir() || out.as_os_str().to_string_lossy().ends_with(std::path::is_separator)
 }
 
-/// One picture goes to a .png file, several go to a folder.
+/// One picture goes to a .png or .tif file, several go to a folder.
 fn check_out(out: &Path, single: bool) -> Result<()> {
-    let png = out.extension().is_none_or(|extension| extension.eq_ignore_ascii_case("png"));
+    let known = out.extension().is_none_or(|ending| ending.eq_ignore_ascii_case("png") || is_tiff(ending));
     crate::ensure!(
-        !single || png,
-        Error::input("pictures are written as PNG", out.display(), "end the name in .png, or in / for a folder")
+        !single || known,
+        Error::input(
+            "pictures are written as PNG or TIFF",
+            out.display(),
+            "end the name in .png or .tif, or in / for a folder"
+        )
     );
     crate::ensure!(
         single || !out.is_file(),

@@ -1,13 +1,16 @@
 //! `huetape inspect`: what a network is made of.
 
 use super::Outcome;
-use super::model::Classifier;
-use crate::error::{Error, Result};
+use super::model::{Model, NetworkArgs};
+use crate::device::Device;
+use crate::error::Result;
 use crate::infer::Colorizer;
-use crate::models::colournet;
-use crate::nn::{Sequential, WeightFile};
+use crate::nn::{ParamKind, ParamSpec, Seen, Trace, WeightFile};
+use crate::train::session::Learner;
+use crate::train::workload::random_batch;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
+use std::rc::Rc;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
@@ -26,26 +29,20 @@ enum What {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   huetape inspect summary colournet --width 0.5
+  huetape inspect summary pix2pix --input-channels 3
   huetape inspect summary --weights best.safetensors --size 512")]
 struct SummaryArgs {
     /// A network by its name, instead of one that was trained
     #[arg(required_unless_present_any = ["run", "weights"], conflicts_with_all = ["run", "weights"])]
-    model: Option<Classifier>,
+    model: Option<Model>,
     /// Run folder: its best checkpoint, else its newest
     #[arg(long, value_name = "RUN", conflicts_with = "weights")]
     run: Option<PathBuf>,
-    /// Weight file; width and bins are read off its tensors
+    /// Weight file; model, width and bins are read off its tensors
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// With MODEL: multiplier of every layer's channels [default: 1.0]
-    #[arg(long, value_name = "F", conflicts_with_all = ["run", "weights"])]
-    width: Option<f64>,
-    /// With MODEL: number of colour bins [default: 274]
-    #[arg(long = "q", value_name = "Q", conflicts_with_all = ["run", "weights"])]
-    bins: Option<usize>,
-    /// Side of the input in pixels, a multiple of 8
-    #[arg(long, value_name = "S", default_value_t = 256)]
-    size: usize,
+    #[command(flatten)]
+    network: NetworkArgs,
 }
 
 pub fn run(args: InspectArgs) -> Outcome {
@@ -55,64 +52,98 @@ pub fn run(args: InspectArgs) -> Outcome {
 }
 
 fn summary(args: &SummaryArgs) -> Outcome {
-    let size = args.size;
-    crate::ensure!(
-        size > 0 && size.is_multiple_of(colournet::STRIDE),
-        Error::input("the size is no multiple of 8", format!("--size {size}"), "use e.g. 256").into()
-    );
-    let network = match (&args.weights, &args.run) {
-        (Some(path), _) => network_of(&WeightFile::read(path)?)?,
-        (None, Some(run)) => network_of(&WeightFile::read(&Colorizer::weights_of_run(run)?)?)?,
-        (None, None) => network_by_name(args)?,
+    let file = match (&args.weights, &args.run) {
+        (Some(path), _) => Some(WeightFile::read(path)?),
+        (None, Some(run)) => Some(WeightFile::read(&Colorizer::weights_of_run(run)?)?),
+        (None, None) => None,
     };
-    print_summary(&network, size);
+    // The parser wants a name where there is no file.
+    let model = file.as_ref().map(Model::of).or(args.model).unwrap_or(Model::Colournet);
+    let size = args.network.size(model)?;
+    let learner = args.network.networks(model, &Device::cpu(), file.as_ref(), false)?;
+    let summaries = summarise(learner.as_ref(), size, model.halo())?;
+    for (i, (role, rows)) in summaries.iter().enumerate() {
+        if i > 0 {
+            println!();
+        }
+        if summaries.len() > 1 {
+            println!("{role}\n");
+        }
+        print_summary(rows);
+    }
     Ok(())
 }
 
-fn network_by_name(args: &SummaryArgs) -> Result<Sequential> {
-    let (width, bins) = (args.width.unwrap_or(1.0), args.bins.unwrap_or(274));
-    crate::ensure!(
-        width > 0.0 && width <= 16.0,
-        Error::input("the width makes no network", format!("--width {width}"), "use a multiplier above 0, up to 16")
-    );
-    crate::ensure!(bins > 0, Error::input("must be at least 1", "--q 0", "use 1 or more"));
-    Ok(colournet::network(width, bins))
+/// A line of a summary.
+struct Row {
+    name: String,
+    kind: String,
+    /// Without the number of pictures; none for a parameter that belongs to no layer.
+    output: Option<Vec<usize>>,
+    trainable: usize,
+    fixed: usize,
 }
 
-/// The network of a weight file, every tensor of which is there, in shape and finite.
-fn network_of(file: &WeightFile) -> Result<Sequential> {
-    let network = colournet::network_of(file)?;
-    for spec in network.param_specs() {
-        file.expect(&spec.name, &spec.shape)?;
+/// The rows of each network, by its role: what it reads, its layers in the order in which they run, and parameters that
+/// belong to none of them.
+fn summarise(learner: &dyn Learner, size: usize, halo: usize) -> Result<Vec<(&'static str, Vec<Row>)>> {
+    let networks = learner.networks();
+    let traces: Vec<_> = networks.iter().map(|_| Rc::new(Trace::of_shapes())).collect();
+    for ((_, parameters), trace) in networks.iter().zip(&traces) {
+        parameters.watch(Some(trace.clone()));
     }
-    Ok(network)
+    let ran = learner.run(&random_batch(learner.painter(), 1, size, halo), None);
+    networks.iter().for_each(|(_, parameters)| parameters.watch(None));
+    ran?;
+    let both = networks.iter().zip(&traces);
+    Ok(both.map(|((role, parameters), trace)| (*role, rows(&trace.layers(), parameters.specs()))).collect())
 }
 
-fn print_summary(network: &Sequential, size: usize) {
-    let rows: Vec<[String; 4]> = network
-        .shapes(size, size)
-        .into_iter()
-        .map(|layer| {
-            let [h, w, c] = layer.output;
-            [layer.name, layer.kind, format!("{h} x {w} x {c}"), thousands(layer.trainable + layer.fixed)]
-        })
-        .collect();
-    let heads = ["layer", "kind", "output H x W x C", "parameters"];
-    let widths: [usize; 4] =
-        std::array::from_fn(|i| rows.iter().map(|row| row[i].len()).max().unwrap_or(0).max(heads[i].len()));
-    let line = |cells: [&str; 4]| {
-        let [a, b, c, d] = widths;
+fn rows(layers: &[Seen<Vec<usize>>], specs: &[ParamSpec]) -> Vec<Row> {
+    let row = |name: &str, kind: &str, output: Option<&Vec<usize>>| Row {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        output: output.map(|shape| shape[1..].to_vec()),
+        trainable: 0,
+        fixed: 0,
+    };
+    let input = layers.first().map(|layer| row("input", "", Some(&layer.input)));
+    let mut rows: Vec<Row> =
+        input.into_iter().chain(layers.iter().map(|layer| row(&layer.name, &layer.kind, Some(&layer.post)))).collect();
+    for spec in specs {
+        let belongs =
+            |row: &Row| spec.name.strip_prefix(&row.name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        // Of a layer within a layer, the inner one.
+        let place = (0..rows.len()).filter(|&i| belongs(&rows[i])).max_by_key(|&i| rows[i].name.len());
+        let place = place.unwrap_or_else(|| {
+            rows.push(row(&spec.name, "parameter", None));
+            rows.len() - 1
+        });
+        match spec.kind {
+            ParamKind::Statistic => rows[place].fixed += spec.len(),
+            // Not among the published network's numbers.
+            ParamKind::OwnStatistic => {}
+            ParamKind::Kernel | ParamKind::Vector => rows[place].trainable += spec.len(),
+        }
+    }
+    rows
+}
+
+fn print_summary(rows: &[Row]) {
+    let heads = ["layer", "kind", "output H x W x C", "parameters"].map(str::to_owned);
+    let cells = |row: &Row| {
+        let shape = row.output.iter().flatten().map(usize::to_string).collect::<Vec<_>>().join(" x ");
+        let parameters = if row.name == "input" { String::new() } else { thousands(row.trainable + row.fixed) };
+        [row.name.clone(), row.kind.clone(), shape, parameters]
+    };
+    let table: Vec<[String; 4]> = std::iter::once(heads).chain(rows.iter().map(cells)).collect();
+    let [a, b, c, d]: [usize; 4] =
+        std::array::from_fn(|i| table.iter().map(|cells| cells[i].len()).max().unwrap_or_default());
+    for cells in &table {
         let line = format!("{:<a$}  {:<b$}  {:>c$}  {:>d$}", cells[0], cells[1], cells[2], cells[3]);
         println!("{}", line.trim_end());
-    };
-    line(heads);
-    let channels = network.channels_in;
-    line(["input", "", &format!("{size} x {size} x {channels}"), ""]);
-    for row in &rows {
-        line(row.each_ref().map(String::as_str));
     }
-    let (trainable, fixed) =
-        network.shapes(size, size).iter().fold((0, 0), |sum, layer| (sum.0 + layer.trainable, sum.1 + layer.fixed));
+    let (trainable, fixed) = rows.iter().fold((0, 0), |sum, row| (sum.0 + row.trainable, sum.1 + row.fixed));
     println!();
     println!("parameters: {}", thousands(trainable + fixed));
     println!("trainable: {}", thousands(trainable));
@@ -135,9 +166,49 @@ fn thousands(number: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::ValueEnum;
 
     #[test]
     fn numbers_are_grouped_by_thousands() {
         assert_eq!([0, 999, 1000, 24_788_050].map(thousands), ["0", "999", "1,000", "24,788,050"]);
+    }
+
+    fn flags() -> NetworkArgs {
+        NetworkArgs { width: Some(0.05), bins: None, input_channels: None, size: None }
+    }
+
+    /// Every parameter belongs to a layer that was seen to run: no network forgets to show one.
+    #[test]
+    fn every_layer_of_every_model_is_seen_with_its_parameters() {
+        for &model in Model::value_variants() {
+            let flags = if model == Model::Window8 { NetworkArgs { width: None, ..flags() } } else { flags() };
+            let learner = flags.networks(model, &Device::cpu(), None, false).unwrap();
+            for (role, rows) in summarise(learner.as_ref(), flags.size(model).unwrap(), model.halo()).unwrap() {
+                let lost: Vec<&str> =
+                    rows.iter().filter(|row| row.output.is_none()).map(|row| row.name.as_str()).collect();
+                assert!(rows.len() > 3 && lost.is_empty(), "{} {role}: {lost:?}", model.name());
+            }
+        }
+    }
+
+    #[test]
+    fn a_watch_sees_what_comes_before_an_activation_and_changes_nothing() {
+        let learner = flags().networks(Model::Pix2pix, &Device::cpu(), None, false).unwrap();
+        let source = random_batch(learner.painter(), 1, 256, 0).source_on(&Device::cpu()).unwrap();
+        let look = crate::models::painter::Look::default();
+        let unwatched = learner.painter().paint(&source, &look).unwrap().to_vec().unwrap();
+        let trace = Rc::new(Trace::new(|value| value.to_vec()));
+        learner.networks()[0].1.watch(Some(trace.clone()));
+        let watched = learner.painter().paint(&source, &look).unwrap().to_vec().unwrap();
+        assert!(unwatched == watched);
+        let layers = trace.layers();
+        let of = |name: &str| layers.iter().find(|layer| layer.name == name).unwrap();
+        assert_eq!(of("g.down2").kind, "conv 4x4/2, leaky relu 0.3");
+        assert_eq!(of("g.up7").kind, "transposed conv 4x4/2, relu");
+        let bent: Vec<f32> = of("g.down2").pre.iter().map(|&v| if v < 0.0 { 0.3 * v } else { v }).collect();
+        assert!(of("g.down2").post == bent && of("g.down2").pre == of("g.down2.bn").post);
+        // The picture 0..1 is what the last layer puts out in -1..1.
+        let picture = of("g.out").post.iter().map(|v| 0.5 * v + 0.5);
+        assert!(picture.zip(&watched).all(|(a, b)| (a - b).abs() < 1e-6));
     }
 }

@@ -8,6 +8,7 @@ mod doctor;
 mod inspect;
 mod model;
 mod profile;
+mod register;
 mod settings;
 mod train;
 
@@ -42,6 +43,8 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Times a pass of a network and each of its kernel launches
     Profile(profile::ProfileArgs),
+    /// Puts a picture onto the grid of another by point pairs
+    Register(register::RegisterArgs),
     /// Says what `train` would read, what is wrong with it, and what a step would cost
     CheckData(check_data::CheckDataArgs),
     /// Lists what there is to compute with and tests every kernel on it
@@ -129,6 +132,7 @@ fn run(command: Command) -> Outcome {
         Command::Colorize(args) => colorize::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Profile(args) => profile::run(args),
+        Command::Register(args) => register::run(args),
         Command::CheckData(args) => check_data::run(args),
         Command::Doctor(args) => doctor::run(args),
     }

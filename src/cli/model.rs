@@ -1,39 +1,36 @@
 //! Which network a command is about, and how its training starts.
 
 use super::settings::{Settings, at_least, below_one, positive};
-use crate::data::stats::Survey;
+use crate::data::Turns;
+use crate::data::stats::{DataStats, Survey};
+use crate::data::{DataSource, Reading};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::models::{colournet, pix2pix};
+use crate::infer::model_of;
+use crate::models::classifier::Architecture;
+use crate::models::{colournet, pix2pix, sicgan, spacenet, window8};
 use crate::nn::{OptimizerKind, WeightFile};
-use crate::train::adversarial::{self, AdversarialConfig};
+use crate::train::adversarial::{
+    AdversarialConfig, pix2pix as pix2pix_game, sicgan as sicgan_game, spacenet as spacenet_game,
+};
 use crate::train::classification::{self, ClassificationConfig};
 use crate::train::session::Learner;
-use clap::ValueEnum;
-use std::path::Path;
+use clap::{Args, ValueEnum};
+use std::path::{Path, PathBuf};
 
 /// Which network.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Model {
     /// SAR or grey to colour by classification over ab bins
     Colournet,
+    /// The same by a small network that reads 17x17 pixels around each
+    Window8,
     /// SAR or grey to colour by a conditional GAN
     Pix2pix,
-}
-
-/// The networks that put out a distribution over ab bins, for commands that know no other.
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Classifier {
-    /// SAR or grey to colour by classification over ab bins
-    Colournet,
-}
-
-impl From<Classifier> for Model {
-    fn from(classifier: Classifier) -> Model {
-        match classifier {
-            Classifier::Colournet => Model::Colournet,
-        }
-    }
+    /// Grey to colour by a GAN on patches, from as little as one picture
+    Sicgan,
+    /// Any bands to any others, grey to RGB or RGB to multispectral, by a GAN on windows
+    Spacenet,
 }
 
 impl Model {
@@ -41,26 +38,86 @@ impl Model {
     pub fn name(self) -> &'static str {
         match self {
             Model::Colournet => "colournet",
+            Model::Window8 => "window8",
             Model::Pix2pix => "pix2pix",
+            Model::Sicgan => "sicgan",
+            Model::Spacenet => "spacenet",
         }
+    }
+
+    /// The network whose weights a file holds.
+    pub fn of(file: &WeightFile) -> Model {
+        let name = model_of(file);
+        Model::value_variants().iter().copied().find(|model| model.name() == name).unwrap_or(Model::Colournet)
     }
 
     /// Sides of pictures must be multiples of this.
-    pub fn stride(self) -> usize {
+    fn stride(self) -> usize {
         match self {
             Model::Colournet => colournet::STRIDE,
+            Model::Window8 => 1,
             Model::Pix2pix => pix2pix::STRIDE,
+            Model::Sicgan => 1,
+            Model::Spacenet => spacenet::STRIDE,
         }
     }
 
-    /// The losses in `metrics.jsonl`, with the title of a chart each.
-    pub fn losses(self) -> Vec<(&'static str, &'static str)> {
+    /// How the two sides of `data` are read; `band` (from 1) chooses one of the sources'.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub fn readings(self, data: &DataSource, band: Option<usize>) -> Result<(Reading, Reading)> {
         match self {
-            Model::Colournet => vec![("loss", "Loss")],
-            Model::Pix2pix => {
-                vec![("g_loss", "Generator's loss"), ("d_loss", "Discriminator's loss"), ("l1", "Mean distance (L1)")]
-            }
+            Model::Colournet | Model::Window8 | Model::Pix2pix | Model::Sicgan => Ok(data.readings(band)),
+            Model::Spacenet => data.readings_of_all_bands(band),
         }
+    }
+
+    /// Pixels that it reads beyond each side of a crop.
+    pub fn halo(self) -> usize {
+        match self {
+            Model::Colournet | Model::Window8 | Model::Pix2pix | Model::Spacenet => 0,
+            Model::Sicgan => sicgan::HALO,
+        }
+    }
+
+    /// Shorter side that pictures are enlarged to, if they are smaller, before crops of `size` are cut by chance.
+    pub fn enlarge(self, size: usize) -> Option<usize> {
+        (self == Model::Pix2pix).then(|| pix2pix::enlarged(size))
+    }
+
+    /// How crops of its pictures are turned.
+    pub fn turns(self) -> Turns {
+        match self {
+            Model::Colournet | Model::Window8 | Model::Pix2pix | Model::Spacenet => Turns::Mirrors,
+            Model::Sicgan => Turns::MirrorsAndRotations,
+        }
+    }
+
+    /// Refuses pictures of a size, that of `--size`, that the network cannot be run on.
+    ///
+    /// # Errors
+    /// A size that is no multiple of the stride, or leaves nothing to colour.
+    pub fn check_size(self, size: usize) -> Result<()> {
+        let stride = self.stride();
+        crate::ensure!(
+            size > 0 && size.is_multiple_of(stride),
+            Error::input(
+                format!("the size is no multiple of {stride}"),
+                format!("--size {size}"),
+                format!("use {}", size.max(1).next_multiple_of(stride))
+            )
+        );
+        let margins = if self == Model::Window8 { 2 * window8::HALO } else { 0 };
+        crate::ensure!(
+            size > margins,
+            Error::input(
+                format!("{} colours no pixel of a picture that is no larger than {margins}", self.name()),
+                format!("--size {size}"),
+                "use a larger size, e.g. 32"
+            )
+        );
+        Ok(())
     }
 
     /// The settings that differ from one network to another, for weights that are `fresh` or come from a file, which brings
@@ -79,6 +136,12 @@ impl Model {
                 prior_smoothing: Some("ab".to_owned()),
                 ..Settings::default()
             },
+            Model::Window8 => Settings {
+                size: Some(32),
+                batch: Some(32),
+                prior_smoothing: Some("none".to_owned()),
+                ..Model::Colournet.defaults(fresh)
+            },
             Model::Pix2pix => Settings {
                 batch: Some(1),
                 lr: Some(2e-4),
@@ -90,31 +153,59 @@ impl Model {
                 input_channels: fresh.then_some(1),
                 ..Settings::default()
             },
+            Model::Sicgan => Settings {
+                size: Some(sicgan::PATCH),
+                epochs: Some(20),
+                batch: Some(32),
+                lr: Some(1e-4),
+                lr_d: Some(4e-4),
+                beta1: Some(0.5),
+                beta2: Some(0.999),
+                lambda_l1: Some(0.0),
+                patches: Some(5000),
+                min_distance: Some(64),
+                ..Settings::default()
+            },
+            Model::Spacenet => Settings {
+                size: Some(spacenet::SIZE),
+                batch: Some(16),
+                optimizer: Some("sgd".to_owned()),
+                lr: Some(1e-3),
+                beta1: Some(0.5),
+                beta2: Some(0.999),
+                lambda_mse: Some(100.0),
+                d_l2: Some(1e-4),
+                ..Settings::default()
+            },
         }
     }
 
     /// Refuses settings that only other networks have.
     fn refuse_foreign(self, settings: &Settings) -> Result<()> {
-        let classification = [
-            (settings.bins.is_some(), "--bins"),
-            (settings.bin_width.is_some(), "--bin-width"),
-            (settings.lambda.is_some(), "--lambda"),
-            (settings.sigma.is_some(), "--sigma"),
-            (settings.prior_smoothing.is_some(), "--prior-smoothing"),
+        let classifiers: &[Model] = &[Model::Colournet, Model::Window8];
+        let pairs: &[Model] = &[Model::Pix2pix, Model::Sicgan, Model::Spacenet];
+        // Of a network without a width, 1 is the width.
+        let width = settings.width.is_some_and(|width| width != 1.0);
+        let scaled: &[Model] = &[Model::Colournet, Model::Pix2pix, Model::Sicgan, Model::Spacenet];
+        let of_some = [
+            ("--width", width, scaled),
+            ("--bins", settings.bins.is_some(), classifiers),
+            ("--bin-width", settings.bin_width.is_some(), classifiers),
+            ("--lambda", settings.lambda.is_some(), classifiers),
+            ("--sigma", settings.sigma.is_some(), classifiers),
+            ("--prior-smoothing", settings.prior_smoothing.is_some(), classifiers),
+            ("--lr-d", settings.lr_d.is_some(), pairs),
+            ("--lambda-l1", settings.lambda_l1.is_some(), &[Model::Pix2pix, Model::Sicgan]),
+            ("--dropout", settings.dropout.is_some(), &[Model::Pix2pix]),
+            ("--leaky-slope", settings.leaky_slope.is_some(), &[Model::Pix2pix]),
+            ("--input-channels", settings.input_channels.is_some(), &[Model::Pix2pix]),
+            ("--patches", settings.patches.is_some(), &[Model::Sicgan]),
+            ("--min-distance", settings.min_distance.is_some(), &[Model::Sicgan]),
+            ("--lambda-mse", settings.lambda_mse.is_some(), &[Model::Spacenet]),
+            ("--d-l2", settings.d_l2.is_some(), &[Model::Spacenet]),
         ];
-        let adversarial = [
-            (settings.lr_d.is_some(), "--lr-d"),
-            (settings.lambda_l1.is_some(), "--lambda-l1"),
-            (settings.dropout.is_some(), "--dropout"),
-            (settings.leaky_slope.is_some(), "--leaky-slope"),
-            (settings.input_channels.is_some(), "--input-channels"),
-        ];
-        let foreign = match self {
-            Model::Colournet => adversarial,
-            Model::Pix2pix => classification,
-        };
-        match foreign.iter().find(|(given, _)| *given) {
-            Some((_, flag)) => Err(Error::input(format!("{} has no such setting", self.name()), flag, "leave it out")),
+        match of_some.iter().find(|(_, given, models)| *given && !models.contains(&self)) {
+            Some((flag, ..)) => Err(Error::input(format!("{} has no such setting", self.name()), flag, "leave it out")),
             None => Ok(()),
         }
     }
@@ -124,7 +215,9 @@ impl Model {
 #[derive(Debug, Clone)]
 pub enum Start {
     Classification(classification::Start),
-    Pix2pix(adversarial::Start),
+    Pix2pix(pix2pix_game::Start),
+    Sicgan(sicgan_game::Start),
+    Spacenet(spacenet_game::Start),
 }
 
 impl Start {
@@ -136,9 +229,31 @@ impl Start {
         model.refuse_foreign(settings)?;
         let weight_decay = at_least(settings.weight_decay.unwrap_or_default(), 0.0, false, "--weight-decay")?;
         let l2 = at_least(settings.l2.unwrap_or_default(), 0.0, false, "--l2")?;
+        if let Some(width) = settings.width {
+            crate::ensure!(
+                width > 0.0 && width <= 16.0,
+                Error::input(
+                    "the width makes no network",
+                    format!("--width {width}"),
+                    "use a multiplier above 0, e.g. 0.25 or 1"
+                )
+            );
+        }
         let (init, width, seed) = (settings.init.clone(), settings.width, settings.seed.unwrap_or_default());
+        let d_l2 = at_least(settings.d_l2.unwrap_or(l2), 0.0, false, "--d-l2")?;
+        let lambda_l1 = || -> Result<f32> {
+            let lambda = f64::from(settings.lambda_l1.unwrap_or_default());
+            Ok(at_least(lambda, 0.0, false, "--lambda-l1")? as f32)
+        };
+        let learning = || -> Result<AdversarialConfig> {
+            let lr_ratio = match (settings.lr_d, settings.lr) {
+                (Some(lr_d), Some(lr)) => at_least(lr_d, 0.0, true, "--lr-d")? / lr,
+                _ => 1.0,
+            };
+            Ok(AdversarialConfig { optimizer, weight_decay, l2, d_l2, lr_ratio, seed, training: true })
+        };
         match model {
-            Model::Colournet => {
+            Model::Colournet | Model::Window8 => {
                 let bins = settings.bins.as_deref();
                 crate::ensure!(
                     init.is_none() || bins.is_none(),
@@ -163,24 +278,24 @@ impl Start {
                     )
                 );
                 let sigma = at_least(f64::from(settings.sigma.unwrap_or_default()), 0.0, true, "--sigma")? as f32;
+                let architecture = match model {
+                    Model::Window8 => Architecture::Window8,
+                    _ => Architecture::Colournet,
+                };
                 Ok(Start::Classification(classification::Start {
+                    architecture,
                     init,
                     width,
                     bins: bins.unwrap_or("grid").parse()?,
                     bin_width,
                     smoothing: settings.prior_smoothing.as_deref().unwrap_or_default().parse()?,
                     seed,
-                    learning: ClassificationConfig { optimizer, weight_decay, l2, lambda, sigma },
+                    learning: ClassificationConfig { optimizer, weight_decay, l2, lambda, sigma, training: true },
                 }))
             }
             Model::Pix2pix => {
                 let above_zero = |value: f32, flag: &str| at_least(f64::from(value), 0.0, true, flag).map(|v| v as f32);
-                let lr_ratio = match (settings.lr_d, settings.lr) {
-                    (Some(lr_d), Some(lr)) => at_least(lr_d, 0.0, true, "--lr-d")? / lr,
-                    _ => 1.0,
-                };
-                let lambda_l1 = settings.lambda_l1.unwrap_or_default();
-                Ok(Start::Pix2pix(adversarial::Start {
+                Ok(Start::Pix2pix(pix2pix_game::Start {
                     init,
                     width,
                     leaky_slope: settings.leaky_slope.map(|slope| above_zero(slope, "--leaky-slope")).transpose()?,
@@ -188,15 +303,28 @@ impl Start {
                         Some(channels) => Some(positive(Some(channels), "--input-channels")?),
                         None => None,
                     },
-                    learning: AdversarialConfig {
-                        optimizer,
-                        weight_decay,
-                        l2,
-                        lr_ratio,
-                        lambda_l1: at_least(f64::from(lambda_l1), 0.0, false, "--lambda-l1")? as f32,
-                        dropout: below_one(f64::from(settings.dropout.unwrap_or_default()), "--dropout")? as f32,
-                        seed,
-                    },
+                    lambda_l1: lambda_l1()?,
+                    dropout: below_one(f64::from(settings.dropout.unwrap_or_default()), "--dropout")? as f32,
+                    side: positive(settings.size, "--size")?,
+                    learning: learning()?,
+                }))
+            }
+            Model::Sicgan => Ok(Start::Sicgan(sicgan_game::Start {
+                init,
+                width,
+                patch: positive(settings.size, "--size")?,
+                lambda_l1: lambda_l1()?,
+                noise: sicgan_game::Noise::default(),
+                learning: learning()?,
+            })),
+            Model::Spacenet => {
+                let lambda_mse = f64::from(settings.lambda_mse.unwrap_or_default());
+                Ok(Start::Spacenet(spacenet_game::Start {
+                    init,
+                    width,
+                    size: positive(settings.size, "--size")?,
+                    lambda_mse: at_least(lambda_mse, 0.0, false, "--lambda-mse")? as f32,
+                    learning: learning()?,
                 }))
             }
         }
@@ -207,6 +335,8 @@ impl Start {
         match self {
             Start::Classification(start) => start.init.as_deref(),
             Start::Pix2pix(start) => start.init.as_deref(),
+            Start::Sicgan(start) => start.init.as_deref(),
+            Start::Spacenet(start) => start.init.as_deref(),
         }
     }
 
@@ -216,8 +346,161 @@ impl Start {
     /// Weights that do not fit; no memory.
     pub fn learner(&self, device: &Device, survey: &Survey, init: Option<&WeightFile>) -> Result<Box<dyn Learner>> {
         Ok(match self {
-            Start::Classification(start) => Box::new(start.colournet(device, survey, init)?),
-            Start::Pix2pix(start) => Box::new(start.pix2pix(device, init)?),
+            Start::Classification(start) => Box::new(start.learner(device, survey, init)?),
+            Start::Pix2pix(start) => Box::new(start.learner(device, init)?),
+            Start::Sicgan(start) => Box::new(start.learner(device, init)?),
+            Start::Spacenet(start) => Box::new(start.learner(device, &survey.stats, init)?),
         })
+    }
+
+    /// The networks without any data: with the weights in `init`, else fresh ones, a classifier's bins being `bins` on a
+    /// lattice. Without `training` they cannot learn, and take no more memory than their weights.
+    ///
+    /// # Errors
+    /// Weights that do not fit; no memory.
+    pub fn networks(
+        &self,
+        device: &Device,
+        bins: usize,
+        init: Option<&WeightFile>,
+        training: bool,
+    ) -> Result<Box<dyn Learner>> {
+        let mut start = self.clone();
+        match &mut start {
+            Start::Classification(start) => start.learning.training = training,
+            Start::Pix2pix(start) => start.learning.training = training,
+            Start::Sicgan(start) => start.learning.training = training,
+            Start::Spacenet(start) => start.learning.training = training,
+        }
+        match &start {
+            Start::Classification(start) if init.is_none() => Ok(Box::new(start.on_lattice(device, bins)?)),
+            Start::Spacenet(_) => {
+                let bands = init.map(spacenet::Generator::of).transpose()?.map(|g| [g.bands_in, g.bands_out]);
+                let [source, target] = bands.unwrap_or([1, 3]);
+                let stats = DataStats {
+                    slope: vec![vec![0.0; source]; target],
+                    mean: vec![0.0; target],
+                    ..DataStats::default()
+                };
+                start.learner(device, &Survey { stats, ..Survey::default() }, init)
+            }
+            _ => start.learner(device, &Survey::default(), init),
+        }
+    }
+}
+
+/// Which network, for commands that take one apart from any training.
+#[derive(Args, Debug, Clone)]
+pub struct NetworkArgs {
+    /// Multiplier of every layer's channels [default: 1.0]
+    #[arg(long, value_name = "F")]
+    pub width: Option<f64>,
+    /// Colour bins of a classifier [default: 274]
+    #[arg(long = "q", value_name = "Q")]
+    pub bins: Option<usize>,
+    /// Channels that pix2pix's grey input is repeated to [default: 1]
+    #[arg(long, value_name = "N")]
+    pub input_channels: Option<usize>,
+    /// Side of the pictures in pixels [default: that of a training]
+    #[arg(long, value_name = "S")]
+    pub size: Option<usize>,
+}
+
+/// Bins of the published classifiers.
+const BINS: usize = 274;
+
+impl NetworkArgs {
+    /// The networks of `model` as these flags say, or with the weights of a file.
+    ///
+    /// # Errors
+    /// Flags that make no sense for the model; weights that do not fit; no memory.
+    pub fn networks(
+        &self,
+        model: Model,
+        device: &Device,
+        weights: Option<&WeightFile>,
+        training: bool,
+    ) -> Result<Box<dyn Learner>> {
+        let &NetworkArgs { width, input_channels, .. } = self;
+        let init = weights.map(|file| PathBuf::from(file.source()));
+        let settings = Settings { width, input_channels, init, size: self.size, ..Settings::default() }.filled(model);
+        let bins = self.bins(model)?;
+        crate::ensure!(
+            self.bins.is_none() || weights.is_none(),
+            Error::input("the weights bring their own bins", "--q", "leave it out")
+        );
+        let start = Start::resolve(model, &settings, settings.rule()?)?;
+        start.networks(device, bins.unwrap_or(BINS), weights, training)
+    }
+
+    /// Colour bins of a classifier.
+    ///
+    /// # Errors
+    /// None, or some for a network that has no such thing.
+    pub fn bins(&self, model: Model) -> Result<Option<usize>> {
+        let classifier = matches!(model, Model::Colournet | Model::Window8);
+        match self.bins {
+            Some(_) if !classifier => {
+                Err(Error::input(format!("{} has no such setting", model.name()), "--q", "leave it out"))
+            }
+            Some(bins) => positive(Some(bins), "--q").map(Some),
+            None => Ok(classifier.then_some(BINS)),
+        }
+    }
+
+    /// Side of the pictures.
+    ///
+    /// # Errors
+    /// One that the network cannot be run on.
+    pub fn size(&self, model: Model) -> Result<usize> {
+        let settings = Settings { size: self.size, ..Settings::default() }.filled(model);
+        let size = settings.size.unwrap_or_default();
+        model.check_size(size).map(|()| size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::settings::Patches;
+
+    fn images() -> Settings {
+        Settings { images: Some("pictures".into()), ..Settings::default() }
+    }
+
+    #[test]
+    fn sicgan_has_its_own_defaults_and_refusals() {
+        let resolved = images().resolve(Model::Sicgan).unwrap();
+        assert_eq!((resolved.session.lr, resolved.epochs), (1e-4, Some(20)));
+        let loader = &resolved.session.loader;
+        assert_eq!((loader.batch, loader.size, loader.halo, loader.turns), (32, 128, 1, Turns::MirrorsAndRotations));
+        assert_eq!(resolved.patches, Some(Patches { count: 5000, min_distance: 64 }));
+        let Start::Sicgan(start) = resolved.start else { panic!("{:?}", resolved.start) };
+        assert_eq!(start.learning.optimizer, OptimizerKind::Adam { beta1: 0.5, beta2: 0.999, eps: 1e-8 });
+        assert_eq!((start.lambda_l1, start.patch, start.noise), (0.0, 128, sicgan_game::Noise::default()));
+        // 4e-4 / 1e-4, each rounded.
+        assert!((start.learning.lr_ratio - 4.0).abs() < 1e-12);
+        let cases = [
+            (Settings { patches: Some(0), ..images() }, "--patches 0"),
+            (Settings { patches: Some(10_000_000), ..images() }, "--patches 10000000"),
+            (Settings { size: Some(0), ..images() }, "--size 0"),
+            (Settings { lambda_l1: Some(-1.0), ..images() }, "--lambda-l1 -1"),
+            (Settings { lr_d: Some(0.0), ..images() }, "--lr-d 0"),
+            (Settings { dropout: Some(0.5), ..images() }, "--dropout"),
+            (Settings { leaky_slope: Some(0.1), ..images() }, "--leaky-slope"),
+        ];
+        for (settings, expected) in cases {
+            let error = settings.resolve(Model::Sicgan).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+        let foreign = Settings { patches: Some(9), ..images() }.resolve(Model::Pix2pix).unwrap_err();
+        assert!(foreign.to_string().contains("--patches"), "{foreign}");
+    }
+
+    #[test]
+    fn centre_crops_leave_sicgans_patches_out() {
+        let resolved = Settings { no_augment: Some(true), ..images() }.resolve(Model::Sicgan).unwrap();
+        assert_eq!(resolved.patches, None);
     }
 }

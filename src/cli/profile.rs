@@ -1,6 +1,6 @@
 //! `huetape profile`: how long a pass takes, and which launches it spends that time on.
 
-use super::model::{Classifier, Model};
+use super::model::{Model, NetworkArgs};
 use super::{DeviceArgs, Outcome};
 use crate::device::{LaunchTime, human_bytes};
 use crate::error::{Error, Result};
@@ -16,37 +16,31 @@ const LISTED: usize = 15;
 /// Which pass.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 enum PassName {
-    /// The network up to the probabilities of the bins
+    /// A classifier up to the probabilities of the bins, at the size of its logits; a generator up to the picture
     Forward,
-    /// A whole update: soft encoding, network, loss, gradients, optimiser
+    /// A whole update, of a GAN's both networks: targets, forward passes, losses, gradients, optimisers
     Train,
 }
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   huetape profile colournet --pass forward --size 256 --device cpu
-  huetape profile colournet --pass train --batch 8 --iters 20 --json step.json")]
+  huetape profile colournet --pass train --batch 8 --iters 20 --json step.json
+  huetape profile pix2pix --pass train --width 0.25")]
 pub struct ProfileArgs {
     /// Which network
-    model: Classifier,
+    model: Model,
     /// What is timed
     #[arg(long, value_name = "PASS")]
     pass: PassName,
-    /// Side of the pictures in pixels, a multiple of 8
-    #[arg(long, value_name = "S", default_value_t = 256)]
-    size: usize,
     /// Pictures a batch
     #[arg(long, value_name = "B", default_value_t = 1)]
     batch: usize,
     /// Passes that are timed, after two that are not
     #[arg(long, value_name = "N", default_value_t = 10)]
     iters: u64,
-    /// Multiplier of every layer's channels
-    #[arg(long, value_name = "F", default_value_t = 1.0)]
-    width: f64,
-    /// Number of colour bins
-    #[arg(long = "q", value_name = "Q", default_value_t = 274)]
-    bins: usize,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// Write the figures as JSON as well
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -59,17 +53,21 @@ pub struct ProfileArgs {
 
 pub fn run(args: ProfileArgs) -> Outcome {
     crate::ensure!(args.iters > 0, Error::input("must be at least 1", "--iters 0", "use 1 or more").into());
+    crate::ensure!(args.batch > 0, Error::input("must be at least 1", "--batch 0", "use 1 or more").into());
+    let (size, bins) = (args.network.size(args.model)?, args.network.bins(args.model)?);
     let device = args.device.open()?;
     let pass = match args.pass {
         PassName::Forward => Pass::Forward,
         PassName::Train => Pass::Train,
     };
-    let &ProfileArgs { size, batch, width, bins, iters, .. } = &args;
-    let config = WorkloadConfig { pass, size, batch, width, bins };
-    let measurement = measure(&device, &config, iters)?;
+    let &ProfileArgs { model, batch, iters, .. } = &args;
+    let mut learner = args.network.networks(model, &device, None, pass == Pass::Train)?;
+    let measurement = measure(learner.as_mut(), &WorkloadConfig { pass, size, batch, halo: model.halo() }, iters)?;
     let (least, most) = extremes(&measurement);
-    println!("{} {} pass on {}", Model::from(args.model).name(), args.pass.name(), device.name());
-    println!("{size}x{size}, batch {batch}, width {width}, {bins} bins, {iters} passes after 2 of warm-up");
+    let width = args.network.width.unwrap_or(1.0);
+    println!("{} {} pass on {}", model.name(), args.pass.name(), device.name());
+    let of_bins = bins.map(|bins| format!(", {bins} bins")).unwrap_or_default();
+    println!("{size}x{size}, batch {batch}, width {width}{of_bins}, {iters} passes after 2 of warm-up");
     println!("time: median {} ms ({} to {} ms)", ms(measurement.median_seconds()), ms(least), ms(most));
     println!("memory: {} at most", human_bytes(measurement.peak_bytes));
     if device.is_gpu() {
@@ -78,7 +76,7 @@ pub fn run(args: ProfileArgs) -> Outcome {
     print_kernels(&measurement.launches);
     print_launches(&measurement.launches, if args.all { usize::MAX } else { LISTED });
     if let Some(path) = &args.json {
-        write_json(path, &args, &device.name(), &measurement)?;
+        write_json(path, &args, [Some(size), bins], &device.name(), &measurement)?;
     }
     Ok(())
 }
@@ -139,16 +137,22 @@ fn print_launches(launches: &[LaunchTime], listed: usize) {
     }
 }
 
-fn write_json(path: &Path, args: &ProfileArgs, device: &str, measurement: &Measurement) -> Result<()> {
+fn write_json(
+    path: &Path,
+    args: &ProfileArgs,
+    [size, bins]: [Option<usize>; 2],
+    device: &str,
+    measurement: &Measurement,
+) -> Result<()> {
     let (least, most) = extremes(measurement);
     let launch = |launch: &LaunchTime| serde_json::json!({ "kernel": launch.kernel, "shapes": launch.shapes, "seconds": launch.seconds });
     let value = serde_json::json!({
-        "model": Model::from(args.model).name(),
+        "model": args.model.name(),
         "pass": args.pass.name(),
-        "size": args.size,
+        "size": size,
         "batch": args.batch,
-        "width": args.width,
-        "bins": args.bins,
+        "width": args.network.width.unwrap_or(1.0),
+        "bins": bins,
         "iterations": args.iters,
         "device": device,
         "seconds_median": measurement.median_seconds(),

@@ -1,7 +1,7 @@
 //! The flags that set a training, the TOML file that can stand for them, and what they come to.
 
 use super::model::{Model, Start};
-use crate::data::{DataSource, LoaderOptions};
+use crate::data::{DataSource, Half, LoaderOptions};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::nn::OptimizerKind;
@@ -21,7 +21,7 @@ pub struct Settings {
     /// Written with a run for whoever reads it: the model.
     #[arg(skip)]
     pub model: Option<String>,
-    /// Folder of inputs, e.g. SAR pictures; --target holds pictures of the same names
+    /// Folder of inputs, e.g. SAR pictures; --target holds pictures of the same names. spacenet reads all bands of both
     #[arg(long, value_name = "DIR", conflicts_with = "images", help_heading = "Data")]
     pub source: Option<PathBuf>,
     /// Folder of colour pictures that belong to --source
@@ -30,50 +30,63 @@ pub struct Settings {
     /// Folder of colour pictures; the input is their lightness
     #[arg(long, value_name = "DIR", help_heading = "Data")]
     pub images: Option<PathBuf>,
-    /// Inputs for validation (8 of them, spread evenly, at each checkpoint); with --images, colour pictures
+    /// Folder of files that hold an input and its colour picture side by side, of equal width
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["source", "target", "images"], help_heading = "Data")]
+    pub pairs: Option<PathBuf>,
+    /// Which half of --pairs is the input, left or right [default: left]
+    #[arg(long, value_name = "HALF", help_heading = "Data")]
+    pub pairs_source: Option<String>,
+    /// Inputs for validation (8 of them, spread evenly, at each checkpoint); with --images or --pairs, pictures like those
     #[arg(long, value_name = "DIR", help_heading = "Data")]
     pub val_source: Option<PathBuf>,
     /// Colour pictures that belong to --val-source
     #[arg(long, value_name = "DIR", help_heading = "Data")]
     pub val_target: Option<PathBuf>,
-    /// Band of a multi-band source, from 1 [default: the only one, or the luma of three]
+    /// Band of a multi-band source, from 1 [default: the only one, or the luma of three; spacenet all]
     #[arg(long, value_name = "N", help_heading = "Data")]
     pub band: Option<usize>,
-    /// Side of the square crop in pixels, a multiple of 8; pix2pix of 256 [default: 256]
+    /// Side of the square crop in pixels, a multiple of 8; window8 above 16, pix2pix of 256, sicgan any, spacenet of 32
+    /// [default: 256; window8 32, sicgan 128, spacenet 64]
     #[arg(long, value_name = "S", help_heading = "Data")]
     pub size: Option<usize>,
     /// Take the files in name order [default: a new order in each epoch]
     #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "Data")]
     pub no_shuffle: Option<bool>,
-    /// Take the centre of each picture [default: random crops, mirrored by chance]
+    /// Take the centre of each picture [default: random crops, mirrored by chance; sicgan --patches, rotated too]
     #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "Data")]
     pub no_augment: Option<bool>,
+    /// Fixed patches in all, one epoch, spread over the pictures [default: sicgan 5000]
+    #[arg(long, value_name = "N", help_heading = "Data")]
+    pub patches: Option<usize>,
+    /// Least squared distance between two patches' origins, lowered where there is no place left [default: sicgan 64]
+    #[arg(long, value_name = "PIXELS", help_heading = "Data")]
+    pub min_distance: Option<usize>,
 
-    /// Updates in all [default: 100 epochs]
+    /// Updates in all [default: 100 epochs; sicgan 20]
     #[arg(long, value_name = "N", conflicts_with = "epochs", help_heading = "Training")]
     pub steps: Option<u64>,
     /// Passes over the data, instead of --steps
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub epochs: Option<u64>,
-    /// Pictures a batch [default: 8; pix2pix 1]
+    /// Pictures a batch [default: 8; window8 32, pix2pix 1, sicgan 32, spacenet 16]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub batch: Option<usize>,
-    /// Learning rate [default: 1e-4; pix2pix 2e-4]
+    /// Learning rate [default: 1e-4; pix2pix 2e-4; spacenet 1e-3]
     #[arg(long, help_heading = "Training")]
     pub lr: Option<f64>,
-    /// Learning rate of the discriminator, on the same schedule [default: that of --lr]
+    /// Learning rate of the discriminator, on the same schedule [default: that of --lr; sicgan 4e-4]
     #[arg(long, help_heading = "GAN")]
     pub lr_d: Option<f64>,
     /// constant, cosine or linear-after:N [default: constant]
     #[arg(long, value_name = "SCHEDULE", help_heading = "Training")]
     pub lr_schedule: Option<String>,
-    /// adam or sgd (momentum 0.9) [default: adam]
+    /// adam or sgd (momentum 0.9) [default: adam; spacenet sgd]
     #[arg(long, value_name = "RULE", help_heading = "Training")]
     pub optimizer: Option<String>,
-    /// Adam's decay of the first moment [default: 0.9; pix2pix 0.5]
+    /// Adam's decay of the first moment [default: 0.9; GANs 0.5]
     #[arg(long, help_heading = "Training")]
     pub beta1: Option<f64>,
-    /// Adam's decay of the second moment [default: 0.99; pix2pix 0.999]
+    /// Adam's decay of the second moment [default: 0.99; GANs 0.999]
     #[arg(long, help_heading = "Training")]
     pub beta2: Option<f64>,
     /// Added to the square root of Adam's second moment [default: 1e-8]
@@ -89,7 +102,7 @@ pub struct Settings {
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub seed: Option<u64>,
 
-    /// Multiplier of every layer's channels [default: 1.0]
+    /// Multiplier of every layer's channels; not of window8 [default: 1.0]
     #[arg(long, value_name = "F", help_heading = "Network")]
     pub width: Option<f64>,
     /// Start from these weights; bins, prior and slope are taken from the file
@@ -107,13 +120,20 @@ pub struct Settings {
     /// Width of the soft encoding and of the prior's smoothing, ab units [default: 5]
     #[arg(long, help_heading = "Classification")]
     pub sigma: Option<f32>,
-    /// How the prior is smoothed: ab, index or none [default: ab]
+    /// How the prior is smoothed: ab, index or none [default: ab; window8 none]
     #[arg(long, value_name = "HOW", help_heading = "Classification")]
     pub prior_smoothing: Option<String>,
 
-    /// Weight of the mean distance from the target in the generator's loss [default: 100]
+    /// Weight of the mean distance from the target in the generator's loss [default: pix2pix 100, sicgan 0]
     #[arg(long, value_name = "F", help_heading = "GAN")]
     pub lambda_l1: Option<f32>,
+    /// spacenet's weight of the mean squared error at the start, which falls to a tenth by half of the training
+    /// [default: 100]
+    #[arg(long, value_name = "F", help_heading = "GAN")]
+    pub lambda_mse: Option<f32>,
+    /// Penalty on the squares of spacenet's discriminator's kernels [default: 1e-4]
+    #[arg(long, value_name = "F", help_heading = "GAN")]
+    pub d_l2: Option<f64>,
     /// Share of values that dropout takes, 0 for none [default: 0.5]
     #[arg(long, value_name = "SHARE", help_heading = "GAN")]
     pub dropout: Option<f32>,
@@ -157,11 +177,22 @@ pub struct Resolved {
     /// Steps are those of `--steps`; with `--epochs` they are set once the number of pictures is known.
     pub session: SessionConfig,
     pub epochs: Option<u64>,
+    pub patches: Option<Patches>,
+}
+
+/// Patches to choose once the pictures are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patches {
+    pub count: usize,
+    /// Least squared distance between two origins, pixels.
+    pub min_distance: usize,
 }
 
 const DEFAULT_EPOCHS: u64 = 100;
 /// Pixels of a batch at most: a gigabyte for each channel of floats.
 const MOST_PIXELS: usize = 1 << 28;
+/// Patches at most: they are put into a new order for every batch.
+const MOST_PATCHES: usize = 1_000_000;
 
 /// Takes a value from the first that has one.
 macro_rules! prefer {
@@ -204,10 +235,13 @@ impl Settings {
     pub fn or(self, other: Settings) -> Settings {
         // A choice between alternatives on the one side leaves no room for the other's.
         let mut other = other;
-        if self.images.is_some() {
+        if self.images.is_some() || self.pairs.is_some() {
             (other.source, other.target, other.val_target) = (None, None, None);
         }
-        if self.source.is_some() || self.target.is_some() {
+        if self.images.is_some() || self.source.is_some() || self.target.is_some() {
+            (other.pairs, other.pairs_source) = (None, None);
+        }
+        if self.pairs.is_some() || self.source.is_some() || self.target.is_some() {
             other.images = None;
         }
         if self.init.is_some() {
@@ -221,9 +255,9 @@ impl Settings {
             (other.steps, other.epochs) = (None, None);
         }
         prefer!(self, other, {
-            source, target, images, val_source, val_target, band, size, no_shuffle, no_augment, steps, epochs, batch, lr,
+            source, target, images, pairs, pairs_source, val_source, val_target, band, size, no_shuffle, no_augment, patches, min_distance, steps, epochs, batch, lr,
             lr_schedule, optimizer, model, made_by, beta1, beta2, adam_eps, weight_decay, l2, seed, width, init, bins, bin_width, lambda,
-            sigma, prior_smoothing, lr_d, lambda_l1, dropout, leaky_slope, input_channels, checkpoint_every, keep, sample_every,
+            sigma, prior_smoothing, lr_d, lambda_l1, lambda_mse, d_l2, dropout, leaky_slope, input_channels, checkpoint_every, keep, sample_every,
             device, memory, threads,
         })
     }
@@ -254,14 +288,13 @@ impl Settings {
 
     /// Fills in every default of `model`, so that the written settings run again the same way under later defaults.
     pub fn filled(self, model: Model) -> Settings {
-        let steps = if self.steps.is_none() && self.epochs.is_none() { Some(DEFAULT_EPOCHS) } else { None };
         // Weights to start from bring their width and what else is theirs.
         let fresh = self.init.is_none();
         self.or(model.defaults(fresh)).or(Settings {
             size: Some(256),
             no_shuffle: Some(false),
             no_augment: Some(false),
-            epochs: steps,
+            epochs: Some(DEFAULT_EPOCHS),
             lr_schedule: Some("constant".to_owned()),
             optimizer: Some("adam".to_owned()),
             adam_eps: Some(1e-8),
@@ -274,6 +307,22 @@ impl Settings {
             sample_every: Some(500),
             ..Settings::default()
         })
+    }
+
+    /// The rule that updates the weights.
+    ///
+    /// # Errors
+    /// A value that makes no sense, by its flag.
+    pub fn rule(&self) -> Result<OptimizerKind> {
+        match self.optimizer.as_deref() {
+            Some("sgd") => Ok(OptimizerKind::Sgd { momentum: 0.9 }),
+            Some("adam") | None => Ok(OptimizerKind::Adam {
+                beta1: below_one(self.beta1.unwrap_or_default(), "--beta1")?,
+                beta2: below_one(self.beta2.unwrap_or_default(), "--beta2")?,
+                eps: at_least(self.adam_eps.unwrap_or_default(), 0.0, true, "--adam-eps")?,
+            }),
+            Some(other) => Err(Error::input("no such optimizer", format!("--optimizer {other}"), "use adam or sgd")),
+        }
     }
 
     /// Checks every value and says what the settings come to for `model`.
@@ -295,15 +344,7 @@ impl Settings {
             Error::input("colour pictures are read by their lightness", "--band beside --images", "leave --band out")
         );
         let size = positive(filled.size, "--size")?;
-        let stride = model.stride();
-        crate::ensure!(
-            size.is_multiple_of(stride),
-            Error::input(
-                format!("the crop is no multiple of {stride}"),
-                format!("--size {size}"),
-                format!("use {}", size.next_multiple_of(stride))
-            )
-        );
+        model.check_size(size)?;
         let batch = positive(filled.batch, "--batch")?;
         crate::ensure!(
             batch.checked_mul(size * size).is_some_and(|pixels| pixels <= MOST_PIXELS),
@@ -313,33 +354,12 @@ impl Settings {
                 "lower --batch or --size"
             )
         );
-        if let Some(width) = filled.width {
-            crate::ensure!(
-                width > 0.0 && width <= 16.0,
-                Error::input(
-                    "the width makes no network",
-                    format!("--width {width}"),
-                    "use a multiplier above 0, e.g. 0.25 or 1"
-                )
-            );
-        }
         let lr = at_least(filled.lr.unwrap_or_default(), 0.0, true, "--lr")?;
-        let optimizer = match filled.optimizer.as_deref() {
-            Some("sgd") => OptimizerKind::Sgd { momentum: 0.9 },
-            Some("adam") | None => OptimizerKind::Adam {
-                beta1: below_one(filled.beta1.unwrap_or_default(), "--beta1")?,
-                beta2: below_one(filled.beta2.unwrap_or_default(), "--beta2")?,
-                eps: at_least(filled.adam_eps.unwrap_or_default(), 0.0, true, "--adam-eps")?,
-            },
-            Some(other) => {
-                return Err(Error::input("no such optimizer", format!("--optimizer {other}"), "use adam or sgd"));
-            }
-        };
         let positive_u64 = |value: Option<u64>, flag: &str| positive(value.map(|v| v as usize), flag).map(|v| v as u64);
         Ok(Resolved {
             validation,
             band: filled.band.map(|band| positive(Some(band), "--band")).transpose()?,
-            start: Start::resolve(model, &filled, optimizer)?,
+            start: Start::resolve(model, &filled, filled.rule()?)?,
             session: SessionConfig {
                 steps: if filled.steps.is_some() { positive_u64(filled.steps, "--steps")? } else { 0 },
                 loader: LoaderOptions {
@@ -347,7 +367,10 @@ impl Settings {
                     size,
                     seed: filled.seed.unwrap_or_default(),
                     shuffle: filled.no_shuffle != Some(true),
+                    halo: model.halo(),
                     augment: filled.no_augment != Some(true),
+                    turns: model.turns(),
+                    enlarge: model.enlarge(size),
                     threads: loader_threads(filled.threads),
                     ..LoaderOptions::default()
                 },
@@ -362,9 +385,21 @@ impl Settings {
                 Some(_) => Some(positive_u64(filled.epochs, "--epochs")?),
                 None => None,
             },
+            patches: patches(&filled)?,
             data,
         })
     }
+}
+
+/// The patches that filled settings ask for; centre crops leave them out.
+fn patches(settings: &Settings) -> Result<Option<Patches>> {
+    let (Some(count), Some(min_distance)) = (settings.patches, settings.min_distance) else { return Ok(None) };
+    let count = positive(Some(count), "--patches")?;
+    crate::ensure!(
+        count <= MOST_PATCHES,
+        Error::input("too many patches", format!("--patches {count}"), format!("use {MOST_PATCHES} or fewer"))
+    );
+    Ok((settings.no_augment != Some(true)).then_some(Patches { count, min_distance }))
 }
 
 /// Threads that decode and cut pictures. What a batch holds does not depend on them.
@@ -423,6 +458,20 @@ pub(super) fn positive(value: Option<usize>, flag: &str) -> Result<usize> {
 }
 
 fn data_source(settings: &Settings) -> Result<DataSource> {
+    crate::ensure!(
+        settings.pairs.is_some() || settings.pairs_source.is_none(),
+        Error::input("no side-by-side pictures", "--pairs-source", "add --pairs DIR, or leave it out")
+    );
+    if let Some(folder) = &settings.pairs {
+        let source = match settings.pairs_source.as_deref() {
+            None | Some("left") => Half::Left,
+            Some("right") => Half::Right,
+            Some(other) => {
+                return Err(Error::input("no such half", format!("--pairs-source {other}"), "use left or right"));
+            }
+        };
+        return Ok(DataSource::SideBySide { folder: folder.clone(), source });
+    }
     match (&settings.source, &settings.target, &settings.images) {
         (Some(source), Some(target), _) => Ok(DataSource::Pairs { source: source.clone(), target: target.clone() }),
         (None, None, Some(images)) => Ok(DataSource::Images(images.clone())),
@@ -431,7 +480,7 @@ fn data_source(settings: &Settings) -> Result<DataSource> {
         (None, None, None) => Err(Error::input(
             "nothing to train on",
             "command line",
-            "give --source DIR --target DIR, or --images DIR; `huetape demo` needs neither",
+            "give --source DIR --target DIR, --pairs DIR or --images DIR; `huetape demo` needs none",
         )),
     }
 }
@@ -441,107 +490,23 @@ fn validation_source(settings: &Settings, data: &DataSource) -> Result<Option<Da
         (None, None, _) => Ok(None),
         (None, Some(_), _) => Err(Error::input("the inputs are missing", "--val-target", "add --val-source DIR")),
         (Some(images), None, DataSource::Images(_)) => Ok(Some(DataSource::Images(images.clone()))),
+        (Some(folder), None, DataSource::SideBySide { source, .. }) => {
+            Ok(Some(DataSource::SideBySide { folder: folder.clone(), source: *source }))
+        }
         (Some(source), Some(target), DataSource::Pairs { .. }) => {
             Ok(Some(DataSource::Pairs { source: source.clone(), target: target.clone() }))
         }
         (Some(_), None, DataSource::Pairs { .. }) => {
             Err(Error::input("the colour pictures are missing", "--val-source", "add --val-target DIR"))
         }
-        (Some(_), Some(_), DataSource::Images(_)) => Err(Error::input(
+        (Some(_), Some(_), _) => Err(Error::input(
             "validation would differ from training",
-            "--val-target beside --images",
-            "leave --val-target out: with --images, --val-source holds colour pictures",
+            "--val-target beside --images or --pairs",
+            "leave --val-target out: --val-source holds both sides",
         )),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn images() -> Settings {
-        Settings { images: Some("pictures".into()), ..Settings::default() }
-    }
-
-    #[test]
-    fn written_settings_read_back_to_the_same_ones() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("config.toml");
-        let settings = Settings { width: Some(0.25), steps: Some(7), ..images() }.filled(Model::Colournet);
-        let made_by = Some(BTreeMap::from([("device".to_owned(), "cpu".to_owned())]));
-        let settings = Settings { model: Some("colournet".into()), made_by, ..settings };
-        settings.write(&path).unwrap();
-        assert_eq!(Settings::read(&path).unwrap(), settings);
-    }
-
-    #[test]
-    fn an_unknown_key_is_an_error_that_names_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("my.toml");
-        std::fs::write(&path, "bathc = 3\n").unwrap();
-        let error = Settings::read(&path).unwrap_err();
-        assert_eq!(error.exit_code(), 2);
-        assert!(error.to_string().contains("my.toml") && error.to_string().contains("bathc"), "{error}");
-    }
-
-    #[test]
-    fn a_flag_wins_over_the_file_also_between_alternatives() {
-        let file = Settings { epochs: Some(3), batch: Some(2), ..images() };
-        let merged = Settings { steps: Some(9), ..Settings::default() }.or(file);
-        assert_eq!((merged.steps, merged.epochs, merged.batch), (Some(9), None, Some(2)));
-    }
-
-    #[test]
-    fn weights_to_start_from_win_over_the_bins_and_the_width_of_a_file() {
-        let merged = Settings { init: Some("w".into()), ..Settings::default() }.or(images().filled(Model::Colournet));
-        assert_eq!((merged.bins, merged.width), (None, None));
-    }
-
-    #[test]
-    fn values_that_make_no_sense_are_refused_by_their_flag() {
-        let cases = [
-            (Settings { width: Some(0.0), ..images() }, "--width 0"),
-            (Settings { bins: Some("kmeans:0".into()), ..images() }, "--bins kmeans:0"),
-            (Settings { size: Some(100), ..images() }, "--size 100"),
-            (Settings { batch: Some(0), ..images() }, "--batch 0"),
-            (Settings { lr: Some(f64::NAN), ..images() }, "--lr"),
-            (Settings { optimizer: Some("lion".into()), ..images() }, "--optimizer lion"),
-            (Settings { init: Some("w".into()), bins: Some("grid".into()), ..images() }, "--bins beside --init"),
-            (Settings { dropout: Some(0.5), ..images() }, "--dropout"),
-            (Settings { model: Some("pix2pix".into()), ..images() }, "train pix2pix"),
-            (Settings { source: Some("s".into()), ..Settings::default() }, "--source"),
-            (Settings { batch: Some(usize::MAX), ..images() }, "--batch"),
-            (Settings { band: Some(1), ..images() }, "--band beside --images"),
-            (Settings { val_target: Some("t".into()), ..images() }, "--val-target"),
-            (Settings::default(), "nothing to train on"),
-        ];
-        for (settings, expected) in cases {
-            let error = settings.resolve(Model::Colournet).unwrap_err();
-            assert_eq!(error.exit_code(), 2);
-            assert!(error.to_string().contains(expected), "{error}");
-        }
-    }
-
-    #[test]
-    fn pix2pix_has_its_own_defaults_and_refusals() {
-        let resolved = images().resolve(Model::Pix2pix).unwrap();
-        assert_eq!((resolved.session.lr, resolved.session.loader.batch), (2e-4, 1));
-        let Start::Pix2pix(start) = resolved.start else { panic!("{:?}", resolved.start) };
-        assert_eq!(start.learning.optimizer, OptimizerKind::Adam { beta1: 0.5, beta2: 0.999, eps: 1e-8 });
-        assert_eq!((start.learning.lambda_l1, start.learning.lr_ratio), (100.0, 1.0));
-        let cases = [
-            (Settings { size: Some(128), ..images() }, "--size 128"),
-            (Settings { bins: Some("grid".into()), ..images() }, "--bins"),
-            (Settings { dropout: Some(1.0), ..images() }, "--dropout 1"),
-            (Settings { leaky_slope: Some(0.0), ..images() }, "--leaky-slope 0"),
-            (Settings { lambda_l1: Some(-1.0), ..images() }, "--lambda-l1 -1"),
-            (Settings { lr_d: Some(0.0), ..images() }, "--lr-d 0"),
-            (Settings { input_channels: Some(0), ..images() }, "--input-channels 0"),
-        ];
-        for (settings, expected) in cases {
-            let error = settings.resolve(Model::Pix2pix).unwrap_err();
-            assert_eq!(error.exit_code(), 2);
-            assert!(error.to_string().contains(expected), "{error}");
-        }
-    }
-}
+#[path = "settings_tests.rs"]
+mod tests;

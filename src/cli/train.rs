@@ -2,23 +2,26 @@
 
 use super::console::Progress;
 use super::model::Model;
-use super::settings::{Resolved, Settings};
+use super::settings::{Patches, Resolved, Settings};
 use super::{DeviceArgs, Outcome, stop_flag};
 use crate::data::stats::survey;
-use crate::data::{BatchMaker, Dataset};
+use crate::data::{BatchMaker, Dataset, PatchPlan};
 use crate::device::{Device, human_bytes};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::nn::WeightFile;
 use crate::train::checkpoint::{Checkpoint, Newest};
 use crate::train::evaluation::{Evaluation, evaluate};
+use crate::train::health;
 use crate::train::progress::human_seconds;
+use crate::train::report::Comparison;
 use crate::train::run_dir::RunDir;
-use crate::train::session::{self, Event, Learner, Session};
+use crate::train::session::{self, Event, Learner, Session, Update};
 use crate::train::summary::{Summary, write_report};
 use clap::Args;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -27,6 +30,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
   huetape train colournet --source sar/ --target optical/ --out runs/first
   huetape train colournet --images photos/ --width 0.5 --batch 4 --steps 2000
   huetape train pix2pix --source sar/ --target optical/ --width 0.25 --epochs 50
+  huetape train sicgan --images one-photo/ --width 0.5 --lambda-l1 10
+  huetape train spacenet --source rgb/ --target eight-bands/ --steps 5000
   huetape train colournet --out runs/first --resume")]
 pub struct TrainArgs {
     /// Which network
@@ -62,15 +67,13 @@ pub fn run(args: TrainArgs) -> Outcome {
     let device =
         DeviceArgs { device: settings.device.clone(), memory: settings.memory.clone(), threads: settings.threads };
     device.set_threads()?;
-    let mut resolved = settings.resolve(args.model)?;
-    let data = resolved.data.validate(resolved.session.loader.size, resolved.band)?;
+    let resolved = settings.resolve(args.model)?;
     let size = resolved.session.loader.size;
-    let validation = resolved.validation.as_ref().map(|source| source.validate(size, resolved.band)).transpose()?;
-    if let Some(epochs) = resolved.epochs {
-        let batch = resolved.session.loader.batch as u64;
-        resolved.session.steps = (epochs * data.pairs.len() as u64).div_ceil(batch);
-    }
-    let training = Training { model: args.model, settings: settings.filled(args.model), resolved, data, validation };
+    // Validation pictures have the bands of the training pictures.
+    let readings = args.model.readings(&resolved.data, resolved.band)?;
+    let data = resolved.data.validate_as(size, readings)?;
+    let validation = resolved.validation.as_ref().map(|source| source.validate_as(size, readings)).transpose()?;
+    let training = Training::new(args.model, settings, resolved, data, validation)?;
     let device = device.open()?;
     if args.dry_run {
         return dry_run(&training, &device);
@@ -131,6 +134,37 @@ pub struct Ended {
 }
 
 impl Training {
+    /// Settles what depends on the pictures: which patches are read, and how many steps the epochs take.
+    pub fn new(
+        model: Model,
+        settings: Settings,
+        mut resolved: Resolved,
+        data: Dataset,
+        validation: Option<Dataset>,
+    ) -> Result<Self> {
+        let loader = &mut resolved.session.loader;
+        if let Some(Patches { count, min_distance }) = resolved.patches {
+            let plan = PatchPlan::new(&data.infos, loader.size, count, min_distance, loader.seed)?;
+            loader.patches = Some(Arc::new(plan));
+        }
+        if let Some(epochs) = resolved.epochs {
+            resolved.session.steps = loader.batches(epochs, data.pairs.len());
+        }
+        Ok(Training { model, settings: settings.filled(model), resolved, data, validation })
+    }
+
+    /// How many patches there are and which distance they keep, where patches are read.
+    fn patches(&self) -> Option<String> {
+        let plan = self.resolved.session.loader.patches.as_ref()?;
+        let (count, asked, kept) = (plan.patches.len(), plan.min_distance, plan.kept_distance);
+        Some(match kept == asked {
+            true => format!("{count}, squared distance between origins at least {kept} pixels"),
+            false => format!(
+                "{count}, squared distance between origins lowered to {kept} pixels: there was no place left at {asked}"
+            ),
+        })
+    }
+
     /// Runs the training in `out`. Nothing is created before a learner stands; with a memory cap, before one update has
     /// been seen to fit.
     pub fn run(&self, device: &Device, out: &Path, resume: bool, stop: &AtomicBool) -> Result<Ended> {
@@ -153,6 +187,9 @@ impl Training {
             self.rehearse(device, start()?)?;
         }
         let mut learner = start()?;
+        if let Some(patches) = self.patches() {
+            eprintln!("patches: {patches}");
+        }
         let dir = if resume { RunDir::resume(out)? } else { RunDir::create(out)? };
         self.write_settings(&dir, device)?;
         let text = serde_json::to_string_pretty(&survey.stats).map_err(|error| {
@@ -182,7 +219,7 @@ impl Training {
             }
             _ => None,
         };
-        self.report(&session.dir, device, evaluation.clone())?;
+        self.report(&session.dir, device, learner.losses(), evaluation.clone())?;
         Ok(Ended { outcome, evaluation })
     }
 
@@ -197,20 +234,31 @@ impl Training {
         settings.write(&dir.config())
     }
 
-    fn report(&self, dir: &RunDir, device: &Device, evaluation: Option<Evaluation>) -> Result<()> {
+    fn report(
+        &self,
+        dir: &RunDir,
+        device: &Device,
+        losses: &[(&'static str, &'static str)],
+        evaluation: Option<Evaluation>,
+    ) -> Result<()> {
         let text = toml::to_string(&self.settings).unwrap_or_default();
         let pair = |line: &str| line.split_once(" = ").map(|(key, value)| (key.to_owned(), value.to_owned()));
         let memory = device.memory();
+        let mut environment = vec![
+            ("huetape".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+            ("device".to_owned(), device.name()),
+            ("peak device memory".to_owned(), human_bytes(memory.peak_bytes)),
+            ("training pictures".to_owned(), self.data.pairs.len().to_string()),
+        ];
+        environment.extend(self.patches().map(|patches| ("patches".to_owned(), patches)));
+        let loader = &self.resolved.session.loader;
         let summary = Summary {
             title: format!("{} in {}", self.model.name(), dir.root().display()),
-            losses: self.model.losses(),
+            losses: losses.to_vec(),
+            target_bands: self.data.target_reading.channels(),
             settings: text.lines().filter_map(pair).collect(),
-            environment: vec![
-                ("huetape".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-                ("device".to_owned(), device.name()),
-                ("peak device memory".to_owned(), human_bytes(memory.peak_bytes)),
-                ("training pictures".to_owned(), self.data.pairs.len().to_string()),
-            ],
+            environment,
+            epoch: (self.model == Model::Sicgan).then(|| loader.batches(1, self.data.pairs.len())),
             evaluation,
         };
         write_report(dir, &summary)
@@ -224,7 +272,7 @@ impl Training {
         // The first update also compiles kernels.
         for _ in 0..2 {
             let start = Instant::now();
-            for loss in learner.step(&batch, 1, 0.0)? {
+            for loss in learner.step(&batch, &Update { step: 1, steps: self.resolved.session.steps, lr: 0.0 })? {
                 loss.finish()?;
             }
             seconds = seconds.min(start.elapsed().as_secs_f64());
@@ -240,6 +288,9 @@ impl Training {
         let (seconds, peak_bytes) = self.rehearse(device, learner)?;
         let loader = &self.resolved.session.loader;
         println!("device: {}", device.name());
+        if let Some(patches) = self.patches() {
+            println!("patches: {patches}");
+        }
         println!(
             "step: {} with a batch of {} at {size}x{size}",
             human_seconds(seconds),
@@ -269,11 +320,13 @@ fn show(progress: &mut Progress, steps: u64, event: Event<'_>) {
         Event::Started { after } => {
             progress.line(&format!("goes on after step {after}"));
         }
-        Event::Step { step, losses, pace } => {
-            let losses: Vec<String> = losses.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+        Event::Step { step, losses, pace, notice } => {
+            let shown = losses.iter().filter(|(name, _)| !health::is_vital(name));
+            let losses: Vec<String> = shown.map(|(name, value)| format!("{name} {value:.4}")).collect();
             let rate = pace.images_per_s().map(|rate| format!(", {rate:.2} images/s")).unwrap_or_default();
             let left = pace.seconds_left(steps - step).map(|left| format!(", {} left", human_seconds(left)));
-            progress.at(step, &format!("{}{rate}{}", losses.join(", "), left.unwrap_or_default()));
+            let notice = notice.map(|notice| format!(", {}", notice.short())).unwrap_or_default();
+            progress.at(step, &format!("{}{rate}{}{notice}", losses.join(", "), left.unwrap_or_default()));
         }
         Event::Validated { step, loss, best } => {
             progress.line(&format!(
@@ -287,11 +340,20 @@ fn show(progress: &mut Progress, steps: u64, event: Event<'_>) {
 
 /// The table of an evaluation on stdout.
 pub fn print_evaluation(evaluation: &Evaluation) {
-    println!("{:<12} {:>9} {:>9} {:>7}", "", "ab error", "PSNR dB", "SSIM");
-    for (name, quality) in evaluation.methods() {
-        println!("{name:<12} {:>9.2} {:>9.2} {:>7.3}", quality.ab_error, quality.psnr, quality.ssim);
+    let Comparison { metrics, methods } = evaluation.comparison();
+    let heads: Vec<String> = metrics.iter().map(|metric| format!("{} {}", metric.name, metric.unit)).collect();
+    print!("{:<12}", "");
+    heads.iter().for_each(|head| print!(" {:>9}", head.trim_end()));
+    println!();
+    for (name, values) in &methods {
+        print!("{name:<12}");
+        for ((value, metric), head) in values.iter().zip(&metrics).zip(&heads) {
+            print!(" {value:>width$.decimals$}", width = head.trim_end().len().max(9), decimals = metric.decimals);
+        }
+        println!();
     }
-    let gain = 100.0 * evaluation.gain_over_mean_ab();
-    let way = if gain >= 0.0 { "below" } else { "above" };
-    println!("ab error {:.1} % {way} that of always predicting the mean ab", gain.abs());
+    if let Some(gain) = evaluation.gain_over_mean_ab().map(|share| 100.0 * share) {
+        let way = if gain >= 0.0 { "below" } else { "above" };
+        println!("ab error {:.1} % {way} that of always predicting the mean ab", gain.abs());
+    }
 }

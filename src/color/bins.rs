@@ -65,6 +65,13 @@ pub struct Bins {
 }
 
 impl Bins {
+    /// `count` colours on a square lattice over the ab plane, -110..110: for what needs bins and has no data.
+    pub fn lattice(count: usize) -> Bins {
+        let side = (1..=count).find(|side| side * side >= count).unwrap_or(1);
+        let place = |i: usize| 220.0 * (i as f32 + 0.5) / side as f32 - 110.0;
+        Bins { centres: (0..count).map(|i| [place(i / side), place(i % side)]).collect() }
+    }
+
     /// Centres of the `width`-wide cells (`floor(ab / width)`) that the histogram occupies.
     ///
     /// A centre is the middle of its cell. The published code takes the corner, which moves every colour by half a cell.

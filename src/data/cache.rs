@@ -1,11 +1,10 @@
 //! Decoded pictures kept in memory up to a limit, the least recently used leaving first.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::decode;
 use super::picture::Picture;
+use super::picture_file::PictureFile;
 use crate::error::Result;
 
 /// A cache of decoded pictures, shared by threads.
@@ -17,9 +16,9 @@ pub struct PictureCache {
 
 #[derive(Debug, Default)]
 struct Kept {
-    pictures: HashMap<PathBuf, (Arc<Picture>, u64)>,
+    pictures: HashMap<PictureFile, (Arc<Picture>, u64)>,
     /// Path by time of last use; times are unique.
-    by_use: BTreeMap<u64, PathBuf>,
+    by_use: BTreeMap<u64, PictureFile>,
     bytes: usize,
     clock: u64,
 }
@@ -33,12 +32,12 @@ impl PictureCache {
     /// The decoded picture, from memory or from its file.
     ///
     /// Two threads that ask for a new file at the same time both decode it; nobody waits for the other.
-    pub fn open(&self, path: &Path) -> Result<Arc<Picture>> {
-        if let Some(picture) = self.lock().touch(path) {
+    pub fn open(&self, file: &PictureFile) -> Result<Arc<Picture>> {
+        if let Some(picture) = self.lock().touch(file) {
             return Ok(picture);
         }
-        let picture = Arc::new(decode::open(path)?);
-        self.lock().insert(path, &picture, self.capacity);
+        let picture = Arc::new(file.open()?);
+        self.lock().insert(file, &picture, self.capacity);
         Ok(picture)
     }
 
@@ -49,18 +48,18 @@ impl PictureCache {
 }
 
 impl Kept {
-    fn touch(&mut self, path: &Path) -> Option<Arc<Picture>> {
-        let (picture, used) = self.pictures.get_mut(path)?;
+    fn touch(&mut self, file: &PictureFile) -> Option<Arc<Picture>> {
+        let (picture, used) = self.pictures.get_mut(file)?;
         self.clock += 1;
         self.by_use.remove(used);
-        self.by_use.insert(self.clock, path.to_owned());
+        self.by_use.insert(self.clock, file.clone());
         *used = self.clock;
         Some(picture.clone())
     }
 
-    fn insert(&mut self, path: &Path, picture: &Arc<Picture>, capacity: usize) {
+    fn insert(&mut self, file: &PictureFile, picture: &Arc<Picture>, capacity: usize) {
         // A picture larger than the whole cache would only push everything else out.
-        if picture.bytes() > capacity || self.pictures.contains_key(path) {
+        if picture.bytes() > capacity || self.pictures.contains_key(file) {
             return;
         }
         while self.bytes + picture.bytes() > capacity
@@ -69,8 +68,8 @@ impl Kept {
             self.bytes -= self.pictures.remove(&oldest).map_or(0, |(picture, _)| picture.bytes());
         }
         self.clock += 1;
-        self.by_use.insert(self.clock, path.to_owned());
-        self.pictures.insert(path.to_owned(), (picture.clone(), self.clock));
+        self.by_use.insert(self.clock, file.clone());
+        self.pictures.insert(file.clone(), (picture.clone(), self.clock));
         self.bytes += picture.bytes();
     }
 }
@@ -83,22 +82,22 @@ mod tests {
     #[test]
     fn the_least_recently_used_leaves_first_and_the_limit_holds() {
         let folder = tempfile::tempdir().unwrap();
-        let paths: Vec<PathBuf> = (0..4).map(|i| folder.path().join(format!("{i}.png"))).collect();
-        for path in &paths {
-            save_png(path, &[0; 100], 10, 10, None).unwrap();
+        let files: Vec<PictureFile> = (0..4).map(|i| folder.path().join(format!("{i}.png")).into()).collect();
+        for file in &files {
+            save_png(&file.path, &[0; 100], 10, 10, None).unwrap();
         }
         let cache = PictureCache::new(250);
-        let has = |path: &Path| cache.lock().pictures.contains_key(path);
+        let has = |file: &PictureFile| cache.lock().pictures.contains_key(file);
         for index in [0, 1, 0, 2] {
-            cache.open(&paths[index]).unwrap();
+            cache.open(&files[index]).unwrap();
         }
-        assert!(has(&paths[0]) && !has(&paths[1]) && has(&paths[2]));
+        assert!(has(&files[0]) && !has(&files[1]) && has(&files[2]));
         assert_eq!(cache.lock().bytes, 200);
         // What is kept needs no file any more.
-        std::fs::remove_file(&paths[0]).unwrap();
-        assert!(cache.open(&paths[0]).is_ok());
-        std::fs::remove_file(&paths[1]).unwrap();
-        assert!(cache.open(&paths[1]).is_err());
+        std::fs::remove_file(&files[0].path).unwrap();
+        assert!(cache.open(&files[0]).is_ok());
+        std::fs::remove_file(&files[1].path).unwrap();
+        assert!(cache.open(&files[1]).is_err());
     }
 
     #[test]
@@ -107,7 +106,7 @@ mod tests {
         let path = folder.path().join("a.png");
         save_png(&path, &[7; 4], 2, 2, None).unwrap();
         let cache = PictureCache::new(0);
-        assert_eq!(cache.open(&path).unwrap().value(3), 7.0 / 255.0);
+        assert_eq!(cache.open(&path.clone().into()).unwrap().value(3), 7.0 / 255.0);
         assert!(cache.lock().pictures.is_empty());
     }
 }

@@ -1,12 +1,12 @@
 //! What `check-data` reports: everything worth knowing about a data set before training on it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use super::decode;
 use super::pairs::{DataSource, Pair};
-use super::picture::{Picture, PictureInfo, Reading};
+use super::picture::{Area, Picture, PictureInfo, Reading};
+use super::picture_file::PictureFile;
 use super::shift::{Shift, likely_shift};
 use crate::error::{Error, Result};
 
@@ -26,7 +26,7 @@ pub struct DataReport {
     pub faults: Vec<Error>,
     /// What the sources' values are; `None` where no pair can be used.
     pub source_values: Option<ValueRange>,
-    /// What the targets' values are, over red, green and blue.
+    /// What the targets' values are, over all bands.
     pub target_values: Option<ValueRange>,
 }
 
@@ -85,10 +85,10 @@ struct Examined {
 }
 
 /// Decodes every picture and reports all that is found, faulty files too. Fails only when a folder is missing or holds no
-/// picture. `band` (from 1) chooses the source's band.
-pub fn check(data: &DataSource, band: Option<usize>) -> Result<DataReport> {
+/// picture. `readings` say how sources and targets are read.
+pub fn check(data: &DataSource, readings: (Reading, Reading)) -> Result<DataReport> {
     let listing = data.list()?;
-    let (source_reading, target_reading) = data.readings(band);
+    let (source_reading, target_reading) = readings;
     let most = SAMPLE_VALUES / listing.pairs.len().max(1);
     let examined: Vec<Result<Examined>> =
         listing.pairs.par_iter().map(|pair| examine(pair, source_reading, target_reading, most)).collect();
@@ -117,10 +117,10 @@ pub fn check(data: &DataSource, band: Option<usize>) -> Result<DataReport> {
 }
 
 fn examine(pair: &Pair, source_reading: Reading, target_reading: Reading, most: usize) -> Result<Examined> {
-    let open = |path: &Path, reading: Reading| -> Result<Picture> {
-        let picture = decode::open(path)?;
-        reading.check(&picture.info, path)?;
-        picture.check_range(path)?;
+    let open = |file: &PictureFile, reading: Reading| -> Result<Picture> {
+        let picture = file.open()?;
+        reading.check(&picture.info, &file.path)?;
+        picture.check_range(&file.path)?;
         Ok(picture)
     };
     let target = open(&pair.target, target_reading)?;
@@ -145,13 +145,11 @@ fn sample_values(picture: &Picture, reading: Reading, most: usize) -> Vec<f32> {
     let (width, height) = (picture.info.width, picture.info.height);
     let step = (1..).find(|k| width * height * reading.channels() / (k * k) <= most.max(1)).unwrap_or(1);
     let mut values = Vec::new();
+    let mut pixel = vec![0.0; reading.channels()];
     for y in (0..height).step_by(step) {
         for x in (0..width).step_by(step) {
-            match reading {
-                Reading::Grey { band } => values.push(picture.grey(x, y, band)),
-                Reading::Rgb => values.extend(picture.rgb(x, y)),
-                Reading::Lightness => values.push(picture.lab(x, y)[0] / 100.0),
-            }
+            picture.read(reading, Area { x, y, width: 1, height: 1 }, &mut pixel);
+            values.extend_from_slice(&pixel);
         }
     }
     values
@@ -211,7 +209,7 @@ mod tests {
     fn shifts_between_radar_and_optics_are_found() {
         let wanted = [(0, 0), (3, 1), (0, 4)];
         let (_root, data) = shifted_pairs(&wanted);
-        let report = check(&data, None).unwrap();
+        let report = check(&data, data.readings(None)).unwrap();
         for (found, (dx, dy)) in report.pairs.iter().zip(wanted) {
             let shift = found.shift.unwrap_or_else(|| panic!("nothing found for ({dx}, {dy})"));
             // Shadows and bright edges of woods move the borders of the radar picture by up to a pixel.
@@ -234,7 +232,7 @@ mod tests {
             }
         }
         let data = DataSource::Pairs { source: root.path().join("s"), target: root.path().join("t") };
-        for pair in check(&data, None).unwrap().pairs {
+        for pair in check(&data, data.readings(None)).unwrap().pairs {
             assert_eq!(pair.shift, None);
         }
     }
@@ -246,7 +244,7 @@ mod tests {
         save_png(&root.path().join("t/2.png"), &[0; 64], 8, 8, None).unwrap();
         fs::remove_file(root.path().join("t/3.png")).unwrap();
         save_png(&root.path().join("t/9.png"), &[0; 64], 8, 8, None).unwrap();
-        let report = check(&data, None).unwrap();
+        let report = check(&data, data.readings(None)).unwrap();
         assert_eq!(report.pairs.len(), 1);
         assert_eq!(report.faults.len(), 2, "{:?}", report.faults);
         assert!(report.faults[0].to_string().contains("s/1.png"), "{}", report.faults[0]);
@@ -268,7 +266,8 @@ mod tests {
     #[test]
     fn images_have_values_and_no_shift() {
         let (root, _) = shifted_pairs(&[(0, 0)]);
-        let report = check(&DataSource::Images(root.path().join("t")), None).unwrap();
+        let data = DataSource::Images(root.path().join("t"));
+        let report = check(&data, data.readings(None)).unwrap();
         assert_eq!(report.pairs[0].shift, None);
         let (source, target) = (report.source_values.unwrap(), report.target_values.unwrap());
         assert!(source.min >= 0.0 && source.max <= 1.0 && target.median > 0.1 && target.not_finite == 0.0);

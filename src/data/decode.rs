@@ -11,6 +11,7 @@ use tiff::TiffError;
 use tiff::decoder::{Decoder as TiffDecoder, DecodingResult};
 use tiff::tags::{SampleFormat, Tag};
 
+use super::extra_bands;
 use super::picture::{Depth, Picture, PictureInfo, Samples};
 use crate::error::{Error, Result};
 
@@ -32,6 +33,8 @@ enum Fault {
     Broken(String),
     /// A valid file of a kind that is not read.
     Unsupported(String),
+    /// A TIFF file with bands beside its colours, which [`extra_bands`] reads.
+    ExtraBands,
     Io(std::io::Error),
 }
 
@@ -50,14 +53,20 @@ pub fn probe(path: &Path) -> Result<PictureInfo> {
             Format::Tiff => Tiff::new(file).map(|tiff| tiff.info),
         }
     };
-    open().map_err(|fault| fault.at(path))
+    match open() {
+        Err(Fault::ExtraBands) => extra_bands::probe(path),
+        other => other.map_err(|fault| fault.at(path)),
+    }
 }
 
 /// Decodes a picture, alpha left out.
 ///
 /// A file that ends too early is an error even where the decoder would fill the rest with grey.
 pub fn open(path: &Path) -> Result<Picture> {
-    fs::read(path).map_err(Fault::Io).and_then(|bytes| decode(&bytes)).map_err(|fault| fault.at(path))
+    match fs::read(path).map_err(Fault::Io).and_then(|bytes| decode(&bytes)) {
+        Err(Fault::ExtraBands) => extra_bands::open(path),
+        other => other.map_err(|fault| fault.at(path)),
+    }
 }
 
 fn decode(bytes: &[u8]) -> Outcome<Picture> {
@@ -209,16 +218,24 @@ impl<R: Read + Seek> Tiff<R> {
         let mut decoder = TiffDecoder::new(reader)?.with_limits(limits);
         let (width, height) = decoder.dimensions()?;
         let color = decoder.colortype()?;
+        let extra = decoder.find_tag_unsigned_vec::<u16>(Tag::ExtraSamples)?.unwrap_or_default();
+        let is_alpha = |kind: &u16| matches!(kind, 1 | 2);
         let (bits, bands, stored) = match color {
             tiff::ColorType::Gray(bits) => (bits, 1, 1),
             tiff::ColorType::GrayA(bits) => (bits, 1, 2),
             tiff::ColorType::RGB(bits) | tiff::ColorType::YCbCr(bits) => (bits, 3, 3),
             tiff::ColorType::RGBA(bits) => (bits, 3, 4),
             tiff::ColorType::Multiband { bit_depth, num_samples } => {
-                (bit_depth, usize::from(num_samples), usize::from(num_samples))
+                let alpha = usize::from(num_samples > 1 && extra.last().is_some_and(is_alpha));
+                (bit_depth, usize::from(num_samples) - alpha, usize::from(num_samples))
             }
             other => return Err(Fault::Unsupported(format!("TIFF colours {other:?}"))),
         };
+        // Of three colours, the decoder passes on four samples at most, and the fourth only as alpha.
+        if matches!(color, tiff::ColorType::RGB(_) | tiff::ColorType::RGBA(_)) && extra.len() > usize::from(stored == 4)
+        {
+            return Err(Fault::ExtraBands);
+        }
         let formats = decoder.find_tag_unsigned_vec::<u16>(Tag::SampleFormat)?.unwrap_or_default();
         let format = formats.first().map_or(SampleFormat::Uint, |code| SampleFormat::from_u16_exhaustive(*code));
         let depth = match (format, bits) {
@@ -329,6 +346,7 @@ impl Fault {
             Fault::Broken(message) => {
                 (format!("the picture is damaged ({})", line(message)), "copy or export the file again")
             }
+            Fault::ExtraBands => ("this kind of picture is not read".into(), "convert it to a plain TIFF"),
             Fault::Unsupported(message) => (
                 format!("this kind of picture is not read ({})", line(message)),
                 "convert it to 8 or 16-bit PNG, or to TIFF of 8 or 16 bits or floats",

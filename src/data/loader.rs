@@ -12,9 +12,12 @@ use std::thread::JoinHandle;
 
 use super::cache::PictureCache;
 use super::pairs::Dataset;
-use super::picture::{Area, Picture, Reading, Samples};
+use super::patches::PatchPlan;
+use super::picture::{Picture, PictureInfo, Reading, Samples};
+use super::sampler::{Turns, cut, samples, turn};
+use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::random::{Rng, Stream};
+use crate::tensor::Tensor;
 
 /// Batches that wait ready per thread, beside the one that is being made.
 const READY: usize = 1;
@@ -26,12 +29,21 @@ pub struct LoaderOptions {
     pub batch: usize,
     /// Side of the square crop in pixels (S, at least 1).
     pub size: usize,
-    /// Seed of order, crops and flips.
+    /// Pixels of the source beyond the crop on each side, mirrored at the picture's border.
+    pub halo: usize,
+    /// Seed of order, crops and turns.
     pub seed: u64,
-    /// A new order of the files in every epoch; otherwise name order, wrapping.
+    /// A new order of the files, or patches, in every epoch; otherwise name order, wrapping.
     pub shuffle: bool,
-    /// Random crops, mirrored left-right and up-down by chance; otherwise the centre, never mirrored.
+    /// Random crops, turned by chance; otherwise the centre, never turned.
     pub augment: bool,
+    /// How crops are turned.
+    pub turns: Turns,
+    /// Shorter side that pictures are enlarged to, if they are smaller, before random crops are cut.
+    pub enlarge: Option<usize>,
+    /// Fixed patches instead of random crops. Then a batch never reaches into the next epoch: the last one of an epoch is
+    /// what is left.
+    pub patches: Option<Arc<PatchPlan>>,
     /// Threads that make batches (at least 1).
     pub threads: usize,
     /// Bytes of decoded pictures to keep.
@@ -40,7 +52,34 @@ pub struct LoaderOptions {
 
 impl Default for LoaderOptions {
     fn default() -> Self {
-        LoaderOptions { batch: 1, size: 256, seed: 0, shuffle: true, augment: true, threads: 2, cache_bytes: 256 << 20 }
+        LoaderOptions {
+            batch: 1,
+            size: 256,
+            halo: 0,
+            seed: 0,
+            shuffle: true,
+            augment: true,
+            turns: Turns::Mirrors,
+            enlarge: None,
+            patches: None,
+            threads: 2,
+            cache_bytes: 256 << 20,
+        }
+    }
+}
+
+impl LoaderOptions {
+    /// Batches that `epochs` passes over the data of `files` pictures take.
+    pub fn batches(&self, epochs: u64, files: usize) -> u64 {
+        match &self.patches {
+            Some(plan) => epochs.saturating_mul(plan.patches.len().div_ceil(self.batch) as u64),
+            None => epochs.saturating_mul(files as u64).div_ceil(self.batch as u64),
+        }
+    }
+
+    /// The centre of each picture in name order, one a batch, with `halo` pixels around.
+    pub fn centres(self, halo: usize) -> LoaderOptions {
+        LoaderOptions { batch: 1, halo, shuffle: false, augment: false, patches: None, ..self }
     }
 }
 
@@ -55,35 +94,54 @@ pub struct Batch {
     pub n: usize,
     /// S.
     pub size: usize,
-    /// `[N, S, S, 1]`, 0..1 (float files as they are).
+    /// Pixels of the source beyond the crop on each side.
+    pub halo: usize,
+    /// `[N, S + 2 halo, S + 2 halo, C]`, 0..1 (float files as they are), C those of the source's reading: mostly 1.
     pub source: Vec<f32>,
-    /// `[N, S, S, 3]` sRGB, 0..1.
+    /// `[N, S, S, C]`, 0..1, C those of the target's reading: mostly sRGB.
     pub target: Vec<f32>,
+}
+
+impl Batch {
+    /// The sources as a tensor `[N, S + 2 halo, S + 2 halo, C]`.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn source_on(&self, device: &Device) -> Result<Tensor> {
+        self.tensor(device, &self.source, self.size + 2 * self.halo)
+    }
+
+    /// The targets as a tensor `[N, S, S, C]`.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn target_on(&self, device: &Device) -> Result<Tensor> {
+        self.tensor(device, &self.target, self.size)
+    }
+
+    /// The channels are what the number of values leaves.
+    fn tensor(&self, device: &Device, values: &[f32], side: usize) -> Result<Tensor> {
+        let channels = values.len() / (self.n * side * side);
+        Tensor::new(device, &[self.n, side, side, channels], values)
+    }
 }
 
 /// Makes batches: what a [`Loader`] runs on its threads, and what one thread can run alone.
 #[derive(Debug)]
 pub struct BatchMaker {
     data: Dataset,
+    /// The headers of the pictures that crops are cut from.
+    infos: Vec<PictureInfo>,
     options: LoaderOptions,
     cache: PictureCache,
-}
-
-/// One picture of a batch: which file, where, how turned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Sample {
-    file: usize,
-    x: usize,
-    y: usize,
-    mirror_x: bool,
-    mirror_y: bool,
 }
 
 impl BatchMaker {
     /// A maker of batches from data validated for at least the crop's size.
     pub fn new(data: Dataset, options: LoaderOptions) -> Self {
         let cache = PictureCache::new(options.cache_bytes);
-        BatchMaker { data, options, cache }
+        let infos = data.infos.iter().map(|info| enlarged(info, &options)).collect();
+        BatchMaker { data, infos, options, cache }
     }
 
     /// The batch of `step` (from 1). Fails when a file has changed, broken, or holds values that are no numbers.
@@ -93,68 +151,35 @@ impl BatchMaker {
 
     /// The batch of `step`, or `None` as soon as `stop` is set.
     fn batch_unless(&self, step: u64, stop: &AtomicBool) -> Result<Option<Batch>> {
-        let (n, size) = (self.options.batch, self.options.size);
-        let (source_reading, target_reading) = (self.data.source_reading, self.data.target_reading);
-        let pixels = size * size;
-        let mut source = vec![0.0; n * pixels * source_reading.channels()];
-        let mut target = vec![0.0; n * pixels * target_reading.channels()];
-        let samples = self.samples(step);
-        for (index, sample) in samples.iter().enumerate() {
+        let (size, halo) = (self.options.size, self.options.halo);
+        let samples = samples(&self.infos, &self.options, step);
+        let (mut source, mut target) = (Vec::new(), Vec::new());
+        for sample in &samples {
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
             let pair = &self.data.pairs[sample.file];
-            for (path, reading, out) in
-                [(&pair.source, source_reading, &mut source), (&pair.target, target_reading, &mut target)]
-            {
-                let picture = self.cache.open(path)?;
+            for (file, reading, halo, out) in [
+                (&pair.source, self.data.source_reading, halo, &mut source),
+                (&pair.target, self.data.target_reading, 0, &mut target),
+            ] {
+                let (picture, path) = (self.cache.open(file)?, &file.path);
                 self.check_unchanged(sample.file, path, &picture, reading)?;
-                let values = pixels * reading.channels();
-                let out = &mut out[index * values..][..values];
-                picture.read(reading, Area { x: sample.x, y: sample.y, width: size, height: size }, out);
+                let (side, start) = (size + 2 * halo, out.len());
+                out.resize(start + side * side * reading.channels(), 0.0);
+                let out = &mut out[start..];
+                let info = &self.infos[sample.file];
+                let picture = match [info.width, info.height] {
+                    size if size == [picture.info.width, picture.info.height] => picture,
+                    size => Arc::new(picture.resized(size)),
+                };
+                cut(&picture, reading, [sample.x, sample.y], size, halo, out);
                 check_finite(&picture, path, out)?;
-                mirror(out, size, reading.channels(), sample);
+                turn(out, side, reading.channels(), sample.turn);
             }
         }
-        let files = samples.iter().map(|sample| self.data.pairs[sample.file].source.clone()).collect();
-        Ok(Some(Batch { step, files, n, size, source, target }))
-    }
-
-    /// What the batch of `step` consists of: a pure function of data sizes, options and step.
-    fn samples(&self, step: u64) -> Vec<Sample> {
-        let LoaderOptions { batch, size, seed, shuffle, augment, .. } = self.options;
-        let files = self.data.pairs.len();
-        let rng = Rng::new(seed, Stream::Augment, step as u32);
-        let mut order: Option<(u64, Vec<usize>)> = None;
-        (0..batch as u64)
-            .map(|index| {
-                let place = (step - 1) * batch as u64 + index;
-                let (epoch, position) = (place / files as u64, (place % files as u64) as usize);
-                let file = if shuffle {
-                    // A batch may reach into the next epoch.
-                    let known = order.take().filter(|(of, _)| *of == epoch);
-                    let permuted = || (epoch, Rng::new(seed, Stream::Shuffle, epoch as u32).permutation(files));
-                    order.insert(known.unwrap_or_else(permuted)).1[position]
-                } else {
-                    position
-                };
-                let info = &self.data.infos[file];
-                let (free_x, free_y) = (info.width - size, info.height - size);
-                if augment {
-                    // Four words of the stream a picture.
-                    let word = 4 * index;
-                    Sample {
-                        file,
-                        x: rng.below(word, free_x + 1),
-                        y: rng.below(word + 1, free_y + 1),
-                        mirror_x: rng.below(word + 2, 2) == 1,
-                        mirror_y: rng.below(word + 3, 2) == 1,
-                    }
-                } else {
-                    Sample { file, x: free_x / 2, y: free_y / 2, mirror_x: false, mirror_y: false }
-                }
-            })
-            .collect()
+        let files = samples.iter().map(|sample| self.data.pairs[sample.file].source.path.clone()).collect();
+        Ok(Some(Batch { step, files, n: samples.len(), size, halo, source, target }))
     }
 
     /// A file may have been replaced since it was validated.
@@ -175,6 +200,18 @@ impl BatchMaker {
     }
 }
 
+/// The header of a picture as random crops are cut from it.
+fn enlarged(info: &PictureInfo, options: &LoaderOptions) -> PictureInfo {
+    let shorter = info.width.min(info.height);
+    match options.enlarge {
+        Some(side) if options.augment && shorter < side => {
+            let scaled = |length: usize| (length * side + shorter / 2) / shorter;
+            PictureInfo { width: scaled(info.width), height: scaled(info.height), ..*info }
+        }
+        _ => *info,
+    }
+}
+
 /// Floats can be NaN or infinite (a GeoTIFF's missing values, often), which would spoil every weight at once.
 fn check_finite(picture: &Picture, path: &std::path::Path, values: &[f32]) -> Result<()> {
     crate::ensure!(
@@ -182,26 +219,6 @@ fn check_finite(picture: &Picture, path: &std::path::Path, values: &[f32]) -> Re
         Error::input("pixels without a number (NaN or infinite)", path.display(), "fill them, or take the file away")
     );
     Ok(())
-}
-
-/// Mirrors `[size, size, channels]` in place.
-fn mirror(values: &mut [f32], size: usize, channels: usize, sample: &Sample) {
-    let line = size * channels;
-    if sample.mirror_x {
-        for row in values.chunks_exact_mut(line) {
-            for x in 0..size / 2 {
-                for c in 0..channels {
-                    row.swap(x * channels + c, (size - 1 - x) * channels + c);
-                }
-            }
-        }
-    }
-    if sample.mirror_y {
-        let (top, bottom) = values.split_at_mut(size / 2 * line);
-        for (upper, lower) in top.chunks_exact_mut(line).zip(bottom.rchunks_exact_mut(line)) {
-            upper.swap_with_slice(lower);
-        }
-    }
 }
 
 /// Delivers the batches of a range of steps in order. Dropping it ends its threads after the file at hand.
@@ -307,7 +324,8 @@ mod tests {
     }
 
     fn options(shuffle: bool, augment: bool) -> LoaderOptions {
-        LoaderOptions { batch: 3, size: 8, seed: 5, shuffle, augment, threads: 3, cache_bytes: 1 << 20 }
+        let small = LoaderOptions { batch: 3, size: 8, seed: 5, threads: 3, ..LoaderOptions::default() };
+        LoaderOptions { shuffle, augment, cache_bytes: 1 << 20, ..small }
     }
 
     fn file_numbers(batch: &Batch) -> Vec<usize> {
@@ -369,14 +387,14 @@ mod tests {
     #[test]
     fn source_and_target_are_cut_and_mirrored_alike_in_all_ways() {
         let (_root, data) = data();
-        let maker = BatchMaker::new(data, options(true, true));
+        let maker = BatchMaker::new(data.clone(), options(true, true));
         let mut seen = BTreeSet::new();
         for step in 1..=60 {
             let batch = maker.batch(step).unwrap();
-            for (sample, grey) in maker.samples(step).iter().zip(batch.source.chunks(64)) {
-                seen.insert((sample.x, sample.y, sample.mirror_x, sample.mirror_y));
-                let x = if sample.mirror_x { sample.x + 7 } else { sample.x };
-                let y = if sample.mirror_y { sample.y + 7 } else { sample.y };
+            for (sample, grey) in samples(&data.infos, &maker.options, step).iter().zip(batch.source.chunks(64)) {
+                seen.insert((sample.x, sample.y, sample.turn));
+                let x = if sample.turn.mirror_x { sample.x + 7 } else { sample.x };
+                let y = if sample.turn.mirror_y { sample.y + 7 } else { sample.y };
                 assert_eq!(grey[0], (y * 12 + x + sample.file * 10) as f32 / 255.0);
             }
             for (grey, rgb) in batch.source.iter().zip(batch.target.chunks(3)) {
@@ -389,11 +407,30 @@ mod tests {
     }
 
     #[test]
-    fn mirroring_an_odd_size_keeps_the_middle() {
-        let sample = Sample { file: 0, x: 0, y: 0, mirror_x: true, mirror_y: true };
-        let mut values: Vec<f32> = (0..9).map(|v| v as f32).collect();
-        mirror(&mut values, 3, 1, &sample);
-        assert_eq!(values, [8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0]);
+    fn a_halo_is_cut_and_turned_with_the_crop_it_surrounds() {
+        let (_root, data) = data();
+        let plain = LoaderOptions { turns: Turns::MirrorsAndRotations, ..options(true, true) };
+        let [plain, wide] = [0, 2].map(|halo| BatchMaker::new(data.clone(), LoaderOptions { halo, ..plain.clone() }));
+        for step in 1..=20 {
+            let (plain, wide) = (plain.batch(step).unwrap(), wide.batch(step).unwrap());
+            assert_eq!(plain.target, wide.target);
+            assert_eq!(wide.source_on(&Device::cpu()).unwrap().shape(), [3, 12, 12, 1]);
+            for (plain, wide) in plain.source.chunks(64).zip(wide.source.chunks(144)) {
+                let inner: Vec<f32> = (0..64).map(|i| wide[(i / 8 + 2) * 12 + i % 8 + 2]).collect();
+                assert_eq!(plain, inner);
+            }
+        }
+    }
+
+    /// Crops and mirrors as the first version drew them: runs begun then go on, and golden runs stay.
+    #[test]
+    fn crops_and_mirrors_stay_what_they_were() {
+        let (_root, data) = data();
+        let drawn: Vec<_> = samples(&data.infos, &options(true, true), 2)
+            .into_iter()
+            .map(|s| (s.file, s.x, s.y, s.turn.mirror_x, s.turn.mirror_y, s.turn.transpose))
+            .collect();
+        assert_eq!(drawn, [(4, 4, 2, false, true, false), (6, 2, 1, true, true, false), (0, 3, 1, true, false, false)]);
     }
 
     #[test]
@@ -422,6 +459,26 @@ mod tests {
         loader.next().unwrap().unwrap();
         // Joins the threads: a hang here fails the test by its time.
         drop(loader);
+    }
+
+    #[test]
+    fn small_pictures_are_enlarged_before_random_crops_and_only_then() {
+        let (_root, data) = data();
+        let enlarge = |augment| LoaderOptions { enlarge: Some(15), ..options(true, augment) };
+        let maker = BatchMaker::new(data.clone(), enlarge(true));
+        assert_eq!((maker.infos[0].width, maker.infos[0].height), (18, 15));
+        let batch = maker.batch(1).unwrap();
+        // Values of neighbours are 1 and 12 apart, and linear in between: at 2/3 of the step but at the border.
+        let steps: Vec<f32> = batch.source[..8].windows(2).map(|w| 255.0 * (w[1] - w[0])).collect();
+        assert!(steps.iter().all(|step| step.abs() < 0.67) && steps.iter().any(|step| step.abs() > 0.66), "{steps:?}");
+        for (grey, rgb) in batch.source.iter().zip(batch.target.chunks(3)) {
+            // The same mean of the same values, in another order.
+            assert!((grey - rgb[0]).abs() < 1e-6);
+        }
+        assert_eq!(
+            BatchMaker::new(data.clone(), enlarge(false)).batch(1).unwrap(),
+            BatchMaker::new(data, options(true, false)).batch(1).unwrap()
+        );
     }
 
     #[test]

@@ -3,10 +3,15 @@
 pub mod cache;
 pub mod check;
 pub mod decode;
+mod extra_bands;
 pub mod loader;
 pub mod pairs;
+pub mod patches;
 pub mod picture;
+pub mod picture_file;
 pub mod raster;
+pub mod registration;
+mod sampler;
 pub mod save;
 pub mod shift;
 pub mod stats;
@@ -14,6 +19,9 @@ pub mod synth;
 
 pub use loader::{Batch, BatchMaker, Loader, LoaderOptions};
 pub use pairs::{DataSource, Dataset, Pair};
+pub use patches::{Patch, PatchPlan};
 pub use picture::{Area, Depth, Picture, PictureInfo, Reading, Samples};
+pub use picture_file::{Half, PictureFile};
+pub use sampler::Turns;
 pub use stats::{DataStats, Survey, survey};
 pub use synth::Scene;

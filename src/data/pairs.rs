@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::decode::{self, EXTENSIONS, probe};
+use super::decode::EXTENSIONS;
 use super::picture::{PictureInfo, Reading};
+use super::picture_file::{Half, PictureFile};
 use crate::error::{Error, Result};
 
 /// Where training pictures come from.
@@ -23,15 +24,22 @@ pub enum DataSource {
     },
     /// A folder of colour pictures, whose lightness is the input.
     Images(PathBuf),
+    /// A folder of files that hold an input and its colour picture side by side.
+    SideBySide {
+        /// The folder.
+        folder: PathBuf,
+        /// The half that is the input.
+        source: Half,
+    },
 }
 
 /// One training example's files; with [`DataSource::Images`] both are the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
-    /// The input's file.
-    pub source: PathBuf,
-    /// The colour picture's file.
-    pub target: PathBuf,
+    /// The input.
+    pub source: PictureFile,
+    /// The colour picture.
+    pub target: PictureFile,
 }
 
 /// What two folders hold, in name order.
@@ -68,7 +76,7 @@ impl Pair {
                     "source and target differ in size, {}x{} and {}x{}",
                     source.width, source.height, target.width, target.height
                 ),
-                format!("{} and {}", self.source.display(), self.target.display()),
+                format!("{} and {}", self.source.path.display(), self.target.path.display()),
                 "bring both to one grid"
             )
         );
@@ -81,7 +89,7 @@ impl Pair {
             info.width >= size && info.height >= size,
             Error::input(
                 format!("a picture of {}x{} is smaller than the crop of {size}x{size}", info.width, info.height),
-                self.source.display(),
+                self.source.path.display(),
                 format!("use --size {} or less, or take the picture away", info.width.min(info.height))
             )
         );
@@ -94,9 +102,9 @@ impl Dataset {
     /// is the error. Training data need not be read for this: a [`survey`](super::survey) reads all of it anyway.
     pub fn read_through(&self) -> Result<()> {
         let read = |pair: &Pair| -> Result<()> {
-            decode::open(&pair.source)?.check_range(&pair.source)?;
+            pair.source.open()?.check_range(&pair.source.path)?;
             if pair.target != pair.source {
-                decode::open(&pair.target)?.check_range(&pair.target)?;
+                pair.target.open()?.check_range(&pair.target.path)?;
             }
             Ok(())
         };
@@ -109,7 +117,15 @@ impl DataSource {
     pub fn list(&self) -> Result<Listing> {
         match self {
             DataSource::Images(folder) => {
-                let pairs = pictures_in(folder)?.into_iter().map(|file| Pair { source: file.clone(), target: file });
+                let files = pictures_in(folder)?.into_iter().map(PictureFile::from);
+                let pairs = files.map(|file| Pair { source: file.clone(), target: file });
+                Ok(Listing { pairs: pairs.collect(), ..Listing::default() })
+            }
+            DataSource::SideBySide { folder, source } => {
+                let half = |path: &Path, half| PictureFile { path: path.to_owned(), half: Some(half) };
+                let files = pictures_in(folder)?.into_iter();
+                let pairs =
+                    files.map(|path| Pair { source: half(&path, *source), target: half(&path, source.other()) });
                 Ok(Listing { pairs: pairs.collect(), ..Listing::default() })
             }
             DataSource::Pairs { source, target } => Ok(matched(pictures_in(source)?, pictures_in(target)?)),
@@ -123,32 +139,61 @@ impl DataSource {
                 let expected = target.join(lone.file_name().unwrap_or_default());
                 format!("add {} or take the source away", expected.display())
             }
-            DataSource::Images(_) => "take the source away".to_owned(),
+            DataSource::Images(_) | DataSource::SideBySide { .. } => "take the source away".to_owned(),
         };
         Error::input("a source without its target", lone.display(), remedy)
     }
 
-    /// How the two sides are read: `band` (from 1) chooses the source's band in a pair.
+    /// How the two sides are read by a network that makes colour of grey: `band` (from 1) chooses the source's band in a pair.
     pub fn readings(&self, band: Option<usize>) -> (Reading, Reading) {
         match self {
-            DataSource::Pairs { .. } => (Reading::Grey { band }, Reading::Rgb),
+            DataSource::Pairs { .. } | DataSource::SideBySide { .. } => (Reading::Grey { band }, Reading::Rgb),
             DataSource::Images(_) => (Reading::Lightness, Reading::Rgb),
         }
     }
 
-    /// Finds the files and checks every header: each source has a target of its own size, of bands that can be read, and
-    /// no picture is smaller than `size` (the crop's side in pixels). The first fault in name order is the error.
+    /// How the two sides are read by a network that takes any number of bands: all that most pictures of a side have, of
+    /// sources only `band` (from 1) where it is given. Files that cannot be read are passed over: it is for
+    /// [`DataSource::validate_as`] to name them.
+    ///
+    /// # Errors
+    /// As [`DataSource::list`].
+    pub fn readings_of_all_bands(&self, band: Option<usize>) -> Result<(Reading, Reading)> {
+        if let DataSource::Images(_) = self {
+            return Ok(self.readings(band));
+        }
+        let pairs = self.list()?.pairs;
+        let source = match band {
+            Some(_) => Reading::Grey { band },
+            None => Reading::Bands(usual_bands(pairs.iter().map(|pair| &pair.source).collect())),
+        };
+        Ok((source, Reading::Bands(usual_bands(pairs.iter().map(|pair| &pair.target).collect()))))
+    }
+
+    /// [`DataSource::validate_as`] with [`DataSource::readings`].
+    ///
+    /// # Errors
+    /// As [`DataSource::validate_as`].
     pub fn validate(&self, size: usize, band: Option<usize>) -> Result<Dataset> {
+        self.validate_as(size, self.readings(band))
+    }
+
+    /// Finds the files and checks every header: each source has a target of its own size, of bands that can be read, and
+    /// no picture is smaller than `size` (the crop's side in pixels). `readings` say how sources and targets are read.
+    ///
+    /// # Errors
+    /// The first fault in name order.
+    pub fn validate_as(&self, size: usize, readings: (Reading, Reading)) -> Result<Dataset> {
         let listing = self.list()?;
         if let Some(lone) = listing.lone_sources.first() {
             return Err(self.lone_source(lone));
         }
-        let (source_reading, target_reading) = self.readings(band);
+        let (source_reading, target_reading) = readings;
         let check = |pair: &Pair| -> Result<PictureInfo> {
-            let info = probe(&pair.source)?;
-            source_reading.check(&info, &pair.source)?;
-            let other = if pair.source == pair.target { info } else { probe(&pair.target)? };
-            target_reading.check(&other, &pair.target)?;
+            let info = pair.source.probe()?;
+            source_reading.check(&info, &pair.source.path)?;
+            let other = if pair.source == pair.target { info } else { pair.target.probe()? };
+            target_reading.check(&other, &pair.target.path)?;
             pair.check_sizes(&info, &other)?;
             pair.check_crop(&info, size)?;
             Ok(info)
@@ -157,6 +202,16 @@ impl DataSource {
         let infos = results.into_iter().collect::<Result<Vec<_>>>()?;
         Ok(Dataset { pairs: listing.pairs, infos, source_reading, target_reading })
     }
+}
+
+/// The number of bands that most of some pictures have; of numbers equally frequent the largest. 1 if none can be read.
+fn usual_bands(files: Vec<&PictureFile>) -> usize {
+    let found: Vec<usize> = files.par_iter().filter_map(|file| Some(file.probe().ok()?.bands)).collect();
+    let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+    for bands in found {
+        *counts.entry(bands).or_default() += 1;
+    }
+    counts.into_iter().max_by_key(|(_, count)| *count).map_or(1, |(bands, _)| bands)
 }
 
 /// The pictures of a folder by name: files with a known extension, hidden ones and folders passed over.
@@ -204,7 +259,7 @@ fn matched(sources: Vec<PathBuf>, targets: Vec<PathBuf>) -> Listing {
     let (mut pairs, mut rest) = (Vec::new(), Vec::new());
     for source in sources {
         match by_name.remove(&name(&source)) {
-            Some(target) => pairs.push(Pair { source, target }),
+            Some(target) => pairs.push((source, target)),
             None => rest.push(source),
         }
     }
@@ -218,14 +273,15 @@ fn matched(sources: Vec<PathBuf>, targets: Vec<PathBuf>) -> Listing {
     let mut listing = Listing::default();
     for (mut sources, mut targets) in by_stem.into_values() {
         if sources.len() == 1 && targets.len() == 1 {
-            pairs.extend(sources.pop().zip(targets.pop()).map(|(source, target)| Pair { source, target }));
+            pairs.extend(sources.pop().zip(targets.pop()));
         } else {
             listing.lone_sources.extend(sources);
             listing.lone_targets.extend(targets);
         }
     }
-    pairs.sort_by_key(|pair| name(&pair.source));
-    listing.pairs = pairs;
+    pairs.sort_by_key(|(source, _)| name(source));
+    let pair = |(source, target): (PathBuf, PathBuf)| Pair { source: source.into(), target: target.into() };
+    listing.pairs = pairs.into_iter().map(pair).collect();
     listing
 }
 
@@ -269,8 +325,8 @@ mod tests {
         }
         fs::create_dir(root.path().join("s/folder.png")).unwrap();
         let set = data.validate(8, None).unwrap();
-        assert_eq!(names(set.pairs.iter().map(|p| p.source.clone())), ["a.png", "b.png"]);
-        assert_eq!(names(set.pairs.iter().map(|p| p.target.clone())), ["a.png", "b.png"]);
+        assert_eq!(names(set.pairs.iter().map(|p| p.source.path.clone())), ["a.png", "b.png"]);
+        assert_eq!(names(set.pairs.iter().map(|p| p.target.path.clone())), ["a.png", "b.png"]);
         assert_eq!(set.infos[0].width, 9);
     }
 
@@ -281,7 +337,7 @@ mod tests {
             paths(&["1.jpg", "2.jpg", "2.png", "3.jpg", "4.tif"]),
             paths(&["1.png", "2.png", "3.png", "3.tif", "5.tif"]),
         );
-        assert_eq!(names(listing.pairs.iter().map(|p| p.source.clone())), ["1.jpg", "2.png"]);
+        assert_eq!(names(listing.pairs.iter().map(|p| p.source.path.clone())), ["1.jpg", "2.png"]);
         assert_eq!(names(listing.lone_sources), ["2.jpg", "3.jpg", "4.tif"]);
         assert_eq!(names(listing.lone_targets), ["3.png", "3.tif", "5.tif"]);
     }
@@ -322,6 +378,34 @@ mod tests {
         let (root, data) = folders(&[("s", "a.png", 8, 8), ("t", "a.png", 8, 8), ("t", "b.png", 8, 8)]);
         fs::write(root.path().join("s/b.png"), "not a picture").unwrap();
         assert!(data.validate(8, None).unwrap_err().to_string().contains("s/b.png"));
+    }
+
+    #[test]
+    fn all_bands_are_those_of_most_pictures_and_the_odd_one_is_named() {
+        let (root, data) = folders(&[("s", "a.png", 8, 8), ("s", "b.png", 8, 8), ("s", "c.png", 8, 8)]);
+        for name in ["a.png", "b.png", "c.png"] {
+            save_png(&root.path().join("t").join(name), &[1; 3 * 64], 8, 8, None).unwrap();
+        }
+        let readings = data.readings_of_all_bands(None).unwrap();
+        assert_eq!(readings, (Reading::Bands(1), Reading::Bands(3)));
+        assert_eq!(data.readings_of_all_bands(Some(1)).unwrap().0, Reading::Grey { band: Some(1) });
+        assert_eq!(data.validate_as(8, readings).unwrap().pairs.len(), 3);
+        // Not even the first file decides alone.
+        save_png(&root.path().join("t/a.png"), &[1; 64], 8, 8, None).unwrap();
+        let readings = data.readings_of_all_bands(None).unwrap();
+        let error = data.validate_as(8, readings).unwrap_err().to_string();
+        assert!(error.starts_with("the number of bands is 1, not 3: ") && error.contains("t/a.png"), "{error}");
+    }
+
+    #[test]
+    fn side_by_side_pictures_are_read_as_two() {
+        let (root, _) = folders(&[("s", "a.png", 16, 8)]);
+        let data = |source| DataSource::SideBySide { folder: root.path().join("s"), source };
+        let set = data(Half::Right).validate(8, None).unwrap();
+        assert_eq!((set.infos[0].width, set.pairs[0].source.half), (8, Some(Half::Right)));
+        assert_eq!(set.pairs[0].target.half, Some(Half::Left));
+        let error = data(Half::Left).validate(9, None).unwrap_err().to_string();
+        assert!(error.contains("8x8") && error.contains("--size 8"), "{error}");
     }
 
     #[test]

@@ -74,6 +74,8 @@ pub enum Reading {
     Rgb,
     /// One channel: CIE L / 100 of the colours, 0..1.
     Lightness,
+    /// All bands of a picture that has just this many.
+    Bands(usize),
 }
 
 impl Reading {
@@ -82,7 +84,13 @@ impl Reading {
         match self {
             Reading::Rgb => 3,
             Reading::Grey { .. } | Reading::Lightness => 1,
+            Reading::Bands(bands) => bands,
         }
+    }
+
+    /// Whether what it gives is a colour, sRGB.
+    pub fn is_colour(self) -> bool {
+        self.channels() == 3
     }
 
     /// Whether the picture has the bands to read, as an error that names the file.
@@ -92,9 +100,11 @@ impl Reading {
             Reading::Grey { band: Some(band) } => ((1..=bands).contains(&band), format!("use --band 1 to {bands}")),
             Reading::Grey { band: None } => (bands == 1 || bands == 3, format!("choose one by --band 1 to {bands}")),
             Reading::Rgb | Reading::Lightness => (bands == 1 || bands == 3, "give a grey or an RGB picture".into()),
+            Reading::Bands(all) => (bands == all, format!("bring all pictures of its side to {all}")),
         };
         let what = match self {
             Reading::Grey { band: Some(band) } => format!("no band {band} in a picture of {bands}"),
+            Reading::Bands(all) => format!("the number of bands is {bands}, not {all}"),
             _ => format!("a picture of {bands} bands is neither grey nor RGB"),
         };
         crate::ensure!(ok, Error::input(what, path.display(), remedy));
@@ -134,6 +144,32 @@ impl Picture {
         }
     }
 
+    /// The picture at another size, bilinear between pixel centres, its values as [`Picture::value`] gives them.
+    pub fn resized(&self, [width, height]: [usize; 2]) -> Picture {
+        let bands = self.info.bands;
+        let taps = |len: usize, from: usize| -> Vec<(usize, usize, f32)> {
+            let tap = |i: usize| {
+                let place = ((i as f32 + 0.5) * from as f32 / len as f32 - 0.5).clamp(0.0, (from - 1) as f32);
+                let first = place as usize;
+                (first, (first + 1).min(from - 1), place - first as f32)
+            };
+            (0..len).map(tap).collect()
+        };
+        let (columns, rows) = (taps(width, self.info.width), taps(height, self.info.height));
+        let mut samples = Vec::with_capacity(width * height * bands);
+        for &(top, bottom, down) in &rows {
+            for &(left, right, across) in &columns {
+                for band in 0..bands {
+                    let at = |x: usize, y: usize| self.value((y * self.info.width + x) * bands + band);
+                    let upper = at(left, top) + across * (at(right, top) - at(left, top));
+                    let lower = at(left, bottom) + across * (at(right, bottom) - at(left, bottom));
+                    samples.push(upper + down * (lower - upper));
+                }
+            }
+        }
+        Picture { info: PictureInfo { width, height, bands, depth: Depth::F32 }, samples: Samples::F32(samples) }
+    }
+
     /// The whole picture as an area.
     pub fn area(&self) -> Area {
         Area { x: 0, y: 0, width: self.info.width, height: self.info.height }
@@ -149,11 +185,11 @@ impl Picture {
         }
     }
 
-    /// Red, green and blue of the pixel at (`x`, `y`); grey is repeated. The picture has one band or at least three.
+    /// Red, green and blue of the pixel at (`x`, `y`): the first three bands, or, where there are fewer, the first repeated.
     #[inline]
     pub fn rgb(&self, x: usize, y: usize) -> [f32; 3] {
         let index = (y * self.info.width + x) * self.info.bands;
-        if self.info.bands == 1 { [self.value(index); 3] } else { [0, 1, 2].map(|band| self.value(index + band)) }
+        if self.info.bands < 3 { [self.value(index); 3] } else { [0, 1, 2].map(|band| self.value(index + band)) }
     }
 
     /// Lab of the pixel at (`x`, `y`), its colour taken as sRGB.
@@ -161,19 +197,19 @@ impl Picture {
     pub fn lab(&self, x: usize, y: usize) -> [f32; 3] {
         let index = (y * self.info.width + x) * self.info.bands;
         match &self.samples {
-            Samples::U8(v) if self.info.bands == 1 => srgb8_to_lab([v[index]; 3]),
+            Samples::U8(v) if self.info.bands < 3 => srgb8_to_lab([v[index]; 3]),
             Samples::U8(v) => srgb8_to_lab([v[index], v[index + 1], v[index + 2]]),
             _ => srgb_to_lab(self.rgb(x, y)),
         }
     }
 
-    /// The grey value of the pixel at (`x`, `y`) under [`Reading::Grey`].
+    /// The grey value of the pixel at (`x`, `y`) under [`Reading::Grey`]; of several bands, the luma of the first three.
     #[inline]
     pub fn grey(&self, x: usize, y: usize, band: Option<usize>) -> f32 {
         let index = (y * self.info.width + x) * self.info.bands;
         match band {
             Some(band) => self.value(index + band - 1),
-            None if self.info.bands == 1 => self.value(index),
+            None if self.info.bands < 3 => self.value(index),
             None => luma(self.rgb(x, y)),
         }
     }
@@ -194,6 +230,10 @@ impl Picture {
                     Reading::Grey { band } => pixel[0] = self.grey(x, y, band),
                     Reading::Rgb => pixel.copy_from_slice(&self.rgb(x, y)),
                     Reading::Lightness => pixel[0] = self.lab(x, y)[0] / 100.0,
+                    Reading::Bands(bands) => {
+                        let first = (y * self.info.width + x) * bands;
+                        (first..).zip(pixel).for_each(|(index, value)| *value = self.value(index));
+                    }
                 }
             }
         }
@@ -256,6 +296,22 @@ mod tests {
     fn grey_is_repeated_where_rgb_is_asked() {
         let p = picture(1, Samples::F32(vec![0.25, 0.5]));
         assert_eq!(read(&p, Reading::Rgb, p.area()), [0.25, 0.25, 0.25, 0.5, 0.5, 0.5]);
+    }
+
+    #[test]
+    fn all_bands_come_as_they_lie_and_another_number_of_them_is_refused() {
+        let p = picture(5, Samples::F32((0..20).map(|v| v as f32).collect()));
+        let area = Area { x: 1, y: 0, width: 1, height: 2 };
+        assert_eq!(read(&p, Reading::Bands(5), area), [5.0, 6.0, 7.0, 8.0, 9.0, 15.0, 16.0, 17.0, 18.0, 19.0]);
+        let error = Reading::Bands(4).check(&p.info, Path::new("x.tif")).unwrap_err();
+        assert_eq!(error.to_string(), "the number of bands is 5, not 4: x.tif: bring all pictures of its side to 4");
+    }
+
+    #[test]
+    fn two_bands_show_as_the_first() {
+        let p = picture(2, Samples::U8(vec![10, 200, 20, 200, 30, 200, 40, 200]));
+        assert_eq!(p.rgb(1, 1), [40.0 / 255.0; 3]);
+        assert_eq!((p.grey(1, 1, None), p.lab(1, 1)), (40.0 / 255.0, srgb8_to_lab([40; 3])));
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! Writing files whole or not at all, and 8-bit PNGs.
+//! Writing files whole or not at all: 8-bit PNGs, and TIFFs of any bands.
 
 use std::path::Path;
 
+use super::raster::{RasterInfo, RasterWriter};
 use crate::error::Result;
 use crate::files::write_whole;
 
@@ -37,6 +38,19 @@ pub fn save_png(path: &Path, samples: &[u8], width: usize, height: usize, descri
     write_whole(path, &encode_png(samples, width, height, description))
 }
 
+/// Pixels of a side of the tiles of a TIFF file.
+const TILE: usize = 256;
+
+/// Writes a picture `[height, width, bands]` as TIFF, whole or not at all; `samples` are in the unit of the file.
+///
+/// # Errors
+/// Samples of another number than `info` says, a folder that may not be written, a full disk.
+pub fn save_tiff(path: &Path, info: RasterInfo, samples: &[f32]) -> Result<()> {
+    let mut writer = RasterWriter::create(path, info, TILE)?;
+    writer.write_rows(samples)?;
+    writer.finish()
+}
+
 /// Values 0..1 to 8 bits, rounded to nearest; values outside are clamped.
 pub fn to_u8(values: &[f32]) -> Vec<u8> {
     values.iter().map(|v| (v.clamp(0.0, 1.0) * 255.0 + 0.5) as u8).collect()
@@ -47,6 +61,7 @@ mod tests {
     use super::*;
     use crate::data::decode;
     use crate::data::picture::Samples;
+    use crate::data::raster::SampleType;
     use std::fs;
 
     #[test]
@@ -64,6 +79,19 @@ mod tests {
         let text = &reader.info().utf8_text[0];
         assert_eq!((text.keyword.as_str(), text.get_text().unwrap().as_str()), ("Description", "Gemarkung Äcker"));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn four_bands_read_back_from_a_tiff() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.tif");
+        let info = RasterInfo::new(3, 2, 4, SampleType::U8);
+        save_tiff(&path, info.clone(), &(0..24).map(|v| v as f32).collect::<Vec<_>>()).unwrap();
+        let picture = decode::open(&path).unwrap();
+        assert_eq!((picture.info.width, picture.info.height, picture.info.bands), (3, 2, 4));
+        assert_eq!(picture.samples, Samples::U8((0..24).collect()));
+        assert!(save_tiff(&path, info, &[0.0; 12]).is_err());
+        assert_eq!(decode::open(&path).unwrap(), picture);
     }
 
     #[test]

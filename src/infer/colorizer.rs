@@ -1,83 +1,76 @@
 //! A trained network that colours pictures of any size that fits memory.
 
-use crate::data::{Area, Picture, Reading, save::to_u8};
+use crate::data::{Picture, Reading};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::models::classifier::{Classifier, TEMPERATURE, bins_and_prior};
-use crate::models::colournet;
-use crate::models::pix2pix::{self, Generator};
+use crate::models::classifier::{Architecture, Classifier};
+use crate::models::painter::{self, Generator, Look, Painter, Pixels, Trained};
+use crate::models::{pix2pix, sicgan, spacenet};
 use crate::nn::{Parameters, WeightFile};
-use crate::tensor::Tensor;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::run_dir::RunDir;
-use image::RgbImage;
 use std::path::{Path, PathBuf};
 
 /// How pictures are coloured.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Options {
-    /// Temperature of a classifier's annealed mean: towards 0 the likeliest colour, 1 the mean.
-    pub temperature: f32,
+    /// What the network does.
+    pub look: Look,
     /// Band of a multi-band source, from 1.
     pub band: Option<usize>,
     /// Colour pictures are read by their CIE lightness instead of a band or their luma.
     pub lightness: bool,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Options { temperature: TEMPERATURE, band: None, lightness: false }
-    }
-}
-
 /// A network with its weights on a device.
 pub struct Colorizer {
-    network: Network,
-    device: Device,
+    painter: Box<dyn Painter>,
 }
 
-enum Network {
-    Colournet(Classifier),
-    Pix2pix { generator: Generator, parameters: Parameters },
+/// The name on the command line of the network whose weights a file holds, by the names of its tensors; a classifier's where
+/// they are those of no network.
+pub fn model_of(file: &WeightFile) -> &'static str {
+    let marks = [
+        ("g.down1.weight", pix2pix::Generator::NAME),
+        ("g.conv1.weight", sicgan::Generator::NAME),
+        ("g.in0.weight", spacenet::Generator::NAME),
+    ];
+    let mark = marks.iter().find(|(tensor, _)| file.get(tensor).is_some());
+    mark.map_or_else(|| Architecture::of(file).name(), |(_, name)| name)
+}
+
+/// A generator with the weights of a file.
+fn trained<G: Generator + 'static>(device: &Device, network: G, file: &WeightFile) -> Result<Box<dyn Painter>> {
+    let parameters = Parameters::new(device, network.param_specs(), 0, false)?;
+    parameters.load(file)?;
+    Ok(Box::new(Trained { network, parameters }))
 }
 
 impl Colorizer {
-    /// The network whose weights a file holds: which, its width and the number of bins are read off the tensors' names and
-    /// shapes.
+    /// The network whose weights a file holds: which, its width, its bands and the number of bins are read off the tensors'
+    /// names and shapes.
     ///
     /// # Errors
     /// A file that cannot be read, is cut short, lacks a tensor, or has one of a wrong shape or with a NaN.
     pub fn open(device: &Device, weights: &Path) -> Result<Self> {
         let file = WeightFile::read(weights)?;
-        let network = if file.get("g.down1.weight").is_some() {
-            let generator = Generator::of(&file)?;
-            let parameters = Parameters::new(device, generator.param_specs(), 0, false)?;
-            parameters.load(&file)?;
-            Network::Pix2pix { generator, parameters }
-        } else {
-            let network = colournet::network_of(&file)?;
-            let (bins, prior) = bins_and_prior(&file)?;
-            let classifier = Classifier::new(device, network, colournet::UPSAMPLE, &bins, prior, 0, false)?;
-            classifier.load(&file)?;
-            Network::Colournet(classifier)
+        let painter: Box<dyn Painter> = match model_of(&file) {
+            pix2pix::Generator::NAME => trained(device, pix2pix::Generator::of(&file)?, &file)?,
+            sicgan::Generator::NAME => trained(device, sicgan::Generator::of(&file)?, &file)?,
+            spacenet::Generator::NAME => trained(device, spacenet::Generator::of(&file)?, &file)?,
+            _ => Box::new(Classifier::read(device, &file, false)?),
         };
-        Ok(Colorizer { network, device: device.clone() })
+        Ok(Colorizer { painter })
     }
 
     /// The network's name on the command line.
     pub fn model(&self) -> &'static str {
-        match self.network {
-            Network::Colournet(_) => "colournet",
-            Network::Pix2pix { .. } => "pix2pix",
-        }
+        self.painter.name()
     }
 
-    /// Sides of what the network takes are multiples of this.
-    fn stride(&self) -> usize {
-        match self.network {
-            Network::Colournet(_) => colournet::STRIDE,
-            Network::Pix2pix { .. } => pix2pix::STRIDE,
-        }
+    /// Bands of the pictures that it makes; three are sRGB.
+    pub fn bands(&self) -> usize {
+        self.painter.bands()
     }
 
     /// The weights that a run colours with: the best by validation if there are such, else the newest.
@@ -96,33 +89,33 @@ impl Colorizer {
         })
     }
 
-    /// Colours a picture; the result has its size.
-    ///
-    /// The picture is continued at the bottom and right by its edge up to a size that the network takes, and cut after.
+    /// Colours a picture; the result, values 0..1, has its size. See [`painter::paint`] for how.
     ///
     /// # Errors
     /// A band that is not there, floats outside 0..1 or without a number, memory.
-    pub fn colorize(&self, picture: &Picture, path: &Path, options: &Options) -> Result<RgbImage> {
-        let reading = if options.lightness { Reading::Lightness } else { Reading::Grey { band: options.band } };
+    pub fn colorize(&self, picture: &Picture, path: &Path, options: &Options) -> Result<Pixels> {
+        let reading = self.reading(path, options)?;
         reading.check(&picture.info, path)?;
         picture.check_range(path)?;
-        let (width, height) = (picture.info.width, picture.info.height);
-        let mut grey = vec![0.0; width * height];
-        picture.read(reading, Area { x: 0, y: 0, width, height }, &mut grey);
-        let [padded_w, padded_h] = [width, height].map(|side| side.next_multiple_of(self.stride()));
-        let padded: Vec<f32> = (0..padded_h)
-            .flat_map(|y| (0..padded_w).map(move |x| (x, y)))
-            .map(|(x, y)| grey[y.min(height - 1) * width + x.min(width - 1)].clamp(0.0, 1.0))
-            .collect();
-        let source = Tensor::new(&self.device, &[1, padded_h, padded_w, 1], &padded)?;
-        let colours = match &self.network {
-            Network::Colournet(classifier) => classifier.colorize(&source, options.temperature)?,
-            Network::Pix2pix { generator, parameters } => generator.colorize(parameters, &source)?,
-        };
-        let colours = to_u8(&colours.to_vec()?);
-        let rows = colours.chunks_exact(padded_w * 3).take(height).flat_map(|row| &row[..width * 3]).copied();
-        RgbImage::from_raw(width as u32, height as u32, rows.collect())
-            .ok_or_else(|| Error::failed("a picture has another size than its values", path.display(), "report this"))
+        let (width, height, bands) = (picture.info.width, picture.info.height, reading.channels());
+        let mut values = vec![0.0; width * height * bands];
+        picture.read(reading, picture.area(), &mut values);
+        values.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
+        painter::paint(self.painter.as_ref(), &Pixels { width, height, bands, values }, &options.look)
+    }
+
+    /// How the network reads a picture.
+    fn reading(&self, path: &Path, options: &Options) -> Result<Reading> {
+        match (self.painter.source_bands(), options.band) {
+            (1, _) if options.lightness => Ok(Reading::Lightness),
+            (1, band) => Ok(Reading::Grey { band }),
+            (bands, None) => Ok(Reading::Bands(bands)),
+            (bands, Some(band)) => Err(Error::input(
+                format!("the network reads {bands} bands"),
+                format!("--band {band} with {}", path.display()),
+                "leave --band out",
+            )),
+        }
     }
 }
 
@@ -133,42 +126,76 @@ mod tests {
     use crate::data::{Depth, PictureInfo, Samples};
     use crate::nn::save_tensors;
 
-    fn weights(folder: &Path) -> PathBuf {
+    fn weights(folder: &Path, architecture: Architecture) -> PathBuf {
         let bins = Bins { centres: vec![[-20.0, 10.0], [30.0, 0.0], [5.0, -40.0]] };
-        let network = colournet::network(0.05, bins.len());
         let device = Device::cpu();
-        let classifier = Classifier::new(&device, network, 4, &bins, vec![0.5, 0.3, 0.2], 1, false).unwrap();
+        let classifier = Classifier::new(&device, architecture, 0.05, &bins, vec![0.5, 0.3, 0.2], 1, false).unwrap();
         let path = folder.join("w.safetensors");
         save_tensors(&classifier.state().unwrap(), &path).unwrap();
         path
     }
 
-    #[test]
-    fn pix2pix_is_known_by_its_names_and_takes_any_size() {
+    /// A generator's weights alone: what it is and how it is applied is read off them.
+    fn is_known_and_takes_any_size<G: painter::Generator>(network: &G, sizes: &[(usize, usize)]) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.safetensors");
         let device = Device::cpu();
-        let parameters = Parameters::new(&device, Generator::new(1, 0.01, 0.3).param_specs(), 1, false).unwrap();
-        save_tensors(&parameters.state().unwrap(), &path).unwrap();
+        let mut state = Parameters::new(&device, network.param_specs(), 1, false).unwrap().state().unwrap();
+        state.extend(network.settings());
+        save_tensors(&state, &path).unwrap();
         let colorizer = Colorizer::open(&device, &path).unwrap();
-        assert_eq!(colorizer.model(), "pix2pix");
-        for (width, height) in [(1, 1), (256, 256), (300, 40)] {
+        assert_eq!(colorizer.model(), G::NAME);
+        assert_eq!(colorizer.painter.framing(), network.framing());
+        for &(width, height) in sizes {
             let info = PictureInfo { width, height, bands: 1, depth: Depth::U8 };
             let picture = Picture { info, samples: Samples::U8(vec![128; width * height]) };
             let colours = colorizer.colorize(&picture, Path::new("p.png"), &Options::default()).unwrap();
-            assert_eq!(colours.dimensions(), (width as u32, height as u32));
+            assert_eq!((colours.width, colours.height, colours.bands), (width, height, 3));
         }
+    }
+
+    #[test]
+    fn generators_are_known_by_their_names_and_take_any_size() {
+        is_known_and_takes_any_size(&pix2pix::Generator::new(1, 0.01, 0.3), &[(1, 1), (256, 256), (300, 40)]);
+        is_known_and_takes_any_size(&sicgan::Generator::new(0.05, sicgan::PATCH), &[(1, 1), (128, 128), (150, 40)]);
+        is_known_and_takes_any_size(&sicgan::Generator::new(0.05, 20), &[(1, 1), (20, 20), (45, 13)]);
+    }
+
+    #[test]
+    fn spacenet_is_known_by_its_names_and_reads_and_makes_its_bands() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        let device = Device::cpu();
+        let specs = painter::Generator::param_specs(&spacenet::Generator::new(2, 5, 0.05));
+        save_tensors(&Parameters::new(&device, specs, 1, false).unwrap().state().unwrap(), &path).unwrap();
+        let colorizer = Colorizer::open(&device, &path).unwrap();
+        assert_eq!((colorizer.model(), colorizer.bands()), ("spacenet", 5));
+        let picture = |bands: usize| Picture {
+            info: PictureInfo { width: 7, height: 3, bands, depth: Depth::U8 },
+            samples: Samples::U8(vec![128; 21 * bands]),
+        };
+        let colorize = |bands, options| colorizer.colorize(&picture(bands), Path::new("p.tif"), &options);
+        let colours = colorize(2, Options::default()).unwrap();
+        assert_eq!((colours.width, colours.height, colours.values.len()), (7, 3, 105));
+        assert!(colours.values.iter().all(|v| (0.0..=1.0).contains(v)));
+        let error = colorize(3, Options::default()).unwrap_err().to_string();
+        assert!(error.contains("is 3, not 2: p.tif"), "{error}");
+        let error = colorize(2, Options { band: Some(1), ..Options::default() }).unwrap_err().to_string();
+        assert!(error.contains("reads 2 bands: --band 1 with p.tif"), "{error}");
     }
 
     #[test]
     fn any_size_keeps_its_size_down_to_one_pixel() {
         let folder = tempfile::tempdir().unwrap();
-        let colorizer = Colorizer::open(&Device::cpu(), &weights(folder.path())).unwrap();
-        for (width, height) in [(1, 1), (7, 3), (16, 8), (33, 21)] {
-            let info = PictureInfo { width, height, bands: 1, depth: Depth::U8 };
-            let picture = Picture { info, samples: Samples::U8(vec![128; width * height]) };
-            let colours = colorizer.colorize(&picture, Path::new("p.png"), &Options::default()).unwrap();
-            assert_eq!(colours.dimensions(), (width as u32, height as u32));
+        for architecture in [Architecture::Colournet, Architecture::Window8] {
+            let colorizer = Colorizer::open(&Device::cpu(), &weights(folder.path(), architecture)).unwrap();
+            assert_eq!(colorizer.model(), architecture.name());
+            for (width, height) in [(1, 1), (7, 3), (16, 8), (33, 21)] {
+                let info = PictureInfo { width, height, bands: 1, depth: Depth::U8 };
+                let picture = Picture { info, samples: Samples::U8(vec![128; width * height]) };
+                let colours = colorizer.colorize(&picture, Path::new("p.png"), &Options::default()).unwrap();
+                assert_eq!((colours.width, colours.height, colours.bands), (width, height, 3));
+            }
         }
     }
 }

@@ -2,4 +2,4 @@
 
 mod colorizer;
 
-pub use colorizer::{Colorizer, Options};
+pub use colorizer::{Colorizer, Options, model_of};

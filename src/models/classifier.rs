@@ -1,21 +1,88 @@
 //! What the classification networks share: a chain that puts out logits over ab bins, and how its answer becomes colour.
 
+use super::painter::{Framing, Look, Painter};
+use super::{colournet, window8};
 use crate::color::Bins;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::nn::{Parameters, Sequential, StateTensor, WeightFile};
+use crate::nn::{Norm, Parameters, Sequential, StateTensor, WeightFile};
 use crate::ops::annealed_mean::annealed_mean;
+use crate::ops::pad::Slice;
 use crate::ops::softmax::Softmax;
 use crate::ops::{elementwise, lab};
-use crate::tape::Tape;
+use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
 /// Temperature of the annealed mean in the published method.
 pub const TEMPERATURE: f32 = 0.38;
 
+/// Which classification network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Architecture {
+    /// See [`colournet`].
+    Colournet,
+    /// See [`window8`].
+    Window8,
+}
+
+impl Architecture {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Architecture::Colournet => "colournet",
+            Architecture::Window8 => "window8",
+        }
+    }
+
+    /// The layers for `bins` colour bins at a channel multiplier of `width`, which Window8 does not have.
+    pub fn layers(self, width: f64, bins: usize) -> Sequential {
+        match self {
+            Architecture::Colournet => colournet::network(width, bins),
+            Architecture::Window8 => window8::network(bins),
+        }
+    }
+
+    /// The network whose weights a file holds, by the names of its tensors; ColourNet where they are those of no network.
+    pub fn of(file: &WeightFile) -> Architecture {
+        match file.get("conv1.weight") {
+            Some(_) => Architecture::Window8,
+            None => Architecture::Colournet,
+        }
+    }
+
+    /// The layers whose weights a file holds, by the shapes of its tensors: any width, any number of bins.
+    ///
+    /// # Errors
+    /// Tensors that are missing or have other numbers of axes.
+    pub fn layers_of(self, file: &WeightFile) -> Result<Sequential> {
+        match self {
+            Architecture::Colournet => colournet::network_of(file),
+            Architecture::Window8 => window8::network_of(file),
+        }
+    }
+
+    /// From the size of the logits to that of the picture.
+    pub fn upsample(self) -> usize {
+        match self {
+            Architecture::Colournet => colournet::UPSAMPLE,
+            Architecture::Window8 => 1,
+        }
+    }
+
+    /// What it needs of a picture.
+    pub fn framing(self) -> Framing {
+        match self {
+            Architecture::Colournet => Framing { stride: colournet::STRIDE, halo: 0, window: None },
+            Architecture::Window8 => Framing { stride: 1, halo: window8::HALO, window: None },
+        }
+    }
+}
+
 /// A classification network with its weights and its bins.
 pub struct Classifier {
-    /// The layers.
+    /// Which network.
+    pub architecture: Architecture,
+    /// Its layers.
     pub network: Sequential,
     /// Their weights.
     pub parameters: Parameters,
@@ -23,28 +90,39 @@ pub struct Classifier {
     pub bins: Tensor,
     /// Share of each bin in the training data, smoothed, sum 1: `[Q]`. The class weights follow from it.
     pub prior: Vec<f32>,
-    /// From the size of the logits to that of the picture.
-    pub upsample: usize,
 }
 
 impl Classifier {
-    /// Fresh weights from `seed` for given bins and prior. With `training` there are gradients beside the weights.
+    /// Fresh weights from `seed` for given bins and prior, at a channel multiplier of `width`. With `training` there are
+    /// gradients beside the weights.
     ///
     /// # Errors
     /// No memory.
     pub fn new(
         device: &Device,
-        network: Sequential,
-        upsample: usize,
+        architecture: Architecture,
+        width: f64,
         bins: &Bins,
         prior: Vec<f32>,
         seed: u64,
         training: bool,
     ) -> Result<Self> {
+        let network = architecture.layers(width, bins.len());
         let parameters = Parameters::new(device, network.param_specs(), seed, training)?;
-        let centres: Vec<f32> = bins.centres.iter().flatten().copied().collect();
-        let bins = Tensor::new(device, &[bins.len(), 2], &centres)?;
-        Ok(Classifier { network, parameters, bins, prior, upsample })
+        Ok(Classifier { architecture, network, parameters, bins: centres(device, bins)?, prior })
+    }
+
+    /// The network of a weight file, of any width and number of bins.
+    ///
+    /// # Errors
+    /// Tensors that are missing, do not belong together or hold a NaN; no memory.
+    pub fn read(device: &Device, file: &WeightFile, training: bool) -> Result<Self> {
+        let architecture = Architecture::of(file);
+        let network = architecture.layers_of(file)?;
+        let (bins, prior) = bins_and_prior(file)?;
+        let parameters = Parameters::new(device, network.param_specs(), 0, training)?;
+        parameters.load(file)?;
+        Ok(Classifier { architecture, network, parameters, bins: centres(device, &bins)?, prior })
     }
 
     /// Takes over all weights of a file.
@@ -67,15 +145,6 @@ impl Classifier {
         Ok(state)
     }
 
-    /// The colours of grey pictures `[N, H, W, 1]` (0..1, which is L / 100) as sRGB `[N, H, W, 3]` 0..1: the annealed
-    /// mean of the bins at `temperature` gives a and b, the grey value itself L.
-    ///
-    /// # Errors
-    /// A height or width that the network cannot halve, and whatever a launch reports.
-    pub fn colorize(&self, grey: &Tensor, temperature: f32) -> Result<Tensor> {
-        lab::join(grey, &annealed_mean(&self.logits(grey)?, &self.bins, self.upsample, temperature)?.ab)
-    }
-
     /// The network's input `(L - 50) / 100` from grey values 0..1, which are L / 100.
     ///
     /// # Errors
@@ -88,25 +157,80 @@ impl Classifier {
         Ok(input)
     }
 
-    /// The network's answer for grey pictures `[N, H, W, 1]` 0..1, with running statistics: logits over the bins at the
-    /// low resolution, `[N, H / 4, W / 4, Q]` for ColourNet.
+    /// The network's answer for grey pictures `[N, H, W, 1]` 0..1: logits over the bins, `[N, H / 4, W / 4, Q]` for ColourNet,
+    /// `[N, H - 16, W - 16, Q]` for Window8.
     ///
     /// # Errors
     /// Whatever a launch reports.
-    pub fn logits(&self, grey: &Tensor) -> Result<Tensor> {
-        let tape = Tape::inference();
-        let bound = self.parameters.bind(&tape, false);
-        Ok(self.network.forward(&bound, tape.constant(Self::input(grey)?), false)?.value().clone())
+    pub fn logits(&self, tape: &Tape, grey: &Tensor, norm: Norm) -> Result<Var> {
+        let bound = self.parameters.bind(tape, norm == Norm::Training);
+        self.network.forward(&bound, tape.constant(Self::input(grey)?), norm)
+    }
+}
+
+impl Painter for Classifier {
+    fn name(&self) -> &'static str {
+        self.architecture.name()
     }
 
-    /// The softmax of [`Classifier::logits`].
-    ///
-    /// # Errors
-    /// Whatever a launch reports.
-    pub fn probabilities(&self, grey: &Tensor) -> Result<Tensor> {
-        let tape = Tape::inference();
-        Ok(tape.apply(Softmax, &[&tape.constant(self.logits(grey)?)])?.value().clone())
+    fn device(&self) -> &Device {
+        self.parameters.device()
     }
+
+    fn framing(&self) -> Framing {
+        self.architecture.framing()
+    }
+
+    fn source_bands(&self) -> usize {
+        1
+    }
+
+    fn bands(&self) -> usize {
+        3
+    }
+
+    /// The annealed mean of the bins gives a and b; the grey value itself is L / 100.
+    fn paint(&self, source: &Tensor, look: &Look) -> Result<Tensor> {
+        let logits = self.logits(&Tape::inference(), source, look.norm)?;
+        let ab = annealed_mean(logits.value(), &self.bins, self.architecture.upsample(), look.temperature)?.ab;
+        let grey = centre(source, self.framing().halo)?;
+        lab::join(&grey, &ab)
+    }
+
+    /// The probabilities of the bins, at the size of the logits.
+    fn answer(&self, source: &Tensor) -> Result<Tensor> {
+        let tape = Tape::inference();
+        let logits = self.logits(&tape, source, Norm::Running)?;
+        Ok(tape.apply(Softmax, &[&logits])?.value().clone())
+    }
+}
+
+/// Bin centres `[Q, 2]`.
+fn centres(device: &Device, bins: &Bins) -> Result<Tensor> {
+    Tensor::new(device, &[bins.len(), 2], bins.centres.as_flattened())
+}
+
+/// Pictures `[N, H, W, C]` without the outermost `margin` pixels of each side.
+///
+/// # Errors
+/// A picture that has no more than that, and whatever a launch reports.
+pub fn centre(pictures: &Tensor, margin: usize) -> Result<Tensor> {
+    if margin == 0 {
+        return Ok(pictures.clone());
+    }
+    let [_, height, width, channels] = pictures.nhwc()?;
+    crate::ensure!(
+        height.min(width) > 2 * margin,
+        Error::input(
+            format!("nothing is left without {margin} pixels on each side"),
+            format!("{width}x{height}"),
+            "use a larger picture"
+        )
+    );
+    let size = [height - 2 * margin, width - 2 * margin, channels];
+    let tape = Tape::inference();
+    let part = tape.apply(Slice { first: [margin, margin, 0], size }, &[&tape.constant(pictures.clone())])?;
+    Ok(part.value().clone())
 }
 
 /// Bins and prior of a weight file.
@@ -124,4 +248,58 @@ pub fn bins_and_prior(file: &WeightFile) -> Result<(Bins, Vec<f32>)> {
     };
     let centres = file.expect("bins", &[q, 2])?.chunks_exact(2).map(|ab| [ab[0], ab[1]]).collect();
     Ok((Bins { centres }, file.expect("prior", &[q])?.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::painter::{Pixels, paint};
+    use crate::random::{Rng, Stream};
+
+    fn window8(width: usize, height: usize) -> (Classifier, Pixels) {
+        let bins = Bins { centres: vec![[-40.0, 20.0], [30.0, 0.0], [5.0, -60.0], [0.0, 50.0]] };
+        let classifier =
+            Classifier::new(&Device::cpu(), Architecture::Window8, 1.0, &bins, vec![0.25; 4], 3, false).unwrap();
+        let rng = Rng::new(4, Stream::Test, 0);
+        let values = (0..(width * height) as u64).map(|i| rng.uniform(i)).collect();
+        (classifier, Pixels { width, height, bands: 1, values })
+    }
+
+    #[test]
+    fn window8_colours_the_centre_of_a_window_and_the_whole_of_a_picture() {
+        let (classifier, picture) = window8(32, 32);
+        let window = Tensor::new(&Device::cpu(), &[1, 32, 32, 1], &picture.values).unwrap();
+        let centre = classifier.paint(&window, &Look::default()).unwrap();
+        assert_eq!(centre.shape(), [1, 16, 16, 3]);
+        assert_eq!(classifier.answer(&window).unwrap().shape(), [1, 16, 16, 4]);
+        let whole = paint(&classifier, &picture, &Look::default()).unwrap();
+        assert_eq!((whole.width, whole.height, whole.values.len()), (32, 32, 32 * 32 * 3));
+        // Where nothing is mirrored, both have read the same pixels: products in another order, and the logarithm of Lab.
+        let centre = centre.to_vec().unwrap();
+        for (y, row) in centre.chunks_exact(16 * 3).enumerate() {
+            let same = &whole.values[((y + 8) * 32 + 8) * 3..][..16 * 3];
+            assert!(row.iter().zip(same).all(|(a, b)| (a - b).abs() < 1e-4), "row {y}");
+        }
+    }
+
+    #[test]
+    fn a_window_without_a_centre_is_refused() {
+        let (classifier, picture) = window8(16, 16);
+        let window = Tensor::new(&Device::cpu(), &[1, 16, 16, 1], &picture.values).unwrap();
+        assert_eq!(classifier.paint(&window, &Look::default()).unwrap_err().exit_code(), 2);
+        assert!(paint(&classifier, &picture, &Look::default()).is_ok());
+    }
+
+    #[test]
+    fn a_network_is_known_by_its_tensors() {
+        let bins = Bins { centres: vec![[-40.0, 20.0], [30.0, 0.0], [5.0, -60.0]] };
+        for architecture in [Architecture::Colournet, Architecture::Window8] {
+            let written =
+                Classifier::new(&Device::cpu(), architecture, 0.05, &bins, vec![0.2, 0.3, 0.5], 3, false).unwrap();
+            let file = WeightFile::from_tensors("memory", written.state().unwrap());
+            let read = Classifier::read(&Device::cpu(), &file, false).unwrap();
+            assert_eq!((read.architecture, &read.network), (architecture, &written.network));
+            assert_eq!(read.state().unwrap(), written.state().unwrap());
+        }
+    }
 }

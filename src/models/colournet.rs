@@ -77,22 +77,42 @@ pub fn network_of(file: &WeightFile) -> Result<Sequential> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::Device;
+    use crate::nn::{Norm, ParamKind, ParamSpec, Parameters, Trace};
+    use crate::tape::Tape;
+    use crate::tensor::Tensor;
+    use std::rc::Rc;
 
     #[test]
     fn the_published_network_has_its_parameters() {
         let specs = network(1.0, 274).param_specs();
         assert_eq!(specs.iter().map(|spec| spec.len()).sum::<usize>(), 24_788_050);
-        let fixed: usize = network(1.0, 274).shapes(256, 256).iter().map(|layer| layer.fixed).sum();
-        assert_eq!(fixed, 4_736);
+        let fixed = |spec: &&ParamSpec| spec.kind == ParamKind::Statistic;
+        assert_eq!(specs.iter().filter(fixed).map(|spec| spec.len()).sum::<usize>(), 4_736);
     }
 
     #[test]
     fn shapes_follow_the_published_table() {
-        let shapes = network(1.0, 274).shapes(256, 256);
-        let of = |name: &str| shapes.iter().find(|layer| layer.name == name).map(|layer| layer.output);
-        assert_eq!(of("bn1"), Some([128, 128, 64]));
-        assert_eq!(of("bn6"), Some([32, 32, 512]));
-        assert_eq!(of("out"), Some([64, 64, 274]));
+        // An eighth of the published input, and of its channels.
+        let network = network(0.125, 274);
+        let device = Device::cpu();
+        let parameters = Parameters::new(&device, network.param_specs(), 0, false).unwrap();
+        let trace = Rc::new(Trace::of_shapes());
+        parameters.watch(Some(trace.clone()));
+        let tape = Tape::inference();
+        let x = tape.constant(Tensor::full(&device, &[1, 32, 32, 1], 0.5).unwrap());
+        network.forward(&parameters.bind(&tape, false), x, Norm::Running).unwrap();
+        let layers = trace.layers();
+        let of = |name: &str| layers.iter().find(|layer| layer.name == name).unwrap();
+        assert_eq!(of("bn1").post, [1, 16, 16, 8]);
+        assert_eq!(of("bn6").post, [1, 4, 4, 64]);
+        assert_eq!(of("out").post, [1, 8, 8, 274]);
+        assert_eq!(
+            (of("conv3_3").input.as_slice(), of("conv3_3").kind.as_str()),
+            (&[1, 8, 8, 32][..], "conv 3x3/2, relu")
+        );
+        assert_eq!(of("conv5_1").kind, "conv 3x3 d2, relu");
+        assert_eq!(layers.len(), 22 + 8 + 1 + 1);
     }
 
     #[test]

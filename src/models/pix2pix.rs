@@ -4,18 +4,20 @@
 //! layers and defaults of TensorFlow's tutorial: a U-Net of eight halvings, and a discriminator that judges patches of 70x70
 //! pixels. Pictures are in -1..1.
 
-use super::{kernel_channels, scaled};
+use super::painter::{self, Framing, Look};
+use super::{from_signed, kernel_channels, repeated, scaled, to_signed};
 use crate::error::{Error, Result};
-use crate::nn::layer::{batch_norm, batch_norm_as_shift, batch_norm_specs, bias_spec, kernel_spec, saw_one_value};
-use crate::nn::{Bound, Init, ParamSpec, Parameters, StateTensor, WeightFile};
+use crate::nn::layer::{
+    activate, batch_norm, batch_norm_as_shift, batch_norm_specs, between_spec, bias_spec, convolve,
+    convolve_transposed, kernel_spec, relu, saw_one_value,
+};
+use crate::nn::{Bound, Init, Norm, ParamSpec, Parameters, StateTensor, WeightFile};
 use crate::ops::activation::Activation;
 use crate::ops::concat::Concat;
 use crate::ops::conv_transpose2d::ConvTranspose2d;
 use crate::ops::conv2d::{self, Conv2d, Padding};
-use crate::ops::elementwise;
 use crate::ops::pad::ZeroPad;
 use crate::ops::perturb::{Draw, Dropout};
-use crate::ops::relu::Relu;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -27,8 +29,11 @@ pub const BANDS: usize = 3;
 pub const LEAKY_SLOPE: f32 = 0.3;
 /// Share of values that dropout takes in the published network.
 pub const DROPOUT: f32 = 0.5;
-/// A weight file's tensor `[1]` that holds the slope of the leaky ReLU; [`LEAKY_SLOPE`] where there is none.
+/// Tensors `[1]` of a weight file that say what shapes do not: the slope of the leaky ReLU, the share that dropout takes, the
+/// side of the training pictures. Where there is none, the published value holds.
 const SLOPE_TENSOR: &str = "leaky_slope";
+const DROPOUT_TENSOR: &str = "dropout";
+const SIDE_TENSOR: &str = "side";
 
 /// Side of all kernels.
 const KERNEL: usize = 4;
@@ -39,20 +44,22 @@ const UP: [usize; 7] = [512, 512, 512, 512, 256, 128, 64];
 const PATCH: [usize; 4] = [64, 128, 256, 512];
 const INIT: Init = Init::Normal(0.02);
 
+/// Shorter side of the pictures that crops of `size` are cut from by chance: 286 for 256.
+pub fn enlarged(size: usize) -> usize {
+    (size * 286 + 128) / 256
+}
+
 /// How a generator runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Pass {
-    /// By the batch's own statistics, which move the running ones, with dropout.
-    Training {
-        /// Share of values that become zero, 0 for none.
-        dropout: f32,
-        /// Of the run.
-        seed: u64,
-        /// The update.
-        step: u32,
-    },
-    /// By running statistics, without dropout.
-    Inference,
+pub struct Pass {
+    /// Which statistics batch norm uses.
+    pub norm: Norm,
+    /// Share of values that dropout takes, 0 for none.
+    pub dropout: f32,
+    /// Seed of the run, for dropout.
+    pub seed: u64,
+    /// The update, for dropout.
+    pub step: u32,
 }
 
 /// The U-Net `g`: pictures `[N, H, W, channels_in]` to `[N, H, W, 3]`, both in -1..1.
@@ -66,12 +73,17 @@ pub struct Generator {
     pub up: [usize; 7],
     /// Slope of the leaky ReLU, above 0.
     pub slope: f32,
+    /// Share of values that dropout takes, 0 up to but not including 1: in training, and at work under [`Norm::Batch`].
+    pub dropout: f32,
+    /// Side of the pictures that it was trained on, a multiple of [`STRIDE`]: it is put to work on windows of that side.
+    pub side: usize,
 }
 
 impl Generator {
     /// The published network at a channel multiplier of `width`.
     pub fn new(channels_in: usize, width: f64, slope: f32) -> Self {
-        Generator { channels_in, down: DOWN.map(|c| scaled(c, width)), up: UP.map(|c| scaled(c, width)), slope }
+        let (down, up) = (DOWN.map(|c| scaled(c, width)), UP.map(|c| scaled(c, width)));
+        Generator { channels_in, down, up, slope, dropout: DROPOUT, side: STRIDE }
     }
 
     /// The network whose weights a file holds, read off the tensors' shapes.
@@ -90,42 +102,22 @@ impl Generator {
         for (k, channels) in network.up.iter_mut().enumerate() {
             [_, *channels] = kernel_channels(file, &up(k + 1))?;
         }
-        if file.get(SLOPE_TENSOR).is_some() {
-            network.slope = file.expect(SLOPE_TENSOR, &[1])?[0];
-            if network.slope <= 0.0 {
-                let what = format!("tensor {SLOPE_TENSOR} holds {}", network.slope);
-                return Err(Error::input(what, file.source(), "use a slope above 0"));
+        let setting = |name: &str, fits: &dyn Fn(f32) -> bool, remedy: &str| -> Result<Option<f32>> {
+            if file.get(name).is_none() {
+                return Ok(None);
             }
-        }
+            let value = file.expect(name, &[1])?[0];
+            crate::ensure!(fits(value), Error::input(format!("tensor {name} holds {value}"), file.source(), remedy));
+            Ok(Some(value))
+        };
+        let slope = setting(SLOPE_TENSOR, &|v| v > 0.0, "use a slope above 0")?;
+        let dropout = setting(DROPOUT_TENSOR, &|v| (0.0..1.0).contains(&v), "use a share from 0 to below 1")?;
+        let whole = |v: f32| v > 0.0 && v < 65536.0 && (v as usize).is_multiple_of(STRIDE);
+        let side = setting(SIDE_TENSOR, &whole, "use a multiple of 256")?;
+        network.slope = slope.unwrap_or(network.slope);
+        network.dropout = dropout.unwrap_or(network.dropout);
+        network.side = side.map_or(network.side, |side| side as usize);
         Ok(network)
-    }
-
-    /// What a weight file holds beside the parameters.
-    pub fn settings(&self) -> StateTensor {
-        StateTensor { name: SLOPE_TENSOR.to_owned(), shape: vec![1], data: vec![self.slope] }
-    }
-
-    /// The parameters: `g.down1.weight` to `g.out.bias`.
-    pub fn param_specs(&self) -> Vec<ParamSpec> {
-        let mut specs = Vec::new();
-        let mut channels = self.channels_in;
-        for (k, &out) in self.down.iter().enumerate() {
-            let name = down(k + 1);
-            specs.push(kernel_spec(&name, KERNEL, channels, out, INIT));
-            if k > 0 {
-                specs.extend(batch_norm_specs(&norm(&name), out));
-            }
-            channels = out;
-        }
-        for (k, (&out, &skip)) in self.up.iter().zip(self.down.iter().rev().skip(1)).enumerate() {
-            let name = up(k + 1);
-            specs.push(kernel_spec(&name, KERNEL, channels, out, INIT));
-            specs.extend(batch_norm_specs(&norm(&name), out));
-            channels = out + skip;
-        }
-        specs.push(kernel_spec("g.out", KERNEL, channels, BANDS, INIT));
-        specs.push(bias_spec("g.out", BANDS));
-        specs
     }
 
     /// Runs the network on x `[N, H, W, channels_in]`, H and W multiples of [`STRIDE`].
@@ -147,42 +139,39 @@ impl Generator {
             )
         );
         let tape = bound.tape();
-        let training = pass != Pass::Inference;
         let innermost = norm(&down(self.down.len()));
-        let shift_only = !training && saw_one_value(bound, &innermost)?;
+        let shift_only = pass.norm == Norm::Running && saw_one_value(bound, &innermost)?;
         let leaky = Activation::LeakyRelu { slope: self.slope };
         let mut x = x.clone();
         let mut skips = Vec::new();
         for k in 1..=self.down.len() {
             let name = down(k);
-            x = tape.apply(halving(), &[&x, &bound.var(&weight(&name))?])?;
+            x = convolve(bound, &name, halving(), &x)?;
             if k == self.down.len() && shift_only {
                 x = batch_norm_as_shift(bound, &innermost, &x)?;
             } else if k > 1 {
-                x = batch_norm(bound, &norm(&name), &x, training)?;
+                x = batch_norm(bound, &norm(&name), &x, pass.norm)?;
             }
-            x = tape.apply(leaky, &[&x])?;
+            x = activate(bound, &name, leaky, &x)?;
             skips.push(x.clone());
         }
         skips.pop();
         let doubling = ConvTranspose2d { stride: 2, activation: conv2d::Activation::None };
         for k in 1..=self.up.len() {
             let name = up(k);
-            x = tape.apply(doubling, &[&x, &bound.var(&weight(&name))?])?;
-            x = batch_norm(bound, &norm(&name), &x, training)?;
-            if let Pass::Training { dropout, seed, step } = pass
-                && k <= DROPOUTS
-                && dropout > 0.0
-            {
-                x = tape.apply(Dropout { rate: dropout, draw: Draw { seed, step, layer: k as u32 } }, &[&x])?;
+            x = convolve_transposed(bound, &name, doubling, &x)?;
+            x = batch_norm(bound, &norm(&name), &x, pass.norm)?;
+            if k <= DROPOUTS && pass.dropout > 0.0 {
+                let draw = Draw { seed: pass.seed, step: pass.step, layer: k as u32 };
+                x = tape.apply(Dropout { rate: pass.dropout, draw }, &[&x])?;
             }
-            x = tape.apply(Relu, &[&x])?;
+            x = relu(bound, &name, &x)?;
             if let Some(skip) = skips.pop() {
                 x = tape.apply(Concat, &[&x, &skip])?;
             }
         }
-        x = tape.apply(doubling, &[&x, &bound.var("g.out.weight")?, &bound.var("g.out.bias")?])?;
-        tape.apply(Activation::Tanh, &[&x])
+        x = convolve_transposed(bound, "g.out", doubling, &x)?;
+        activate(bound, "g.out", Activation::Tanh, &x)
     }
 
     /// The network's input from grey pictures `[N, H, W, 1]` 0..1: -1..1, repeated to `channels_in` channels.
@@ -190,24 +179,63 @@ impl Generator {
     /// # Errors
     /// Whatever a launch reports.
     pub fn input(&self, grey: &Tensor) -> Result<Tensor> {
-        let tape = Tape::inference();
-        let band = tape.constant(to_signed(grey)?);
-        let mut input = band.clone();
-        for _ in 1..self.channels_in {
-            input = tape.apply(Concat, &[&input, &band])?;
-        }
-        Ok(input.value().clone())
+        repeated(&to_signed(grey)?, self.channels_in)
+    }
+}
+
+impl painter::Generator for Generator {
+    const NAME: &'static str = "pix2pix";
+
+    fn framing(&self) -> Framing {
+        Framing { stride: STRIDE, halo: 0, window: Some(self.side) }
     }
 
-    /// The colours of grey pictures `[N, H, W, 1]` 0..1 as sRGB `[N, H, W, 3]` 0..1, by running statistics.
-    ///
-    /// # Errors
-    /// As [`Generator::forward`].
-    pub fn colorize(&self, parameters: &Parameters, grey: &Tensor) -> Result<Tensor> {
+    fn source_bands(&self) -> usize {
+        1
+    }
+
+    fn bands(&self) -> usize {
+        BANDS
+    }
+
+    /// `g.down1.weight` to `g.out.bias`.
+    fn param_specs(&self) -> Vec<ParamSpec> {
+        let mut specs = Vec::new();
+        let mut channels = self.channels_in;
+        for (k, &out) in self.down.iter().enumerate() {
+            let name = down(k + 1);
+            specs.push(kernel_spec(&name, KERNEL, channels, out, INIT));
+            if k > 0 {
+                specs.extend(batch_norm_specs(&norm(&name), out));
+                specs.push(between_spec(&norm(&name), out));
+            }
+            channels = out;
+        }
+        for (k, (&out, &skip)) in self.up.iter().zip(self.down.iter().rev().skip(1)).enumerate() {
+            let name = up(k + 1);
+            specs.push(kernel_spec(&name, KERNEL, channels, out, INIT));
+            specs.extend(batch_norm_specs(&norm(&name), out));
+            specs.push(between_spec(&norm(&name), out));
+            channels = out + skip;
+        }
+        specs.push(kernel_spec("g.out", KERNEL, channels, BANDS, INIT));
+        specs.push(bias_spec("g.out", BANDS));
+        specs
+    }
+
+    fn settings(&self) -> Vec<StateTensor> {
+        [(SLOPE_TENSOR, self.slope), (DROPOUT_TENSOR, self.dropout), (SIDE_TENSOR, self.side as f32)]
+            .map(|(name, value)| StateTensor { name: name.to_owned(), shape: vec![1], data: vec![value] })
+            .to_vec()
+    }
+
+    fn paint(&self, parameters: &Parameters, source: &Tensor, look: &Look) -> Result<Tensor> {
         let tape = Tape::inference();
         let bound = parameters.bind(&tape, false);
-        let colours = self.forward(&bound, &tape.constant(self.input(grey)?), Pass::Inference)?;
-        affine(colours.value(), 0.5, 0.5)
+        // The published program runs on the batch's statistics and leaves dropout on.
+        let dropout = if look.norm == Norm::Running { 0.0 } else { self.dropout };
+        let pass = Pass { norm: look.norm, dropout, seed: 0, step: 0 };
+        from_signed(self.forward(&bound, &tape.constant(self.input(source)?), pass)?.value())
     }
 }
 
@@ -269,38 +297,20 @@ impl Discriminator {
         let mut x = tape.apply(Concat, &[source, picture])?;
         for k in 1..=self.convs.len() {
             let name = conv(k);
-            let weight = bound.var(&weight(&name))?;
             if k < self.convs.len() {
-                x = tape.apply(halving(), &[&x, &weight])?;
+                x = convolve(bound, &name, halving(), &x)?;
             } else {
                 x = tape.apply(ZeroPad::all(1), &[&x])?;
-                x = tape.apply(valid, &[&x, &weight])?;
+                x = convolve(bound, &name, valid, &x)?;
             }
             if k > 1 {
-                x = batch_norm(bound, &norm(&name), &x, true)?;
+                x = batch_norm(bound, &norm(&name), &x, Norm::Training)?;
             }
-            x = tape.apply(leaky, &[&x])?;
+            x = activate(bound, &name, leaky, &x)?;
         }
         x = tape.apply(ZeroPad::all(1), &[&x])?;
-        tape.apply(valid, &[&x, &bound.var("d.out.weight")?, &bound.var("d.out.bias")?])
+        convolve(bound, "d.out", valid, &x)
     }
-}
-
-/// Values 0..1 as -1..1.
-///
-/// # Errors
-/// Whatever a launch reports.
-pub fn to_signed(values: &Tensor) -> Result<Tensor> {
-    affine(values, 2.0, -1.0)
-}
-
-/// `scale * x + shift`.
-fn affine(x: &Tensor, scale: f32, shift: f32) -> Result<Tensor> {
-    let ones = Tensor::empty(x.device(), x.shape())?;
-    elementwise::fill(&ones, 1.0)?;
-    let y = Tensor::empty(x.device(), x.shape())?;
-    elementwise::axpby(scale, x, shift, &ones, &y)?;
-    Ok(y)
 }
 
 fn halving() -> Conv2d {
@@ -319,23 +329,19 @@ fn conv(k: usize) -> String {
     format!("d.conv{k}")
 }
 
-fn weight(layer: &str) -> String {
-    format!("{layer}.weight")
-}
-
 fn norm(layer: &str) -> String {
     format!("{layer}.bn")
 }
 
 #[cfg(test)]
 mod tests {
+    use super::painter::Generator as _;
     use super::*;
     use crate::device::Device;
-    use crate::nn::ParamKind;
     use crate::random::{Rng, Stream};
 
     fn trained(specs: &[ParamSpec]) -> usize {
-        specs.iter().filter(|spec| spec.kind != ParamKind::Statistic).map(ParamSpec::len).sum()
+        specs.iter().filter(|spec| spec.kind.is_trained()).map(ParamSpec::len).sum()
     }
 
     #[test]
@@ -357,16 +363,18 @@ mod tests {
 
     #[test]
     fn a_network_is_read_back_from_its_weights() {
-        let (generator, discriminator) = (Generator::new(3, 0.02, 0.2), Discriminator::new(3, 0.05, 0.2));
+        let generator = Generator { dropout: 0.25, side: 512, ..Generator::new(3, 0.02, 0.2) };
+        let discriminator = Discriminator::new(3, 0.05, 0.2);
         let state = |specs| Parameters::new(&Device::cpu(), specs, 1, false).unwrap().state().unwrap();
         let mut tensors = state(generator.param_specs());
         tensors.extend(state(discriminator.param_specs()));
-        tensors.push(generator.settings());
+        tensors.extend(generator.settings());
         let file = WeightFile::from_tensors("memory", tensors.clone());
         assert_eq!(Generator::of(&file).unwrap(), generator);
         assert_eq!(Discriminator::of(&file, &generator).unwrap(), discriminator);
-        tensors.pop();
-        assert_eq!(Generator::of(&WeightFile::from_tensors("memory", tensors)).unwrap().slope, LEAKY_SLOPE);
+        tensors.truncate(tensors.len() - generator.settings().len());
+        let without = Generator::of(&WeightFile::from_tensors("memory", tensors)).unwrap();
+        assert_eq!((without.slope, without.dropout, without.side), (LEAKY_SLOPE, DROPOUT, 256));
     }
 
     #[test]
@@ -386,7 +394,7 @@ mod tests {
         let generator = Generator::new(1, 0.01, 0.3);
         let parameters = Parameters::new(&Device::cpu(), generator.param_specs(), 1, false).unwrap();
         let grey = Tensor::full(&Device::cpu(), &[1, 256, 128, 1], 0.5).unwrap();
-        let error = generator.colorize(&parameters, &grey).unwrap_err();
+        let error = generator.paint(&parameters, &grey, &Look::default()).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("128x256"), "{error}");
     }
@@ -401,7 +409,7 @@ mod tests {
         let grey: Vec<f32> = (0..65536).map(|i| rng.uniform(i)).collect();
         let grey = Tensor::new(&Device::cpu(), &[1, 256, 256, 1], &grey).unwrap();
         let set = |name: &str, values: &[f32]| parameters.get(name).unwrap().write(values).unwrap();
-        let picture = || generator.colorize(&parameters, &grey).unwrap().to_vec().unwrap();
+        let picture = || generator.paint(&parameters, &grey, &Look::default()).unwrap().to_vec().unwrap();
 
         // Fresh weights bring next to nothing down to the innermost layer.
         set("g.down8.bn.gamma", &[1e8; 4]);

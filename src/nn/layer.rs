@@ -2,7 +2,15 @@
 
 use super::{Bound, Init, ParamKind, ParamSpec};
 use crate::error::Result;
+use crate::ops::Op;
+use crate::ops::activation::Activation;
 use crate::ops::batch_norm::{BatchNormInference, BatchNormTrain};
+use crate::ops::conv_transpose2d::ConvTranspose2d;
+use crate::ops::conv2d::{self, Conv2d};
+use crate::ops::dense::Dense;
+use crate::ops::elementwise;
+use crate::ops::relu::Relu;
+use crate::ops::upsample_nearest::UpsampleNearest;
 use crate::tape::Var;
 use crate::tensor::Tensor;
 
@@ -22,6 +30,17 @@ pub fn bias_spec(name: &str, c_out: usize) -> ParamSpec {
     ParamSpec { name, shape: vec![c_out], kind: ParamKind::Vector, init }
 }
 
+/// Kernel, He-normal, and bias, zero, of a convolution whose kernel is `size` pixels a side.
+pub fn conv_specs(name: &str, size: usize, c_in: usize, c_out: usize) -> [ParamSpec; 2] {
+    [kernel_spec(name, size, c_in, c_out, Init::HeNormal { fan_in: size * size * c_in }), bias_spec(name, c_out)]
+}
+
+/// `NAME.weight` `[inputs, outputs]`, He-normal, and `NAME.bias`, zero, of a dense layer.
+pub fn dense_specs(name: &str, inputs: usize, outputs: usize) -> [ParamSpec; 2] {
+    let (weight, init) = (format!("{name}.weight"), Init::HeNormal { fan_in: inputs });
+    [ParamSpec { name: weight, shape: vec![inputs, outputs], kind: ParamKind::Kernel, init }, bias_spec(name, outputs)]
+}
+
 /// `NAME.gamma`, `NAME.beta`, `NAME.mean`, `NAME.var`, each `[channels]`: the identity at the start.
 pub fn batch_norm_specs(name: &str, channels: usize) -> [ParamSpec; 4] {
     let parts = [
@@ -38,22 +57,184 @@ pub fn batch_norm_specs(name: &str, channels: usize) -> [ParamSpec; 4] {
     })
 }
 
-/// Batch norm of x `[N, H, W, C]` with momentum 0.99 and eps 1e-3. In training it uses the batch's statistics and updates
-/// the running ones; otherwise it uses those.
+/// Tells whoever watches that the layer `name` made y of x. For what has no function here: pooling, joining.
+///
+/// # Errors
+/// Whatever the watch reports.
+pub fn report(bound: &Bound<'_>, name: &str, kind: &str, x: &Var, y: &Var) -> Result<()> {
+    bound.watched().map_or(Ok(()), |watch| watch.layer(name, kind, x.value(), y.value()))
+}
+
+/// The convolution `name` of x `[N, H, W, C]`, with its bias where it has one. A ReLU that is fused with it runs by itself
+/// under a watch, which then sees what comes before.
+///
+/// # Errors
+/// No such parameters, shapes that do not fit, and whatever a launch reports.
+pub fn convolve(bound: &Bound<'_>, name: &str, op: Conv2d, x: &Var) -> Result<Var> {
+    let run = |activation| weighted(bound, name, Conv2d { activation, ..op }, x);
+    let kind = |kernel: String| {
+        let stride = if op.stride > 1 { format!("/{}", op.stride) } else { String::new() };
+        let dilation = if op.dilation > 1 { format!(" d{}", op.dilation) } else { String::new() };
+        format!("conv {kernel}{stride}{dilation}")
+    };
+    watched_convolution(bound, name, op.activation, x, run, kind)
+}
+
+/// As [`convolve`], transposed.
+///
+/// # Errors
+/// As [`convolve`].
+pub fn convolve_transposed(bound: &Bound<'_>, name: &str, op: ConvTranspose2d, x: &Var) -> Result<Var> {
+    let run = |activation| weighted(bound, name, ConvTranspose2d { activation, ..op }, x);
+    let kind = |kernel: String| {
+        let stride = if op.stride > 1 { format!("/{}", op.stride) } else { String::new() };
+        format!("transposed conv {kernel}{stride}")
+    };
+    watched_convolution(bound, name, op.activation, x, run, kind)
+}
+
+fn watched_convolution(
+    bound: &Bound<'_>,
+    name: &str,
+    activation: conv2d::Activation,
+    x: &Var,
+    run: impl Fn(conv2d::Activation) -> Result<Var>,
+    kind: impl Fn(String) -> String,
+) -> Result<Var> {
+    let Some(watch) = bound.watched() else { return run(activation) };
+    let weight = bound.tensor(&format!("{name}.weight"))?;
+    let kernel = format!("{}x{}", weight.shape()[0], weight.shape()[1]);
+    let y = run(conv2d::Activation::None)?;
+    watch.layer(name, &kind(kernel), x.value(), y.value())?;
+    match activation {
+        conv2d::Activation::None => Ok(y),
+        conv2d::Activation::Relu => relu(bound, name, &y),
+    }
+}
+
+/// The dense layer `name` of x `[N, ...]`, with its bias where it has one.
+///
+/// # Errors
+/// As [`convolve`].
+pub fn dense(bound: &Bound<'_>, name: &str, x: &Var) -> Result<Var> {
+    let y = weighted(bound, name, Dense, x)?;
+    report(bound, name, "dense", x, &y)?;
+    Ok(y)
+}
+
+/// An op on x and on a layer's weight and, where it has one, bias.
+fn weighted(bound: &Bound<'_>, name: &str, op: impl Op + 'static, x: &Var) -> Result<Var> {
+    let weight = bound.var(&format!("{name}.weight"))?;
+    match bound.optional(&format!("{name}.bias")) {
+        Some(bias) => bound.tape().apply(op, &[x, &weight, &bias]),
+        None => bound.tape().apply(op, &[x, &weight]),
+    }
+}
+
+/// The activation of the layer `name`.
+///
+/// # Errors
+/// Whatever a launch reports.
+pub fn activate(bound: &Bound<'_>, name: &str, op: Activation, x: &Var) -> Result<Var> {
+    activated(bound, name, || op.to_string(), op, x)
+}
+
+/// As [`activate`], for the rectifier.
+///
+/// # Errors
+/// Whatever a launch reports.
+pub fn relu(bound: &Bound<'_>, name: &str, x: &Var) -> Result<Var> {
+    activated(bound, name, || "relu".to_owned(), Relu, x)
+}
+
+fn activated(bound: &Bound<'_>, name: &str, kind: impl Fn() -> String, op: impl Op + 'static, x: &Var) -> Result<Var> {
+    let y = bound.tape().apply(op, &[x])?;
+    if let Some(watch) = bound.watched() {
+        watch.activation(name, &kind(), x.value(), y.value())?;
+    }
+    Ok(y)
+}
+
+/// Each pixel of x repeated `factor` times along both axes; the layer is called `upsample`.
+///
+/// # Errors
+/// Whatever a launch reports.
+pub fn upsample_nearest(bound: &Bound<'_>, factor: usize, x: &Var) -> Result<Var> {
+    let y = bound.tape().apply(UpsampleNearest { factor }, &[x])?;
+    report(bound, "upsample", &format!("nearest x{factor}"), x, &y)?;
+    Ok(y)
+}
+
+/// `NAME.between` `[channels]`: the running variance of the means of batches, for a batch norm that is trained on small batches.
+///
+/// The running variance is the mean of the variances *within* batches. A batch of one picture leaves out what pictures differ
+/// in from each other; in the inner layers, of few pixels, that is most of it. Running statistics then divide by too little,
+/// and the values of a picture unlike the average leave the range that the following layers know: it comes out dark, flat or
+/// in one wrong colour. With the variance of the means added, the statistics are those of all pictures together.
+pub fn between_spec(name: &str, channels: usize) -> ParamSpec {
+    ParamSpec {
+        name: format!("{name}.between"),
+        shape: vec![channels],
+        kind: ParamKind::OwnStatistic,
+        init: Init::Constant(0.0),
+    }
+}
+
+/// Which statistics batch norm uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Norm {
+    /// The batch's own, which move the running ones: training.
+    Training,
+    /// The batch's own; the running ones stay.
+    Batch,
+    /// The batch's own, of which the running ones become the mean: this is batch number `number`, from 1, and the first one
+    /// replaces what was.
+    Estimate {
+        /// Of the batch.
+        number: u32,
+    },
+    /// The running ones.
+    Running,
+}
+
+/// Batch norm of x `[N, H, W, C]` with momentum 0.99 and eps 1e-3.
+///
+/// Where the network has `NAME.between`, see [`between_spec`], the running variance is that within and between batches.
 ///
 /// # Errors
 /// No such parameters, another number of channels, and whatever a launch reports.
-pub fn batch_norm(bound: &Bound<'_>, name: &str, x: &Var, training: bool) -> Result<Var> {
+pub fn batch_norm(bound: &Bound<'_>, name: &str, x: &Var, norm: Norm) -> Result<Var> {
     let gamma = bound.var(&format!("{name}.gamma"))?;
     let beta = bound.var(&format!("{name}.beta"))?;
     let mean = bound.tensor(&format!("{name}.mean"))?;
     let var = bound.tensor(&format!("{name}.var"))?;
-    if training {
-        let op = BatchNormTrain { running_mean: mean, running_var: var, momentum: MOMENTUM, eps: EPS };
+    let between = bound.optional(&format!("{name}.between")).map(|between| between.value().clone());
+    let by_batch = |momentum| {
+        let (running_mean, running_var, running_between) = (mean.clone(), var.clone(), between.clone());
+        let op = BatchNormTrain { running_mean, running_var, running_between, momentum, eps: EPS };
         bound.tape().apply(op, &[x, &gamma, &beta])
-    } else {
-        bound.tape().apply(BatchNormInference { mean, var, eps: EPS }, &[x, &gamma, &beta])
-    }
+    };
+    let y = match norm {
+        Norm::Training => by_batch(MOMENTUM)?,
+        // All of what was, nothing of what is.
+        Norm::Batch => by_batch(1.0)?,
+        Norm::Estimate { number } => by_batch(1.0 - 1.0 / number as f32)?,
+        Norm::Running => {
+            let var = match &between {
+                Some(between) => sum(&var, between)?,
+                None => var.clone(),
+            };
+            bound.tape().apply(BatchNormInference { mean: mean.clone(), var, eps: EPS }, &[x, &gamma, &beta])?
+        }
+    };
+    report(bound, name, "batch norm", x, &y)?;
+    Ok(y)
+}
+
+fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let y = Tensor::empty(a.device(), a.shape())?;
+    elementwise::axpby(1.0, a, 1.0, b, &y)?;
+    Ok(y)
 }
 
 /// Whether the batch norm saw one value per channel in every batch: then each variance was 0, and the running ones have decayed
@@ -75,5 +256,7 @@ pub fn batch_norm_as_shift(bound: &Bound<'_>, name: &str, x: &Var) -> Result<Var
     let (tape, beta) = (bound.tape(), bound.var(&format!("{name}.beta"))?);
     let gamma = Tensor::full(x.value().device(), beta.value().shape(), 0.0)?;
     let [mean, var] = ["mean", "var"].map(|part| bound.tensor(&format!("{name}.{part}")));
-    tape.apply(BatchNormInference { mean: mean?, var: var?, eps: EPS }, &[x, &tape.constant(gamma), &beta])
+    let y = tape.apply(BatchNormInference { mean: mean?, var: var?, eps: EPS }, &[x, &tape.constant(gamma), &beta])?;
+    report(bound, name, "batch norm", x, &y)?;
+    Ok(y)
 }

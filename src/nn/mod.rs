@@ -5,10 +5,13 @@ pub mod layer;
 mod optimizer;
 mod parameters;
 mod sequential;
+mod watch;
 mod weights;
 
 pub use init::Init;
+pub use layer::Norm;
 pub use optimizer::{Optimizer, OptimizerKind};
 pub use parameters::{Bound, ParamKind, ParamSpec, Parameters};
-pub use sequential::{Layer, LayerShape, Sequential};
+pub use sequential::{Layer, Sequential};
+pub use watch::{Seen, Trace, Watch};
 pub use weights::{StateTensor, WeightFile, save_tensors};

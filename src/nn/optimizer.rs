@@ -37,7 +37,7 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    /// An optimiser at its start for `parameters`.
+    /// An optimiser at its start for `parameters`; where they have no gradients it has nothing to do and holds nothing.
     ///
     /// # Errors
     /// No memory for the moments.
@@ -46,7 +46,7 @@ impl Optimizer {
             OptimizerKind::Adam { .. } => 2,
             OptimizerKind::Sgd { .. } => 1,
         };
-        let trained = || parameters.arenas.iter().filter(|arena| arena.kind != ParamKind::Statistic);
+        let trained = || parameters.arenas.iter().filter(|arena| arena.grads.is_some());
         let zeros = || trained().map(|arena| Tensor::full(arena.values.device(), arena.values.shape(), 0.0)).collect();
         let moments = (0..count).map(|_| zeros()).collect::<Result<_>>()?;
         Ok(Optimizer { kind, l2, weight_decay, moments })
@@ -122,7 +122,7 @@ impl Optimizer {
     /// A missing tensor or a wrong shape.
     pub fn load(&self, parameters: &Parameters, file: &WeightFile) -> Result<()> {
         let expect = |prefix: &str, spec: &ParamSpec| file.expect(&format!("{prefix}{}", spec.name), &spec.shape);
-        for (prefix, moment) in self.names().iter().zip(&self.moments) {
+        for (prefix, moment) in self.names().iter().zip(&self.moments).filter(|(_, moment)| !moment.is_empty()) {
             for (spec, tensor) in parameters.parts(moment) {
                 tensor.write(expect(prefix, spec)?)?;
             }

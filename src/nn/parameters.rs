@@ -1,12 +1,13 @@
 //! The parameters of a model: named tensors in a few large arenas, so that an optimiser takes them in few launches.
 
-use super::{Init, StateTensor, WeightFile};
+use super::{Init, StateTensor, Watch, WeightFile};
 use crate::device::{Device, VIEW_ALIGN};
 use crate::error::{Error, Result};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// Elements of the largest arena: 128 MiB, which every adapter can bind.
 const ARENA_ELEMENTS: usize = 32 << 20;
@@ -20,6 +21,15 @@ pub enum ParamKind {
     Vector,
     /// A running statistic: not trained, changed by the forward pass.
     Statistic,
+    /// A running statistic that other programs do not keep: where a weight file lacks it, it starts anew.
+    OwnStatistic,
+}
+
+impl ParamKind {
+    /// Whether an optimiser changes it.
+    pub fn is_trained(self) -> bool {
+        matches!(self, ParamKind::Kernel | ParamKind::Vector)
+    }
 }
 
 /// Name, shape and start of one parameter.
@@ -64,10 +74,12 @@ struct Place {
 
 /// All parameters of one network on one device.
 pub struct Parameters {
+    device: Device,
     specs: Vec<ParamSpec>,
     places: Vec<Place>,
     index: HashMap<String, usize>,
     pub(super) arenas: Vec<Arena>,
+    watch: RefCell<Option<Rc<dyn Watch>>>,
 }
 
 impl Parameters {
@@ -79,7 +91,7 @@ impl Parameters {
         let limit = ARENA_ELEMENTS.min(device.max_elements());
         let mut sizes: Vec<(ParamKind, usize)> = Vec::new();
         let mut places = vec![Place { arena: 0, offset: 0 }; specs.len()];
-        for kind in [ParamKind::Kernel, ParamKind::Vector, ParamKind::Statistic] {
+        for kind in [ParamKind::Kernel, ParamKind::Vector, ParamKind::Statistic, ParamKind::OwnStatistic] {
             let mut open = false;
             for (spec, place) in specs.iter().zip(&mut places).filter(|(spec, _)| spec.kind == kind) {
                 let len = spec.len().next_multiple_of(VIEW_ALIGN);
@@ -94,12 +106,13 @@ impl Parameters {
         }
         let mut arenas = Vec::new();
         for &(kind, len) in &sizes {
-            let trained = training && kind != ParamKind::Statistic;
+            let trained = training && kind.is_trained();
             let grads = if trained { Some(Tensor::full(device, &[len], 0.0)?) } else { None };
             arenas.push(Arena { kind, values: Tensor::full(device, &[len], 0.0)?, grads });
         }
         let index = specs.iter().enumerate().map(|(i, spec)| (spec.name.clone(), i)).collect();
-        let parameters = Parameters { specs, places, index, arenas };
+        let watch = RefCell::new(None);
+        let parameters = Parameters { device: device.clone(), specs, places, index, arenas, watch };
         for (number, spec) in parameters.specs.iter().enumerate() {
             parameters.value(number).write(&spec.init.values(seed, number as u32, spec.len()))?;
         }
@@ -109,6 +122,16 @@ impl Parameters {
     /// Names, shapes and kinds, in the model's order.
     pub fn specs(&self) -> &[ParamSpec] {
         &self.specs
+    }
+
+    /// Where they lie.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// From now on, whatever layer runs with these parameters is seen by `watch`; with `None` by nobody.
+    pub fn watch(&self, watch: Option<Rc<dyn Watch>>) {
+        *self.watch.borrow_mut() = watch;
     }
 
     fn view(&self, arena: &Tensor, number: usize) -> Tensor {
@@ -145,10 +168,18 @@ impl Parameters {
     /// # Errors
     /// A missing tensor, a wrong shape, a NaN or infinity; each names the file and the tensor. Nothing has changed then.
     pub fn load(&self, file: &WeightFile) -> Result<()> {
-        let tensors: Vec<&[f32]> =
-            self.specs.iter().map(|spec| file.expect(&spec.name, &spec.shape)).collect::<Result<_>>()?;
+        let tensors: Vec<Option<&[f32]>> = self
+            .specs
+            .iter()
+            .map(|spec| {
+                let missing = spec.kind == ParamKind::OwnStatistic && file.get(&spec.name).is_none();
+                if missing { Ok(None) } else { file.expect(&spec.name, &spec.shape).map(Some) }
+            })
+            .collect::<Result<_>>()?;
         for (number, data) in tensors.into_iter().enumerate() {
-            self.value(number).write(data)?;
+            if let Some(data) = data {
+                self.value(number).write(data)?;
+            }
         }
         Ok(())
     }
@@ -182,7 +213,7 @@ impl Parameters {
         self.specs
             .iter()
             .zip(&self.places)
-            .filter(|(spec, _)| spec.kind != ParamKind::Statistic)
+            .filter(|(spec, _)| spec.kind.is_trained())
             .map(|(spec, place)| (spec, arenas[place.arena].part(place.offset, &spec.shape)))
     }
 }
@@ -201,12 +232,25 @@ impl Bound<'_> {
         self.tape
     }
 
+    /// Who sees the layers that run, if anybody does.
+    pub fn watched(&self) -> Option<Rc<dyn Watch>> {
+        self.parameters.watch.borrow().clone()
+    }
+
     /// The parameter as a value; the same one every time, so that gradients of several uses add up.
     ///
     /// # Errors
     /// No parameter of that name.
     pub fn var(&self, name: &str) -> Result<Var> {
-        let number = self.parameters.number(name)?;
+        Ok(self.numbered(self.parameters.number(name)?))
+    }
+
+    /// As [`Bound::var`], for a parameter that not every layer of its kind has.
+    pub fn optional(&self, name: &str) -> Option<Var> {
+        self.parameters.index.get(name).map(|&number| self.numbered(number))
+    }
+
+    fn numbered(&self, number: usize) -> Var {
         let make = || {
             let value = self.parameters.value(number);
             let arena = &self.parameters.arenas[self.parameters.places[number].arena];
@@ -215,7 +259,7 @@ impl Bound<'_> {
                 _ => self.tape.constant(value),
             }
         };
-        Ok(self.vars.borrow_mut().entry(number).or_insert_with(make).clone())
+        self.vars.borrow_mut().entry(number).or_insert_with(make).clone()
     }
 
     /// The parameters that have been asked for and want a gradient, for [`Tape::backward_to`].

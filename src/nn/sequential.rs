@@ -1,10 +1,9 @@
-//! A chain of layers: its parameters, its forward pass, and a table of its shapes.
+//! A chain of layers: its parameters and its forward pass.
 
-use super::layer::{batch_norm, batch_norm_specs, bias_spec, kernel_spec};
+use super::layer::{Norm, batch_norm, batch_norm_specs, bias_spec, convolve, kernel_spec, upsample_nearest};
 use super::{Bound, Init, ParamSpec};
 use crate::error::Result;
 use crate::ops::conv2d::{Activation, Conv2d, Padding};
-use crate::ops::upsample_nearest::UpsampleNearest;
 use crate::tape::Var;
 
 /// One layer of a chain.
@@ -39,21 +38,6 @@ pub enum Layer {
     },
 }
 
-/// A line of the summary: a layer and what comes out of it.
-#[derive(Debug, Clone)]
-pub struct LayerShape {
-    /// Name of its parameters, or of what it does.
-    pub name: String,
-    /// E.g. `conv 3x3/2 d1 relu`.
-    pub kind: String,
-    /// Height, width, channels of its output.
-    pub output: [usize; 3],
-    /// Parameters that are trained.
-    pub trainable: usize,
-    /// Parameters that are not: running statistics.
-    pub fixed: usize,
-}
-
 /// Layers in a row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sequential {
@@ -83,67 +67,27 @@ impl Sequential {
         specs
     }
 
-    /// Runs the chain on `x` `[N, H, W, channels_in]`. In training, batch norm uses the batch's statistics and updates
-    /// the running ones; otherwise it uses those.
+    /// Runs the chain on `x` `[N, H, W, channels_in]`.
     ///
     /// # Errors
     /// Shapes that do not fit, and whatever a launch reports.
-    pub fn forward(&self, bound: &Bound<'_>, x: Var, training: bool) -> Result<Var> {
+    pub fn forward(&self, bound: &Bound<'_>, x: Var, norm: Norm) -> Result<Var> {
         let mut x = x;
         for layer in &self.layers {
-            x = layer.forward(bound, &x, training)?;
+            x = layer.forward(bound, &x, norm)?;
         }
         Ok(x)
-    }
-
-    /// What each layer puts out for an input of `height` x `width`.
-    pub fn shapes(&self, height: usize, width: usize) -> Vec<LayerShape> {
-        let (mut h, mut w, mut c) = (height, width, self.channels_in);
-        let mut table = Vec::new();
-        for layer in &self.layers {
-            let (name, kind, trainable, fixed);
-            match layer {
-                Layer::Conv { name: prefix, kernel, out, stride, dilation, padding, activation } => {
-                    trainable = kernel * kernel * c * out + out;
-                    let span = (kernel - 1) * dilation;
-                    (h, w) = match padding {
-                        Padding::Same => (h.div_ceil(*stride), w.div_ceil(*stride)),
-                        Padding::Valid => {
-                            (h.saturating_sub(span).div_ceil(*stride), w.saturating_sub(span).div_ceil(*stride))
-                        }
-                    };
-                    c = *out;
-                    let relu = if *activation == Activation::Relu { ", relu" } else { "" };
-                    let stride = if *stride > 1 { format!("/{stride}") } else { String::new() };
-                    let dilation = if *dilation > 1 { format!(" d{dilation}") } else { String::new() };
-                    kind = format!("conv {kernel}x{kernel}{stride}{dilation}{relu}");
-                    (name, fixed) = (prefix.clone(), 0);
-                }
-                Layer::BatchNorm { name: prefix } => {
-                    (name, kind, trainable, fixed) = (prefix.clone(), "batch norm".to_owned(), 2 * c, 2 * c);
-                }
-                Layer::UpsampleNearest { factor } => {
-                    (h, w) = (h * factor, w * factor);
-                    (name, kind, trainable, fixed) = ("upsample".to_owned(), format!("nearest x{factor}"), 0, 0);
-                }
-            }
-            table.push(LayerShape { name, kind, output: [h, w, c], trainable, fixed });
-        }
-        table
     }
 }
 
 impl Layer {
-    fn forward(&self, bound: &Bound<'_>, x: &Var, training: bool) -> Result<Var> {
-        let tape = bound.tape();
+    fn forward(&self, bound: &Bound<'_>, x: &Var, norm: Norm) -> Result<Var> {
         match self {
             &Layer::Conv { ref name, stride, dilation, padding, activation, .. } => {
-                let weight = bound.var(&format!("{name}.weight"))?;
-                let bias = bound.var(&format!("{name}.bias"))?;
-                tape.apply(Conv2d { stride, dilation, padding, activation }, &[x, &weight, &bias])
+                convolve(bound, name, Conv2d { stride, dilation, padding, activation }, x)
             }
-            Layer::BatchNorm { name } => batch_norm(bound, name, x, training),
-            Layer::UpsampleNearest { factor } => tape.apply(UpsampleNearest { factor: *factor }, &[x]),
+            Layer::BatchNorm { name } => batch_norm(bound, name, x, norm),
+            Layer::UpsampleNearest { factor } => upsample_nearest(bound, *factor, x),
         }
     }
 }

@@ -47,6 +47,18 @@ impl Activation {
     }
 }
 
+impl std::fmt::Display for Activation {
+    /// `leaky relu 0.3`, `tanh`: as a summary of layers names it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Activation::LeakyRelu { slope } => write!(f, "leaky relu {slope}"),
+            Activation::Elu { alpha } => write!(f, "elu {alpha}"),
+            Activation::Tanh => f.write_str("tanh"),
+            Activation::Sigmoid => f.write_str("sigmoid"),
+        }
+    }
+}
+
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Params {

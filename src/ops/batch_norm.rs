@@ -11,7 +11,7 @@ use crate::tensor::Tensor;
 use rayon::prelude::*;
 
 /// The kernels of this file.
-pub const KERNELS: &[&dyn AnyKernel] = &[&STATS, &NORMALIZE, &RUNNING, &PARAMS_GRAD, &INPUT_GRAD];
+pub const KERNELS: &[&dyn AnyKernel] = &[&STATS, &NORMALIZE, &RUNNING, &BETWEEN, &PARAMS_GRAD, &INPUT_GRAD];
 
 /// Elements of the blocks of rows that a twin works on, by the number of channels alone: 64 KiB, so that a second reading
 /// comes from the cache, and where channels are few no more rows than an f32 sum takes without losing digits.
@@ -178,6 +178,22 @@ fn running_twin(p: &RunningParams, args: Args) {
     update(running_variance, variance);
 }
 
+static BETWEEN: Kernel<RunningParams> = Kernel {
+    name: "batch_norm_between",
+    source: include_str!("../../kernels/batch_norm_between.wgsl"),
+    trusted: true,
+    variants: &[&[]],
+    plan: |p, _| Plan::linear(p.channels as usize),
+    twin: between_twin,
+};
+
+fn between_twin(p: &RunningParams, args: Args) {
+    let ([mean, running_mean], [between], []) = args.split();
+    for ((between, mean), running) in between.iter_mut().zip(mean).zip(running_mean) {
+        *between = p.momentum * (*between + (1.0 - p.momentum) * (mean - running) * (mean - running));
+    }
+}
+
 // Gradients.
 
 #[repr(C)]
@@ -316,8 +332,11 @@ fn gradients(grad: &mut Backward<'_>, eps: f32, through_batch: f32) -> Result<()
 pub struct BatchNormTrain {
     /// Running mean (C), updated in place.
     pub running_mean: Tensor,
-    /// Running biased variance (C), updated in place.
+    /// Running biased variance (C), updated in place: the mean of the variances within batches.
     pub running_var: Tensor,
+    /// Running variance (C) of the means of batches, updated in place, if it is kept. With the variance within them it makes
+    /// the variance over all.
+    pub running_between: Option<Tensor>,
     /// The share of the old running value that stays, 0..1 (Keras: 0.99).
     pub momentum: f32,
     /// Added to the variance (Keras: 1e-3).
@@ -332,6 +351,9 @@ impl Op for BatchNormTrain {
         let (mean, var) = (Tensor::empty(device, &[channels])?, Tensor::empty(device, &[channels])?);
         device.launch(&STATS, &StatsParams::new(rows, channels), &[x], &[], &[&mean, &var])?;
         let params = RunningParams { channels: channels as u32, momentum: self.momentum };
+        if let Some(between) = &self.running_between {
+            device.launch(&BETWEEN, &params, &[&mean, &self.running_mean], &[between], &[])?;
+        }
         device.launch(&RUNNING, &params, &[&mean, &var], &[&self.running_mean, &self.running_var], &[])?;
         normalize(x, gamma, beta, &mean, &var, self.eps)
     }
@@ -370,11 +392,13 @@ pub fn self_test(device: &Device) -> Result<Vec<Tensor>> {
     let x = super::seeded(device, &[2, 9, 11, 5], 1)?;
     let (gamma, beta) = (super::seeded(device, &[5], 2)?, super::seeded(device, &[5], 3)?);
     let (mean, var) = (super::seeded(device, &[5], 4)?, Tensor::full(device, &[5], 1.5)?);
-    let train = BatchNormTrain { running_mean: mean.clone(), running_var: var.clone(), momentum: 0.9, eps: 1e-3 };
+    let between = Tensor::full(device, &[5], 0.5)?;
+    let (running_mean, running_var, running_between) = (mean.clone(), var.clone(), Some(between.clone()));
+    let train = BatchNormTrain { running_mean, running_var, running_between, momentum: 0.9, eps: 1e-3 };
     let mut outputs = super::run_op(&train, &[&x, &gamma, &beta])?;
     let inference = BatchNormInference { mean: mean.clone(), var: var.clone(), eps: 1e-3 };
     outputs.extend(super::run_op(&inference, &[&x, &gamma, &beta])?);
-    outputs.extend([mean, var]);
+    outputs.extend([mean, var, between]);
     Ok(outputs)
 }
 
@@ -405,7 +429,7 @@ mod tests {
 
     fn train(device: &Device, channels: usize) -> BatchNormTrain {
         let [running_mean, running_var] = [0.0, 1.0].map(|value| Tensor::full(device, &[channels], value).unwrap());
-        BatchNormTrain { running_mean, running_var, momentum: 0.9, eps: EPS }
+        BatchNormTrain { running_mean, running_var, running_between: None, momentum: 0.9, eps: EPS }
     }
 
     fn train_check(shape: [usize; 4]) -> Check {
@@ -474,12 +498,43 @@ mod tests {
             let arena = Tensor::full(&device, &[4 * 64], 1.0).unwrap();
             let [gamma, beta, mean, var] = [0, 64, 128, 192].map(|offset| arena.part(offset, &[2]));
             let x = Tensor::new(&device, &[1, 1, 2, 2], &[1.0, -4.0, 3.0, -4.0]).unwrap();
-            let op = BatchNormTrain { running_mean: mean.clone(), running_var: var.clone(), momentum: 0.75, eps: EPS };
+            let (running_mean, running_var) = (mean.clone(), var.clone());
+            let op = BatchNormTrain { running_mean, running_var, running_between: None, momentum: 0.75, eps: EPS };
             let y = op.forward(&[&x, &gamma, &beta]).unwrap().y.to_vec().unwrap();
             assert_eq!(mean.to_vec().unwrap(), [0.75 + 0.25 * 2.0, 0.75 - 0.25 * 4.0]);
             assert_eq!(var.to_vec().unwrap(), [0.75 + 0.25 * 1.0, 0.75]);
             // A channel of one value throughout is its beta.
             assert_eq!([y[1], y[3]], [1.0, 1.0]);
+        }
+    }
+
+    /// Within and between batches together are the variance over all that the batches held, by the same weights.
+    #[test]
+    fn the_variances_within_and_between_batches_make_the_variance_over_all() {
+        let momentum = 0.75;
+        let batches = [[1.0f32, 3.0], [-2.0, 5.0], [10.0, 11.0]];
+        for device in devices() {
+            let [mean, var, between] = [0.0; 3].map(|value| Tensor::full(&device, &[1], value).unwrap());
+            let one = Tensor::full(&device, &[1], 1.0).unwrap();
+            for batch in batches {
+                let op = BatchNormTrain {
+                    running_mean: mean.clone(),
+                    running_var: var.clone(),
+                    running_between: Some(between.clone()),
+                    momentum,
+                    eps: EPS,
+                };
+                op.forward(&[&Tensor::new(&device, &[1, 1, 2, 1], &batch).unwrap(), &one, &one]).unwrap();
+            }
+            // The averages start as of zeros, which keep the weight that the batches have not.
+            let weighted = |f: &dyn Fn(f64) -> f64| {
+                let weights = (0..3).map(|k| 0.25 * 0.75f64.powi(2 - k));
+                weights.zip(batches).map(|(w, b)| w * (f(b[0].into()) + f(b[1].into())) / 2.0).sum::<f64>()
+            };
+            let expected = weighted(&|x| x * x) - weighted(&|x| x).powi(2);
+            let found = f64::from(var.item().unwrap()) + f64::from(between.item().unwrap());
+            // A dozen roundings of values up to 100.
+            assert!((found - expected).abs() < 1e-4, "{}: {found}, expected {expected}", device.name());
         }
     }
 

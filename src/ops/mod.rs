@@ -85,6 +85,8 @@ ops! {
     upsample_bilinear,
     /// Enlargement by repetition.
     upsample_nearest,
+    /// Pictures through a homography.
+    warp,
 }
 
 /// One differentiable operation with its settings.

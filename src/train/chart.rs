@@ -13,7 +13,7 @@ const HEIGHT: f64 = 400.0;
 /// A line has at most so many points: more than the plot has pixels on a common screen.
 const MAX_POINTS: usize = 600;
 /// Series colours in the style sheet; further series use them again.
-const COLOURS: usize = 4;
+const COLOURS: usize = 5;
 
 /// How a series is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,14 +1,14 @@
 //! The learner of the classification networks: soft-encoded colours, the rebalanced cross-entropy, Adam.
 
-use super::session::Learner;
+use super::session::{Learner, Update};
 use crate::color::{BinSpec, Bins, Smoothing, SoftEncoder, class_weights, prior, smooth};
 use crate::data::Batch;
 use crate::data::stats::Survey;
 use crate::device::{Device, PendingRead};
 use crate::error::{Error, Result};
-use crate::models::classifier::{Classifier, TEMPERATURE, bins_and_prior};
-use crate::models::colournet;
-use crate::nn::{Optimizer, OptimizerKind, StateTensor, WeightFile};
+use crate::models::classifier::{Architecture, Classifier, centre};
+use crate::models::painter::Painter;
+use crate::nn::{Norm, Optimizer, OptimizerKind, Parameters, StateTensor, WeightFile};
 use crate::ops::rebalanced_cross_entropy::RebalancedCrossEntropy;
 use crate::ops::soft_encode::soft_encode;
 use crate::ops::{elementwise, lab};
@@ -32,11 +32,15 @@ pub struct ClassificationConfig {
     pub lambda: f32,
     /// Width of the soft encoding, ab units.
     pub sigma: f32,
+    /// Whether it will learn: then gradients and the optimiser's moments lie beside the weights.
+    pub training: bool,
 }
 
 /// What a classifier starts from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Start {
+    /// Which network.
+    pub architecture: Architecture,
     /// Weights to start from; they bring their bins and their prior.
     pub init: Option<PathBuf>,
     /// Channel multiplier; with `init`, one that the weights must have.
@@ -54,38 +58,54 @@ pub struct Start {
 }
 
 impl Start {
-    /// A ColourNet for training on what `survey` found in the data, or on from the weights in `init`.
+    /// A classifier for training on what `survey` found in the data, or on from the weights in `init`.
     ///
     /// # Errors
-    /// Weights that cannot be read or are of another width; fewer colours than bins; no memory.
-    pub fn colournet(&self, device: &Device, survey: &Survey, init: Option<&WeightFile>) -> Result<Classification> {
+    /// Weights that cannot be read, or are of another network or width; fewer colours than bins; no memory.
+    pub fn learner(&self, device: &Device, survey: &Survey, init: Option<&WeightFile>) -> Result<Classification> {
+        if let Some(file) = init {
+            return self.with_weights(device, file);
+        }
         let sigma = self.learning.sigma;
-        let make = |network, bins: &Bins, prior| {
-            Classifier::new(device, network, colournet::UPSAMPLE, bins, prior, self.seed, true)
-        };
-        let classifier = match init {
-            Some(file) => {
-                let (bins, prior) = bins_and_prior(file)?;
-                let network = colournet::network_of(file)?;
-                if let Some(width) = self.width.filter(|&width| colournet::network(width, bins.len()) != network) {
-                    return Err(Error::input(
-                        "the weights are of another width",
-                        format!("--width {width} with {}", file.source()),
-                        "leave --width out: the file says it",
-                    ));
-                }
-                let classifier = make(network, &bins, prior)?;
-                classifier.load(file)?;
-                classifier
-            }
-            None => {
-                let bins = self.bins.bins(&survey.histogram, self.bin_width, self.seed)?;
-                let counted = prior(&SoftEncoder::new(&bins, sigma), &survey.sample);
-                let smoothed = smooth(&counted, &bins, f64::from(sigma), self.smoothing);
-                let network = colournet::network(self.width.unwrap_or(1.0), bins.len());
-                make(network, &bins, smoothed.iter().map(|&p| p as f32).collect())?
-            }
-        };
+        let bins = self.bins.bins(&survey.histogram, self.bin_width, self.seed)?;
+        let counted = prior(&SoftEncoder::new(&bins, sigma), &survey.sample);
+        let smoothed = smooth(&counted, &bins, f64::from(sigma), self.smoothing);
+        self.fresh(device, &bins, smoothed.iter().map(|&p| p as f32).collect())
+    }
+
+    /// A classifier of fresh weights whose bins come from no data: `bins` colours on a lattice, all as frequent.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn on_lattice(&self, device: &Device, bins: usize) -> Result<Classification> {
+        self.fresh(device, &Bins::lattice(bins), vec![1.0 / bins as f32; bins])
+    }
+
+    fn fresh(&self, device: &Device, bins: &Bins, prior: Vec<f32>) -> Result<Classification> {
+        let (width, training) = (self.width.unwrap_or(1.0), self.learning.training);
+        let classifier = Classifier::new(device, self.architecture, width, bins, prior, self.seed, training)?;
+        Classification::new(classifier, &self.learning)
+    }
+
+    fn with_weights(&self, device: &Device, file: &WeightFile) -> Result<Classification> {
+        let classifier = Classifier::read(device, file, self.learning.training)?;
+        let found = classifier.architecture;
+        crate::ensure!(
+            found == self.architecture,
+            Error::input(
+                format!("the weights are those of {}, not of {}", found.name(), self.architecture.name()),
+                file.source(),
+                "use weights of the same network"
+            )
+        );
+        let fits = |&width: &f64| found.layers(width, classifier.prior.len()) == classifier.network;
+        if let Some(width) = self.width.filter(|width| !fits(width)) {
+            return Err(Error::input(
+                "the weights are of another width",
+                format!("--width {width} with {}", file.source()),
+                "leave --width out: the file says it",
+            ));
+        }
         Classification::new(classifier, &self.learning)
     }
 }
@@ -99,7 +119,7 @@ pub struct Classification {
 }
 
 impl Classification {
-    /// A learner over `classifier`, which must have been made for training.
+    /// A learner over `classifier`, which must have been made for training if it is to learn.
     ///
     /// # Errors
     /// A prior that is no distribution; no memory.
@@ -117,21 +137,19 @@ impl Classification {
     }
 
     /// The loss of a batch as a value on `tape`.
-    fn loss(&self, tape: &Tape, batch: &Batch, training: bool) -> Result<Var> {
+    fn loss(&self, tape: &Tape, batch: &Batch, norm: Norm) -> Result<Var> {
         let device = self.classifier.bins.device();
-        let (n, s) = (batch.n, batch.size);
-        let grey = Tensor::new(device, &[n, s, s, 1], &batch.source)?;
-        let target = Tensor::new(device, &[n, s, s, 3], &batch.target)?;
+        let grey = batch.source_on(device)?;
+        // The pixels that the network gives colours.
+        let target = centre(&batch.target_on(device)?, self.classifier.framing().halo)?;
         let (_, ab) = lab::split(&target)?;
         let encoding = soft_encode(&ab, &self.classifier.bins, self.sigma)?;
-        let bound = self.classifier.parameters.bind(tape, training);
-        let input = tape.constant(Classifier::input(&grey)?);
-        let logits = self.classifier.network.forward(&bound, input, training)?;
+        let logits = self.classifier.logits(tape, &grey, norm)?;
         let op = RebalancedCrossEntropy {
             index: encoding.index,
             weight: encoding.weight,
             class_weights: self.class_weights.clone(),
-            factor: self.classifier.upsample,
+            factor: self.classifier.architecture.upsample(),
             eps: EPS,
         };
         tape.apply(op, &[&logits])
@@ -139,34 +157,38 @@ impl Classification {
 }
 
 impl Learner for Classification {
-    fn loss_names(&self) -> &'static [&'static str] {
-        &["loss"]
+    fn losses(&self) -> &'static [(&'static str, &'static str)] {
+        &[("loss", "Loss")]
     }
 
-    fn stride(&self) -> usize {
-        colournet::STRIDE
-    }
-
-    fn step(&mut self, batch: &Batch, step: u64, lr: f64) -> Result<Vec<PendingRead>> {
+    fn step(&mut self, batch: &Batch, update: &Update) -> Result<Vec<PendingRead>> {
         let tape = Tape::new();
-        let loss = self.loss(&tape, batch, true)?;
+        let loss = self.loss(&tape, batch, Norm::Training)?;
         let value = loss.value().clone();
         tape.backward(loss)?;
         if let Some(penalty) = self.optimizer.penalty(&self.classifier.parameters)? {
             elementwise::accumulate(&penalty, &value)?;
         }
-        self.optimizer.step(&self.classifier.parameters, step, lr)?;
+        self.optimizer.step(&self.classifier.parameters, update.step, update.lr)?;
         Ok(vec![value.device().start_read(&value)?])
     }
 
     fn validation_loss(&self, batch: &Batch) -> Result<f64> {
-        Ok(f64::from(self.loss(&Tape::inference(), batch, false)?.value().item()?))
+        Ok(f64::from(self.loss(&Tape::inference(), batch, Norm::Running)?.value().item()?))
     }
 
-    fn predict(&self, batch: &Batch) -> Result<Vec<f32>> {
-        let shape = [batch.n, batch.size, batch.size, 1];
-        let grey = Tensor::new(self.classifier.bins.device(), &shape, &batch.source)?;
-        self.classifier.colorize(&grey, TEMPERATURE)?.to_vec()
+    fn painter(&self) -> &dyn Painter {
+        &self.classifier
+    }
+
+    fn networks(&self) -> Vec<(&'static str, &Parameters)> {
+        vec![("network", &self.classifier.parameters)]
+    }
+
+    fn run(&self, batch: &Batch, update: Option<&Update>) -> Result<()> {
+        let norm = if update.is_some() { Norm::Training } else { Norm::Running };
+        let grey = batch.source_on(self.classifier.device())?;
+        self.classifier.logits(&Tape::inference(), &grey, norm).map(drop)
     }
 
     fn state(&self) -> Result<Vec<StateTensor>> {

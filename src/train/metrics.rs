@@ -137,6 +137,13 @@ impl Metrics {
         Ok(metrics)
     }
 
+    /// The updates in order, each with its values by name.
+    pub fn updates(&self) -> impl Iterator<Item = (u64, Vec<(&str, f32)>)> {
+        self.steps.iter().enumerate().map(|(row, &step)| {
+            (step, self.columns.iter().map(|(name, values)| (name.as_str(), values[row] as f32)).collect())
+        })
+    }
+
     /// The column `name`, one value a step, NaN where there is none; `None` when no line has the key.
     pub fn column(&self, name: &str) -> Option<&[f64]> {
         self.columns.get(name).map(Vec::as_slice)

@@ -5,6 +5,7 @@ pub mod chart;
 pub mod checkpoint;
 pub mod classification;
 pub mod evaluation;
+pub mod health;
 mod html;
 pub mod metrics;
 pub mod progress;

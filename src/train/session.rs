@@ -3,6 +3,7 @@
 //! What differs between a classifier and an adversarial pair lies behind [`Learner`].
 
 use super::checkpoint::{self, Checkpoint};
+use super::health::{Health, Notice};
 use super::metrics::{MetricsWriter, StepMetrics};
 use super::progress::Pace;
 use super::run_dir::RunDir;
@@ -11,26 +12,35 @@ use super::schedule::LrSchedule;
 use crate::data::{Batch, BatchMaker, Dataset, Loader, LoaderOptions};
 use crate::device::PendingRead;
 use crate::error::{Error, Result};
-use crate::nn::{StateTensor, WeightFile};
+use crate::models::painter::Painter;
+use crate::nn::{Parameters, StateTensor, WeightFile};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+/// Which update of a run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Update {
+    /// Its number, from 1.
+    pub step: u64,
+    /// Updates in all.
+    pub steps: u64,
+    /// Its learning rate.
+    pub lr: f64,
+}
+
 /// What a kind of training does with a batch.
 pub trait Learner {
-    /// Names of the losses of a step, in `metrics.jsonl`: `loss`, or `g_loss`, `d_loss`, `l1`.
-    fn loss_names(&self) -> &'static [&'static str];
+    /// Names of the losses of a step in `metrics.jsonl`, `loss` or `g_loss`, `d_loss`, `l1`, with the title of a chart each;
+    /// without one, it is written down only.
+    fn losses(&self) -> &'static [(&'static str, &'static str)];
 
-    /// Sides of pictures must be multiples of this.
-    fn stride(&self) -> usize;
-
-    /// One update from one batch at learning rate `lr`; `step` counts from 1. The losses are those of the batch before
-    /// its update, in the order of [`Learner::loss_names`].
+    /// One update from one batch. The losses are those of the batch before its update, in the order of [`Learner::losses`].
     ///
     /// # Errors
     /// Whatever a launch reports.
-    fn step(&mut self, batch: &Batch, step: u64, lr: f64) -> Result<Vec<PendingRead>>;
+    fn step(&mut self, batch: &Batch, update: &Update) -> Result<Vec<PendingRead>>;
 
     /// The loss that a validation compares, of a batch, without an update.
     ///
@@ -38,11 +48,32 @@ pub trait Learner {
     /// Whatever a launch reports.
     fn validation_loss(&self, batch: &Batch) -> Result<f64>;
 
-    /// The coloured pictures of a batch's sources, `[N, S, S, 3]` sRGB 0..1.
+    /// Pictures that [`Learner::calibrate`] wants to see; 0 where there is nothing to calibrate.
+    fn calibration(&self) -> usize {
+        0
+    }
+
+    /// Takes the statistics that the network is put to work with anew from a batch, the `number`-th from 1, by the weights as they are.
     ///
     /// # Errors
     /// Whatever a launch reports.
-    fn predict(&self, batch: &Batch) -> Result<Vec<f32>>;
+    fn calibrate(&self, _batch: &Batch, _number: u32) -> Result<()> {
+        Ok(())
+    }
+
+    /// The network that the training is for, with its weights as they are.
+    fn painter(&self) -> &dyn Painter;
+
+    /// Its networks: what each is to the model, `network` where there is but one, and its parameters, which a
+    /// [`Watch`](crate::nn::Watch) can be set on.
+    fn networks(&self) -> Vec<(&'static str, &Parameters)>;
+
+    /// Runs each network forwards on the sources of a batch and learns nothing: as in an `update` of the training, which may
+    /// move running statistics, or as it is put to work.
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    fn run(&self, batch: &Batch, update: Option<&Update>) -> Result<()>;
 
     /// Everything that a checkpoint must hold beside the step: weights, statistics, moments.
     ///
@@ -94,6 +125,8 @@ pub enum Event<'a> {
         losses: &'a [(&'static str, f32)],
         /// The pace so far.
         pace: &'a Pace,
+        /// What is wrong with an adversarial pair, if anything.
+        notice: Option<Notice>,
     },
     /// A validation is done.
     Validated {
@@ -127,6 +160,8 @@ pub enum Outcome {
 
 /// Pictures that one validation looks at, at most: it must stay cheap beside the training between two.
 const VALIDATION_PICTURES: u64 = 8;
+/// Side of a sample picture in pixels, where the crops of the training are smaller and the pictures are not.
+const SAMPLE_SIDE: usize = 128;
 /// Losses are read this many steps late on a GPU, so that the host records ahead.
 const LOSS_LAG: usize = 2;
 
@@ -178,6 +213,7 @@ struct Loop<'s, 'o> {
     observe: &'o mut dyn FnMut(Event<'_>),
     metrics: MetricsWriter,
     pace: Pace,
+    health: Health,
     clock: Instant,
     pending: VecDeque<Pending>,
     saved: Option<PathBuf>,
@@ -210,6 +246,7 @@ impl Session<'_> {
             observe,
             metrics,
             pace: Pace::default(),
+            health: Health::default(),
             clock: Instant::now(),
             pending: VecDeque::new(),
             saved: from.map(|checkpoint| checkpoint.path.clone()),
@@ -220,7 +257,7 @@ impl Session<'_> {
             let batch = batch?;
             let step = batch.step;
             let lr = config.lr_schedule.lr_at(step, config.steps, config.lr);
-            let losses = learner.step(&batch, step, lr)?;
+            let losses = learner.step(&batch, &Update { step, steps: config.steps, lr })?;
             state.pending.push_back(Pending { step, files: batch.files, losses, lr });
             let stopping = self.stop.load(Ordering::Relaxed);
             let last = step == config.steps;
@@ -242,11 +279,23 @@ impl Session<'_> {
         Ok(Outcome::Finished)
     }
 
+    /// Shows the learner as many of the training's own pictures as it needs for its statistics.
+    fn calibrate(&self, learner: &dyn Learner) -> Result<()> {
+        let batches = learner.calibration().div_ceil(self.config.loader.batch);
+        if batches > 0 {
+            let maker = BatchMaker::new(self.data.clone(), self.config.loader.clone());
+            for number in 1..=batches {
+                learner.calibrate(&maker.batch(number as u64)?, number as u32)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Mean loss over centre crops of the first validation pictures, an f32 value as a checkpoint stores it: a run that
     /// goes on compares the same numbers.
     fn validate(&self, learner: &dyn Learner) -> Result<Option<f64>> {
         let Some(data) = &self.validation else { return Ok(None) };
-        let maker = self.centre_crops(data);
+        let maker = self.centre_crops(data, self.config.loader.size, self.config.loader.halo);
         let pictures = data.pairs.len() as u64;
         let batches = pictures.min(VALIDATION_PICTURES);
         let mut sum = 0.0;
@@ -258,16 +307,17 @@ impl Session<'_> {
     }
 
     /// The pictures that samples show: the first of the validation data, else of the training data.
-    fn sample_batches(&self) -> Result<Vec<Batch>> {
+    fn sample_batches(&self, stride: usize) -> Result<Vec<Batch>> {
         let data = self.validation.as_ref().unwrap_or(&self.data);
-        let maker = self.centre_crops(data);
+        let smallest = data.infos.iter().map(|info| info.width.min(info.height)).min().unwrap_or_default();
+        let side = self.config.loader.size.max(smallest.min(SAMPLE_SIDE) / stride * stride);
+        // What puts a network to work on a picture finds what lies around it by itself.
+        let maker = self.centre_crops(data, side, 0);
         (1..=(data.pairs.len() as u64).min(samples::PICTURES)).map(|step| maker.batch(step)).collect()
     }
 
-    /// One picture a batch, in name order, cut from the centre.
-    fn centre_crops(&self, data: &Dataset) -> BatchMaker {
-        let options = LoaderOptions { batch: 1, shuffle: false, augment: false, ..self.config.loader.clone() };
-        BatchMaker::new(data.clone(), options)
+    fn centre_crops(&self, data: &Dataset, size: usize, halo: usize) -> BatchMaker {
+        BatchMaker::new(data.clone(), LoaderOptions { size, ..self.config.loader.clone().centres(halo) })
     }
 }
 
@@ -279,12 +329,17 @@ impl Loop<'_, '_> {
             self.settle(learner)?;
         }
         let last = self.read_losses(learner)?;
+        // At the same updates in every run, interrupted or not: what they change stays in the weights.
+        if due.validation {
+            self.session.calibrate(learner)?;
+        }
         let validation = if due.validation { self.session.validate(learner)? } else { None };
         if let Some(update) = last {
             self.write_down(update, validation)?;
         }
         if due.samples {
-            samples::write(&self.session.dir, step, learner, &self.session.sample_batches()?)?;
+            let stride = learner.painter().framing().stride;
+            samples::write(&self.session.dir, step, learner, &self.session.sample_batches(stride)?)?;
         }
         if due.checkpoint {
             self.save(learner, step, validation)?;
@@ -323,7 +378,7 @@ impl Loop<'_, '_> {
     fn read_losses(&mut self, learner: &dyn Learner) -> Result<Option<Settled>> {
         let Some(update) = self.pending.pop_front() else { return Ok(None) };
         let mut losses = Vec::with_capacity(update.losses.len());
-        for (name, read) in learner.loss_names().iter().zip(update.losses) {
+        for ((name, _), read) in learner.losses().iter().zip(update.losses) {
             losses.push((*name, read.finish()?[0]));
         }
         if let Some((name, value)) = losses.iter().find(|(_, value)| !value.is_finite()) {
@@ -346,7 +401,8 @@ impl Loop<'_, '_> {
         let further: Vec<(&str, f64)> = validation.iter().map(|&loss| ("val_loss", loss)).collect();
         let images_per_s = images as f64 / seconds;
         self.metrics.append(&StepMetrics { step, losses: &losses, seconds, images_per_s, lr, further: &further })?;
-        (self.observe)(Event::Step { step, losses: &losses, pace: &self.pace });
+        let notice = self.health.record(&losses);
+        (self.observe)(Event::Step { step, losses: &losses, pace: &self.pace, notice });
         Ok(())
     }
 }

@@ -1,14 +1,10 @@
 //! One pass of a network over random data, to be timed.
 
-use super::classification::{Classification, ClassificationConfig};
-use super::session::Learner;
-use crate::color::Bins;
+use super::session::{Learner, Update};
 use crate::data::Batch;
 use crate::device::{Device, LaunchTime};
-use crate::error::{Error, Result};
-use crate::models::classifier::Classifier;
-use crate::models::colournet;
-use crate::nn::OptimizerKind;
+use crate::error::Result;
+use crate::models::painter::Painter;
 use crate::random::{Rng, Stream};
 use crate::tensor::Tensor;
 use std::time::Instant;
@@ -17,31 +13,30 @@ use std::time::Instant;
 const WARM_UP: u64 = 2;
 /// Learning rate of a training pass: small enough that random data cannot make the weights overflow.
 const LR: f64 = 1e-5;
-/// Seed of weights and data.
+/// Seed of the data.
 const SEED: u64 = 0;
 
 /// What is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pass {
-    /// The network up to the probabilities of the bins, at the size of its logits.
+    /// What the network puts out, see [`Painter::answer`]: a classifier's probabilities at the size of its logits, or a
+    /// generator's picture.
     Forward,
-    /// A whole update: soft encoding, network, loss, gradients, optimiser.
+    /// A whole update, of both networks of a pair: targets, forward passes, losses, gradients, optimisers.
     Train,
 }
 
-/// A ColourNet and what it is fed.
+/// What a network is fed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WorkloadConfig {
     /// What is timed.
     pub pass: Pass,
-    /// Side of the pictures in pixels, a multiple of 8.
+    /// Side of the pictures in pixels, one that the network takes.
     pub size: usize,
     /// Pictures a batch, at least 1.
     pub batch: usize,
-    /// Channel multiplier, above 0.
-    pub width: f64,
-    /// Colour bins, at least 1.
-    pub bins: usize,
+    /// Pixels of the sources of a training batch beyond each side of the targets.
+    pub halo: usize,
 }
 
 /// What a measurement found.
@@ -67,126 +62,104 @@ impl Measurement {
     }
 }
 
-/// Times `iterations` passes, and then the launches of one pass by themselves.
+/// Times `iterations` passes of a learner's networks, and then the launches of one pass by themselves.
 ///
 /// # Errors
-/// A size or number that makes no network; memory; whatever a launch reports.
-pub fn measure(device: &Device, config: &WorkloadConfig, iterations: u64) -> Result<Measurement> {
-    let mut workload = Workload::new(device, config)?;
+/// Memory, and whatever a launch reports.
+pub fn measure(learner: &mut dyn Learner, config: &WorkloadConfig, iterations: u64) -> Result<Measurement> {
+    let device = learner.painter().device().clone();
+    let mut workload = Workload::new(learner, config)?;
     for _ in 0..WARM_UP {
-        workload.run()?;
+        workload.run(&device)?;
     }
     device.reset_peak();
     let mut seconds = Vec::new();
     for _ in 0..iterations {
         let start = Instant::now();
-        workload.run()?;
+        workload.run(&device)?;
         seconds.push(start.elapsed().as_secs_f64());
     }
     seconds.sort_by(f64::total_cmp);
     let peak_bytes = device.memory().peak_bytes;
     device.start_profile()?;
-    let ran = workload.run();
+    let ran = workload.run(&device);
     let launches = device.stop_profile()?;
     ran.map(|()| Measurement { seconds, peak_bytes, launches })
 }
 
-/// A network with its input, ready to run a pass again and again.
-enum Workload {
-    Forward { classifier: Box<Classifier>, grey: Tensor },
-    Train { learner: Box<Classification>, batch: Batch },
+/// A learner with what it is fed, ready to run a pass again and again.
+struct Workload<'a> {
+    learner: &'a mut dyn Learner,
+    feed: Feed,
 }
 
-impl Workload {
-    fn new(device: &Device, config: &WorkloadConfig) -> Result<Self> {
-        let &WorkloadConfig { pass, size, batch: n, width, bins } = config;
-        let at_least_1 = |value: usize, flag: &str| -> Result<()> {
-            crate::ensure!(value > 0, Error::input("must be at least 1", format!("{flag} 0"), "use 1 or more"));
-            Ok(())
-        };
-        at_least_1(size, "--size")?;
-        at_least_1(n, "--batch")?;
-        at_least_1(bins, "--bins")?;
-        crate::ensure!(
-            size.is_multiple_of(colournet::STRIDE),
-            Error::input(
-                "the size is no multiple of 8",
-                format!("--size {size}"),
-                format!("use {}", size.next_multiple_of(colournet::STRIDE))
-            )
-        );
-        crate::ensure!(
-            width > 0.0 && width <= 16.0,
-            Error::input(
-                "the width makes no network",
-                format!("--width {width}"),
-                "use a multiplier above 0, up to 16"
-            )
-        );
-        let network = colournet::network(width, bins);
-        let prior = vec![1.0 / bins as f32; bins];
-        let training = pass == Pass::Train;
-        let classifier = Classifier::new(device, network, colournet::UPSAMPLE, &lattice(bins), prior, SEED, training)?;
-        let pixels = n * size * size;
-        let source = uniform(pixels, 1);
-        Ok(match pass {
-            Pass::Forward => Workload::Forward {
-                classifier: Box::new(classifier),
-                grey: Tensor::new(device, &[n, size, size, 1], &source)?,
-            },
-            Pass::Train => {
-                let settings = ClassificationConfig {
-                    optimizer: OptimizerKind::Adam { beta1: 0.9, beta2: 0.99, eps: 1e-8 },
-                    weight_decay: 0.0,
-                    l2: 0.0,
-                    lambda: 0.5,
-                    sigma: 5.0,
-                };
-                let target = uniform(3 * pixels, 2);
-                let batch = Batch { step: 0, files: Vec::new(), n, size, source, target };
-                Workload::Train { learner: Box::new(Classification::new(classifier, &settings)?), batch }
+enum Feed {
+    Forward(Tensor),
+    Train(Batch),
+}
+
+impl<'a> Workload<'a> {
+    fn new(learner: &'a mut dyn Learner, config: &WorkloadConfig) -> Result<Self> {
+        let &WorkloadConfig { pass, size, batch: n, halo } = config;
+        let painter = learner.painter();
+        let feed = match pass {
+            Pass::Forward => {
+                let side = size + 2 * painter.framing().halo;
+                Feed::Forward(random_batch(painter, n, side, 0).source_on(painter.device())?)
             }
-        })
+            Pass::Train => Feed::Train(random_batch(painter, n, size, halo)),
+        };
+        Ok(Workload { learner, feed })
     }
 
     /// One pass, to its end.
-    fn run(&mut self) -> Result<()> {
-        match self {
-            Workload::Forward { classifier, grey } => {
-                let probabilities = classifier.probabilities(grey)?;
-                probabilities.device().sync()
-            }
-            Workload::Train { learner, batch } => {
+    fn run(&mut self, device: &Device) -> Result<()> {
+        match &mut self.feed {
+            Feed::Forward(source) => drop(self.learner.painter().answer(source)?),
+            Feed::Train(batch) => {
                 batch.step += 1;
-                for loss in learner.step(batch, batch.step, LR)? {
+                for loss in self.learner.step(batch, &Update { step: batch.step, steps: u64::MAX, lr: LR })? {
                     loss.finish()?;
                 }
-                // The loss is there before the optimiser has run.
-                learner.classifier().bins.device().sync()
             }
         }
+        // A loss is there before the optimiser has run.
+        device.sync()
     }
 }
 
-/// Values 0..1.
-fn uniform(len: usize, step: u32) -> Vec<f32> {
-    let rng = Rng::new(SEED, Stream::Noise, step);
-    (0..len as u64).map(|i| rng.uniform(i)).collect()
-}
-
-/// `bins` colours on a square lattice over the ab plane, -110..110.
-fn lattice(bins: usize) -> Bins {
-    let side = (1..=bins).find(|side| side * side >= bins).unwrap_or(1);
-    let place = |i: usize| 220.0 * (i as f32 + 0.5) / side as f32 - 110.0;
-    Bins { centres: (0..bins).map(|i| [place(i / side), place(i % side)]).collect() }
+/// `n` random pictures of `size` x `size` pixels with the bands that a network reads and makes, values 0..1; the sources have
+/// `halo` pixels more on each side.
+pub fn random_batch(painter: &dyn Painter, n: usize, size: usize, halo: usize) -> Batch {
+    let values = |side: usize, bands: usize, step: u32| {
+        let rng = Rng::new(SEED, Stream::Noise, step);
+        (0..(n * side * side * bands) as u64).map(|i| rng.uniform(i)).collect()
+    };
+    let source = values(size + 2 * halo, painter.source_bands(), 1);
+    let target = values(size, painter.bands(), 2);
+    Batch { step: 0, files: Vec::new(), n, size, halo, source, target }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::color::Bins;
+    use crate::models::classifier::{Architecture, Classifier};
+    use crate::nn::OptimizerKind;
+    use crate::train::classification::{Classification, ClassificationConfig};
 
-    fn config(pass: Pass) -> WorkloadConfig {
-        WorkloadConfig { pass, size: 16, batch: 2, width: 0.05, bins: 30 }
+    fn classifier(architecture: Architecture, training: bool) -> Classification {
+        let learning = ClassificationConfig {
+            optimizer: OptimizerKind::Adam { beta1: 0.9, beta2: 0.99, eps: 1e-8 },
+            weight_decay: 0.0,
+            l2: 0.0,
+            lambda: 0.5,
+            sigma: 5.0,
+            training,
+        };
+        let classifier =
+            Classifier::new(&Device::cpu(), architecture, 0.05, &Bins::lattice(30), vec![1.0 / 30.0; 30], 0, training);
+        Classification::new(classifier.unwrap(), &learning).unwrap()
     }
 
     fn kernels(measurement: &Measurement) -> Vec<&str> {
@@ -195,16 +168,21 @@ mod tests {
 
     #[test]
     fn a_forward_pass_ends_with_the_softmax_and_a_training_pass_with_the_optimiser() {
-        let device = Device::cpu();
-        let forward = measure(&device, &config(Pass::Forward), 3).unwrap();
-        assert_eq!(kernels(&forward).last(), Some(&"softmax"));
-        assert!(!kernels(&forward).contains(&"conv2d_dw"));
-        let train = measure(&device, &config(Pass::Train), 2).unwrap();
-        assert_eq!(kernels(&train).last(), Some(&"adam"));
-        assert!(kernels(&train).contains(&"soft_encode") && kernels(&train).contains(&"conv2d_dw"));
-        assert!(train.peak_bytes > forward.peak_bytes && forward.peak_bytes > 0);
-        assert_eq!((forward.seconds.len(), train.seconds.len()), (3, 2));
-        assert!(forward.seconds.is_sorted());
+        for (architecture, size) in [(Architecture::Colournet, 16), (Architecture::Window8, 24)] {
+            let time = |pass, iterations| {
+                let mut learner = classifier(architecture, pass == Pass::Train);
+                measure(&mut learner, &WorkloadConfig { pass, size, batch: 2, halo: 0 }, iterations).unwrap()
+            };
+            let forward = time(Pass::Forward, 3);
+            assert_eq!(kernels(&forward).last(), Some(&"softmax"));
+            assert!(!kernels(&forward).contains(&"conv2d_dw"));
+            let train = time(Pass::Train, 2);
+            assert_eq!(kernels(&train).last(), Some(&"adam"));
+            assert!(kernels(&train).contains(&"soft_encode") && kernels(&train).contains(&"conv2d_dw"));
+            assert!(train.peak_bytes > forward.peak_bytes && forward.peak_bytes > 0);
+            assert_eq!((forward.seconds.len(), train.seconds.len()), (3, 2));
+            assert!(forward.seconds.is_sorted());
+        }
     }
 
     #[test]
@@ -214,22 +192,5 @@ mod tests {
         };
         assert_eq!(of(&[1.0, 2.0, 9.0]), 2.0);
         assert_eq!(of(&[1.0, 2.0, 4.0, 9.0]), 3.0);
-    }
-
-    #[test]
-    fn sizes_that_make_no_network_are_refused_by_their_flag() {
-        let good = config(Pass::Forward);
-        let cases = [
-            (WorkloadConfig { size: 12, ..good }, "--size 12"),
-            (WorkloadConfig { size: 0, ..good }, "--size 0"),
-            (WorkloadConfig { batch: 0, ..good }, "--batch 0"),
-            (WorkloadConfig { width: 0.0, ..good }, "--width 0"),
-            (WorkloadConfig { bins: 0, ..good }, "--bins 0"),
-        ];
-        for (config, flag) in cases {
-            let error = measure(&Device::cpu(), &config, 1).unwrap_err();
-            assert_eq!(error.exit_code(), 2);
-            assert!(error.to_string().contains(flag), "{error}");
-        }
     }
 }

@@ -1,6 +1,8 @@
 //! What the test programs share.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod golden_run;
+
 use huetape::device::{Device, DeviceChoice};
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;

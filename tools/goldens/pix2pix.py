@@ -9,21 +9,12 @@ Writes to tests/goldens/:
 The pictures are a formula of the step k (from 1), the pixel and the channel, in `pictures` below and in tests/pix2pix.rs.
 """
 
-import json
-import math
-from pathlib import Path
+from adversarial import *
 
-from reference import *
-
-OUT = Path(__file__).resolve().parents[2] / "tests" / "goldens"
-WIDTH, SIZE, STEPS, LAMBDA_L1, SLOPE = 0.015, 256, 10, 100.0, 0.3
+WIDTH, SIZE, LAMBDA_L1, SLOPE = 0.015, 256, 100.0, 0.3
 SEED = 1
 LR, BETA1, BETA2, ADAM_EPS = 2e-4, 0.5, 0.999, 1e-8
 DOWN, UP, PATCH = [64, 128, 256, 512, 512, 512, 512, 512], [512, 512, 512, 512, 256, 128, 64], [64, 128, 256, 512]
-
-
-def channels(filters):
-    return max(4, 4 * math.floor(filters * WIDTH / 4 + 0.5))
 
 
 def pictures(step):
@@ -39,7 +30,7 @@ def pictures(step):
 
 
 def leaky(x):
-    return tf.where(x < 0, SLOPE * x, x)
+    return leaky_relu(x, SLOPE)
 
 
 def down(x, w):
@@ -47,8 +38,7 @@ def down(x, w):
 
 
 def up(x, w):
-    shape = [x.shape[0], 2 * x.shape[1], 2 * x.shape[2], w.shape[3]]
-    return tf.nn.conv2d_transpose(x, tf.transpose(w, [0, 1, 3, 2]), shape, 2, "SAME")
+    return conv2d_transpose(x, w, stride=2)
 
 
 def norm(p, name, x, statistics):
@@ -88,10 +78,6 @@ def discriminator(p, source, image, statistics):
     return tf.nn.conv2d(tf.pad(x, border), p["d.out.weight"], 1, "VALID") + p["d.out.bias"]
 
 
-def bce(logits, target):
-    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(target * tf.ones_like(logits), logits))
-
-
 def losses(p, source, target):
     """-> (g_loss, d_loss, l1, updated running statistics)"""
     statistics = {}
@@ -103,6 +89,10 @@ def losses(p, source, target):
 
 
 # The run ----------------------------------------------------------------------------------------------------------------
+
+
+def widths(filters):
+    return [scaled(c, WIDTH) for c in filters]
 
 
 def make_weights(rng):
@@ -117,27 +107,27 @@ def make_weights(rng):
         p[f"{name}.bn.mean"], p[f"{name}.bn.var"] = np.zeros(c), np.ones(c)
 
     c_in, skips = 1, []
-    for k, c in enumerate(map(channels, DOWN), 1):
+    for k, c in enumerate(widths(DOWN), 1):
         kernel(f"g.down{k}", c_in, c)
         if k > 1:
             bn(f"g.down{k}", c)
         c_in = c
         skips.append(c)
-    for k, c in enumerate(map(channels, UP), 1):
+    for k, c in enumerate(widths(UP), 1):
         kernel(f"g.up{k}", c_in, c)
         bn(f"g.up{k}", c)
         c_in = c + skips[7 - k]
     kernel("g.out", c_in, 3)
     p["g.out.bias"] = rng.normal(0, 0.05, 3)
     c_in = 1 + 3
-    for k, c in enumerate(map(channels, PATCH), 1):
+    for k, c in enumerate(widths(PATCH), 1):
         kernel(f"d.conv{k}", c_in, c)
         if k > 1:
             bn(f"d.conv{k}", c)
         c_in = c
     kernel("d.out", c_in, 1)
     p["d.out.bias"] = rng.normal(0, 0.05, 1)
-    return {k: v.astype(np.float32) for k, v in p.items()}
+    return as_f32(p)
 
 
 def train(dtype, init):
@@ -159,39 +149,15 @@ def train(dtype, init):
             p[k], *moments[k] = adam(p[k], *moments[k], g, step, LR, BETA1, BETA2, ADAM_EPS)
         p |= statistics
     picture = generator(p, tf.constant(pictures(1)[0], dtype), None)
-    return np.array(history), {k: v.numpy().astype(np.float64) for k, v in p.items()}, picture.numpy().astype(np.float64)
-
-
-def disturbed(init, rng):
-    """The parameters with the last bits of each changed at random: another rounding of the same run."""
-    return {k: (x * (1 + rng.uniform(-1, 1, x.shape) * 2.0**-22)).astype(np.float32) for k, x in init.items()}
+    return history, as_f64(p), picture.numpy().astype(np.float64)
 
 
 def main():
     init = make_weights(np.random.default_rng(SEED))
-    history, after, picture = train(tf.float64, init)
-    noise = np.random.default_rng(0)
-    rounded = [train(tf.float32, start) for start in [init] + [disturbed(init, noise) for _ in range(3)]]
-    gaps = np.maximum.accumulate(np.max([np.abs(r[0] - history) for r in rounded], axis=0))
-    names = ("g_loss", "d_loss", "l1")
-    steps = {
-        "settings": {"width": WIDTH, "size": SIZE, "lambda_l1": LAMBDA_L1, "slope": SLOPE, "lr": LR, "beta1": BETA1, "beta2": BETA2,
-                     "adam_eps": ADAM_EPS},
-        "losses": [dict(zip(names, map(float, row))) for row in history],
-        # Ten times the largest gap so far, and never below 4 ulp of the loss.
-        "tolerances": [dict(zip(names, map(float, np.maximum(10 * gap, 2**-21 * row)))) for gap, row in zip(gaps, history)],
-        "after": {
-            k: {"sum": x.sum(), "sum_gap": max(abs(r[1][k].sum() - x.sum()) for r in rounded), "moved": np.linalg.norm(x - init[k])}
-            for k, x in after.items()
-        },
-        "picture": {"mean": picture.mean((0, 1, 2)).tolist(),
-                    "mean_gap": max(np.abs((r[2] - picture).mean((0, 1, 2))).max() for r in rounded)},
-    }
-    OUT.mkdir(parents=True, exist_ok=True)
-    save(OUT / "pix2pix_init.safetensors", init)
-    (OUT / "pix2pix_steps.json").write_text(json.dumps(steps, indent=1) + "\n")
-    for k in range(STEPS):
-        print(f"step {k + 1:2}  g, d, l1 {history[k]}  f32 gaps {gaps[k]}")
+    settings = {"width": WIDTH, "size": SIZE, "lambda_l1": LAMBDA_L1, "slope": SLOPE, "lr": LR, "beta1": BETA1, "beta2": BETA2,
+                "adam_eps": ADAM_EPS}
+    save_init("pix2pix", init)
+    record("pix2pix", settings, init, train)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,22 @@ def conv2d(x, w, b=None, stride=1, dilation=1, padding="SAME", relu=False):
     return tf.nn.relu(y) if relu else y
 
 
+def conv2d_transpose(x, w, b=None, stride=1):
+    """"Same" padding; w is [h, w, in, out], where TensorFlow's is [h, w, out, in]."""
+    shape = [x.shape[0], x.shape[1] * stride, x.shape[2] * stride, w.shape[3]]
+    y = tf.nn.conv2d_transpose(x, tf.transpose(w, [0, 1, 3, 2]), shape, stride, "SAME")
+    return y if b is None else y + b
+
+
+def leaky_relu(x, slope):
+    return tf.where(x < 0, slope * x, x)
+
+
+def bce(logits, target):
+    """The mean binary cross-entropy; the target is a number or a tensor."""
+    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(target * tf.ones_like(logits), logits))
+
+
 def batch_norm_train(x, gamma, beta, mean, var):
     """-> (y, running mean, running variance): biased variance in both the output and the running statistics."""
     m = tf.reduce_mean(x, [0, 1, 2])
@@ -120,18 +136,18 @@ def class_weights(prior):
     return w / tf.reduce_sum(prior * w)
 
 
-def rebalanced_cross_entropy(logits, target_ab, bins, prior):
-    """Low-resolution logits [N, h, w, Q] against ab at four times the size [N, 4h, 4w, 2] -> the mean over pixels."""
-    zhat = upsample_bilinear(tf.nn.softmax(logits))
+def rebalanced_cross_entropy(logits, target_ab, bins, prior, upsample=4):
+    """Logits [N, h, w, Q] against ab at `upsample` times the size [N, kh, kw, 2] -> the mean over pixels."""
+    zhat = upsample_bilinear(tf.nn.softmax(logits), upsample)
     index, z = soft_encode(target_ab, bins)
     pixel_weight = tf.gather(class_weights(prior), index[..., 0])  # that of the most likely, the nearest, bin
     chosen = tf.gather(zhat, index, batch_dims=3)
     return -tf.reduce_mean(pixel_weight * tf.reduce_sum(z * tf.math.log(chosen + LOG_EPS), -1))
 
 
-def annealed_mean(logits, bins):
-    """Low-resolution logits [N, h, w, Q] -> ab [N, 4h, 4w, 2]: softmax(log(zhat) / T) over the bins, times the centres."""
-    zhat = upsample_bilinear(tf.nn.softmax(logits))
+def annealed_mean(logits, bins, upsample=4):
+    """Logits [N, h, w, Q] -> ab [N, kh, kw, 2] at `upsample` times the size: softmax(log(zhat) / T) over the bins, times the centres."""
+    zhat = upsample_bilinear(tf.nn.softmax(logits), upsample)
     return tf.tensordot(tf.nn.softmax(tf.math.log(zhat) / TEMPERATURE), bins, 1)
 
 

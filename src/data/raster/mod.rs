@@ -94,6 +94,22 @@ pub struct RasterInfo {
     pub description: Option<String>,
 }
 
+impl RasterInfo {
+    /// A raster that is nothing but its samples.
+    pub fn new(width: usize, height: usize, bands: usize, sample: SampleType) -> Self {
+        RasterInfo {
+            width,
+            height,
+            bands,
+            sample,
+            nodata: None,
+            alpha: None,
+            georeference: Vec::new(),
+            description: None,
+        }
+    }
+}
+
 /// Samples of a rectangle of a raster.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Window {

@@ -35,7 +35,7 @@ fn read_all(raster: &Raster) -> Window {
 }
 
 fn info(width: usize, height: usize, bands: usize, sample: SampleType) -> RasterInfo {
-    RasterInfo { width, height, bands, sample, nodata: None, alpha: None, georeference: Vec::new(), description: None }
+    RasterInfo::new(width, height, bands, sample)
 }
 
 fn names(folder: &Path) -> Vec<String> {

@@ -1,6 +1,7 @@
-//! Synthetic scenes: an optical and a SAR picture of one invented piece of land.
+//! Synthetic scenes: an optical, a multispectral and a SAR picture of one invented piece of land.
 //!
-//! Both pictures come from the same land-cover map. The optical one has natural colours, mild texture and relief. The
+//! All come from the same land-cover map. The optical one has natural colours, mild texture and relief; the multispectral one
+//! near infrared as well, in which what grows is bright, the denser the brighter, and water is black. The
 //! SAR one has a mean backscatter per cover (by roughness and moisture, which say nothing of optical brightness), a
 //! texture per cover, bright edges and shadows of woods, strong point scatterers in towns, and multiplicative
 //! speckle: an L-look intensity is gamma distributed with shape L and mean 1 (Goodman 1976).
@@ -38,8 +39,8 @@ pub struct Scene {
 
 /// How a cover looks to both sensors.
 struct Look {
-    /// sRGB.
-    rgb: [f32; 3],
+    /// sRGB, and near infrared on the same scale.
+    bands: [f32; 4],
     /// Relative change of brightness from pixel to pixel.
     grain: f32,
     /// Mean backscatter in dB.
@@ -49,19 +50,22 @@ struct Look {
 }
 
 fn look(cover: Cover) -> Look {
-    let look = |rgb: [u8; 3], grain, echo, rough| Look { rgb: rgb.map(f32::from), grain, echo, rough };
+    let look = |rgb: [u8; 3], infrared: u8, grain, echo, rough| {
+        let [red, green, blue] = rgb;
+        Look { bands: [red, green, blue, infrared].map(f32::from), grain, echo, rough }
+    };
     match cover {
-        Cover::Water => look([38, 64, 86], 0.02, -22.0, 0.4),
-        Cover::Forest => look([42, 72, 40], 0.30, -7.5, 2.6),
-        Cover::Meadow => look([112, 150, 74], 0.07, -12.0, 0.8),
-        Cover::Wheat => look([206, 182, 118], 0.04, -14.5, 0.3),
-        Cover::Maize => look([74, 122, 54], 0.08, -8.5, 0.5),
-        Cover::Rapeseed => look([206, 192, 76], 0.05, -5.0, 0.8),
-        Cover::Soil => look([146, 110, 82], 0.07, -17.0, 0.8),
-        Cover::Road => look([158, 155, 150], 0.03, -19.5, 0.3),
-        Cover::Garden => look([104, 124, 78], 0.14, -6.5, 1.5),
-        Cover::RedRoof => look([172, 94, 72], 0.08, -1.0, 2.0),
-        Cover::GreyRoof => look([164, 160, 160], 0.06, -1.0, 2.0),
+        Cover::Water => look([38, 64, 86], 10, 0.02, -22.0, 0.4),
+        Cover::Forest => look([42, 72, 40], 150, 0.30, -7.5, 2.6),
+        Cover::Meadow => look([112, 150, 74], 196, 0.07, -12.0, 0.8),
+        Cover::Wheat => look([206, 182, 118], 164, 0.04, -14.5, 0.3),
+        Cover::Maize => look([74, 122, 54], 216, 0.08, -8.5, 0.5),
+        Cover::Rapeseed => look([206, 192, 76], 204, 0.05, -5.0, 0.8),
+        Cover::Soil => look([146, 110, 82], 128, 0.07, -17.0, 0.8),
+        Cover::Road => look([158, 155, 150], 96, 0.03, -19.5, 0.3),
+        Cover::Garden => look([104, 124, 78], 168, 0.14, -6.5, 1.5),
+        Cover::RedRoof => look([172, 94, 72], 118, 0.08, -1.0, 2.0),
+        Cover::GreyRoof => look([164, 160, 160], 108, 0.06, -1.0, 2.0),
     }
 }
 
@@ -76,6 +80,16 @@ impl Scene {
 
     /// The optical picture, 8-bit sRGB `[size, size, 3]`.
     pub fn optical(&self) -> Vec<u8> {
+        self.reflected(3)
+    }
+
+    /// The optical picture and near infrared, 8-bit `[size, size, 4]`: what satellites with four bands see.
+    pub fn multispectral(&self) -> Vec<u8> {
+        self.reflected(4)
+    }
+
+    /// The light that comes back in the first `bands` of red, green, blue and near infrared.
+    fn reflected(&self, bands: usize) -> Vec<u8> {
         let size = self.size;
         let mut draws = Draws::new(self.rng, 2);
         let relief = Fractal::new(&mut draws, size, 90.0, 3);
@@ -85,7 +99,7 @@ impl Scene {
             let ground = self.ground[i];
             let (column, row) = (i % size, i / size);
             let (x, y) = (column as f32, row as f32);
-            let Look { rgb, grain: strength, .. } = look(ground.cover);
+            let Look { bands, grain: strength, .. } = look(ground.cover);
             let [light, warm, _, _] = hashed(&self.rng, PARCEL_COLOUR, ground.parcel).map(|v| 2.0 * v - 1.0);
             let mut shade = 1.0 + strength * grain.at(x, y);
             let mut tint = 0.02 * relief.at(x, y);
@@ -99,12 +113,24 @@ impl Scene {
             if self.in_shadow(column, row) {
                 shade *= 0.72;
             }
-            [rgb[0] * (1.0 + tint) * shade, rgb[1] * shade, rgb[2] * (1.0 - tint) * shade]
+            let [red, green, blue, infrared] = bands;
+            // A parcel that grows well is less yellow, and brighter in the infrared.
+            [
+                red * (1.0 + tint) * shade,
+                green * shade,
+                blue * (1.0 - tint) * shade,
+                infrared * (1.0 - 2.0 * tint) * shade,
+            ]
         };
-        let colours: Vec<[f32; 3]> = (0..size * size).into_par_iter().map(colour).collect();
-        let mut planes = [0, 1, 2].map(|c| colours.iter().map(|colour| colour[c]).collect::<Vec<f32>>());
-        planes.iter_mut().for_each(|plane| blur(plane, size));
-        (0..3 * size * size).map(|i| (planes[i % 3][i / 3] + 0.5).clamp(0.0, 255.0) as u8).collect()
+        let colours: Vec<[f32; 4]> = (0..size * size).into_par_iter().map(colour).collect();
+        let plane = |band: usize| {
+            let mut plane: Vec<f32> = colours.iter().map(|colour| colour[band]).collect();
+            blur(&mut plane, size);
+            plane
+        };
+        let planes: Vec<Vec<f32>> = (0..bands).map(plane).collect();
+        let values = (0..bands * size * size).map(|i| planes[i % bands][i / bands]);
+        values.map(|value| (value + 0.5).clamp(0.0, 255.0) as u8).collect()
     }
 
     /// The SAR picture with speckle of `looks` looks (1 to 4), 8 bit `[size, size]`: backscatter in dB from -25 (black) to
@@ -219,6 +245,33 @@ mod tests {
         for (cover, count) in shares {
             assert!(count * 200 > total && count * 2 < total, "{cover:?} has {count} of {total} pixels");
         }
+    }
+
+    #[test]
+    fn near_infrared_tells_what_grows_from_what_does_not() {
+        let (mut growing, mut bare, mut water) = (Vec::new(), Vec::new(), Vec::new());
+        for index in 0..8 {
+            let scene = Scene::new(0, index, 96);
+            let (spectral, optical) = (scene.multispectral(), scene.optical());
+            assert!(spectral.chunks(4).zip(optical.chunks(3)).all(|(four, three)| four[..3] == *three));
+            for (pixel, ground) in spectral.chunks(4).zip(&scene.ground) {
+                // (infrared - red) / (infrared + red): the vegetation index.
+                let [red, infrared] = [0, 3].map(|band| f32::from(pixel[band]));
+                match ground.cover {
+                    Cover::Forest | Cover::Meadow | Cover::Maize => &mut growing,
+                    Cover::Road | Cover::RedRoof | Cover::GreyRoof | Cover::Soil => &mut bare,
+                    Cover::Water => &mut water,
+                    _ => continue,
+                }
+                .push((infrared - red) / (infrared + red).max(1.0));
+            }
+        }
+        let median = |values: &mut Vec<f32>| {
+            values.sort_by(f32::total_cmp);
+            values[values.len() / 2]
+        };
+        let [growing, bare, water] = [&mut growing, &mut bare, &mut water].map(median);
+        assert!(growing > 0.25 && bare.abs() < 0.25 && water < -0.4, "{growing} {bare} {water}");
     }
 
     #[test]
