@@ -84,6 +84,22 @@ impl Start {
     }
 }
 
+/// The update after which the generator learns under its running statistics, as it will be put to work: its last quarter. `None`
+/// where a training is so short that the statistics mean little.
+///
+/// In batches of one picture, batch norm gives each picture the mean and variance of its own, and the layers behind it never see
+/// one that is darker than others or of one kind of ground. Running statistics bring that difference back, and a network that never
+/// met it paints wrong colours.
+fn settles_after(steps: u64) -> Option<u64> {
+    let after = steps - steps / 4;
+    (after >= LEAST_UNSETTLED).then_some(after)
+}
+
+/// Pictures that the generator's statistics are taken from.
+const CALIBRATION: usize = 48;
+/// Updates at least before the statistics are fixed.
+const LEAST_UNSETTLED: u64 = 300;
+
 /// The losses of pix2pix: `g = BCE(1, D(x, G(x))) + lambda mean |y - G(x)|` and
 /// `d = BCE(1, D(x, y)) + BCE(0, D(x, G(x)))`, means over logits.
 pub struct Pix2pix {
@@ -104,7 +120,6 @@ impl Game for Pix2pix {
     ];
     const ORDER: Order = Order::Together;
     const DISTANCE: MeanLoss = MeanLoss::L1;
-    const CALIBRATION: usize = 48;
 
     fn discriminator_specs(&self) -> Vec<ParamSpec> {
         self.discriminator.param_specs()
@@ -121,10 +136,23 @@ impl Game for Pix2pix {
     fn generate(&self, network: &Generator, g: &Bound<'_>, source: &Var, update: Option<&Update>) -> Result<Var> {
         let seed = self.seed;
         let pass = match update {
-            Some(update) => Pass { norm: Norm::Training, dropout: network.dropout, seed, step: update.step as u32 },
+            Some(update) => {
+                let settled = settles_after(update.steps).is_some_and(|step| update.step > step);
+                let norm = if settled { Norm::Running } else { Norm::Training };
+                Pass { norm, dropout: network.dropout, seed, step: update.step as u32 }
+            }
             None => Pass { norm: Norm::Running, dropout: 0.0, seed, step: 0 },
         };
         network.forward(g, source, pass)
+    }
+
+    fn calibration(&self, step: u64, steps: u64, validated: bool) -> usize {
+        match settles_after(steps) {
+            Some(after) if step > after => 0,
+            Some(after) if step == after => CALIBRATION,
+            _ if validated => CALIBRATION,
+            _ => 0,
+        }
     }
 
     fn estimate(&self, network: &Generator, g: &Bound<'_>, source: &Var, number: u32) -> Result<()> {
