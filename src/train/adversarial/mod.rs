@@ -107,7 +107,7 @@ pub trait Game {
     fn generate(&self, network: &Self::Generator, g: &Bound<'_>, source: &Var, update: Option<&Update>) -> Result<Var>;
 
     /// As [`Learner::calibration`].
-    fn calibration(&self, _step: u64, _steps: u64, _validated: bool) -> usize {
+    fn calibration(&self, _step: u64, _steps: u64, _validation: bool) -> usize {
         0
     }
 
@@ -300,8 +300,8 @@ impl<G: Game> Learner for Adversarial<G> {
         Ok(f64::from(tape.apply(G::DISTANCE, &[&made, &target])?.value().item()?))
     }
 
-    fn calibration(&self, step: u64, steps: u64, validated: bool) -> usize {
-        self.game.calibration(step, steps, validated)
+    fn calibration(&self, step: u64, steps: u64, validation: bool) -> usize {
+        self.game.calibration(step, steps, validation)
     }
 
     fn calibrate(&self, batch: &Batch, number: u32) -> Result<()> {

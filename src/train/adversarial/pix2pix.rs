@@ -84,21 +84,20 @@ impl Start {
     }
 }
 
-/// The update after which the generator learns under its running statistics, as it will be put to work: its last quarter. `None`
-/// where a training is so short that the statistics mean little.
+/// The update after which the generator learns under its running statistics, as it will be put to work: its last quarter begins.
+/// `None` for a training of fewer than [`LEAST_UPDATES`].
 ///
 /// In batches of one picture, batch norm gives each picture the mean and variance of its own, and the layers behind it never see
 /// one that is darker than others or of one kind of ground. Running statistics bring that difference back, and a network that never
 /// met it paints wrong colours.
 fn settles_after(steps: u64) -> Option<u64> {
-    let after = steps - steps / 4;
-    (after >= LEAST_UNSETTLED).then_some(after)
+    (steps >= LEAST_UPDATES).then_some(steps - steps / 4)
 }
 
+/// Updates of the shortest training whose statistics are taken anew and then learned with; a shorter one keeps them as Keras would.
+const LEAST_UPDATES: u64 = 100;
 /// Pictures that the generator's statistics are taken from.
 const CALIBRATION: usize = 48;
-/// Updates at least before the statistics are fixed.
-const LEAST_UNSETTLED: u64 = 300;
 
 /// The losses of pix2pix: `g = BCE(1, D(x, G(x))) + lambda mean |y - G(x)|` and
 /// `d = BCE(1, D(x, y)) + BCE(0, D(x, G(x)))`, means over logits.
@@ -146,11 +145,9 @@ impl Game for Pix2pix {
         network.forward(g, source, pass)
     }
 
-    fn calibration(&self, step: u64, steps: u64, validated: bool) -> usize {
+    fn calibration(&self, step: u64, steps: u64, validation: bool) -> usize {
         match settles_after(steps) {
-            Some(after) if step > after => 0,
-            Some(after) if step == after => CALIBRATION,
-            _ if validated => CALIBRATION,
+            Some(after) if step == after || (step < after && validation) => CALIBRATION,
             _ => 0,
         }
     }
