@@ -105,14 +105,14 @@ impl Colorizer {
     /// # Errors
     /// A band that is not there, floats outside 0..1 or without a number, memory.
     pub fn colorize(&self, picture: &Picture, path: &Path, options: &Options) -> Result<Pixels> {
-        painter::paint(self.painter.as_ref(), &self.read(picture, path, options)?, &options.look)
+        painter::paint(self.painter.as_ref(), &self.source(picture, path, options)?, &options.look)
     }
 
-    /// A picture as the network reads it, values 0..1.
+    /// What the network reads of a picture, values 0..1.
     ///
     /// # Errors
     /// A band that is not there, floats outside 0..1 or without a number.
-    pub fn read(&self, picture: &Picture, path: &Path, options: &Options) -> Result<Pixels> {
+    pub fn source(&self, picture: &Picture, path: &Path, options: &Options) -> Result<Pixels> {
         let reading = self.reading(path, options)?;
         reading.check(&picture.info, path)?;
         picture.check_range(path)?;
@@ -137,7 +137,7 @@ impl Colorizer {
     ///
     /// # Errors
     /// As [`scene::paint`].
-    pub fn paint(
+    pub fn paint_scene(
         &self,
         source: &dyn Source,
         sink: &mut dyn Sink,

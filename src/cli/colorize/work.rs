@@ -58,7 +58,7 @@ impl Work {
             output = output.with_uncertainty(beside, origin, &description, tiling.align)?;
         }
         let scene = Scene { look, tiling, uncertainty: self.uncertainty.is_some() };
-        self.colorizer.paint(source, &mut output, &scene, &mut |done, total| {
+        self.colorizer.paint_scene(source, &mut output, &scene, &mut |done, total| {
             report.tile_done(file, done, total);
             self.check_stop(target)
         })?;
@@ -74,7 +74,7 @@ impl Work {
         }
         let picture = decode::open(file)?;
         let origin = Origin::picture([picture.info.width, picture.info.height], picture.info.depth);
-        Ok((Box::new(self.colorizer.read(&picture, file, &self.options)?), origin))
+        Ok((Box::new(self.colorizer.source(&picture, file, &self.options)?), origin))
     }
 
     fn check_stop(&self, target: &Path) -> Result<()> {

@@ -48,8 +48,10 @@ pub struct Tiling {
     pub align: usize,
 }
 
-/// Columns of the panels of a scene, about.
+/// Columns of the panels of a scene, at most and about.
 const PANEL: usize = 4096;
+/// Pixels of a panel's rows of tiles, about: what lies in memory several times while a scene is read, painted and written.
+const PANEL_PIXELS: usize = 512 * PANEL;
 /// Sides of a scene's tiles are multiples of this, and so the tiles of the file that they are written to.
 const GRID: usize = 64;
 /// Sides of the tiles of that file at most.
@@ -72,7 +74,10 @@ impl Tiling {
         let tile = whole(tile.max(1).next_multiple_of(GRID));
         let (panel, align) = match framing.window {
             Some(_) => (PANEL, FILE_TILE),
-            None => ((PANEL / tile).max(1) * tile, (1 << tile.trailing_zeros()).min(FILE_TILE)),
+            None => {
+                let columns = PANEL.min(PANEL_PIXELS / tile);
+                ((columns / tile).max(1) * tile, (1 << tile.trailing_zeros()).min(FILE_TILE))
+            }
         };
         Tiling { tile, overlap: whole(overlap.unwrap_or(framing.reach)), panel, align }
     }
@@ -253,6 +258,21 @@ mod tests {
         assert_eq!(origins(&tiles(45, 8, 64, 8)), [(0, 48)]);
         let used: Vec<_> = tiles(45, 8, 16, 8).iter().map(Span::used).collect();
         assert_eq!(used, [0..16, 16..32, 32..45]);
+    }
+
+    #[test]
+    fn the_tiles_of_a_scene_fit_its_panels_and_those_of_its_file() {
+        let framing = Framing { stride: 8, halo: 0, reach: 183, window: None };
+        let of = |tile| Tiling::of_scene(&framing, tile, None);
+        assert_eq!(of(512), Tiling { tile: 512, overlap: 184, panel: 4096, align: 512 });
+        assert_eq!(of(1000), Tiling { tile: 1024, overlap: 184, panel: 2048, align: 512 });
+        assert_eq!(of(130), Tiling { tile: 192, overlap: 184, panel: 4032, align: 64 });
+        assert_eq!(of(5000).panel, 5056);
+        assert_eq!(Tiling::of_scene(&framing, 512, Some(3)).overlap, 8);
+        assert_eq!(of(512).piece(&framing), 512 + 2 * 184);
+        let windows = Framing { stride: 1, halo: 1, reach: 0, window: Some(100) };
+        assert_eq!((Tiling::of_scene(&windows, 512, None).align, of(512).align), (512, 512));
+        assert_eq!(Tiling::of_scene(&windows, 512, None).piece(&windows), 102);
     }
 
     #[test]
