@@ -1,5 +1,11 @@
-//! Trained networks at work on pictures.
+//! Trained networks at work on pictures and on scenes of any size.
 
 mod colorizer;
+mod memory;
+pub mod output;
+mod raster_source;
+pub mod scene;
 
 pub use colorizer::{Colorizer, Options, model_of};
+pub use memory::best_tile;
+pub use raster_source::RasterSource;

@@ -187,7 +187,7 @@ impl painter::Generator for Generator {
     const NAME: &'static str = "pix2pix";
 
     fn framing(&self) -> Framing {
-        Framing { stride: STRIDE, halo: 0, window: Some(self.side) }
+        Framing { stride: STRIDE, halo: 0, reach: 0, window: Some(self.side) }
     }
 
     fn source_bands(&self) -> usize {
