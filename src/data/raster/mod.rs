@@ -53,8 +53,8 @@ const NEW_SUBFILE_TYPE: u16 = 254;
 const IMAGE_DESCRIPTION: u16 = 270;
 
 /// Decoded chunks kept by a [`Raster`] unless [`Raster::with_cache`] says otherwise: enough for the tiles under a window
-/// and its neighbour, and for the strips of a scene of bytes; little beside what a network takes.
-const CACHE_BYTES: usize = 32 << 20;
+/// and its neighbour, and for the strips that two bands of a scene of bytes share; little beside what a network takes.
+const CACHE_BYTES: usize = 16 << 20;
 
 /// Chunks decoded at a time, in parallel.
 const BATCH: usize = 16;
