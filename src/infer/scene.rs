@@ -3,20 +3,12 @@
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use crate::data::Area;
+pub use crate::data::prepared::Prepared as Part;
+use crate::data::{Area, PreparedScene};
 use crate::error::{Error, Result};
 use crate::models::painter::{Canvas, Look, Painter, Pixels, Plan, Tiling};
 use crate::ops::concat::Concat;
 use crate::tape::Tape;
-
-/// Pixels of a part of a scene.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Part {
-    /// Values 0..1.
-    pub pixels: Pixels,
-    /// `[height, width]`: which pixels have data; `None`: all.
-    pub valid: Option<Vec<bool>>,
-}
 
 /// A scene to paint. It is read on another thread than it is painted on.
 pub trait Source: Sync {
@@ -37,6 +29,16 @@ impl Source for Pixels {
 
     fn read(&self, area: Area) -> Result<Part> {
         Ok(Part { pixels: self.part(area), valid: None })
+    }
+}
+
+impl Source for PreparedScene {
+    fn size(&self) -> [usize; 2] {
+        [self.info().width, self.info().height]
+    }
+
+    fn read(&self, area: Area) -> Result<Part> {
+        self.read(area)
     }
 }
 
