@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod inspect;
 mod model;
+mod preparation;
 mod profile;
 mod register;
 mod settings;

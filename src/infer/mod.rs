@@ -3,9 +3,7 @@
 mod colorizer;
 mod memory;
 pub mod output;
-mod raster_source;
 pub mod scene;
 
 pub use colorizer::{Colorizer, Options, model_of};
 pub use memory::best_tile;
-pub use raster_source::RasterSource;

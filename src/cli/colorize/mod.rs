@@ -4,6 +4,7 @@ mod progress;
 mod targets;
 mod work;
 
+use super::preparation::PreparationArgs;
 use super::{DeviceArgs, Outcome};
 use crate::error::Error;
 use crate::infer::{Colorizer, Options};
@@ -21,6 +22,7 @@ use work::Work;
   huetape colorize scene.png --run runs/first --out coloured.png
   huetape colorize sar/ --weights best.safetensors --out coloured/
   huetape colorize scene_vh.tif --run runs/first --out coloured.tif --uncertainty unsure.tif
+  huetape colorize backscatter.tif --run runs/first --out coloured.tif --stretch db:-25,0 --despeckle lee:7
   huetape colorize rgb.tif --run runs/spectral --out eight-bands.tif")]
 pub struct ColorizeArgs {
     /// Pictures, GeoTIFF scenes of any size, or folders of them
@@ -45,6 +47,8 @@ pub struct ColorizeArgs {
     /// Band of a multi-band input, from 1 [default: the run's, else the only one, or the luma of three]
     #[arg(long, value_name = "N")]
     band: Option<usize>,
+    #[command(flatten)]
+    preparation: PreparationArgs,
     /// Side of the tiles that a scene is painted by, in pixels, rounded up to a multiple of 64; pix2pix and sicgan have windows of
     /// their own [default: 512, or what fits --memory]
     #[arg(long, value_name = "N")]
@@ -99,7 +103,8 @@ pub fn run(args: ColorizeArgs) -> Outcome {
         NormName::Batch => Norm::Batch,
     };
     let look = Look { temperature: args.temperature, norm };
-    let options = Options { look, band: args.band.or(prepared.band), lightness };
+    let preparation = args.preparation.over(prepared.preparation)?;
+    let options = Options { look, band: args.band.or(prepared.band), lightness, preparation };
     for (flag, value, least) in [("--tile", args.tile, 1), ("--overlap", args.overlap, 0)] {
         let value = value.unwrap_or(least);
         crate::ensure!(
