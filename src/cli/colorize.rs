@@ -90,7 +90,7 @@ pub fn run(args: ColorizeArgs) -> Outcome {
     );
     let targets: Vec<PathBuf> = files.iter().map(|file| output_path(file, &out, !single, bands)).collect();
     check_targets(&files, &targets)?;
-    let description = format!("colours predicted by huetape {} ({})", env!("CARGO_PKG_VERSION"), colorizer.model());
+    let description = save::predicted_by(colorizer.model());
     let mut progress = Progress::new(files.len() as u64, 0, "pictures");
     let mut bad = 0;
     for (i, (file, target)) in files.iter().zip(&targets).enumerate() {

@@ -9,6 +9,7 @@ pub use super::chart::{Chart, Scale, Series, SeriesStyle};
 use super::html::{base64, escape};
 use crate::error::Result;
 use crate::files::write_whole;
+pub use crate::quality::Better;
 
 const STYLE: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");
@@ -105,39 +106,6 @@ pub struct Strip {
     pub panels: Vec<String>,
     /// The strip as a PNG file.
     pub png: Vec<u8>,
-}
-
-/// Which way a metric improves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Better {
-    /// The lower the better: an error.
-    Lower,
-    /// The higher the better: PSNR, SSIM.
-    Higher,
-}
-
-impl Better {
-    /// Whether `a` is better than `b`; NaN is better than nothing.
-    fn prefers(self, a: f64, b: f64) -> bool {
-        match self {
-            Better::Lower => a < b,
-            Better::Higher => a > b,
-        }
-    }
-
-    fn arrow(self) -> char {
-        match self {
-            Better::Lower => '↓',
-            Better::Higher => '↑',
-        }
-    }
-
-    fn words(self) -> &'static str {
-        match self {
-            Better::Lower => "lower is better",
-            Better::Higher => "higher is better",
-        }
-    }
 }
 
 /// A metric of a [`Comparison`].
