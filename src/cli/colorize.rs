@@ -1,5 +1,6 @@
 //! `huetape colorize`: pictures in, colours out.
 
+use super::compare;
 use super::console::Progress;
 use super::{DeviceArgs, Outcome};
 use crate::data::pairs::pictures_in;
@@ -19,7 +20,8 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Examples:
   huetape colorize scene.png --run runs/first --out coloured.png
   huetape colorize sar/ --weights best.safetensors --out coloured/
-  huetape colorize rgb.tif --run runs/spectral --out eight-bands.tif")]
+  huetape colorize rgb.tif --run runs/spectral --out eight-bands.tif
+  huetape colorize sar/ --run runs/first --out coloured/ --compare optical/")]
 pub struct ColorizeArgs {
     /// Pictures, or folders of pictures
     #[arg(required = true, value_name = "INPUT")]
@@ -42,6 +44,10 @@ pub struct ColorizeArgs {
     /// Band of a multi-band input, from 1 [default: the run's, else the only one, or the luma of three]
     #[arg(long, value_name = "N")]
     band: Option<usize>,
+    /// The truth, a picture or a folder of equal names: writes NAME.compare.png (source, coloured, truth) and NAME.split.png (the
+    /// truth's left half, the coloured right half) too
+    #[arg(long, value_name = "TRUTH")]
+    compare: Option<PathBuf>,
     /// Report a bad file and go on with the rest; the exit code is then 1
     #[arg(long)]
     keep_going: bool,
@@ -90,11 +96,16 @@ pub fn run(args: ColorizeArgs) -> Outcome {
     );
     let targets: Vec<PathBuf> = files.iter().map(|file| output_path(file, &out, !single, bands)).collect();
     check_targets(&files, &targets)?;
+    let comparisons = match &args.compare {
+        Some(truth) => compare::plan(truth, &files, &targets, args.keep_going)?,
+        None => Vec::new(),
+    };
     let description = save::predicted_by(colorizer.model());
     let mut progress = Progress::new(files.len() as u64, 0, "pictures");
     let mut bad = 0;
     for (i, (file, target)) in files.iter().zip(&targets).enumerate() {
-        match colorize(&colorizer, file, target, &options, &description) {
+        let compared = |()| comparisons.get(i).map_or(Ok(()), |plan| plan.write(file, target, &description));
+        match colorize(&colorizer, file, target, &options, &description).and_then(compared) {
             Ok(()) => {}
             Err(error) if args.keep_going => {
                 bad += 1;

@@ -457,7 +457,7 @@ pub(super) fn positive(value: Option<usize>, flag: &str) -> Result<usize> {
     }
 }
 
-fn data_source(settings: &Settings) -> Result<DataSource> {
+pub(super) fn data_source(settings: &Settings) -> Result<DataSource> {
     crate::ensure!(
         settings.pairs.is_some() || settings.pairs_source.is_none(),
         Error::input("no side-by-side pictures", "--pairs-source", "add --pairs DIR, or leave it out")

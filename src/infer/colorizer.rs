@@ -22,6 +22,40 @@ pub struct Options {
     pub lightness: bool,
 }
 
+impl Options {
+    /// How a network of `source_bands` reads the picture at `path`.
+    ///
+    /// # Errors
+    /// A band chosen for a network that reads several.
+    pub fn reading(&self, source_bands: usize, path: &Path) -> Result<Reading> {
+        match (source_bands, self.band) {
+            (1, _) if self.lightness => Ok(Reading::Lightness),
+            (1, band) => Ok(Reading::Grey { band }),
+            (bands, None) => Ok(Reading::Bands(bands)),
+            (bands, Some(band)) => Err(Error::input(
+                format!("the network reads {bands} bands"),
+                format!("--band {band} with {}", path.display()),
+                "leave --band out",
+            )),
+        }
+    }
+
+    /// What a network of `source_bands` reads of a picture, values 0..1.
+    ///
+    /// # Errors
+    /// A band that is not there, floats outside 0..1 or without a number.
+    pub fn source(&self, source_bands: usize, picture: &Picture, path: &Path) -> Result<Pixels> {
+        let reading = self.reading(source_bands, path)?;
+        reading.check(&picture.info, path)?;
+        picture.check_range(path)?;
+        let (width, height, bands) = (picture.info.width, picture.info.height, reading.channels());
+        let mut values = vec![0.0; width * height * bands];
+        picture.read(reading, picture.area(), &mut values);
+        values.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
+        Ok(Pixels { width, height, bands, values })
+    }
+}
+
 /// A network with its weights on a device.
 pub struct Colorizer {
     painter: Box<dyn Painter>,
@@ -94,28 +128,31 @@ impl Colorizer {
     /// # Errors
     /// A band that is not there, floats outside 0..1 or without a number, memory.
     pub fn colorize(&self, picture: &Picture, path: &Path, options: &Options) -> Result<Pixels> {
-        let reading = self.reading(path, options)?;
-        reading.check(&picture.info, path)?;
-        picture.check_range(path)?;
-        let (width, height, bands) = (picture.info.width, picture.info.height, reading.channels());
-        let mut values = vec![0.0; width * height * bands];
-        picture.read(reading, picture.area(), &mut values);
-        values.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
-        painter::paint(self.painter.as_ref(), &Pixels { width, height, bands, values }, &options.look)
+        self.paint(&self.source(picture, path, options)?, &options.look)
     }
 
-    /// How the network reads a picture.
-    fn reading(&self, path: &Path, options: &Options) -> Result<Reading> {
-        match (self.painter.source_bands(), options.band) {
-            (1, _) if options.lightness => Ok(Reading::Lightness),
-            (1, band) => Ok(Reading::Grey { band }),
-            (bands, None) => Ok(Reading::Bands(bands)),
-            (bands, Some(band)) => Err(Error::input(
-                format!("the network reads {bands} bands"),
-                format!("--band {band} with {}", path.display()),
-                "leave --band out",
-            )),
-        }
+    /// What the network reads of a picture, values 0..1.
+    ///
+    /// # Errors
+    /// As [`Options::source`].
+    pub fn source(&self, picture: &Picture, path: &Path, options: &Options) -> Result<Pixels> {
+        options.source(self.painter.source_bands(), picture, path)
+    }
+
+    /// Colours what [`Colorizer::source`] has read.
+    ///
+    /// # Errors
+    /// Memory, and whatever a launch reports.
+    pub fn paint(&self, source: &Pixels, look: &Look) -> Result<Pixels> {
+        painter::paint(self.painter.as_ref(), source, look)
+    }
+
+    /// How the network reads the picture at `path`.
+    ///
+    /// # Errors
+    /// As [`Options::reading`].
+    pub fn reading(&self, path: &Path, options: &Options) -> Result<Reading> {
+        options.reading(self.painter.source_bands(), path)
     }
 }
 

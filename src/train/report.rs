@@ -147,7 +147,8 @@ impl Metric {
 pub struct Comparison {
     /// The metrics; the first decides the verdict.
     pub metrics: Vec<Metric>,
-    /// The methods with one value a metric, the model first; NaN where a value is missing.
+    /// The methods with one value a metric, the model first, after it the baseline that it must beat to be of use; NaN where a
+    /// value is missing.
     pub methods: Vec<(String, Vec<f64>)>,
 }
 
@@ -172,11 +173,13 @@ impl Comparison {
             .map(|metric| self.metrics[metric].name.as_str())
             .collect();
         let (won, lost) = (of(0, true), of(0, false));
+        let useful = baselines.first().is_some_and(|(_, first)| beats(0, first));
         let (tone, headline) = match (won.is_empty(), lost.is_empty()) {
             (true, true) => (Tone::Open, "There is nothing to compare with".to_string()),
             (false, true) if losing.is_empty() => (Tone::Good, format!("Beats {won} on every metric")),
             (false, true) => (Tone::Mixed, format!("Beats {won} on {}, not on every metric", lead.name)),
-            (false, false) => (Tone::Mixed, format!("Beats {won} on {}, but not {lost}", lead.name)),
+            (false, false) if useful => (Tone::Mixed, format!("Beats {won} on {}, but not {lost}", lead.name)),
+            (false, false) => (Tone::Bad, format!("Does not beat {lost} on {}, only {won}", lead.name)),
             (true, false) => (Tone::Bad, format!("Does not beat {lost} on {}", lead.name)),
         };
         let own = value(values, 0);
