@@ -100,7 +100,11 @@ fn other_bands_have_the_measures_that_make_sense_and_are_written_as_tiff() {
     fs::create_dir(root.path().join("bands")).unwrap();
     for name in ["0", "1"] {
         let rgb = samples(&root.path().join(format!("target/{name}.png")));
-        let four: Vec<f32> = rgb.chunks_exact(3).flat_map(|p| [p[2], p[1], p[0], 255 - p[0]]).map(f32::from).collect();
+        let four: Vec<f32> = rgb
+            .chunks_exact(3)
+            .flat_map(|p| [p[2], p[1], p[0], (u32::from(p[0]).pow(2) / 255) as u8])
+            .map(f32::from)
+            .collect();
         let info = RasterInfo::new(48, 48, 4, SampleType::U8);
         save_tiff(&root.path().join(format!("bands/{name}.tif")), info, &four).unwrap();
     }

@@ -9,7 +9,7 @@ use crate::data::save::{predicted_by, save_png, save_tiff};
 use crate::data::stats::DataStats;
 use crate::data::{DataSource, Dataset};
 use crate::error::{Error, Result};
-use crate::files::{io_error, write_whole};
+use crate::files::{Unfinished, io_error, write_whole};
 use crate::infer::{Evaluator, Gallery, Judged, Scoreboard, evaluation_page};
 use crate::models::classifier::bins_and_prior;
 use crate::nn::WeightFile;
@@ -89,6 +89,11 @@ pub fn run(args: EvaluateArgs) -> Outcome {
     let names = names(&data)?;
     let folders = args.out.as_deref().map(|out| Folders::new(out, &data, &names, colorizer.bands())).transpose()?;
 
+    for file in [&args.json, &args.csv, &args.html].into_iter().flatten() {
+        // Known before the work, not after it: a file can be made there.
+        make_folder(file.parent().unwrap_or(Path::new("")))?;
+        Unfinished::create(file)?;
+    }
     let (mut board, mut gallery) = (Scoreboard::default(), Gallery::default());
     let mut progress = Progress::new(data.pairs.len() as u64, 0, "pictures");
     for (i, (pair, name)) in data.pairs.iter().zip(&names).enumerate() {
@@ -119,7 +124,6 @@ pub fn run(args: EvaluateArgs) -> Outcome {
     };
     for (file, text) in [(&args.json, &json), (&args.csv, &board.to_csv()), (&args.html, &page)] {
         if let Some(file) = file {
-            make_folder(file.parent().unwrap_or(Path::new("")))?;
             write_whole(file, text.as_bytes())?;
             println!("{}", file.display());
         }

@@ -40,11 +40,11 @@ impl Options {
         }
     }
 
-    /// What a network of `source_bands` reads of a picture, values 0..1.
+    /// A picture as a network of `source_bands` reads it, values 0..1.
     ///
     /// # Errors
     /// A band that is not there, floats outside 0..1 or without a number.
-    pub fn source(&self, source_bands: usize, picture: &Picture, path: &Path) -> Result<Pixels> {
+    pub fn read(&self, source_bands: usize, picture: &Picture, path: &Path) -> Result<Pixels> {
         let reading = self.reading(source_bands, path)?;
         reading.check(&picture.info, path)?;
         picture.check_range(path)?;
@@ -128,22 +128,22 @@ impl Colorizer {
     /// # Errors
     /// A band that is not there, floats outside 0..1 or without a number, memory.
     pub fn colorize(&self, picture: &Picture, path: &Path, options: &Options) -> Result<Pixels> {
-        self.paint(&self.source(picture, path, options)?, &options.look)
+        self.paint_pixels(&self.read(picture, path, options)?, &options.look)
     }
 
-    /// What the network reads of a picture, values 0..1.
+    /// A picture as the network reads it, values 0..1.
     ///
     /// # Errors
-    /// As [`Options::source`].
-    pub fn source(&self, picture: &Picture, path: &Path, options: &Options) -> Result<Pixels> {
-        options.source(self.painter.source_bands(), picture, path)
+    /// As [`Options::read`].
+    pub fn read(&self, picture: &Picture, path: &Path, options: &Options) -> Result<Pixels> {
+        options.read(self.painter.source_bands(), picture, path)
     }
 
-    /// Colours what [`Colorizer::source`] has read.
+    /// Colours what [`Colorizer::read`] has read.
     ///
     /// # Errors
     /// Memory, and whatever a launch reports.
-    pub fn paint(&self, source: &Pixels, look: &Look) -> Result<Pixels> {
+    pub fn paint_pixels(&self, source: &Pixels, look: &Look) -> Result<Pixels> {
         painter::paint(self.painter.as_ref(), source, look)
     }
 

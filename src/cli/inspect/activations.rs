@@ -102,15 +102,24 @@ pub fn run(args: &ActivationsArgs) -> Outcome {
     let learner = network.networks(model, &device, Some(&file), false)?;
     let source = source_of(learner.as_ref(), &args.input, &options, args.size)?;
     let seen = look(learner.as_ref(), &source, args)?;
-    let Some(wanted) = &args.layer else { return write(args, &seen) };
-    match seen.iter().any(|layer| layer.name == *wanted) {
-        true => write(args, &seen),
-        false => {
-            let names = names(learner.as_ref(), &source)?;
-            let remedy = format!("use one of {}", nearest(wanted, &names).join(", "));
-            Err(Error::input("no such layer", format!("--layer {wanted}"), remedy).into())
-        }
+    if let Some(wanted) = args.layer.as_ref().filter(|_| seen.is_empty()) {
+        return Err(not_seen(wanted, learner.as_ref(), &source, Model::trained_size(&file)?)?.into());
     }
+    write(args, &seen)
+}
+
+/// The error for a layer that did not run.
+fn not_seen(wanted: &str, learner: &dyn Learner, source: &Tensor, trained_size: Option<usize>) -> Result<Error> {
+    let subject = format!("--layer {wanted}");
+    let its_weight = format!("{wanted}.weight");
+    let networks = learner.networks();
+    let mut specs = networks.iter().flat_map(|(_, parameters)| parameters.specs());
+    if let Some(size) = trained_size.filter(|_| specs.any(|spec| spec.name == its_weight)) {
+        let what = "the layer does not run on a picture of this size";
+        return Ok(Error::input(what, subject, format!("add --size {size}")));
+    }
+    let names = names(learner, source)?;
+    Ok(Error::input("no such layer", subject, format!("use one of {}", nearest(wanted, &names).join(", "))))
 }
 
 /// A layer and its values.

@@ -96,7 +96,7 @@ fn random_source(learner: &dyn Learner, size: usize, halo: usize) -> Result<Tens
 /// of the window that the network paints by, or all of it.
 fn source_of(learner: &dyn Learner, path: &Path, options: &Options, size: Option<usize>) -> Result<Tensor> {
     let painter = learner.painter();
-    let pixels = options.source(painter.source_bands(), &decode::open(path)?, path)?;
+    let pixels = options.read(painter.source_bands(), &decode::open(path)?, path)?;
     if let Some(size) = size {
         crate::ensure!(
             pixels.width >= size && pixels.height >= size,
