@@ -50,6 +50,11 @@ pub fn io_error(doing: &str, path: &Path, error: &io::Error) -> Error {
         io::ErrorKind::NotADirectory => {
             Error::input(format!("{doing}, part of the path is a file"), subject, "choose another path")
         }
+        io::ErrorKind::AlreadyExists => Error::input(
+            format!("{doing}, a file of that name is in the way"),
+            subject,
+            "choose another path, or take it away",
+        ),
         io::ErrorKind::IsADirectory => Error::input(format!("{doing}, it is a folder"), subject, "choose another path"),
         _ => Error::failed(doing, subject, error.to_string()),
     }
@@ -76,6 +81,11 @@ impl Unfinished {
     /// The open file.
     pub fn file(&mut self) -> &mut fs::File {
         self.file.as_file_mut()
+    }
+
+    /// What the file is named until it is finished.
+    pub fn unfinished_path(&self) -> &Path {
+        self.file.path()
     }
 
     /// What the file will be named.

@@ -151,7 +151,7 @@ impl Cases<'_> {
         let train = BatchNormTrain {
             running_mean: mean.clone(),
             running_var: var.clone(),
-            running_between: None,
+            pooled: false,
             momentum: 0.99,
             eps: 1e-3,
         };

@@ -12,7 +12,7 @@ use huetape::models::pix2pix;
 use huetape::nn::{OptimizerKind, Parameters, WeightFile};
 use huetape::train::adversarial::pix2pix::{Pix2pix, Start};
 use huetape::train::adversarial::{Adversarial, AdversarialConfig};
-use huetape::train::session::Learner;
+use huetape::train::session::{Learner, Update};
 
 #[derive(serde::Deserialize)]
 struct Settings {
@@ -80,11 +80,8 @@ impl Golden {
     }
 
     /// What running statistics make of the first source, -1..1.
-    /// By the running statistics that TensorFlow keeps too: those within batches.
     fn picture(&self, learner: &Adversarial<Pix2pix>) -> Vec<f32> {
-        let mut state = learner.state().unwrap();
-        state.retain(|tensor| !tensor.name.ends_with(".between"));
-        let file = WeightFile::from_tensors("memory", state);
+        let file = WeightFile::from_tensors("memory", learner.state().unwrap());
         let device = learner.painter().device();
         let network = pix2pix::Generator::of(&file).unwrap();
         let parameters = Parameters::new(device, network.param_specs(), 0, false).unwrap();
@@ -140,4 +137,29 @@ fn the_innermost_running_variances_stay_alike_in_batches_of_one() {
         let others = &state.require("g.down7.bn.var").unwrap().data;
         assert!(others.iter().any(|&v| v != others[0]), "{}: {others:?}", device.name());
     }
+}
+
+/// The last quarter of a long training runs under the running statistics, which then stay: what is learned is what is put to work.
+#[test]
+fn the_generator_learns_under_its_running_statistics_at_last() {
+    let golden = Golden::read();
+    let mut learner = golden.learner(&Device::cpu(), 0.5);
+    let statistics = |learner: &Adversarial<Pix2pix>| {
+        let mut state = learner.state().unwrap();
+        state.retain(|t| t.name.starts_with("g.") && [".bn.mean", ".bn.var"].iter().any(|e| t.name.ends_with(e)));
+        state.into_iter().map(|t| t.data).collect::<Vec<_>>()
+    };
+    let fresh = statistics(&learner);
+    let update = |step, steps| Update { step, steps, lr: golden.run.settings.lr };
+    learner.step(&golden.batch(1), &update(900, 1200)).unwrap();
+    let moved = statistics(&learner);
+    assert_ne!(fresh, moved);
+    assert!(learner.calibration(900, 1200, false) > 0, "they are taken anew before they stay");
+    learner.step(&golden.batch(2), &update(901, 1200)).unwrap();
+    assert_eq!(moved, statistics(&learner));
+    assert_eq!(learner.calibration(1200, 1200, true), 0);
+    assert_eq!(learner.calibration(3, 3, true), 0);
+    // A training of a few updates has no statistics to rely on.
+    learner.step(&golden.batch(3), &update(3, 3)).unwrap();
+    assert_ne!(moved, statistics(&learner));
 }

@@ -183,7 +183,8 @@ impl Model {
                 size: Some(spacenet::SIZE),
                 batch: Some(16),
                 optimizer: Some("sgd".to_owned()),
-                lr: Some(1e-3),
+                // The published 1e-3 drives the full network's tanh into saturation within a few updates, for good.
+                lr: Some(1e-4),
                 beta1: Some(0.5),
                 beta2: Some(0.999),
                 lambda_mse: Some(100.0),

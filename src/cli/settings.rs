@@ -71,7 +71,7 @@ pub struct Settings {
     /// Pictures a batch [default: 8; window8 32, pix2pix 1, sicgan 32, spacenet 16]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub batch: Option<usize>,
-    /// Learning rate [default: 1e-4; pix2pix 2e-4; spacenet 1e-3]
+    /// Learning rate [default: 1e-4; pix2pix 2e-4]
     #[arg(long, help_heading = "Training")]
     pub lr: Option<f64>,
     /// Learning rate of the discriminator, on the same schedule [default: that of --lr; sicgan 4e-4]

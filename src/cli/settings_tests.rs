@@ -94,7 +94,7 @@ fn pix2pix_has_its_own_defaults_and_refusals() {
 fn spacenet_has_its_own_defaults_and_refusals() {
     let resolved = images().resolve(Model::Spacenet).unwrap();
     let loader = &resolved.session.loader;
-    assert_eq!((resolved.session.lr, loader.batch, loader.size), (1e-3, 16, 64));
+    assert_eq!((resolved.session.lr, loader.batch, loader.size), (1e-4, 16, 64));
     let Start::Spacenet(start) = resolved.start else { panic!("{:?}", resolved.start) };
     assert_eq!(start.learning.optimizer, OptimizerKind::Sgd { momentum: 0.9 });
     assert_eq!((start.lambda_mse, start.size), (100.0, 64));

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::color::{luma, srgb_to_lab, srgb8_to_lab};
 use crate::error::{Error, Result};
+pub use crate::models::painter::Area;
 
 /// Samples as the file has them.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,19 +48,6 @@ pub struct Picture {
     pub info: PictureInfo,
     /// The samples, row by row, bands interleaved.
     pub samples: Samples,
-}
-
-/// A rectangle of pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Area {
-    /// Left column.
-    pub x: usize,
-    /// Top row.
-    pub y: usize,
-    /// Pixels across.
-    pub width: usize,
-    /// Pixels down.
-    pub height: usize,
 }
 
 /// What a network reads off a picture.

@@ -42,7 +42,7 @@ impl Cpu {
             let probe = Vec::<f32>::new().try_reserve_exact(len);
             probe.map(|()| vec![0.0; len]).map_err(|_| {
                 let what = format!("there is no memory for {} more", human_bytes(class));
-                Error::failed(what, "cpu", "take a smaller batch, picture or width")
+                Error::failed(what, "cpu", "take a smaller batch, tile, picture or width")
             })
         };
         let mut pool = self.pool();

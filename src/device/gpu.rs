@@ -193,7 +193,7 @@ impl Gpu {
                 Some(_) => Err(Error::failed(
                     format!("the GPU has no {} more", super::human_bytes(bytes)),
                     &self.adapter_info.name,
-                    "take a smaller batch, picture or width",
+                    "take a smaller batch, tile, picture or width",
                 )),
             }
         };

@@ -192,7 +192,7 @@ impl Device {
             Error::input(
                 format!("a tensor of over {}, this device's limit", human_bytes(self.max_elements() as u64 * 4)),
                 format!("{shape:?}"),
-                "take a smaller batch, picture or width",
+                "take a smaller batch, tile, picture or width",
             )
         })?;
         if len == 0 {
@@ -306,7 +306,7 @@ impl Device {
         }
     }
 
-    /// Starts the peak afresh from what is live now.
+    /// Starts the peak afresh from what is live now, and the largest buffer from none.
     pub fn reset_peak(&self) {
         match &self.0.backend {
             Backend::Cpu(cpu) => cpu.pool().reset_peak(),

@@ -10,6 +10,8 @@ pub struct MemoryReport {
     pub live_bytes: u64,
     /// The most that `live_bytes` ever was.
     pub peak_bytes: u64,
+    /// Bytes of the largest buffer that was in use.
+    pub largest_bytes: u64,
     /// Bytes of all buffers, those that wait to be used again included.
     pub reserved_bytes: u64,
     /// The cap on `reserved_bytes`, if one is set.
@@ -44,7 +46,7 @@ impl<B> Pool<B> {
     }
 
     pub fn reset_peak(&mut self) {
-        self.report.peak_bytes = self.report.live_bytes;
+        (self.report.peak_bytes, self.report.largest_bytes) = (self.report.live_bytes, 0);
     }
 
     /// A buffer of class `class`: a free one, or one that `create` makes within the cap.
@@ -59,7 +61,7 @@ impl<B> Pool<B> {
                     return Err(Error::input(
                         format!("{more} more do not fit beside the {live} in use"),
                         format!("--memory {}", human_bytes(cap)),
-                        "raise --memory, or take a smaller batch, picture or width",
+                        "raise --memory, or take a smaller batch, tile, picture or width",
                     ));
                 }
                 let buffer = create()?;
@@ -69,6 +71,7 @@ impl<B> Pool<B> {
         };
         self.report.live_bytes += class;
         self.report.peak_bytes = self.report.peak_bytes.max(self.report.live_bytes);
+        self.report.largest_bytes = self.report.largest_bytes.max(class);
         Ok(buffer)
     }
 

@@ -1,10 +1,12 @@
-//! A trained network that colours pictures of any size that fits memory.
+//! A trained network that colours pictures and scenes of any size.
 
+use super::memory::best_tile;
+use super::scene::{self, Scene, Sink, Source};
 use crate::data::{Picture, Reading};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::models::classifier::{Architecture, Classifier};
-use crate::models::painter::{self, Generator, Look, Painter, Pixels, Trained};
+use crate::models::painter::{self, Generator, Look, Painter, Pixels, Tiling, Trained};
 use crate::models::{pix2pix, sicgan, spacenet};
 use crate::nn::{Parameters, WeightFile};
 use crate::train::checkpoint::Checkpoint;
@@ -40,19 +42,18 @@ impl Options {
         }
     }
 
-    /// A picture as a network of `source_bands` reads it, values 0..1.
+    /// What a network of `source_bands` reads of a picture, values 0..1.
     ///
     /// # Errors
     /// A band that is not there, floats outside 0..1 or without a number.
-    pub fn read(&self, source_bands: usize, picture: &Picture, path: &Path) -> Result<Pixels> {
+    pub fn source(&self, source_bands: usize, picture: &Picture, path: &Path) -> Result<Pixels> {
         let reading = self.reading(source_bands, path)?;
         reading.check(&picture.info, path)?;
         picture.check_range(path)?;
-        let (width, height, bands) = (picture.info.width, picture.info.height, reading.channels());
-        let mut values = vec![0.0; width * height * bands];
-        picture.read(reading, picture.area(), &mut values);
-        values.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
-        Ok(Pixels { width, height, bands, values })
+        let mut pixels = Pixels::new(picture.info.width, picture.info.height, reading.channels());
+        picture.read(reading, picture.area(), &mut pixels.values);
+        pixels.values.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
+        Ok(pixels)
     }
 }
 
@@ -123,28 +124,62 @@ impl Colorizer {
         })
     }
 
+    /// Whether the network can say how unsure it is, as an error where it cannot.
+    ///
+    /// # Errors
+    /// A network that is no classifier.
+    pub fn check_uncertainty(&self) -> Result<()> {
+        crate::ensure!(self.painter.knows_uncertainty(), painter::no_uncertainty(self.painter.name()));
+        Ok(())
+    }
+
     /// Colours a picture; the result, values 0..1, has its size. See [`painter::paint`] for how.
     ///
     /// # Errors
     /// A band that is not there, floats outside 0..1 or without a number, memory.
     pub fn colorize(&self, picture: &Picture, path: &Path, options: &Options) -> Result<Pixels> {
-        self.paint_pixels(&self.read(picture, path, options)?, &options.look)
+        self.paint(&self.source(picture, path, options)?, &options.look)
     }
 
-    /// A picture as the network reads it, values 0..1.
+    /// What the network reads of a picture, values 0..1.
     ///
     /// # Errors
-    /// As [`Options::read`].
-    pub fn read(&self, picture: &Picture, path: &Path, options: &Options) -> Result<Pixels> {
-        options.read(self.painter.source_bands(), picture, path)
+    /// As [`Options::source`].
+    pub fn source(&self, picture: &Picture, path: &Path, options: &Options) -> Result<Pixels> {
+        options.source(self.painter.source_bands(), picture, path)
     }
 
-    /// Colours what [`Colorizer::read`] has read.
+    /// Colours what [`Colorizer::source`] has read, see [`painter::paint`].
     ///
     /// # Errors
     /// Memory, and whatever a launch reports.
-    pub fn paint_pixels(&self, source: &Pixels, look: &Look) -> Result<Pixels> {
+    pub fn paint(&self, source: &Pixels, look: &Look) -> Result<Pixels> {
         painter::paint(self.painter.as_ref(), source, look)
+    }
+
+    /// The tiles by which a scene is painted: of `tile` pixels a side, or else of what fits the device's memory, see
+    /// [`best_tile`]; overlapping by `overlap` pixels, or else by the network's reach.
+    ///
+    /// # Errors
+    /// Whatever the network reports where it is tried.
+    pub fn tiling(&self, size: [usize; 2], tile: Option<usize>, overlap: Option<usize>, look: &Look) -> Result<Tiling> {
+        let painter = self.painter.as_ref();
+        let tile = tile.map_or_else(|| best_tile(painter, size, overlap, look), Ok)?;
+        Ok(Tiling::of_scene(&painter.framing(), tile, overlap))
+    }
+
+    /// Colours a scene of any size, see [`scene::paint`].
+    ///
+    /// # Errors
+    /// As [`scene::paint`].
+    pub fn paint_scene(
+        &self,
+        source: &dyn Source,
+        sink: &mut dyn Sink,
+        scene: &Scene,
+        progress: &mut dyn FnMut(usize, usize) -> Result<()>,
+    ) -> Result<()> {
+        scene::paint(self.painter.as_ref(), source, sink, scene, progress)
     }
 
     /// How the network reads the picture at `path`.

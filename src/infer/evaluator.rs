@@ -68,14 +68,14 @@ impl Evaluator<'_> {
     /// A picture that breaks, and whatever a launch reports.
     pub fn judge(&self, pair: &Pair) -> Result<Judged> {
         let Evaluator { colorizer, options, .. } = self;
-        let source = colorizer.read(&pair.source.open()?, &pair.source.path, options)?;
+        let source = colorizer.source(&pair.source.open()?, &pair.source.path, options)?;
         let bands = colorizer.bands();
         let image = |values: &[f32], bands: usize| Image8::new(source.width, source.height, bands, to_u8(values));
         let picture = pair.target.open()?;
         let mut truth = vec![0.0; picture.info.width * picture.info.height * bands];
         picture.read(self.target_reading(), picture.area(), &mut truth);
         let truth = image(&truth, bands)?;
-        let made = image(&colorizer.paint_pixels(&source, &options.look)?.values, bands)?;
+        let made = image(&colorizer.paint(&source, &options.look)?.values, bands)?;
         let copy = grey_copy(&source.values, source.bands, bands).map(|values| image(&values, bands)).transpose()?;
         let judge = Judge { truth: &truth, copy: copy.as_ref(), rebalance: self.rebalance.as_ref() };
         let mut scores = vec![(Method::Model, judge.scores(&made)?)];

@@ -7,6 +7,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::nn::{Norm, Parameters, Sequential, StateTensor, WeightFile};
 use crate::ops::annealed_mean::annealed_mean;
+use crate::ops::elementwise::Scale;
 use crate::ops::pad::Slice;
 use crate::ops::softmax::Softmax;
 use crate::ops::{elementwise, lab};
@@ -72,8 +73,10 @@ impl Architecture {
     /// What it needs of a picture.
     pub fn framing(self) -> Framing {
         match self {
-            Architecture::Colournet => Framing { stride: colournet::STRIDE, halo: 0, window: None },
-            Architecture::Window8 => Framing { stride: 1, halo: window8::HALO, window: None },
+            Architecture::Colournet => {
+                Framing { stride: colournet::STRIDE, halo: 0, reach: colournet::REACH, window: None }
+            }
+            Architecture::Window8 => Framing { stride: 1, halo: window8::HALO, reach: 0, window: None },
         }
     }
 }
@@ -166,6 +169,15 @@ impl Classifier {
         let bound = self.parameters.bind(tape, norm == Norm::Training);
         self.network.forward(&bound, tape.constant(Self::input(grey)?), norm)
     }
+
+    /// The picture and the entropy of each pixel in nats. The annealed mean of the bins gives a and b; the grey value itself
+    /// is L / 100.
+    fn decode(&self, source: &Tensor, look: &Look) -> Result<(Tensor, Tensor)> {
+        let logits = self.logits(&Tape::inference(), source, look.norm)?;
+        let decoded = annealed_mean(logits.value(), &self.bins, self.architecture.upsample(), look.temperature)?;
+        let grey = centre(source, self.framing().halo)?;
+        Ok((lab::join(&grey, &decoded.ab)?, decoded.entropy))
+    }
 }
 
 impl Painter for Classifier {
@@ -189,12 +201,21 @@ impl Painter for Classifier {
         3
     }
 
-    /// The annealed mean of the bins gives a and b; the grey value itself is L / 100.
     fn paint(&self, source: &Tensor, look: &Look) -> Result<Tensor> {
-        let logits = self.logits(&Tape::inference(), source, look.norm)?;
-        let ab = annealed_mean(logits.value(), &self.bins, self.architecture.upsample(), look.temperature)?.ab;
-        let grey = centre(source, self.framing().halo)?;
-        lab::join(&grey, &ab)
+        Ok(self.decode(source, look)?.0)
+    }
+
+    fn knows_uncertainty(&self) -> bool {
+        true
+    }
+
+    fn paint_with_uncertainty(&self, source: &Tensor, look: &Look) -> Result<(Tensor, Tensor)> {
+        let (picture, entropy) = self.decode(source, look)?;
+        // The entropy of a single bin is zero, as is its logarithm.
+        let most = (self.prior.len() as f32).ln().max(f32::MIN_POSITIVE);
+        let tape = Tape::inference();
+        let share = tape.apply(Scale(1.0 / most), &[&tape.constant(entropy)])?;
+        Ok((picture, share.value().clone()))
     }
 
     /// The probabilities of the bins, at the size of the logits.

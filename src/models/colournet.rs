@@ -11,6 +11,8 @@ use crate::ops::conv2d::{Activation, Padding};
 
 /// Height and width of an input must be multiples of this.
 pub const STRIDE: usize = 8;
+/// Pixels on each side of a pixel that its colour depends on: 176 before and 183 after it, in whole strides.
+pub const REACH: usize = 184;
 /// A quarter of the input's size comes out; the loss and the decoding upsample by this factor.
 pub const UPSAMPLE: usize = 4;
 

@@ -8,8 +8,8 @@ use super::painter::{self, Framing, Look};
 use super::{from_signed, kernel_channels, repeated, scaled, to_signed};
 use crate::error::{Error, Result};
 use crate::nn::layer::{
-    activate, batch_norm, batch_norm_as_shift, batch_norm_specs, between_spec, bias_spec, convolve,
-    convolve_transposed, kernel_spec, relu, saw_one_value,
+    activate, batch_norm, batch_norm_as_shift, batch_norm_specs, bias_spec, convolve, convolve_transposed, kernel_spec,
+    relu, saw_one_value,
 };
 use crate::nn::{Bound, Init, Norm, ParamSpec, Parameters, StateTensor, WeightFile};
 use crate::ops::activation::Activation;
@@ -187,7 +187,7 @@ impl painter::Generator for Generator {
     const NAME: &'static str = "pix2pix";
 
     fn framing(&self) -> Framing {
-        Framing { stride: STRIDE, halo: 0, window: Some(self.side) }
+        Framing { stride: STRIDE, halo: 0, reach: 0, window: Some(self.side) }
     }
 
     fn source_bands(&self) -> usize {
@@ -207,7 +207,6 @@ impl painter::Generator for Generator {
             specs.push(kernel_spec(&name, KERNEL, channels, out, INIT));
             if k > 0 {
                 specs.extend(batch_norm_specs(&norm(&name), out));
-                specs.push(between_spec(&norm(&name), out));
             }
             channels = out;
         }
@@ -215,7 +214,6 @@ impl painter::Generator for Generator {
             let name = up(k + 1);
             specs.push(kernel_spec(&name, KERNEL, channels, out, INIT));
             specs.extend(batch_norm_specs(&norm(&name), out));
-            specs.push(between_spec(&norm(&name), out));
             channels = out + skip;
         }
         specs.push(kernel_spec("g.out", KERNEL, channels, BANDS, INIT));

@@ -8,7 +8,6 @@ use crate::ops::batch_norm::{BatchNormInference, BatchNormTrain};
 use crate::ops::conv_transpose2d::ConvTranspose2d;
 use crate::ops::conv2d::{self, Conv2d};
 use crate::ops::dense::Dense;
-use crate::ops::elementwise;
 use crate::ops::relu::Relu;
 use crate::ops::upsample_nearest::UpsampleNearest;
 use crate::tape::Var;
@@ -165,21 +164,6 @@ pub fn upsample_nearest(bound: &Bound<'_>, factor: usize, x: &Var) -> Result<Var
     Ok(y)
 }
 
-/// `NAME.between` `[channels]`: the running variance of the means of batches, for a batch norm that is trained on small batches.
-///
-/// The running variance is the mean of the variances *within* batches. A batch of one picture leaves out what pictures differ
-/// in from each other; in the inner layers, of few pixels, that is most of it. Running statistics then divide by too little,
-/// and the values of a picture unlike the average leave the range that the following layers know: it comes out dark, flat or
-/// in one wrong colour. With the variance of the means added, the statistics are those of all pictures together.
-pub fn between_spec(name: &str, channels: usize) -> ParamSpec {
-    ParamSpec {
-        name: format!("{name}.between"),
-        shape: vec![channels],
-        kind: ParamKind::OwnStatistic,
-        init: Init::Constant(0.0),
-    }
-}
-
 /// Which statistics batch norm uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Norm {
@@ -187,8 +171,13 @@ pub enum Norm {
     Training,
     /// The batch's own; the running ones stay.
     Batch,
-    /// The batch's own, of which the running ones become the mean: this is batch number `number`, from 1, and the first one
-    /// replaces what was.
+    /// The batch's own, while the running ones become those over all batches together: this is number `number`, from 1, and the
+    /// first one replaces what was.
+    ///
+    /// The running variance of a training is the mean of the variances *within* batches. A batch of one picture leaves out what
+    /// pictures differ in from each other; in the inner layers, of few pixels, that is most of it. Running statistics then divide by
+    /// too little, and the values of a picture unlike the average leave the range that the following layers know: it comes out dark,
+    /// flat or in one wrong colour.
     Estimate {
         /// Of the batch.
         number: u32,
@@ -199,8 +188,6 @@ pub enum Norm {
 
 /// Batch norm of x `[N, H, W, C]` with momentum 0.99 and eps 1e-3.
 ///
-/// Where the network has `NAME.between`, see [`between_spec`], the running variance is that within and between batches.
-///
 /// # Errors
 /// No such parameters, another number of channels, and whatever a launch reports.
 pub fn batch_norm(bound: &Bound<'_>, name: &str, x: &Var, norm: Norm) -> Result<Var> {
@@ -208,32 +195,23 @@ pub fn batch_norm(bound: &Bound<'_>, name: &str, x: &Var, norm: Norm) -> Result<
     let beta = bound.var(&format!("{name}.beta"))?;
     let mean = bound.tensor(&format!("{name}.mean"))?;
     let var = bound.tensor(&format!("{name}.var"))?;
-    let between = bound.optional(&format!("{name}.between")).map(|between| between.value().clone());
-    let by_batch = |momentum| {
-        let (running_mean, running_var, running_between) = (mean.clone(), var.clone(), between.clone());
-        let op = BatchNormTrain { running_mean, running_var, running_between, momentum, eps: EPS };
+    let by_batch = |momentum, pooled| {
+        let (running_mean, running_var) = (mean.clone(), var.clone());
+        let op = BatchNormTrain { running_mean, running_var, pooled, momentum, eps: EPS };
         bound.tape().apply(op, &[x, &gamma, &beta])
     };
     let y = match norm {
-        Norm::Training => by_batch(MOMENTUM)?,
+        Norm::Training => by_batch(MOMENTUM, false)?,
         // All of what was, nothing of what is.
-        Norm::Batch => by_batch(1.0)?,
-        Norm::Estimate { number } => by_batch(1.0 - 1.0 / number as f32)?,
+        Norm::Batch => by_batch(1.0, false)?,
+        // One value a channel has no variance, and is to be known by that.
+        Norm::Estimate { number } => by_batch(1.0 - 1.0 / number as f32, x.value().len() > gamma.value().len())?,
         Norm::Running => {
-            let var = match &between {
-                Some(between) => sum(&var, between)?,
-                None => var.clone(),
-            };
-            bound.tape().apply(BatchNormInference { mean: mean.clone(), var, eps: EPS }, &[x, &gamma, &beta])?
+            let (mean, var) = (mean.clone(), var.clone());
+            bound.tape().apply(BatchNormInference { mean, var, eps: EPS }, &[x, &gamma, &beta])?
         }
     };
     report(bound, name, "batch norm", x, &y)?;
-    Ok(y)
-}
-
-fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let y = Tensor::empty(a.device(), a.shape())?;
-    elementwise::axpby(1.0, a, 1.0, b, &y)?;
     Ok(y)
 }
 

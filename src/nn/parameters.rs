@@ -21,8 +21,6 @@ pub enum ParamKind {
     Vector,
     /// A running statistic: not trained, changed by the forward pass.
     Statistic,
-    /// A running statistic that other programs do not keep: where a weight file lacks it, it starts anew.
-    OwnStatistic,
 }
 
 impl ParamKind {
@@ -91,7 +89,7 @@ impl Parameters {
         let limit = ARENA_ELEMENTS.min(device.max_elements());
         let mut sizes: Vec<(ParamKind, usize)> = Vec::new();
         let mut places = vec![Place { arena: 0, offset: 0 }; specs.len()];
-        for kind in [ParamKind::Kernel, ParamKind::Vector, ParamKind::Statistic, ParamKind::OwnStatistic] {
+        for kind in [ParamKind::Kernel, ParamKind::Vector, ParamKind::Statistic] {
             let mut open = false;
             for (spec, place) in specs.iter().zip(&mut places).filter(|(spec, _)| spec.kind == kind) {
                 let len = spec.len().next_multiple_of(VIEW_ALIGN);
@@ -168,18 +166,10 @@ impl Parameters {
     /// # Errors
     /// A missing tensor, a wrong shape, a NaN or infinity; each names the file and the tensor. Nothing has changed then.
     pub fn load(&self, file: &WeightFile) -> Result<()> {
-        let tensors: Vec<Option<&[f32]>> = self
-            .specs
-            .iter()
-            .map(|spec| {
-                let missing = spec.kind == ParamKind::OwnStatistic && file.get(&spec.name).is_none();
-                if missing { Ok(None) } else { file.expect(&spec.name, &spec.shape).map(Some) }
-            })
-            .collect::<Result<_>>()?;
+        let tensors: Vec<&[f32]> =
+            self.specs.iter().map(|spec| file.expect(&spec.name, &spec.shape)).collect::<Result<_>>()?;
         for (number, data) in tensors.into_iter().enumerate() {
-            if let Some(data) = data {
-                self.value(number).write(data)?;
-            }
+            self.value(number).write(data)?;
         }
         Ok(())
     }

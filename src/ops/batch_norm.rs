@@ -11,7 +11,7 @@ use crate::tensor::Tensor;
 use rayon::prelude::*;
 
 /// The kernels of this file.
-pub const KERNELS: &[&dyn AnyKernel] = &[&STATS, &NORMALIZE, &RUNNING, &BETWEEN, &PARAMS_GRAD, &INPUT_GRAD];
+pub const KERNELS: &[&dyn AnyKernel] = &[&STATS, &NORMALIZE, &RUNNING, &PARAMS_GRAD, &INPUT_GRAD];
 
 /// Elements of the blocks of rows that a twin works on, by the number of channels alone: 64 KiB, so that a second reading
 /// comes from the cache, and where channels are few no more rows than an f32 sum takes without losing digits.
@@ -158,6 +158,8 @@ fn normalize_twin(p: &NormalizeParams, args: Args) {
 struct RunningParams {
     channels: u32,
     momentum: f32,
+    /// 1 to count what the means of batches differ by, 0 to leave it out.
+    between: f32,
 }
 
 static RUNNING: Kernel<RunningParams> = Kernel {
@@ -171,26 +173,12 @@ static RUNNING: Kernel<RunningParams> = Kernel {
 
 fn running_twin(p: &RunningParams, args: Args) {
     let ([mean, variance], [running_mean, running_variance], []) = args.split();
-    let update = |running: &mut [f32], batch: &[f32]| {
-        running.iter_mut().zip(batch).for_each(|(r, b)| *r = p.momentum * *r + (1.0 - p.momentum) * b);
-    };
-    update(running_mean, mean);
-    update(running_variance, variance);
-}
-
-static BETWEEN: Kernel<RunningParams> = Kernel {
-    name: "batch_norm_between",
-    source: include_str!("../../kernels/batch_norm_between.wgsl"),
-    trusted: true,
-    variants: &[&[]],
-    plan: |p, _| Plan::linear(p.channels as usize),
-    twin: between_twin,
-};
-
-fn between_twin(p: &RunningParams, args: Args) {
-    let ([mean, running_mean], [between], []) = args.split();
-    for ((between, mean), running) in between.iter_mut().zip(mean).zip(running_mean) {
-        *between = p.momentum * (*between + (1.0 - p.momentum) * (mean - running) * (mean - running));
+    let (old, new) = (p.momentum, 1.0 - p.momentum);
+    let running = running_mean.iter_mut().zip(running_variance);
+    for ((mean, variance), (running_mean, running_variance)) in mean.iter().zip(variance).zip(running) {
+        let off = mean - *running_mean;
+        *running_variance = old * *running_variance + new * (variance + p.between * old * off * off);
+        *running_mean = old * *running_mean + new * mean;
     }
 }
 
@@ -328,15 +316,16 @@ fn gradients(grad: &mut Backward<'_>, eps: f32, through_batch: f32) -> Result<()
 
 /// Batch norm in training: x (N, H, W, C), gamma (C), beta (C) by the mean and biased variance of the batch itself.
 ///
-/// Forward also moves the running statistics: `running = momentum * running + (1 - momentum) * batch`.
+/// Forward also moves the running statistics: `running = momentum * running + (1 - momentum) * batch`. Pooled, the variance gets
+/// `momentum * (1 - momentum) * (mean of the batch - running mean)^2` more (Chan, Golub, LeVeque, 1983, eq. 2.1, by weights).
 pub struct BatchNormTrain {
     /// Running mean (C), updated in place.
     pub running_mean: Tensor,
-    /// Running biased variance (C), updated in place: the mean of the variances within batches.
+    /// Running biased variance (C), updated in place.
     pub running_var: Tensor,
-    /// Running variance (C) of the means of batches, updated in place, if it is kept. With the variance within them it makes
-    /// the variance over all.
-    pub running_between: Option<Tensor>,
+    /// Whether the running variance is that over all that the batches held, or, as in Keras and PyTorch, the mean of the variances
+    /// within them, which leaves out what their means differ by.
+    pub pooled: bool,
     /// The share of the old running value that stays, 0..1 (Keras: 0.99).
     pub momentum: f32,
     /// Added to the variance (Keras: 1e-3).
@@ -350,10 +339,8 @@ impl Op for BatchNormTrain {
         let device = x.device();
         let (mean, var) = (Tensor::empty(device, &[channels])?, Tensor::empty(device, &[channels])?);
         device.launch(&STATS, &StatsParams::new(rows, channels), &[x], &[], &[&mean, &var])?;
-        let params = RunningParams { channels: channels as u32, momentum: self.momentum };
-        if let Some(between) = &self.running_between {
-            device.launch(&BETWEEN, &params, &[&mean, &self.running_mean], &[between], &[])?;
-        }
+        let between = f32::from(u8::from(self.pooled));
+        let params = RunningParams { channels: channels as u32, momentum: self.momentum, between };
         device.launch(&RUNNING, &params, &[&mean, &var], &[&self.running_mean, &self.running_var], &[])?;
         normalize(x, gamma, beta, &mean, &var, self.eps)
     }
@@ -392,13 +379,12 @@ pub fn self_test(device: &Device) -> Result<Vec<Tensor>> {
     let x = super::seeded(device, &[2, 9, 11, 5], 1)?;
     let (gamma, beta) = (super::seeded(device, &[5], 2)?, super::seeded(device, &[5], 3)?);
     let (mean, var) = (super::seeded(device, &[5], 4)?, Tensor::full(device, &[5], 1.5)?);
-    let between = Tensor::full(device, &[5], 0.5)?;
-    let (running_mean, running_var, running_between) = (mean.clone(), var.clone(), Some(between.clone()));
-    let train = BatchNormTrain { running_mean, running_var, running_between, momentum: 0.9, eps: 1e-3 };
+    let (running_mean, running_var) = (mean.clone(), var.clone());
+    let train = BatchNormTrain { running_mean, running_var, pooled: true, momentum: 0.9, eps: 1e-3 };
     let mut outputs = super::run_op(&train, &[&x, &gamma, &beta])?;
     let inference = BatchNormInference { mean: mean.clone(), var: var.clone(), eps: 1e-3 };
     outputs.extend(super::run_op(&inference, &[&x, &gamma, &beta])?);
-    outputs.extend([mean, var, between]);
+    outputs.extend([mean, var]);
     Ok(outputs)
 }
 
@@ -429,7 +415,7 @@ mod tests {
 
     fn train(device: &Device, channels: usize) -> BatchNormTrain {
         let [running_mean, running_var] = [0.0, 1.0].map(|value| Tensor::full(device, &[channels], value).unwrap());
-        BatchNormTrain { running_mean, running_var, running_between: None, momentum: 0.9, eps: EPS }
+        BatchNormTrain { running_mean, running_var, pooled: false, momentum: 0.9, eps: EPS }
     }
 
     fn train_check(shape: [usize; 4]) -> Check {
@@ -499,7 +485,7 @@ mod tests {
             let [gamma, beta, mean, var] = [0, 64, 128, 192].map(|offset| arena.part(offset, &[2]));
             let x = Tensor::new(&device, &[1, 1, 2, 2], &[1.0, -4.0, 3.0, -4.0]).unwrap();
             let (running_mean, running_var) = (mean.clone(), var.clone());
-            let op = BatchNormTrain { running_mean, running_var, running_between: None, momentum: 0.75, eps: EPS };
+            let op = BatchNormTrain { running_mean, running_var, pooled: false, momentum: 0.75, eps: EPS };
             let y = op.forward(&[&x, &gamma, &beta]).unwrap().y.to_vec().unwrap();
             assert_eq!(mean.to_vec().unwrap(), [0.75 + 0.25 * 2.0, 0.75 - 0.25 * 4.0]);
             assert_eq!(var.to_vec().unwrap(), [0.75 + 0.25 * 1.0, 0.75]);
@@ -508,19 +494,18 @@ mod tests {
         }
     }
 
-    /// Within and between batches together are the variance over all that the batches held, by the same weights.
     #[test]
-    fn the_variances_within_and_between_batches_make_the_variance_over_all() {
+    fn the_pooled_variance_is_that_over_all_that_the_batches_held() {
         let momentum = 0.75;
         let batches = [[1.0f32, 3.0], [-2.0, 5.0], [10.0, 11.0]];
         for device in devices() {
-            let [mean, var, between] = [0.0; 3].map(|value| Tensor::full(&device, &[1], value).unwrap());
+            let [mean, var] = [0.0; 2].map(|value| Tensor::full(&device, &[1], value).unwrap());
             let one = Tensor::full(&device, &[1], 1.0).unwrap();
             for batch in batches {
                 let op = BatchNormTrain {
                     running_mean: mean.clone(),
                     running_var: var.clone(),
-                    running_between: Some(between.clone()),
+                    pooled: true,
                     momentum,
                     eps: EPS,
                 };
@@ -532,7 +517,7 @@ mod tests {
                 weights.zip(batches).map(|(w, b)| w * (f(b[0].into()) + f(b[1].into())) / 2.0).sum::<f64>()
             };
             let expected = weighted(&|x| x * x) - weighted(&|x| x).powi(2);
-            let found = f64::from(var.item().unwrap()) + f64::from(between.item().unwrap());
+            let found = f64::from(var.item().unwrap());
             // A dozen roundings of values up to 100.
             assert!((found - expected).abs() < 1e-4, "{}: {found}, expected {expected}", device.name());
         }

@@ -49,8 +49,9 @@ pub trait Learner {
     /// Whatever a launch reports.
     fn validation_loss(&self, batch: &Batch) -> Result<f64>;
 
-    /// Pictures that [`Learner::calibrate`] wants to see; 0 where there is nothing to calibrate.
-    fn calibration(&self) -> usize {
+    /// Pictures that [`Learner::calibrate`] wants to see after update `step` of `steps`, before a validation where one is due; 0 for
+    /// none.
+    fn calibration(&self, _step: u64, _steps: u64, _validation: bool) -> usize {
         0
     }
 
@@ -205,6 +206,8 @@ struct Settled {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Pause {
     samples: bool,
+    /// Pictures to calibrate on.
+    calibration: usize,
     validation: bool,
     checkpoint: bool,
 }
@@ -263,9 +266,11 @@ impl Session<'_> {
             state.pending.push_back(Pending { step, files: batch.files, losses, lr });
             let stopping = self.stop.load(Ordering::Relaxed);
             let last = step == config.steps;
+            let validation = last || step.is_multiple_of(config.checkpoint_every);
             let pause = Pause {
                 samples: last || (config.sample_every > 0 && step.is_multiple_of(config.sample_every)),
-                validation: last || step.is_multiple_of(config.checkpoint_every),
+                calibration: learner.calibration(step, config.steps, validation),
+                validation,
                 checkpoint: last || stopping || step.is_multiple_of(config.checkpoint_every),
             };
             if pause != Pause::default() {
@@ -282,13 +287,10 @@ impl Session<'_> {
     }
 
     /// Shows the learner as many of the training's own pictures as it needs for its statistics.
-    fn calibrate(&self, learner: &dyn Learner) -> Result<()> {
-        let batches = learner.calibration().div_ceil(self.config.loader.batch);
-        if batches > 0 {
-            let maker = BatchMaker::new(self.data.clone(), self.config.loader.clone());
-            for number in 1..=batches {
-                learner.calibrate(&maker.batch(number as u64)?, number as u32)?;
-            }
+    fn calibrate(&self, learner: &dyn Learner, pictures: usize) -> Result<()> {
+        let maker = BatchMaker::new(self.data.clone(), self.config.loader.clone());
+        for number in 1..=pictures.div_ceil(self.config.loader.batch) {
+            learner.calibrate(&maker.batch(number as u64)?, number as u32)?;
         }
         Ok(())
     }
@@ -332,8 +334,8 @@ impl Loop<'_, '_> {
         }
         let last = self.read_losses(learner)?;
         // At the same updates in every run, interrupted or not: what they change stays in the weights.
-        if due.validation {
-            self.session.calibrate(learner)?;
+        if due.calibration > 0 {
+            self.session.calibrate(learner, due.calibration)?;
         }
         let validation = if due.validation { self.session.validate(learner)? } else { None };
         if let Some(update) = last {

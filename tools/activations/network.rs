@@ -154,13 +154,8 @@ fn batch_norm(bound: &Bound<'_>, name: &str, x: &Var, pass: Pass) -> Result<Var>
     let inputs = [x, &gamma?, &beta?];
     match pass {
         Pass::Training { .. } => {
-            let op = BatchNormTrain {
-                running_mean: mean?,
-                running_var: var?,
-                running_between: None,
-                momentum: MOMENTUM,
-                eps: EPS,
-            };
+            let op =
+                BatchNormTrain { running_mean: mean?, running_var: var?, pooled: false, momentum: MOMENTUM, eps: EPS };
             bound.tape().apply(op, &inputs)
         }
         Pass::Evaluation => bound.tape().apply(BatchNormInference { mean: mean?, var: var?, eps: EPS }, &inputs),

@@ -96,7 +96,7 @@ fn random_source(learner: &dyn Learner, size: usize, halo: usize) -> Result<Tens
 /// of the window that the network paints by, or all of it.
 fn source_of(learner: &dyn Learner, path: &Path, options: &Options, size: Option<usize>) -> Result<Tensor> {
     let painter = learner.painter();
-    let pixels = options.read(painter.source_bands(), &decode::open(path)?, path)?;
+    let pixels = options.source(painter.source_bands(), &decode::open(path)?, path)?;
     if let Some(size) = size {
         crate::ensure!(
             pixels.width >= size && pixels.height >= size,
@@ -115,7 +115,7 @@ fn source_of(learner: &dyn Learner, path: &Path, options: &Options, size: Option
 /// [`paint`](crate::models::painter::paint) puts there: its last pixels again up to a multiple of the stride, its mirror image
 /// around.
 fn framed(pixels: &Pixels, framing: Framing, size: Option<usize>) -> (Vec<f32>, [usize; 2]) {
-    let Framing { stride, halo, window } = framing;
+    let Framing { stride, halo, window, .. } = framing;
     let sides = [pixels.width, pixels.height].map(|side| {
         let shown = size.or(window).unwrap_or(side.next_multiple_of(stride));
         let first = side.saturating_sub(shown) / 2;
@@ -198,13 +198,13 @@ mod tests {
     fn a_picture_is_framed_as_it_is_painted() {
         let pixels = Pixels { width: 5, height: 1, bands: 1, values: vec![0.0, 1.0, 2.0, 3.0, 4.0] };
         let row = |framing, size| framed(&pixels, framing, size).0;
-        let framing = Framing { stride: 4, halo: 0, window: None };
+        let framing = Framing { stride: 4, halo: 0, reach: 0, window: None };
         assert_eq!(framed(&pixels, framing, None).1, [8, 4]);
         assert_eq!(row(framing, None)[..8], [0.0, 1.0, 2.0, 3.0, 4.0, 4.0, 4.0, 4.0]);
-        let halo = Framing { stride: 1, halo: 2, window: None };
+        let halo = Framing { stride: 1, halo: 2, reach: 0, window: None };
         assert_eq!(row(halo, None)[..9], [2.0, 1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 3.0, 2.0]);
         // The centre has its true neighbours around it.
-        let window = Framing { stride: 1, halo: 1, window: Some(3) };
+        let window = Framing { stride: 1, halo: 1, reach: 0, window: Some(3) };
         assert_eq!(row(window, None)[..5], [0.0, 1.0, 2.0, 3.0, 4.0]);
         assert_eq!(
             row(Framing { window: Some(8), ..window }, None)[..10],

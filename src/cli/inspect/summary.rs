@@ -78,8 +78,6 @@ fn rows(layers: &[Seen<Vec<usize>>], specs: &[ParamSpec]) -> Vec<Row> {
         });
         match spec.kind {
             ParamKind::Statistic => rows[place].fixed += spec.len(),
-            // Not among the published network's numbers.
-            ParamKind::OwnStatistic => {}
             ParamKind::Kernel | ParamKind::Vector => rows[place].trainable += spec.len(),
         }
     }

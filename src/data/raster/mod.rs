@@ -13,6 +13,8 @@
 
 mod cache;
 mod chunk;
+mod cog;
+mod directory;
 mod fault;
 mod ifd;
 mod layout;
@@ -147,6 +149,14 @@ impl Raster {
     /// Names `path`: no TIFF, a kind that is not read, a file that is damaged or ends too early.
     pub fn open(path: &Path) -> Result<Self> {
         Self::read_header(path).map_err(|fault| fault.at(path))
+    }
+
+    /// Whether a file begins as TIFF files do, whatever its name; false where it cannot be read.
+    pub fn is_one(path: &Path) -> bool {
+        let mut head = [0; 4];
+        let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
+        // Classic TIFF is version 42, BigTIFF 43, in either byte order.
+        read.is_ok() && matches!(head, [b'I', b'I', 42 | 43, 0] | [b'M', b'M', 0, 42 | 43])
     }
 
     fn read_header(path: &Path) -> Outcome<Self> {

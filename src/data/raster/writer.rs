@@ -7,14 +7,11 @@ use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use rayon::prelude::*;
 
-use super::ifd::{RawTag, type_bytes};
-use super::{GDAL_NODATA, IMAGE_DESCRIPTION, RasterInfo, SampleType};
+use super::directory::{self, Directory, HEADER_BYTES};
+use super::{RasterInfo, SampleType};
 use crate::data::picture::Area;
 use crate::error::{Error, Result};
 use crate::files::{Unfinished, io_error};
-
-/// Room for the header of a BigTIFF; a classic one, half as long, leaves the rest empty.
-const HEADER_BYTES: u64 = 16;
 
 /// The deflate level: twice as fast as zlib's own default of 6 and hardly larger after the predictor.
 const LEVEL: u32 = 4;
@@ -25,13 +22,13 @@ const LEVEL: u32 = 4;
 /// [`RasterWriter::finish`]; dropped before, it leaves nothing. It is a classic TIFF up to 4 GiB and a BigTIFF above.
 #[derive(Debug)]
 pub struct RasterWriter {
-    file: Unfinished,
-    info: RasterInfo,
-    tile: usize,
+    pub(super) file: Unfinished,
+    pub(super) info: RasterInfo,
+    pub(super) tile: usize,
     /// Offset and bytes of each tile; 0 bytes: not yet written.
-    ranges: Vec<(u64, u64)>,
+    pub(super) ranges: Vec<(u64, u64)>,
     /// Where the next tile goes.
-    end: u64,
+    pub(super) end: u64,
     /// Samples of rows that do not yet fill a row of tiles.
     pending: Vec<f32>,
     /// Rows that have gone into tiles.
@@ -169,24 +166,30 @@ impl RasterWriter {
     ///
     /// Tiles that were never written, a full disk.
     pub fn finish(mut self) -> Result<()> {
+        self.close()?;
+        self.file.finish()
+    }
+
+    /// Completes the file, without its name as yet.
+    pub(super) fn close(&mut self) -> Result<()> {
         let missing = self.ranges.iter().filter(|(_, bytes)| *bytes == 0).count();
         crate::ensure!(missing == 0, self.misuse(format!("{missing} of {} tiles were not written", self.ranges.len())));
-        // Offsets in a BigTIFF's directory take twice the room; counting it for both kinds errs on the safe side.
-        let tags = self.tags(true);
-        let directory: u64 = tags.iter().map(|tag| 28 + tag.bytes.len() as u64).sum();
-        let big = self.end + directory + 64 > self.classic_limit;
-        let tags = if big { tags } else { self.tags(false) };
+        let directory = self.directory();
+        let big = self.end + directory.most_bytes() > self.classic_limit;
         let start = self.end.next_multiple_of(8);
-        let (directory, header) = (encode_directory(&tags, start, big), encode_header(start, big));
+        let (bytes, header) = (directory.encode(start, 0, big), directory::header(start, big));
         let mut write = || {
             let file = self.file.file();
             file.seek(SeekFrom::Start(start))?;
-            file.write_all(&directory)?;
+            file.write_all(&bytes)?;
             file.seek(SeekFrom::Start(0))?;
             file.write_all(&header)
         };
-        write().map_err(|error| io_error("cannot write", self.file.path(), &error))?;
-        self.file.finish()
+        write().map_err(|error| io_error("cannot write", self.file.path(), &error))
+    }
+
+    pub(super) fn directory(&self) -> Directory<'_> {
+        Directory { info: &self.info, tile: self.tile, ranges: &self.ranges, overview: false }
     }
 
     fn misuse(&self, what: String) -> Error {
@@ -222,93 +225,6 @@ impl RasterWriter {
         bytes.resize(self.tile * row_bytes, 0);
         deflate(&bytes)
     }
-
-    /// The directory's entries, by tag.
-    fn tags(&self, big: bool) -> Vec<RawTag> {
-        let info = &self.info;
-        let bands = info.bands as u64;
-        // Alpha aside, three bands of 8 or 16 bits are a colour picture to every viewer.
-        let colours = info.bands - usize::from(info.alpha.is_some());
-        let rgb = colours == 3 && matches!(info.sample, SampleType::U8 | SampleType::U16);
-        let photometric = if rgb { 2 } else { 1 };
-        let extra = (if rgb { 3 } else { 1 }..info.bands).map(|band| if info.alpha == Some(band + 1) { 2 } else { 0 });
-        let extra: Vec<u64> = extra.collect();
-        let each = |value: u64| vec![value; info.bands];
-        let (offsets, counts): (Vec<u64>, Vec<u64>) = self.ranges.iter().copied().unzip();
-        let (short, long, offset) = (3, 4, if big { 16 } else { 4 });
-        let mut tags = vec![
-            number(256, long, &[info.width as u64]),
-            number(257, long, &[info.height as u64]),
-            number(258, short, &each(info.sample.bytes() as u64 * 8)),
-            number(259, short, &[8]),
-            number(262, short, &[photometric]),
-            number(277, short, &[bands]),
-            number(284, short, &[1]),
-            number(317, short, &[if info.sample.is_float() { 3 } else { 2 }]),
-            number(322, long, &[self.tile as u64]),
-            number(323, long, &[self.tile as u64]),
-            number(324, offset, &offsets),
-            number(325, offset, &counts),
-            number(339, short, &each(info.sample.format().into())),
-        ];
-        if !extra.is_empty() {
-            tags.push(number(338, short, &extra));
-        }
-        tags.extend(info.description.as_ref().map(|text| ascii(IMAGE_DESCRIPTION, text)));
-        tags.extend(info.nodata.as_ref().map(|nodata| ascii(GDAL_NODATA, &nodata.text)));
-        tags.extend(info.georeference.iter().cloned());
-        tags.sort_by_key(|tag| tag.tag);
-        tags
-    }
-}
-
-fn number(tag: u16, field_type: u16, values: &[u64]) -> RawTag {
-    let size = type_bytes(field_type);
-    RawTag {
-        tag,
-        field_type,
-        bytes: values.iter().flat_map(|value| value.to_le_bytes().into_iter().take(size)).collect(),
-    }
-}
-
-fn ascii(tag: u16, text: &str) -> RawTag {
-    // A NUL ends the text wherever it stands.
-    let bytes = text.bytes().filter(|byte| *byte != 0).chain([0]).collect();
-    RawTag { tag, field_type: 2, bytes }
-}
-
-fn encode_header(directory: u64, big: bool) -> Vec<u8> {
-    if big {
-        [&b"II\x2B\0\x08\0\0\0"[..], &directory.to_le_bytes()].concat()
-    } else {
-        [&b"II\x2A\0"[..], &(directory as u32).to_le_bytes()].concat()
-    }
-}
-
-/// A directory that starts at `start`, and behind it the values that do not fit into their entries.
-fn encode_directory(tags: &[RawTag], start: u64, big: bool) -> Vec<u8> {
-    let word = if big { 8 } else { 4 };
-    let put = |bytes: &mut Vec<u8>, value: u64| bytes.extend_from_slice(&value.to_le_bytes()[..word]);
-    let length = if big { 8 + tags.len() * 20 + 8 } else { 2 + tags.len() * 12 + 4 };
-    let mut entries = (tags.len() as u64).to_le_bytes()[..if big { 8 } else { 2 }].to_vec();
-    let mut values = Vec::new();
-    for tag in tags {
-        entries.extend_from_slice(&tag.tag.to_le_bytes());
-        entries.extend_from_slice(&tag.field_type.to_le_bytes());
-        put(&mut entries, tag.count() as u64);
-        if tag.bytes.len() <= word {
-            entries.extend_from_slice(&tag.bytes);
-            entries.resize(entries.len() + word - tag.bytes.len(), 0);
-        } else {
-            // Values start at even offsets.
-            values.resize((length + values.len()).next_multiple_of(8) - length, 0);
-            put(&mut entries, start + (length + values.len()) as u64);
-            values.extend_from_slice(&tag.bytes);
-        }
-    }
-    put(&mut entries, 0);
-    entries.extend_from_slice(&values);
-    entries
 }
 
 /// Takes differences along a row of little-endian samples: predictor 2 for integers, 3 for floats.

@@ -85,9 +85,6 @@ pub trait Game {
     /// The distance between a made picture and the real one.
     const DISTANCE: MeanLoss;
 
-    /// Pictures that a generator's statistics are taken from; 0 where it has none.
-    const CALIBRATION: usize = 0;
-
     /// The discriminator's parameters, whose names begin with `d.`.
     fn discriminator_specs(&self) -> Vec<ParamSpec>;
 
@@ -108,6 +105,11 @@ pub trait Game {
     /// # Errors
     /// Whatever a launch reports.
     fn generate(&self, network: &Self::Generator, g: &Bound<'_>, source: &Var, update: Option<&Update>) -> Result<Var>;
+
+    /// As [`Learner::calibration`].
+    fn calibration(&self, _step: u64, _steps: u64, _validation: bool) -> usize {
+        0
+    }
 
     /// Runs the generator for its statistics alone, see [`Norm::Estimate`](crate::nn::Norm::Estimate).
     ///
@@ -303,8 +305,8 @@ impl<G: Game> Learner for Adversarial<G> {
         Ok(f64::from(tape.apply(G::DISTANCE, &[&made, &target])?.value().item()?))
     }
 
-    fn calibration(&self) -> usize {
-        G::CALIBRATION
+    fn calibration(&self, step: u64, steps: u64, validation: bool) -> usize {
+        self.game.calibration(step, steps, validation)
     }
 
     fn calibrate(&self, batch: &Batch, number: u32) -> Result<()> {

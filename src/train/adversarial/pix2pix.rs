@@ -84,6 +84,21 @@ impl Start {
     }
 }
 
+/// The update after which the generator learns under its running statistics, as it will be put to work: its last quarter begins.
+/// `None` for a training of fewer than [`LEAST_UPDATES`].
+///
+/// In batches of one picture, batch norm gives each picture the mean and variance of its own, and the layers behind it never see
+/// one that is darker than others or of one kind of ground. Running statistics bring that difference back, and a network that never
+/// met it paints wrong colours.
+fn settles_after(steps: u64) -> Option<u64> {
+    (steps >= LEAST_UPDATES).then_some(steps - steps / 4)
+}
+
+/// Updates of the shortest training whose statistics are taken anew and then learned with; a shorter one keeps them as Keras would.
+const LEAST_UPDATES: u64 = 100;
+/// Pictures that the generator's statistics are taken from.
+const CALIBRATION: usize = 48;
+
 /// The losses of pix2pix: `g = BCE(1, D(x, G(x))) + lambda mean |y - G(x)|` and
 /// `d = BCE(1, D(x, y)) + BCE(0, D(x, G(x)))`, means over logits.
 pub struct Pix2pix {
@@ -104,7 +119,6 @@ impl Game for Pix2pix {
     ];
     const ORDER: Order = Order::Together;
     const DISTANCE: MeanLoss = MeanLoss::L1;
-    const CALIBRATION: usize = 48;
 
     fn discriminator_specs(&self) -> Vec<ParamSpec> {
         self.discriminator.param_specs()
@@ -121,10 +135,21 @@ impl Game for Pix2pix {
     fn generate(&self, network: &Generator, g: &Bound<'_>, source: &Var, update: Option<&Update>) -> Result<Var> {
         let seed = self.seed;
         let pass = match update {
-            Some(update) => Pass { norm: Norm::Training, dropout: network.dropout, seed, step: update.step as u32 },
+            Some(update) => {
+                let settled = settles_after(update.steps).is_some_and(|step| update.step > step);
+                let norm = if settled { Norm::Running } else { Norm::Training };
+                Pass { norm, dropout: network.dropout, seed, step: update.step as u32 }
+            }
             None => Pass { norm: Norm::Running, dropout: 0.0, seed, step: 0 },
         };
         network.forward(g, source, pass)
+    }
+
+    fn calibration(&self, step: u64, steps: u64, validation: bool) -> usize {
+        match settles_after(steps) {
+            Some(after) if step == after || (step < after && validation) => CALIBRATION,
+            _ => 0,
+        }
     }
 
     fn estimate(&self, network: &Generator, g: &Bound<'_>, source: &Var, number: u32) -> Result<()> {

@@ -1,0 +1,123 @@
+//! `huetape colorize`: pictures and scenes in, colours out.
+
+mod progress;
+mod targets;
+mod work;
+
+use super::compare;
+use super::trained::{LookArgs, TrainedArgs};
+use super::{DeviceArgs, Outcome};
+use crate::data::save::predicted_by;
+use crate::error::Error;
+use clap::Args;
+use progress::Report;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use targets::{check_beside, check_formats, check_out, check_targets, inputs, means_folder, output_path};
+use work::Work;
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  huetape colorize scene.png --run runs/first --out coloured.png
+  huetape colorize sar/ --weights best.safetensors --out coloured/
+  huetape colorize scene_vh.tif --run runs/first --out coloured.tif --uncertainty unsure.tif
+  huetape colorize rgb.tif --run runs/spectral --out eight-bands.tif
+  huetape colorize sar/ --run runs/first --out coloured/ --compare optical/")]
+pub struct ColorizeArgs {
+    /// Pictures, GeoTIFF scenes of any size, or folders of them
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    trained: TrainedArgs,
+    /// A file for one input, a folder for several; .png, or .tif, which holds any number of bands and, for a GeoTIFF, its place
+    /// on Earth and the pixels without data [default: coloured]
+    #[arg(long, value_name = "PATH")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    look: LookArgs,
+    /// Side of the tiles that a scene is painted by, in pixels, rounded up to a multiple of 64; pix2pix and sicgan have windows of
+    /// their own [default: 512, or what fits --memory]
+    #[arg(long, value_name = "N")]
+    tile: Option<usize>,
+    /// Pixels that a tile reads beyond each side [default: as far as the network sees, so that tiles make no difference]
+    #[arg(long, value_name = "N")]
+    overlap: Option<usize>,
+    /// Write how unsure a classifier is of each pixel, 0 to 1: the entropy of its distribution over colours, as a TIFF of floats
+    #[arg(long, value_name = "FILE")]
+    uncertainty: Option<PathBuf>,
+    /// Write TIFFs in the cloud-optimised layout, with overviews
+    #[arg(long)]
+    cog: bool,
+    /// The truth, a picture or a folder of equal names: writes NAME.compare.png (source, coloured, truth) and NAME.split.png (the
+    /// truth's left half, the coloured right half) too
+    #[arg(long, value_name = "TRUTH")]
+    compare: Option<PathBuf>,
+    /// Report a bad file and go on with the rest; the exit code is then 1
+    #[arg(long)]
+    keep_going: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// A tile or an overlap of more pixels a side is a slip of the keyboard.
+const MOST_PIXELS: usize = 1 << 16;
+
+pub fn run(args: ColorizeArgs) -> Outcome {
+    let files = inputs(&args.inputs, args.keep_going)?;
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("coloured"));
+    let single = args.inputs.len() == 1 && !args.inputs[0].is_dir() && args.out.is_some() && !means_folder(&out);
+    check_out(&out, single)?;
+    for (flag, value, least) in [("--tile", args.tile, 1), ("--overlap", args.overlap, 0)] {
+        let value = value.unwrap_or(least);
+        crate::ensure!(
+            (least..=MOST_PIXELS).contains(&value),
+            Error::input("out of range", format!("{flag} {value}"), format!("use {least} to {MOST_PIXELS}")).into()
+        );
+    }
+    let stop = super::stop_flag()?;
+    let device = args.device.open()?;
+    let (colorizer, options) = args.trained.open(&args.look, &device)?;
+    let bands = colorizer.bands();
+    if let Some(beside) = &args.uncertainty {
+        check_beside(beside, "--uncertainty", &files)?;
+        colorizer.check_uncertainty()?;
+    }
+    let targets: Vec<PathBuf> = files.iter().map(|file| output_path(file, &out, !single, bands)).collect();
+    check_formats(&files, &targets, bands, args.cog && args.uncertainty.is_none())?;
+    check_targets(&files, &targets, args.uncertainty.as_deref())?;
+    let comparisons = match &args.compare {
+        Some(truth) => compare::plan(truth, &files, &targets, args.keep_going)?,
+        None => Vec::new(),
+    };
+    let work = Work {
+        description: predicted_by(colorizer.model()),
+        colorizer,
+        options,
+        tile: args.tile,
+        overlap: args.overlap,
+        uncertainty: args.uncertainty,
+        cog: args.cog,
+        stop,
+    };
+    let mut report = Report::new(files.len());
+    let mut bad = 0;
+    for (i, (file, target)) in files.iter().zip(&targets).enumerate() {
+        let compared = |()| comparisons.get(i).map_or(Ok(()), |plan| plan.write(file, target, &work.description));
+        match work.colour(file, target, &mut report).and_then(compared) {
+            Ok(()) => {}
+            Err(error) if args.keep_going && !work.stop.load(Ordering::Relaxed) => {
+                bad += 1;
+                report.line(&format!("error: {error}"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        report.file_done(file);
+    }
+    drop(report);
+    if bad > 0 {
+        let what = format!("{bad} of {} pictures could not be coloured", files.len());
+        return Err(Error::failed(what, out.display(), "see the lines above").into());
+    }
+    println!("{}", if single { targets[0].display() } else { out.display() });
+    Ok(())
+}

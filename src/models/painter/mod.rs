@@ -1,0 +1,261 @@
+//! How a trained network is put to work on a picture of any size: what it needs around what it paints, and in which pieces a
+//! picture is painted.
+//!
+//! A [`Plan`] cuts a picture into pieces that go through the network one by one, and orders them in bands: what is read at a
+//! time. A [`Canvas`] paints band after band and hands out the rows that are finished. A picture in memory and a scene in a file
+//! of any size are painted alike; [`paint`] is the former.
+
+mod canvas;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+pub use canvas::Canvas;
+pub use plan::{Area, Band, Plan, Tiling};
+
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::nn::{Norm, ParamSpec, Parameters, StateTensor};
+use crate::tensor::Tensor;
+
+/// What a network needs of the picture that it paints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Framing {
+    /// Sides of what is painted in one go, and its origins, are multiples of this; a picture is continued at the bottom and right
+    /// by its edge.
+    pub stride: usize,
+    /// Pixels that the network reads on each side beyond those that it paints; mirrored at the picture's border.
+    pub halo: usize,
+    /// Pixels beyond the halo on each side of a pixel, farther than which nothing changes it: what tiles overlap by to make no
+    /// difference.
+    pub reach: usize,
+    /// Side of the windows, a multiple of the stride, that a picture is painted by, at half overlap and blended; a picture of
+    /// just that size is painted in one go. `None`: any picture can be, or tile by tile, which makes no difference.
+    pub window: Option<usize>,
+}
+
+/// How a picture is to be painted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Look {
+    /// Temperature of a classifier's annealed mean: towards 0 the likeliest colour, 1 the mean.
+    pub temperature: f32,
+    /// Which statistics batch norm uses: the running ones, or those of what is painted in one go.
+    pub norm: Norm,
+}
+
+impl Default for Look {
+    fn default() -> Self {
+        Look { temperature: super::classifier::TEMPERATURE, norm: Norm::Running }
+    }
+}
+
+/// A network with its weights that makes pictures of sources.
+pub trait Painter {
+    /// Its name on the command line.
+    fn name(&self) -> &'static str;
+
+    /// Where its weights lie.
+    fn device(&self) -> &Device;
+
+    /// What it needs of a picture.
+    fn framing(&self) -> Framing;
+
+    /// Bands that it reads.
+    fn source_bands(&self) -> usize;
+
+    /// Bands that it puts out; three are sRGB.
+    fn bands(&self) -> usize;
+
+    /// The picture `[N, H, W, bands]` 0..1 of a source `[N, H + 2 halo, W + 2 halo, source_bands]` 0..1, H and W multiples of
+    /// the stride.
+    ///
+    /// # Errors
+    /// Another size, and whatever a launch reports.
+    fn paint(&self, source: &Tensor, look: &Look) -> Result<Tensor>;
+
+    /// Whether it says how sure it is, see [`Painter::paint_with_uncertainty`].
+    fn knows_uncertainty(&self) -> bool {
+        false
+    }
+
+    /// As [`Painter::paint`], and how unsure the network is of each pixel, `[N, H, W, 1]`: the entropy of its distribution over
+    /// Q colours over ln Q, 0 (sure) to 1 (no idea).
+    ///
+    /// # Errors
+    /// A network that has no such distribution; as [`Painter::paint`].
+    fn paint_with_uncertainty(&self, _source: &Tensor, _look: &Look) -> Result<(Tensor, Tensor)> {
+        Err(no_uncertainty(self.name()))
+    }
+
+    /// What the network itself says of such a source, of which [`Painter::paint`] makes a picture.
+    ///
+    /// # Errors
+    /// As [`Painter::paint`].
+    fn answer(&self, source: &Tensor) -> Result<Tensor> {
+        self.paint(source, &Look::default())
+    }
+}
+
+/// What is said where the network of this name is asked how unsure it is, and has no distribution over colours.
+pub fn no_uncertainty(network: &str) -> Error {
+    Error::input(
+        format!("{network} puts out colours without a distribution over them"),
+        "--uncertainty",
+        "leave it out, or use a classifier: colournet or window8",
+    )
+}
+
+/// A network that makes pictures, apart from its weights: the generator of an adversarial pair.
+pub trait Generator {
+    /// Its name on the command line.
+    const NAME: &'static str;
+
+    /// As [`Painter::framing`].
+    fn framing(&self) -> Framing;
+
+    /// As [`Painter::source_bands`].
+    fn source_bands(&self) -> usize;
+
+    /// As [`Painter::bands`].
+    fn bands(&self) -> usize;
+
+    /// Its parameters, whose names begin with `g.`.
+    fn param_specs(&self) -> Vec<ParamSpec>;
+
+    /// What a weight file holds beside the parameters.
+    fn settings(&self) -> Vec<StateTensor> {
+        Vec::new()
+    }
+
+    /// As [`Painter::paint`].
+    ///
+    /// # Errors
+    /// As [`Painter::paint`].
+    fn paint(&self, parameters: &Parameters, source: &Tensor, look: &Look) -> Result<Tensor>;
+}
+
+/// A generator with its weights.
+pub struct Trained<G> {
+    /// The network.
+    pub network: G,
+    /// Its weights.
+    pub parameters: Parameters,
+}
+
+impl<G: Generator> Painter for Trained<G> {
+    fn name(&self) -> &'static str {
+        G::NAME
+    }
+
+    fn device(&self) -> &Device {
+        self.parameters.device()
+    }
+
+    fn framing(&self) -> Framing {
+        self.network.framing()
+    }
+
+    fn source_bands(&self) -> usize {
+        self.network.source_bands()
+    }
+
+    fn bands(&self) -> usize {
+        self.network.bands()
+    }
+
+    fn paint(&self, source: &Tensor, look: &Look) -> Result<Tensor> {
+        self.network.paint(&self.parameters, source, look)
+    }
+}
+
+/// Values of a picture on the host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pixels {
+    /// Pixels across.
+    pub width: usize,
+    /// Pixels down.
+    pub height: usize,
+    /// Values a pixel.
+    pub bands: usize,
+    /// `[height, width, bands]`.
+    pub values: Vec<f32>,
+}
+
+impl Pixels {
+    /// Black ones.
+    pub fn new(width: usize, height: usize, bands: usize) -> Self {
+        Pixels { width, height, bands, values: vec![0.0; width * height * bands] }
+    }
+
+    /// Pixels across and down.
+    pub fn size(&self) -> [usize; 2] {
+        [self.width, self.height]
+    }
+
+    /// Those of an area.
+    ///
+    /// # Panics
+    /// If it leaves the picture.
+    pub fn part(&self, area: Area) -> Pixels {
+        let mut values = Vec::with_capacity(area.width * area.height * self.bands);
+        for y in area.rows() {
+            values.extend_from_slice(&self.values[(y * self.width + area.x) * self.bands..][..area.width * self.bands]);
+        }
+        Pixels { width: area.width, height: area.height, bands: self.bands, values }
+    }
+
+    /// Puts `part` with its upper left corner at (`x`, `y`).
+    ///
+    /// # Panics
+    /// If it leaves the picture or has other bands.
+    pub fn put(&mut self, [x, y]: [usize; 2], part: &Pixels) {
+        assert_eq!(self.bands, part.bands);
+        let row = part.width * part.bands;
+        for (i, line) in part.values.chunks_exact(row.max(1)).enumerate() {
+            self.values[((y + i) * self.width + x) * self.bands..][..row].copy_from_slice(line);
+        }
+    }
+
+    /// A batch of this one picture on a device, `[1, height, width, bands]`.
+    ///
+    /// # Errors
+    /// Memory.
+    pub fn to_tensor(&self, device: &Device) -> Result<Tensor> {
+        Tensor::new(device, &[1, self.height, self.width, self.bands], &self.values)
+    }
+}
+
+/// The place within 0..`len` that a place outside mirrors, the border itself not repeated: -1 is 1.
+pub fn mirrored(place: isize, len: usize) -> usize {
+    if len == 1 {
+        return 0;
+    }
+    let period = 2 * (len as isize - 1);
+    let place = place.rem_euclid(period);
+    place.min(period - place) as usize
+}
+
+/// Sides up to which a picture in memory is painted in one go where the network allows it.
+const WHOLE: usize = 1024;
+
+/// Paints a source of any size that lies in memory, values 0..1: `[height, width, bands]` 0..1.
+///
+/// # Errors
+/// Whatever the network reports.
+pub fn paint(painter: &dyn Painter, source: &Pixels, look: &Look) -> Result<Pixels> {
+    let tile = if source.width.max(source.height) <= WHOLE { WHOLE } else { Tiling::TILE };
+    paint_by(painter, source, look, &Tiling::new(&painter.framing(), tile))
+}
+
+fn paint_by(painter: &dyn Painter, source: &Pixels, look: &Look, tiling: &Tiling) -> Result<Pixels> {
+    let plan = Plan::new(painter.framing(), [source.width, source.height], tiling);
+    let mut canvas = Canvas::new(&plan, painter.bands());
+    let mut picture = Pixels::new(source.width, source.height, painter.bands());
+    for band in plan.bands() {
+        let painted = canvas.paint(&band, &source.part(band.source), None, |piece| {
+            painter.paint(&piece.to_tensor(painter.device())?, look)?.to_vec()
+        })?;
+        picture.put([band.target.x, band.target.y], &painted);
+    }
+    Ok(picture)
+}
