@@ -267,7 +267,7 @@ fn print_table(board: &Scoreboard) {
     let names: Vec<(Measure, String)> = board.measures().into_iter().map(|measure| (measure, name(measure))).collect();
     let widest = names.iter().map(|(_, name)| name.chars().count()).max().unwrap_or_default();
     let widths: Vec<usize> = heads.iter().map(|head| head.len().max(9)).collect();
-    print!("{:<widest$}", format!("{} pictures", board.images.len()));
+    print!("{:<widest$}", board.pictures());
     heads.iter().zip(&widths).for_each(|(head, width)| print!("  {head:>width$}"));
     println!();
     for (measure, name) in &names {

@@ -11,10 +11,10 @@ use crate::train::strip::{fit, side_by_side, split_down_the_middle};
 use image::RgbImage;
 
 /// Pictures that are shown of the best, and of the worst.
-const SHOWN: usize = 3;
+const SHOWN: usize = 4;
 /// Longest side of a picture in a strip, and of one that is split: the page holds them all in itself.
-const PANEL_SIDE: u32 = 320;
-const SPLIT_SIDE: u32 = 480;
+const PANEL_SIDE: u32 = 256;
+const SPLIT_SIDE: u32 = 400;
 /// Pixels between the pictures of a strip.
 const GAP: u32 = 4;
 /// Pictures whose figures are listed one by one.
@@ -135,7 +135,7 @@ pub fn evaluation_page(
         title: format!("How good is {model}?"),
         summary: format!(
             "Means over {} beside what needs no network; colours marked as predicted are {model}'s.",
-            if board.images.len() == 1 { "1 picture".to_owned() } else { format!("{} pictures", board.images.len()) }
+            board.pictures()
         ),
         verdict: board.decisive().verdict(),
         sections: Vec::new(),
@@ -263,12 +263,15 @@ mod tests {
     #[test]
     fn of_many_pictures_the_best_and_the_worst_hang() {
         let (gallery, _) = of(&[5.0, 1.0, 9.0, 4.0, 6.0, 2.0, 8.0, 3.0, 7.0]);
-        assert_eq!(shown(&gallery), [("Best pictures", vec![1.0, 2.0, 3.0]), ("Worst pictures", vec![9.0, 8.0, 7.0])]);
+        assert_eq!(
+            shown(&gallery),
+            [("Best pictures", vec![1.0, 2.0, 3.0, 4.0]), ("Worst pictures", vec![9.0, 8.0, 7.0, 6.0])]
+        );
     }
 
     #[test]
     fn few_pictures_hang_once_each_the_best_first() {
-        for count in 1..=6 {
+        for count in 1..=7 {
             let badness: Vec<f64> = (0..count).map(|i| f64::from(i * 5 % 7)).collect();
             let mut sorted = badness.clone();
             sorted.sort_by(f64::total_cmp);

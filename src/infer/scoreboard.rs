@@ -39,6 +39,14 @@ impl Scoreboard {
         self.images.push(ImageScores { name, scores: scores.clone(), truth_colourfulness: *truth_colourfulness });
     }
 
+    /// How many pictures there are: `1 picture`, `12 pictures`.
+    pub fn pictures(&self) -> String {
+        match self.images.len() {
+            1 => "1 picture".to_owned(),
+            several => format!("{several} pictures"),
+        }
+    }
+
     /// The means of each method over the pictures, the model first.
     pub fn means(&self) -> Vec<(Method, Scores)> {
         let methods = self.images.first().map_or(&[][..], |image| &image.scores);
