@@ -1,7 +1,7 @@
 //! huetape: a GPU compute engine written by hand, with networks that colour pictures.
 //!
-//! A module uses only those named above it in this list: `error`, `files`, `random`, `color`, `device`, `tensor`, `ops`, `tape`,
-//! `nn`, `models`, `data`, `train`, `infer`, `cli`.
+//! A module uses only those named above it in this list: `error`, `files`, `random`, `color`, `quality`, `device`, `tensor`, `ops`,
+//! `tape`, `nn`, `models`, `data`, `train`, `infer`, `cli`.
 //!
 //! A tensor, an op, a gradient:
 //!
@@ -28,6 +28,7 @@ pub mod infer;
 pub mod models;
 pub mod nn;
 pub mod ops;
+pub mod quality;
 pub mod random;
 pub mod tape;
 pub mod tensor;

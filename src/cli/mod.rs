@@ -2,9 +2,11 @@
 
 mod check_data;
 mod colorize;
+mod compare;
 mod console;
 mod demo;
 mod doctor;
+mod evaluate;
 mod inspect;
 mod model;
 mod preparation;
@@ -12,6 +14,7 @@ mod profile;
 mod register;
 mod settings;
 mod train;
+mod trained;
 
 use crate::device::{Device, DeviceChoice, parse_bytes};
 use crate::error::Error;
@@ -40,6 +43,8 @@ enum Command {
     Train(Box<train::TrainArgs>),
     /// Colours pictures with a trained network
     Colorize(colorize::ColorizeArgs),
+    /// Says how good a network is on pictures whose colours are known, beside what needs no network
+    Evaluate(Box<evaluate::EvaluateArgs>),
     /// Shows what a network is made of
     Inspect(inspect::InspectArgs),
     /// Times a pass of a network and each of its kernel launches
@@ -131,6 +136,7 @@ fn run(command: Command) -> Outcome {
         Command::Demo(args) => demo::run(args),
         Command::Train(args) => train::run(*args),
         Command::Colorize(args) => colorize::run(args),
+        Command::Evaluate(args) => evaluate::run(*args),
         Command::Inspect(args) => inspect::run(args),
         Command::Profile(args) => profile::run(args),
         Command::Register(args) => register::run(args),

@@ -51,6 +51,19 @@ impl Model {
         Model::value_variants().iter().copied().find(|model| model.name() == name).unwrap_or(Model::Colournet)
     }
 
+    /// The side of the pictures that weights were trained on, where the file tells.
+    ///
+    /// # Errors
+    /// Tensors that are missing or do not belong together.
+    pub fn trained_size(file: &WeightFile) -> Result<Option<usize>> {
+        Ok(match Model::of(file) {
+            Model::Colournet | Model::Window8 => None,
+            Model::Pix2pix => Some(pix2pix::Generator::of(file)?.side),
+            Model::Sicgan => Some(sicgan::Generator::of(file)?.patch),
+            Model::Spacenet => Some(spacenet::Discriminator::of(file)?.size),
+        })
+    }
+
     /// Sides of pictures must be multiples of this.
     fn stride(self) -> usize {
         match self {
@@ -424,7 +437,8 @@ impl NetworkArgs {
     ) -> Result<Box<dyn Learner>> {
         let &NetworkArgs { width, input_channels, .. } = self;
         let init = weights.map(|file| PathBuf::from(file.source()));
-        let settings = Settings { width, input_channels, init, size: self.size, ..Settings::default() }.filled(model);
+        let size = self.size.or(weights.map(Model::trained_size).transpose()?.flatten());
+        let settings = Settings { width, input_channels, init, size, ..Settings::default() }.filled(model);
         let bins = self.bins(model)?;
         crate::ensure!(
             self.bins.is_none() || weights.is_none(),

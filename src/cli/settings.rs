@@ -432,6 +432,8 @@ pub struct RunInput {
     pub lightness: bool,
     /// What was done to the source.
     pub preparation: Preparation,
+    /// What was done to the target.
+    pub target: Preparation,
 }
 
 /// How the run in `folder` read its inputs; the default where it has no settings.
@@ -444,8 +446,8 @@ pub fn input_of_run(folder: &Path) -> Result<RunInput> {
         return Ok(RunInput::default());
     }
     let settings = Settings::read(&path)?;
-    let preparation = preparations(&settings)?.source;
-    Ok(RunInput { band: settings.band, lightness: settings.images.is_some(), preparation })
+    let Preparations { source, target } = preparations(&settings)?;
+    Ok(RunInput { band: settings.band, lightness: settings.images.is_some(), preparation: source, target })
 }
 
 /// A number of at least `least`, or, when `open`, above it.
@@ -476,7 +478,7 @@ pub(super) fn positive(value: Option<usize>, flag: &str) -> Result<usize> {
     }
 }
 
-fn data_source(settings: &Settings) -> Result<DataSource> {
+pub(super) fn data_source(settings: &Settings) -> Result<DataSource> {
     crate::ensure!(
         settings.pairs.is_some() || settings.pairs_source.is_none(),
         Error::input("no side-by-side pictures", "--pairs-source", "add --pairs DIR, or leave it out")

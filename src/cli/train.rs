@@ -358,11 +358,12 @@ fn show(progress: &mut Progress, steps: u64, event: Event<'_>) {
 pub fn print_evaluation(evaluation: &Evaluation) {
     let Comparison { metrics, methods } = evaluation.comparison();
     let heads: Vec<String> = metrics.iter().map(|metric| format!("{} {}", metric.name, metric.unit)).collect();
-    print!("{:<12}", "");
+    let names = methods.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    print!("{:<names$}", "");
     heads.iter().for_each(|head| print!(" {:>9}", head.trim_end()));
     println!();
     for (name, values) in &methods {
-        print!("{name:<12}");
+        print!("{name:<names$}");
         for ((value, metric), head) in values.iter().zip(&metrics).zip(&heads) {
             print!(" {value:>width$.decimals$}", width = head.trim_end().len().max(9), decimals = metric.decimals);
         }

@@ -118,6 +118,14 @@ pub fn srgb8_to_lab(rgb: [u8; 3]) -> [f32; 3] {
     linear_to_lab(rgb.map(|value| table[usize::from(value)]))
 }
 
+/// As [`srgb8_to_lab`] in f64, the same bits as [`srgb_to_lab_f64`] of `value / 255`.
+#[inline]
+pub fn srgb8_to_lab_f64(rgb: [u8; 3]) -> [f64; 3] {
+    static TABLE: OnceLock<[f64; 256]> = OnceLock::new();
+    let table = TABLE.get_or_init(|| std::array::from_fn(|value| srgb_to_linear_f64(value as f64 / 255.0)));
+    linear_to_lab_f64(rgb.map(|value| table[usize::from(value)]))
+}
+
 /// Rec. 601 luma of sRGB components, in their own unit: `0.299 R + 0.587 G + 0.114 B`.
 #[inline]
 pub fn luma(rgb: [f32; 3]) -> f32 {
@@ -195,6 +203,7 @@ mod tests {
         for value in 0..=255u8 {
             let rgb = [value, value.wrapping_mul(7), 255 - value];
             assert_eq!(srgb8_to_lab(rgb), srgb_to_lab(rgb.map(|v| f32::from(v) / 255.0)));
+            assert_eq!(srgb8_to_lab_f64(rgb), srgb_to_lab_f64(rgb.map(|v| f64::from(v) / 255.0)));
         }
     }
 

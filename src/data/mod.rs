@@ -5,6 +5,7 @@ pub mod check;
 pub mod decode;
 mod extra_bands;
 pub mod loader;
+pub mod npy;
 pub mod pairs;
 pub mod patches;
 pub mod picture;

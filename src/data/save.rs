@@ -38,6 +38,12 @@ pub fn save_png(path: &Path, samples: &[u8], width: usize, height: usize, descri
     write_whole(path, &encode_png(samples, width, height, description))
 }
 
+/// What a picture that a network made says of itself, in a PNG's `Description` or a TIFF's `ImageDescription`: viewers must be
+/// able to tell that its colours are predicted, and by which `model`.
+pub fn predicted_by(model: &str) -> String {
+    format!("colours predicted by huetape {} ({model})", env!("CARGO_PKG_VERSION"))
+}
+
 /// Pixels of a side of the tiles of a TIFF file.
 const TILE: usize = 256;
 

@@ -30,6 +30,47 @@ pub struct Options {
 /// again.
 const CACHE_BYTES: usize = 8 << 20;
 
+impl Options {
+    /// How a network of `source_bands` reads the picture at `path`.
+    ///
+    /// # Errors
+    /// A band chosen for a network that reads several.
+    pub fn reading(&self, source_bands: usize, path: &Path) -> Result<Reading> {
+        match (source_bands, self.band) {
+            (1, _) if self.lightness => Ok(Reading::Lightness),
+            (1, band) => Ok(Reading::Grey { band }),
+            (bands, None) => Ok(Reading::Bands(bands)),
+            (bands, Some(band)) => Err(Error::input(
+                format!("the network reads {bands} bands"),
+                format!("--band {band} with {}", path.display()),
+                "leave --band out",
+            )),
+        }
+    }
+
+    /// What a network of `source_bands` reads of a picture, values 0..1.
+    ///
+    /// # Errors
+    /// A band that is not there, floats outside 0..1 or without a number.
+    pub fn source(&self, source_bands: usize, picture: &Picture, path: &Path) -> Result<Pixels> {
+        let reading = self.reading(source_bands, path)?;
+        reading.check(&picture.info, path)?;
+        let prepared;
+        let picture = match self.preparation.is_none() {
+            true => picture,
+            false => {
+                prepared = self.preparation.apply(picture.clone(), path)?;
+                &prepared
+            }
+        };
+        picture.check_range(path)?;
+        let mut pixels = Pixels::new(picture.info.width, picture.info.height, reading.channels());
+        picture.read(reading, picture.area(), &mut pixels.values);
+        pixels.values.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
+        Ok(pixels)
+    }
+}
+
 /// A network with its weights on a device.
 pub struct Colorizer {
     painter: Box<dyn Painter>,
@@ -111,7 +152,7 @@ impl Colorizer {
     /// # Errors
     /// A band that is not there, floats outside 0..1 or without a number, memory.
     pub fn colorize(&self, picture: &Picture, path: &Path, options: &Options) -> Result<Pixels> {
-        painter::paint(self.painter.as_ref(), &self.source(picture, path, options)?, &options.look)
+        self.paint(&self.source(picture, path, options)?, &options.look)
     }
 
     /// A scene that is read by windows, as the network reads it.
@@ -127,23 +168,17 @@ impl Colorizer {
     /// What the network reads of a picture, values 0..1.
     ///
     /// # Errors
-    /// A band that is not there, floats outside 0..1 or without a number.
+    /// As [`Options::source`].
     pub fn source(&self, picture: &Picture, path: &Path, options: &Options) -> Result<Pixels> {
-        let reading = self.reading(path, options)?;
-        reading.check(&picture.info, path)?;
-        let prepared;
-        let picture = match options.preparation.is_none() {
-            true => picture,
-            false => {
-                prepared = options.preparation.apply(picture.clone(), path)?;
-                &prepared
-            }
-        };
-        picture.check_range(path)?;
-        let mut pixels = Pixels::new(picture.info.width, picture.info.height, reading.channels());
-        picture.read(reading, picture.area(), &mut pixels.values);
-        pixels.values.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
-        Ok(pixels)
+        options.source(self.painter.source_bands(), picture, path)
+    }
+
+    /// Colours what [`Colorizer::source`] has read, see [`painter::paint`].
+    ///
+    /// # Errors
+    /// Memory, and whatever a launch reports.
+    pub fn paint(&self, source: &Pixels, look: &Look) -> Result<Pixels> {
+        painter::paint(self.painter.as_ref(), source, look)
     }
 
     /// The tiles by which a scene is painted: of `tile` pixels a side, or else of what fits the device's memory, see
@@ -171,21 +206,12 @@ impl Colorizer {
         scene::paint(self.painter.as_ref(), source, sink, scene, progress)
     }
 
-    /// How the network reads a picture.
+    /// How the network reads the picture at `path`.
     ///
     /// # Errors
-    /// A band that is asked of a network that reads several.
-    fn reading(&self, path: &Path, options: &Options) -> Result<Reading> {
-        match (self.painter.source_bands(), options.band) {
-            (1, _) if options.lightness => Ok(Reading::Lightness),
-            (1, band) => Ok(Reading::Grey { band }),
-            (bands, None) => Ok(Reading::Bands(bands)),
-            (bands, Some(band)) => Err(Error::input(
-                format!("the network reads {bands} bands"),
-                format!("--band {band} with {}", path.display()),
-                "leave --band out",
-            )),
-        }
+    /// As [`Options::reading`].
+    pub fn reading(&self, path: &Path, options: &Options) -> Result<Reading> {
+        options.reading(self.painter.source_bands(), path)
     }
 }
 

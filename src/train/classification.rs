@@ -185,10 +185,9 @@ impl Learner for Classification {
         vec![("network", &self.classifier.parameters)]
     }
 
-    fn run(&self, batch: &Batch, update: Option<&Update>) -> Result<()> {
+    fn run(&self, source: &Tensor, update: Option<&Update>) -> Result<()> {
         let norm = if update.is_some() { Norm::Training } else { Norm::Running };
-        let grey = batch.source_on(self.classifier.device())?;
-        self.classifier.logits(&Tape::inference(), &grey, norm).map(drop)
+        self.classifier.logits(&Tape::inference(), source, norm).map(drop)
     }
 
     fn state(&self) -> Result<Vec<StateTensor>> {

@@ -1,6 +1,7 @@
 //! Training: the loop that every model shares, what a run keeps and what it shows.
 
 pub mod adversarial;
+pub mod baselines;
 pub mod chart;
 pub mod checkpoint;
 pub mod classification;
@@ -9,7 +10,6 @@ pub mod health;
 mod html;
 pub mod metrics;
 pub mod progress;
-pub mod quality;
 pub mod report;
 pub mod run_dir;
 pub mod samples;

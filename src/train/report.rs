@@ -9,6 +9,7 @@ pub use super::chart::{Chart, Scale, Series, SeriesStyle};
 use super::html::{base64, escape};
 use crate::error::Result;
 use crate::files::write_whole;
+pub use crate::quality::Better;
 
 const STYLE: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");
@@ -107,39 +108,6 @@ pub struct Strip {
     pub png: Vec<u8>,
 }
 
-/// Which way a metric improves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Better {
-    /// The lower the better: an error.
-    Lower,
-    /// The higher the better: PSNR, SSIM.
-    Higher,
-}
-
-impl Better {
-    /// Whether `a` is better than `b`; NaN is better than nothing.
-    fn prefers(self, a: f64, b: f64) -> bool {
-        match self {
-            Better::Lower => a < b,
-            Better::Higher => a > b,
-        }
-    }
-
-    fn arrow(self) -> char {
-        match self {
-            Better::Lower => '↓',
-            Better::Higher => '↑',
-        }
-    }
-
-    fn words(self) -> &'static str {
-        match self {
-            Better::Lower => "lower is better",
-            Better::Higher => "higher is better",
-        }
-    }
-}
-
 /// A metric of a [`Comparison`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metric {
@@ -179,7 +147,8 @@ impl Metric {
 pub struct Comparison {
     /// The metrics; the first decides the verdict.
     pub metrics: Vec<Metric>,
-    /// The methods with one value a metric, the model first; NaN where a value is missing.
+    /// The methods with one value a metric, the model first, after it the baseline that it must beat to be of use; NaN where a
+    /// value is missing.
     pub methods: Vec<(String, Vec<f64>)>,
 }
 
@@ -204,11 +173,13 @@ impl Comparison {
             .map(|metric| self.metrics[metric].name.as_str())
             .collect();
         let (won, lost) = (of(0, true), of(0, false));
+        let useful = baselines.first().is_some_and(|(_, first)| beats(0, first));
         let (tone, headline) = match (won.is_empty(), lost.is_empty()) {
             (true, true) => (Tone::Open, "There is nothing to compare with".to_string()),
             (false, true) if losing.is_empty() => (Tone::Good, format!("Beats {won} on every metric")),
             (false, true) => (Tone::Mixed, format!("Beats {won} on {}, not on every metric", lead.name)),
-            (false, false) => (Tone::Mixed, format!("Beats {won} on {}, but not {lost}", lead.name)),
+            (false, false) if useful => (Tone::Mixed, format!("Beats {won} on {}, but not {lost}", lead.name)),
+            (false, false) => (Tone::Bad, format!("Does not beat {lost} on {}, only {won}", lead.name)),
             (true, false) => (Tone::Bad, format!("Does not beat {lost} on {}", lead.name)),
         };
         let own = value(values, 0);

@@ -28,9 +28,12 @@ fn a_model_that_loses_somewhere_gets_no_good_verdict() {
     let second_metric = comparison([6.0, 17.5], [8.0, 18.0], [12.0, 17.0]).verdict();
     assert_eq!(second_metric.tone, Tone::Mixed);
     assert!(second_metric.detail.ends_with("A baseline is at least as good on PSNR."), "{}", second_metric.detail);
-    let one_baseline = comparison([9.0, 20.0], [8.0, 18.0], [12.0, 17.0]).verdict();
+    let one_baseline = comparison([9.0, 20.0], [12.0, 18.0], [8.0, 17.0]).verdict();
     assert_eq!(one_baseline.tone, Tone::Mixed);
-    assert_eq!(one_baseline.headline, "Beats the grey copy on ab error, but not the mean colour");
+    assert_eq!(one_baseline.headline, "Beats the mean colour on ab error, but not the grey copy");
+    let useless = comparison([9.0, 20.0], [8.0, 18.0], [12.0, 17.0]).verdict();
+    assert_eq!(useless.tone, Tone::Bad);
+    assert_eq!(useless.headline, "Does not beat the mean colour on ab error, only the grey copy");
     let none = comparison([13.0, 20.0], [8.0, 18.0], [12.0, 17.0]).verdict();
     assert_eq!(
         (none.tone, none.headline.as_str()),

@@ -2,11 +2,12 @@
 
 use super::run_dir::RunDir;
 use super::session::Learner;
-use super::strip::{encode_png, side_by_side};
-use crate::data::{Batch, save::to_u8};
-use crate::error::{Error, Result};
-use crate::files::write_whole;
+use super::strip::side_by_side;
+use crate::data::Batch;
+use crate::data::save::{predicted_by, save_png, to_u8};
+use crate::error::Result;
 use crate::models::painter::{Look, Pixels, paint};
+use crate::quality::Image8;
 use image::RgbImage;
 
 /// Pictures that a run shows.
@@ -23,6 +24,15 @@ pub fn panels(bands: usize) -> &'static [&'static str] {
     }
 }
 
+/// The panels of a strip, see [`panels`]; the pictures have one size.
+pub fn strip_of(source: &Image8, predicted: &Image8, truth: &Image8) -> Vec<RgbImage> {
+    let mut pictures = vec![source.to_rgb(), predicted.to_rgb(), truth.to_rgb()];
+    if panels(truth.bands()).len() > pictures.len() {
+        pictures.extend([predicted, truth].map(|picture| picture.band(truth.bands() - 1).to_rgb()));
+    }
+    pictures
+}
+
 /// Writes `samples/step-NNNNNNNN-K.png` for each batch (of one picture).
 ///
 /// # Errors
@@ -30,31 +40,14 @@ pub fn panels(bands: usize) -> &'static [&'static str] {
 pub(super) fn write(dir: &RunDir, step: u64, learner: &dyn Learner, batches: &[Batch]) -> Result<()> {
     let (source_bands, bands) = (learner.painter().source_bands(), learner.painter().bands());
     for (k, batch) in batches.iter().enumerate() {
-        let side = batch.size as u32;
-        let predicted = predict(learner, batch)?;
-        let mut values =
-            vec![colours(&batch.source, source_bands), colours(&predicted, bands), colours(&batch.target, bands)];
-        if panels(bands).len() > values.len() {
-            values.extend([&predicted, &batch.target].map(|of| band_as_grey(of, bands, bands - 1)));
-        }
-        let panels: Vec<RgbImage> = values.iter().map(|values| rgb(values, side, side)).collect::<Result<_>>()?;
-        let strip = side_by_side(&panels.iter().collect::<Vec<_>>(), GAP)?;
-        write_whole(&dir.sample(step, k + 1), &encode_png(&strip)?)?;
+        let picture = |values: &[f32], bands| Image8::new(batch.size, batch.size, bands, to_u8(values));
+        let predicted = picture(&predict(learner, batch)?, bands)?;
+        let pictures = strip_of(&picture(&batch.source, source_bands)?, &predicted, &picture(&batch.target, bands)?);
+        let strip = side_by_side(&pictures.iter().collect::<Vec<_>>(), GAP)?;
+        let tag = predicted_by(learner.painter().name());
+        save_png(&dir.sample(step, k + 1), &strip, strip.width() as usize, strip.height() as usize, Some(&tag))?;
     }
     Ok(())
-}
-
-/// Pixels of `bands` values to show: their first three, or, where there are fewer, the first as grey.
-fn colours(values: &[f32], bands: usize) -> Vec<f32> {
-    match bands {
-        ..=2 => band_as_grey(values, bands, 0),
-        _ => values.chunks_exact(bands).flat_map(|pixel| &pixel[..3]).copied().collect(),
-    }
-}
-
-/// One band (from 0) of pixels of `bands` values as grey, `[.., 3]`.
-pub(super) fn band_as_grey(values: &[f32], bands: usize, band: usize) -> Vec<f32> {
-    values.chunks_exact(bands).flat_map(|pixel| [pixel[band]; 3]).collect()
 }
 
 /// What the network makes of the one picture of a batch, `[S, S, bands]` 0..1.
@@ -68,26 +61,24 @@ pub(super) fn predict(learner: &dyn Learner, batch: &Batch) -> Result<Vec<f32>> 
     Ok(paint(painter, &source, &Look::default())?.values)
 }
 
-/// An 8-bit picture of `[height, width, 3]` values 0..1.
-///
-/// # Errors
-/// Values of another size.
-pub fn rgb(values: &[f32], width: u32, height: u32) -> Result<RgbImage> {
-    RgbImage::from_raw(width, height, to_u8(values)).ok_or_else(|| {
-        Error::failed("a picture has another size than its values", format!("{width}x{height}"), "report this")
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn pixels_of_any_bands_become_colours() {
-        assert_eq!(colours(&[0.1, 0.2], 1), [0.1, 0.1, 0.1, 0.2, 0.2, 0.2]);
-        assert_eq!(colours(&[0.1, 0.9, 0.2, 0.8], 2), [0.1, 0.1, 0.1, 0.2, 0.2, 0.2]);
-        let five = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
-        assert_eq!(colours(&five, 5), [0.1, 0.2, 0.3, 0.6, 0.7, 0.8]);
-        assert_eq!(band_as_grey(&five, 5, 4), [0.5, 0.5, 0.5, 1.0, 1.0, 1.0]);
+    fn a_strip_has_the_panels_that_its_caption_names() {
+        let picture = |bands: usize, first: u8| {
+            Image8::new(1, 1, bands, (0..bands as u8).map(|band| first + band).collect()).unwrap()
+        };
+        for bands in [1, 3, 4, 8] {
+            let strip = strip_of(&picture(1, 7), &picture(bands, 20), &picture(bands, 40));
+            assert_eq!(strip.len(), panels(bands).len(), "{bands} bands");
+            assert_eq!((strip[0].as_raw()[..].to_vec(), strip[1][(0, 0)][0]), (vec![7; 3], 20));
+        }
+        let strip = strip_of(&picture(3, 7), &picture(5, 20), &picture(5, 40));
+        assert_eq!(
+            (strip[2].as_raw()[..].to_vec(), strip[3][(0, 0)], strip[4][(0, 0)]),
+            (vec![40, 41, 42], image::Rgb([24; 3]), image::Rgb([44; 3]))
+        );
     }
 }

@@ -14,6 +14,7 @@ use crate::device::PendingRead;
 use crate::error::{Error, Result};
 use crate::models::painter::Painter;
 use crate::nn::{Parameters, StateTensor, WeightFile};
+use crate::tensor::Tensor;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,12 +70,13 @@ pub trait Learner {
     /// [`Watch`](crate::nn::Watch) can be set on.
     fn networks(&self) -> Vec<(&'static str, &Parameters)>;
 
-    /// Runs each network forwards on the sources of a batch and learns nothing: as in an `update` of the training, which may
-    /// move running statistics, or as it is put to work.
+    /// Runs each network forwards on sources as its training has them, `[N, H, W, source_bands]` with the halo, and learns
+    /// nothing: as in an `update` of the training, which may move running statistics, or as it is put to work. A discriminator
+    /// that is bound to another size does not run.
     ///
     /// # Errors
     /// Whatever a launch reports.
-    fn run(&self, batch: &Batch, update: Option<&Update>) -> Result<()>;
+    fn run(&self, source: &Tensor, update: Option<&Update>) -> Result<()>;
 
     /// Everything that a checkpoint must hold beside the step: weights, statistics, moments.
     ///

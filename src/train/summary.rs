@@ -15,13 +15,13 @@ const MOMENTS: usize = 4;
 const LISTED: [u64; 2] = [1, 101];
 
 /// What the baselines are, where grey becomes colour.
-const OF_GREY: &str = "Grey copy: the source as it is. Mean colour: one flat colour. Mean ab: the source's lightness with one \
-     colour. Regression: least squares on the source. PSNR and SSIM rate the lightness too, which comes from the source: where \
-     that is not the picture's own, as with SAR, judge by the ab error.";
+const OF_GREY: &str = "Mean colour: one flat colour. Mean ab: the source's lightness with one colour. Grey copy: the source as it \
+     is. Linear regression: least squares on the source. PSNR and SSIM rate the lightness too, which comes from the source: \
+     where that is not the picture's own, as with SAR, judge by the ab error.";
 
 /// What the baselines are for other bands.
-const OF_BANDS: &str = "Mean colour: the mean of each band everywhere. Regression: least squares of each band on all bands of \
-     the source.";
+const OF_BANDS: &str = "Mean colour: the mean of each band everywhere. Linear regression: least squares of each band on all bands \
+     of the source.";
 
 /// What a report says beyond what the run's folder holds.
 #[derive(Debug, Clone, Default)]

@@ -1,6 +1,7 @@
 //! What the test programs share.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod binary;
 pub mod golden_run;
 
 use huetape::device::{Device, DeviceChoice};

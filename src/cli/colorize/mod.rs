@@ -4,13 +4,12 @@ mod progress;
 mod targets;
 mod work;
 
-use super::preparation::PreparationArgs;
+use super::compare;
+use super::trained::{LookArgs, TrainedArgs};
 use super::{DeviceArgs, Outcome};
+use crate::data::save::predicted_by;
 use crate::error::Error;
-use crate::infer::{Colorizer, Options};
-use crate::models::painter::Look;
-use crate::nn::Norm;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use progress::Report;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -23,32 +22,20 @@ use work::Work;
   huetape colorize sar/ --weights best.safetensors --out coloured/
   huetape colorize scene_vh.tif --run runs/first --out coloured.tif --uncertainty unsure.tif
   huetape colorize backscatter.tif --run runs/first --out coloured.tif --stretch db:-25,0 --despeckle lee:7
-  huetape colorize rgb.tif --run runs/spectral --out eight-bands.tif")]
+  huetape colorize rgb.tif --run runs/spectral --out eight-bands.tif
+  huetape colorize sar/ --run runs/first --out coloured/ --compare optical/")]
 pub struct ColorizeArgs {
     /// Pictures, GeoTIFF scenes of any size, or folders of them
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
-    /// Run folder: its best checkpoint, else its newest
-    #[arg(long, value_name = "RUN", required_unless_present = "weights", conflicts_with = "weights")]
-    run: Option<PathBuf>,
-    /// Weight file; model, width, bins and bands are read off its tensors
-    #[arg(long, value_name = "FILE")]
-    weights: Option<PathBuf>,
+    #[command(flatten)]
+    trained: TrainedArgs,
     /// A file for one input, a folder for several; .png, or .tif, which holds any number of bands and, for a GeoTIFF, its place
     /// on Earth and the pixels without data [default: coloured]
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
-    /// Of a classifier: towards 0 the likeliest colour, 1 the mean colour
-    #[arg(long, value_name = "T", default_value_t = 0.38)]
-    temperature: f32,
-    /// Statistics of batch norm: running, or batch, which is what the published pix2pix does, dropout included
-    #[arg(long, value_name = "WHICH", default_value = "running")]
-    norm: NormName,
-    /// Band of a multi-band input, from 1 [default: the run's, else the only one, or the luma of three]
-    #[arg(long, value_name = "N")]
-    band: Option<usize>,
     #[command(flatten)]
-    preparation: PreparationArgs,
+    look: LookArgs,
     /// Side of the tiles that a scene is painted by, in pixels, rounded up to a multiple of 64; pix2pix and sicgan have windows of
     /// their own [default: 512, or what fits --memory]
     #[arg(long, value_name = "N")]
@@ -62,20 +49,15 @@ pub struct ColorizeArgs {
     /// Write TIFFs in the cloud-optimised layout, with overviews
     #[arg(long)]
     cog: bool,
+    /// The truth, a picture or a folder of equal names: writes NAME.compare.png (source, coloured, truth) and NAME.split.png (the
+    /// truth's left half, the coloured right half) too
+    #[arg(long, value_name = "TRUTH")]
+    compare: Option<PathBuf>,
     /// Report a bad file and go on with the rest; the exit code is then 1
     #[arg(long)]
     keep_going: bool,
     #[command(flatten)]
     device: DeviceArgs,
-}
-
-/// Which statistics batch norm uses.
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-enum NormName {
-    /// Those of the training
-    Running,
-    /// Those of what is coloured in one go
-    Batch,
 }
 
 /// A tile or an overlap of more pixels a side is a slip of the keyboard.
@@ -86,25 +68,6 @@ pub fn run(args: ColorizeArgs) -> Outcome {
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("coloured"));
     let single = args.inputs.len() == 1 && !args.inputs[0].is_dir() && args.out.is_some() && !means_folder(&out);
     check_out(&out, single)?;
-    crate::ensure!(
-        args.temperature > 0.0 && args.temperature.is_finite(),
-        Error::input("out of range", format!("--temperature {}", args.temperature), "use a number above 0").into()
-    );
-    let weights = match (&args.weights, &args.run) {
-        (Some(weights), _) => weights.clone(),
-        (None, Some(run)) => Colorizer::weights_of_run(run)?,
-        (None, None) => return Err(Error::input("no network named", "--run", "add --run RUN or --weights FILE").into()),
-    };
-    let prepared = args.run.as_deref().map(super::settings::input_of_run).transpose()?.unwrap_or_default();
-    // A band asked for now is read, also where the run was trained on the lightness of colour pictures.
-    let lightness = prepared.lightness && args.band.is_none();
-    let norm = match args.norm {
-        NormName::Running => Norm::Running,
-        NormName::Batch => Norm::Batch,
-    };
-    let look = Look { temperature: args.temperature, norm };
-    let preparation = args.preparation.over(prepared.preparation)?;
-    let options = Options { look, band: args.band.or(prepared.band), lightness, preparation };
     for (flag, value, least) in [("--tile", args.tile, 1), ("--overlap", args.overlap, 0)] {
         let value = value.unwrap_or(least);
         crate::ensure!(
@@ -114,7 +77,7 @@ pub fn run(args: ColorizeArgs) -> Outcome {
     }
     let stop = super::stop_flag()?;
     let device = args.device.open()?;
-    let colorizer = Colorizer::open(&device, &weights)?;
+    let (colorizer, options) = args.trained.open(&args.look, &device)?;
     let bands = colorizer.bands();
     if let Some(beside) = &args.uncertainty {
         check_beside(beside, "--uncertainty", &files)?;
@@ -123,8 +86,12 @@ pub fn run(args: ColorizeArgs) -> Outcome {
     let targets: Vec<PathBuf> = files.iter().map(|file| output_path(file, &out, !single, bands)).collect();
     check_formats(&files, &targets, bands, args.cog && args.uncertainty.is_none())?;
     check_targets(&files, &targets, args.uncertainty.as_deref())?;
+    let comparisons = match &args.compare {
+        Some(truth) => compare::plan(truth, &files, &targets, args.keep_going)?,
+        None => Vec::new(),
+    };
     let work = Work {
-        description: format!("colours predicted by huetape {} ({})", env!("CARGO_PKG_VERSION"), colorizer.model()),
+        description: predicted_by(colorizer.model()),
         colorizer,
         options,
         tile: args.tile,
@@ -135,8 +102,9 @@ pub fn run(args: ColorizeArgs) -> Outcome {
     };
     let mut report = Report::new(files.len());
     let mut bad = 0;
-    for (file, target) in files.iter().zip(&targets) {
-        match work.colour(file, target, &mut report) {
+    for (i, (file, target)) in files.iter().zip(&targets).enumerate() {
+        let compared = |()| comparisons.get(i).map_or(Ok(()), |plan| plan.write(file, target, &work.description));
+        match work.colour(file, target, &mut report).and_then(compared) {
             Ok(()) => {}
             Err(error) if args.keep_going && !work.stop.load(Ordering::Relaxed) => {
                 bad += 1;

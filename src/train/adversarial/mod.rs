@@ -88,11 +88,11 @@ pub trait Game {
     /// The discriminator's parameters, whose names begin with `d.`.
     fn discriminator_specs(&self) -> Vec<ParamSpec>;
 
-    /// What both networks read of a batch.
+    /// What both networks read of the sources of a batch.
     ///
     /// # Errors
     /// Whatever a launch reports.
-    fn source(&self, generator: &Self::Generator, batch: &Batch, device: &Device) -> Result<Tensor>;
+    fn source(&self, generator: &Self::Generator, source: &Tensor) -> Result<Tensor>;
 
     /// What the generator should make of a batch, as the discriminator sees it.
     ///
@@ -124,6 +124,11 @@ pub trait Game {
     /// # Errors
     /// Whatever a launch reports.
     fn judge(&self, d: &Bound<'_>, source: &Var, picture: &Var) -> Result<Var>;
+
+    /// Whether the discriminator can judge pictures of this size.
+    fn judges(&self, _picture: &Tensor) -> bool {
+        true
+    }
 
     /// What the discriminator gets to see in its own step instead of a picture.
     ///
@@ -256,7 +261,7 @@ impl<G: Game> Learner for Adversarial<G> {
         let tape = Tape::new();
         let game = &self.game;
         let (g, d) = (self.g.parameters.bind(&tape, true), self.d.bind(&tape, true));
-        let source = tape.constant(game.source(&self.g.network, batch, &self.device)?);
+        let source = tape.constant(game.source(&self.g.network, &batch.source_on(&self.device)?)?);
         let real = tape.constant(game.target(batch, &self.device)?);
         let made = game.generate(&self.g.network, &g, &source, Some(update))?;
         let distance = tape.apply(G::DISTANCE, &[&made, &real])?;
@@ -294,7 +299,7 @@ impl<G: Game> Learner for Adversarial<G> {
     fn validation_loss(&self, batch: &Batch) -> Result<f64> {
         let tape = Tape::inference();
         let bound = self.g.parameters.bind(&tape, false);
-        let source = tape.constant(self.game.source(&self.g.network, batch, &self.device)?);
+        let source = tape.constant(self.game.source(&self.g.network, &batch.source_on(&self.device)?)?);
         let made = self.game.generate(&self.g.network, &bound, &source, None)?;
         let target = tape.constant(self.game.target(batch, &self.device)?);
         Ok(f64::from(tape.apply(G::DISTANCE, &[&made, &target])?.value().item()?))
@@ -307,7 +312,7 @@ impl<G: Game> Learner for Adversarial<G> {
     fn calibrate(&self, batch: &Batch, number: u32) -> Result<()> {
         let tape = Tape::inference();
         let bound = self.g.parameters.bind(&tape, false);
-        let source = tape.constant(self.game.source(&self.g.network, batch, &self.device)?);
+        let source = tape.constant(self.game.source(&self.g.network, &batch.source_on(&self.device)?)?);
         self.game.estimate(&self.g.network, &bound, &source, number)
     }
 
@@ -319,12 +324,15 @@ impl<G: Game> Learner for Adversarial<G> {
         vec![("generator", &self.g.parameters), ("discriminator", &self.d)]
     }
 
-    fn run(&self, batch: &Batch, update: Option<&Update>) -> Result<()> {
+    fn run(&self, source: &Tensor, update: Option<&Update>) -> Result<()> {
         let tape = Tape::inference();
         let (g, d) = (self.g.parameters.bind(&tape, false), self.d.bind(&tape, false));
-        let source = tape.constant(self.game.source(&self.g.network, batch, &self.device)?);
+        let source = tape.constant(self.game.source(&self.g.network, source)?);
         let made = self.game.generate(&self.g.network, &g, &source, update)?;
-        self.game.judge(&d, &source, &made).map(drop)
+        if self.game.judges(made.value()) {
+            self.game.judge(&d, &source, &made)?;
+        }
+        Ok(())
     }
 
     fn state(&self) -> Result<Vec<StateTensor>> {

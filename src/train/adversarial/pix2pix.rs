@@ -124,8 +124,8 @@ impl Game for Pix2pix {
         self.discriminator.param_specs()
     }
 
-    fn source(&self, generator: &Generator, batch: &Batch, device: &Device) -> Result<Tensor> {
-        generator.input(&batch.source_on(device)?)
+    fn source(&self, generator: &Generator, source: &Tensor) -> Result<Tensor> {
+        generator.input(source)
     }
 
     fn target(&self, batch: &Batch, device: &Device) -> Result<Tensor> {

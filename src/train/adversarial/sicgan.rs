@@ -139,8 +139,8 @@ impl Game for Sicgan {
         self.discriminator.param_specs()
     }
 
-    fn source(&self, generator: &Generator, batch: &Batch, device: &Device) -> Result<Tensor> {
-        generator.features(&batch.source_on(device)?)
+    fn source(&self, generator: &Generator, source: &Tensor) -> Result<Tensor> {
+        generator.features(source)
     }
 
     fn target(&self, batch: &Batch, device: &Device) -> Result<Tensor> {

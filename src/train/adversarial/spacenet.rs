@@ -104,8 +104,8 @@ impl Game for Spacenet {
         self.discriminator.param_specs()
     }
 
-    fn source(&self, _: &Generator, batch: &Batch, device: &Device) -> Result<Tensor> {
-        to_signed(&batch.source_on(device)?)
+    fn source(&self, _: &Generator, source: &Tensor) -> Result<Tensor> {
+        to_signed(source)
     }
 
     fn target(&self, batch: &Batch, device: &Device) -> Result<Tensor> {
@@ -118,6 +118,10 @@ impl Game for Spacenet {
 
     fn judge(&self, d: &Bound<'_>, _: &Var, picture: &Var) -> Result<Var> {
         self.discriminator.forward(d, picture)
+    }
+
+    fn judges(&self, picture: &Tensor) -> bool {
+        picture.shape()[1..3] == [self.discriminator.size; 2]
     }
 
     /// The source's bands, again and again.

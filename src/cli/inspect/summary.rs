@@ -1,67 +1,29 @@
-//! `huetape inspect`: what a network is made of.
+//! `huetape inspect summary`: layers, their output shapes and parameters.
 
-use super::Outcome;
-use super::model::{Model, NetworkArgs};
+use super::{ChosenArgs, print_rows, random_source, shape_of, thousands, watched};
+use crate::cli::Outcome;
 use crate::device::Device;
 use crate::error::Result;
-use crate::infer::Colorizer;
-use crate::nn::{ParamKind, ParamSpec, Seen, Trace, WeightFile};
+use crate::nn::{ParamKind, ParamSpec, Seen, Trace};
+use crate::tensor::Tensor;
 use crate::train::session::Learner;
-use crate::train::workload::random_batch;
-use clap::{Args, Subcommand};
-use std::path::PathBuf;
+use clap::Args;
 use std::rc::Rc;
-
-#[derive(Args, Debug)]
-#[command(after_help = "Example:
-  huetape inspect summary --run runs/first")]
-pub struct InspectArgs {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Subcommand, Debug)]
-enum What {
-    /// Layers, their output shapes and parameters
-    Summary(SummaryArgs),
-}
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   huetape inspect summary colournet --width 0.5
   huetape inspect summary pix2pix --input-channels 3
   huetape inspect summary --weights best.safetensors --size 512")]
-struct SummaryArgs {
-    /// A network by its name, instead of one that was trained
-    #[arg(required_unless_present_any = ["run", "weights"], conflicts_with_all = ["run", "weights"])]
-    model: Option<Model>,
-    /// Run folder: its best checkpoint, else its newest
-    #[arg(long, value_name = "RUN", conflicts_with = "weights")]
-    run: Option<PathBuf>,
-    /// Weight file; model, width and bins are read off its tensors
-    #[arg(long, value_name = "FILE")]
-    weights: Option<PathBuf>,
+pub struct SummaryArgs {
     #[command(flatten)]
-    network: NetworkArgs,
+    chosen: ChosenArgs,
 }
 
-pub fn run(args: InspectArgs) -> Outcome {
-    match args.what {
-        What::Summary(args) => summary(&args),
-    }
-}
-
-fn summary(args: &SummaryArgs) -> Outcome {
-    let file = match (&args.weights, &args.run) {
-        (Some(path), _) => Some(WeightFile::read(path)?),
-        (None, Some(run)) => Some(WeightFile::read(&Colorizer::weights_of_run(run)?)?),
-        (None, None) => None,
-    };
-    // The parser wants a name where there is no file.
-    let model = file.as_ref().map(Model::of).or(args.model).unwrap_or(Model::Colournet);
-    let size = args.network.size(model)?;
-    let learner = args.network.networks(model, &Device::cpu(), file.as_ref(), false)?;
-    let summaries = summarise(learner.as_ref(), size, model.halo())?;
+pub fn run(args: &SummaryArgs) -> Outcome {
+    let chosen = args.chosen.open(&Device::cpu())?;
+    let source = random_source(chosen.learner.as_ref(), chosen.size, chosen.model.halo())?;
+    let summaries = summarise(chosen.learner.as_ref(), &source)?;
     for (i, (role, rows)) in summaries.iter().enumerate() {
         if i > 0 {
             println!();
@@ -86,15 +48,10 @@ struct Row {
 
 /// The rows of each network, by its role: what it reads, its layers in the order in which they run, and parameters that
 /// belong to none of them.
-fn summarise(learner: &dyn Learner, size: usize, halo: usize) -> Result<Vec<(&'static str, Vec<Row>)>> {
+fn summarise(learner: &dyn Learner, source: &Tensor) -> Result<Vec<(&'static str, Vec<Row>)>> {
+    let traces: Vec<_> = learner.networks().iter().map(|_| Rc::new(Trace::of_shapes())).collect();
+    watched(learner, source, None, &traces)?;
     let networks = learner.networks();
-    let traces: Vec<_> = networks.iter().map(|_| Rc::new(Trace::of_shapes())).collect();
-    for ((_, parameters), trace) in networks.iter().zip(&traces) {
-        parameters.watch(Some(trace.clone()));
-    }
-    let ran = learner.run(&random_batch(learner.painter(), 1, size, halo), None);
-    networks.iter().for_each(|(_, parameters)| parameters.watch(None));
-    ran?;
     let both = networks.iter().zip(&traces);
     Ok(both.map(|((role, parameters), trace)| (*role, rows(&trace.layers(), parameters.specs()))).collect())
 }
@@ -130,17 +87,11 @@ fn rows(layers: &[Seen<Vec<usize>>], specs: &[ParamSpec]) -> Vec<Row> {
 fn print_summary(rows: &[Row]) {
     let heads = ["layer", "kind", "output H x W x C", "parameters"].map(str::to_owned);
     let cells = |row: &Row| {
-        let shape = row.output.iter().flatten().map(usize::to_string).collect::<Vec<_>>().join(" x ");
+        let shape = row.output.as_deref().map(shape_of).unwrap_or_default();
         let parameters = if row.name == "input" { String::new() } else { thousands(row.trainable + row.fixed) };
         [row.name.clone(), row.kind.clone(), shape, parameters]
     };
-    let table: Vec<[String; 4]> = std::iter::once(heads).chain(rows.iter().map(cells)).collect();
-    let [a, b, c, d]: [usize; 4] =
-        std::array::from_fn(|i| table.iter().map(|cells| cells[i].len()).max().unwrap_or_default());
-    for cells in &table {
-        let line = format!("{:<a$}  {:<b$}  {:>c$}  {:>d$}", cells[0], cells[1], cells[2], cells[3]);
-        println!("{}", line.trim_end());
-    }
+    print_rows(&heads, rows.iter().map(cells), 2);
     let (trainable, fixed) = rows.iter().fold((0, 0), |sum, row| (sum.0 + row.trainable, sum.1 + row.fixed));
     println!();
     println!("parameters: {}", thousands(trainable + fixed));
@@ -148,28 +99,11 @@ fn print_summary(rows: &[Row]) {
     println!("non-trainable: {} (running statistics)", thousands(fixed));
 }
 
-/// `24,788,050` for people.
-fn thousands(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::model::{Model, NetworkArgs};
     use clap::ValueEnum;
-
-    #[test]
-    fn numbers_are_grouped_by_thousands() {
-        assert_eq!([0, 999, 1000, 24_788_050].map(thousands), ["0", "999", "1,000", "24,788,050"]);
-    }
 
     fn flags() -> NetworkArgs {
         NetworkArgs { width: Some(0.05), bins: None, input_channels: None, size: None }
@@ -181,7 +115,8 @@ mod tests {
         for &model in Model::value_variants() {
             let flags = if model == Model::Window8 { NetworkArgs { width: None, ..flags() } } else { flags() };
             let learner = flags.networks(model, &Device::cpu(), None, false).unwrap();
-            for (role, rows) in summarise(learner.as_ref(), flags.size(model).unwrap(), model.halo()).unwrap() {
+            let source = random_source(learner.as_ref(), flags.size(model).unwrap(), model.halo()).unwrap();
+            for (role, rows) in summarise(learner.as_ref(), &source).unwrap() {
                 let lost: Vec<&str> =
                     rows.iter().filter(|row| row.output.is_none()).map(|row| row.name.as_str()).collect();
                 assert!(rows.len() > 3 && lost.is_empty(), "{} {role}: {lost:?}", model.name());
@@ -192,7 +127,7 @@ mod tests {
     #[test]
     fn a_watch_sees_what_comes_before_an_activation_and_changes_nothing() {
         let learner = flags().networks(Model::Pix2pix, &Device::cpu(), None, false).unwrap();
-        let source = random_batch(learner.painter(), 1, 256, 0).source_on(&Device::cpu()).unwrap();
+        let source = random_source(learner.as_ref(), 256, 0).unwrap();
         let look = crate::models::painter::Look::default();
         let unwatched = learner.painter().paint(&source, &look).unwrap().to_vec().unwrap();
         let trace = Rc::new(Trace::new(|value| value.to_vec()));

@@ -1,0 +1,320 @@
+//! `huetape evaluate`: how good a network is, beside what needs none.
+
+use super::console::Progress;
+use super::settings::{Settings, data_source};
+use super::trained::{LookArgs, TrainedArgs};
+use super::{DeviceArgs, Outcome};
+use crate::data::raster::{RasterInfo, SampleType};
+use crate::data::save::{predicted_by, save_png, save_tiff};
+use crate::data::stats::DataStats;
+use crate::data::{DataSource, Dataset};
+use crate::error::{Error, Result};
+use crate::files::{Unfinished, io_error, write_whole};
+use crate::infer::{Evaluator, Gallery, Judged, Scoreboard, evaluation_page};
+use crate::models::classifier::bins_and_prior;
+use crate::nn::WeightFile;
+use crate::quality::{Image8, Measure, Rebalance};
+use crate::train::run_dir::RunDir;
+use clap::Args;
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  huetape evaluate --run runs/first --source val/sar --target val/optical --html page.html
+  huetape evaluate --run runs/first --images photos/ --json scores.json --csv scores.csv
+  huetape evaluate --weights best.safetensors --source sar/ --target optical/ --out scored
+
+Figures are means over whole pictures, rounded to 8 bits. --out writes predictions/NAME.png and targets/NAME.png, two folders of
+equal names, as evaluators of FID or LPIPS take them.")]
+pub struct EvaluateArgs {
+    #[command(flatten)]
+    trained: TrainedArgs,
+    /// Folder of inputs; --target holds pictures of the same names
+    #[arg(long, value_name = "DIR", conflicts_with = "images", required_unless_present_any = ["images", "pairs"])]
+    source: Option<PathBuf>,
+    /// Folder of pictures that belong to --source
+    #[arg(long, value_name = "DIR", conflicts_with = "images")]
+    target: Option<PathBuf>,
+    /// Folder of colour pictures; the input is their lightness
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+    /// Folder of files that hold an input and its colour picture side by side, of equal width
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["source", "target", "images"])]
+    pairs: Option<PathBuf>,
+    /// Which half of --pairs is the input, left or right [default: left]
+    #[arg(long, value_name = "HALF")]
+    pairs_source: Option<String>,
+    /// Folder for the pictures: predictions/ and targets/
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// The means as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// The figures of each picture and method as CSV
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// A page with the verdict, the tables and the best and the worst pictures, in one file
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    #[command(flatten)]
+    look: LookArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+pub fn run(args: EvaluateArgs) -> Outcome {
+    for file in [&args.json, &args.csv, &args.html].into_iter().flatten() {
+        crate::ensure!(
+            !file.is_dir(),
+            Error::input("a folder is in the way of a file", file.display(), "give the file's name too").into()
+        );
+    }
+    let source = data_source(&Settings {
+        source: args.source.clone(),
+        target: args.target.clone(),
+        images: args.images.clone(),
+        pairs: args.pairs.clone(),
+        pairs_source: args.pairs_source.clone(),
+        ..Settings::default()
+    })?;
+    if let DataSource::Scenes { source, .. } = &source {
+        let remedy = "put it into a folder of its own, and the target into another under the same name";
+        return Err(Error::input("evaluate takes folders of pictures", source.display(), remedy).into());
+    }
+    let device = args.device.open()?;
+    let (colorizer, mut options) = args.trained.open(&args.look, &device)?;
+    options.lightness |= matches!(source, DataSource::Images(_));
+    let weights = args.trained.weights()?;
+    let stats = args.trained.run.as_deref().map(statistics).transpose()?.flatten();
+    let target_preparation = args.trained.target_preparation()?;
+    let evaluator =
+        Evaluator { colorizer: &colorizer, options, target_preparation, stats, rebalance: rebalance(&weights)? };
+    let data = evaluator.data(&source)?;
+    let names = names(&data)?;
+    let folders = args.out.as_deref().map(|out| Folders::new(out, &data, &names, colorizer.bands())).transpose()?;
+
+    for file in [&args.json, &args.csv, &args.html].into_iter().flatten() {
+        // Known before the work, not after it: a file can be made there.
+        make_folder(file.parent().unwrap_or(Path::new("")))?;
+        Unfinished::create(file)?;
+    }
+    let (mut board, mut gallery) = (Scoreboard::default(), Gallery::default());
+    let mut progress = Progress::new(data.pairs.len() as u64, 0, "pictures");
+    for (i, (pair, name)) in data.pairs.iter().zip(&names).enumerate() {
+        let judged = evaluator.judge(pair)?;
+        if let Some(folders) = &folders {
+            folders.write(name, &judged, colorizer.model())?;
+        }
+        let name = name.to_string_lossy();
+        if args.html.is_some() {
+            gallery.add(&name, &judged)?;
+        }
+        board.add(name.into_owned(), &judged);
+        progress.at(i as u64 + 1, &pair.source.path.display().to_string());
+    }
+    drop(progress);
+
+    print_table(&board);
+    if evaluator.stats.is_none() {
+        println!("the mean colour and the linear regression are those of a run's training data: they need --run");
+    }
+    let json = format!("{:#}\n", board.to_json());
+    let page = match &args.html {
+        Some(_) => {
+            let facts = facts(&args, &weights, &source, board.images.len(), &device.name());
+            evaluation_page(colorizer.model(), &board, &gallery, facts)?.to_html()
+        }
+        None => String::new(),
+    };
+    for (file, text) in [(&args.json, &json), (&args.csv, &board.to_csv()), (&args.html, &page)] {
+        if let Some(file) = file {
+            write_whole(file, text.as_bytes())?;
+            println!("{}", file.display());
+        }
+    }
+    if let Some(out) = &args.out {
+        println!("{}", out.display());
+    }
+    Ok(())
+}
+
+/// What a run knows of its training data; `None` for one that has not kept it.
+fn statistics(run: &Path) -> Result<Option<DataStats>> {
+    let path = RunDir::open(run)?.statistics();
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&path).map_err(|error| io_error("cannot read", &path, &error))?;
+    let broken = |error| {
+        Error::input(
+            format!("the statistics cannot be read ({error})"),
+            path.display(),
+            "use --weights instead of --run",
+        )
+    };
+    serde_json::from_str(&text).map(Some).map_err(broken)
+}
+
+/// Weights against the prior of a classifier; `None` for other networks.
+fn rebalance(weights: &Path) -> Result<Option<Rebalance>> {
+    let file = WeightFile::read(weights)?;
+    if file.get("bins").is_none() {
+        return Ok(None);
+    }
+    let (bins, prior) = bins_and_prior(&file)?;
+    Rebalance::new(&bins, &prior).map(Some)
+}
+
+/// A name for each pair, that of its source without the ending; no two alike.
+fn names(data: &Dataset) -> Result<Vec<OsString>> {
+    let mut seen: HashMap<OsString, &Path> = HashMap::new();
+    let mut names = Vec::new();
+    for pair in &data.pairs {
+        let path = &pair.source.path;
+        let name = path.file_stem().unwrap_or_default().to_owned();
+        if let Some(other) = seen.insert(name.clone(), path) {
+            return Err(Error::input(
+                format!("{} has the same name but for its ending", other.display()),
+                path.display(),
+                "give the files names of their own",
+            ));
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+/// Where pictures go.
+struct Folders {
+    predictions: PathBuf,
+    targets: PathBuf,
+    ending: &'static str,
+}
+
+impl Folders {
+    /// The folders below `out`, which may hold nothing but what this evaluation writes: other evaluators read all that lies
+    /// in a folder. No input may lie there.
+    fn new(out: &Path, data: &Dataset, names: &[OsString], bands: usize) -> Result<Self> {
+        let ending = if matches!(bands, 1 | 3) { "png" } else { "tif" };
+        let folders = Folders { predictions: out.join("predictions"), targets: out.join("targets"), ending };
+        for folder in [&folders.predictions, &folders.targets] {
+            let Ok(place) = folder.canonicalize() else { continue };
+            let is_here = |path: &Path| path.parent().and_then(|p| p.canonicalize().ok()).is_some_and(|p| p == place);
+            let mut inputs = data.pairs.iter().flat_map(|pair| [&pair.source.path, &pair.target.path]);
+            crate::ensure!(
+                !inputs.any(|path| is_here(path)),
+                Error::input(
+                    "the inputs lie where pictures would be written",
+                    folder.display(),
+                    "choose another --out"
+                )
+            );
+            let entries =
+                std::fs::read_dir(&place).map_err(|error| io_error("cannot read the folder", folder, &error))?;
+            for entry in entries {
+                let found = entry.map_err(|error| io_error("cannot read the folder", folder, &error))?.path();
+                let known = found.extension().is_some_and(|found| found == ending)
+                    && found.file_stem().is_some_and(|stem| names.iter().any(|name| name == stem));
+                crate::ensure!(
+                    known,
+                    Error::input("other files lie there already", found.display(), "choose another --out")
+                );
+            }
+        }
+        Ok(folders)
+    }
+
+    fn write(&self, name: &OsString, judged: &Judged, model: &str) -> Result<()> {
+        let tag = predicted_by(model);
+        for (folder, picture, tag) in
+            [(&self.predictions, &judged.made, Some(tag.as_str())), (&self.targets, &judged.truth, None)]
+        {
+            make_folder(folder)?;
+            let mut name = name.clone();
+            name.push(".");
+            name.push(self.ending);
+            save(&folder.join(name), picture, tag)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a picture as PNG, or, of bands that a PNG cannot hold, as TIFF.
+fn save(path: &Path, picture: &Image8, description: Option<&str>) -> Result<()> {
+    let (width, height) = (picture.width(), picture.height());
+    if matches!(picture.bands(), 1 | 3) {
+        return save_png(path, picture.samples(), width, height, description);
+    }
+    let info = RasterInfo {
+        description: description.map(str::to_owned),
+        ..RasterInfo::new(width, height, picture.bands(), SampleType::U8)
+    };
+    save_tiff(path, info, &picture.samples().iter().map(|&v| f32::from(v)).collect::<Vec<_>>())
+}
+
+fn make_folder(folder: &Path) -> Result<()> {
+    if folder.as_os_str().is_empty() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(folder).map_err(|error| io_error("cannot create the folder", folder, &error))
+}
+
+/// The means, a measure a line, and what they come to.
+fn print_table(board: &Scoreboard) {
+    let means = board.means();
+    let heads: Vec<&str> = means.iter().map(|(method, _)| method.name()).collect();
+    let name = |measure: Measure| {
+        let unit = if measure.unit().is_empty() { String::new() } else { format!(", {}", measure.unit()) };
+        let arrow = measure.better().map(|better| format!(" {}", better.arrow())).unwrap_or_default();
+        format!("{}{unit}{arrow}", measure.name())
+    };
+    let names: Vec<(Measure, String)> = board.measures().into_iter().map(|measure| (measure, name(measure))).collect();
+    let widest = names.iter().map(|(_, name)| name.chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = heads.iter().map(|head| head.len().max(9)).collect();
+    print!("{:<widest$}", board.pictures());
+    heads.iter().zip(&widths).for_each(|(head, width)| print!("  {head:>width$}"));
+    println!();
+    for (measure, name) in &names {
+        print!("{name:<widest$}");
+        for ((_, scores), width) in means.iter().zip(&widths) {
+            match scores.get(*measure) {
+                Some(value) => print!("  {value:>width$.decimals$}", decimals = measure.decimals()),
+                None => print!("  {:>width$}", "-"),
+            }
+        }
+        println!();
+    }
+    if let Some(truth) = board.truth_colourfulness() {
+        println!("colourfulness of the truth: {truth:.1}");
+    }
+    let verdict = board.decisive().verdict();
+    println!("{}. {}", verdict.headline, verdict.detail);
+}
+
+/// What was evaluated, for the page.
+fn facts(
+    args: &EvaluateArgs,
+    weights: &Path,
+    source: &DataSource,
+    pictures: usize,
+    device: &str,
+) -> Vec<(String, String)> {
+    let mut facts = vec![("weights", weights.display().to_string())];
+    match source {
+        DataSource::Pairs { source, target } | DataSource::Scenes { source, target } => {
+            facts.push(("sources", source.display().to_string()));
+            facts.push(("targets", target.display().to_string()));
+        }
+        DataSource::Images(folder) => facts.push(("images, by their lightness", folder.display().to_string())),
+        DataSource::SideBySide { folder, .. } => facts.push(("pairs", folder.display().to_string())),
+    }
+    facts.push(("pictures", pictures.to_string()));
+    if args.trained.run.is_none() {
+        facts.push(("left out", "mean colour and linear regression, which need --run".to_owned()));
+    }
+    facts.push(("device", device.to_owned()));
+    facts.push(("huetape", env!("CARGO_PKG_VERSION").to_owned()));
+    facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}

@@ -1,0 +1,102 @@
+//! Which trained network a command works with, and how it colours.
+
+use super::preparation::PreparationArgs;
+use super::settings::input_of_run;
+use crate::data::Preparation;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::infer::{Colorizer, Options};
+use crate::models::painter::Look;
+use crate::nn::Norm;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// A trained network by its run or its weights.
+#[derive(Args, Debug)]
+pub struct TrainedArgs {
+    /// Run folder: its best checkpoint, else its newest
+    #[arg(long, value_name = "RUN", required_unless_present = "weights", conflicts_with = "weights")]
+    pub run: Option<PathBuf>,
+    /// Weight file; model, width, bins and bands are read off its tensors
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+}
+
+/// How it colours.
+#[derive(Args, Debug)]
+pub struct LookArgs {
+    /// Of a classifier: towards 0 the likeliest colour, 1 the mean colour
+    #[arg(long, value_name = "T", default_value_t = 0.38)]
+    temperature: f32,
+    /// Statistics of batch norm: running, or batch, which is what the published pix2pix does, dropout included
+    #[arg(long, value_name = "WHICH", default_value = "running")]
+    norm: NormName,
+    /// Band of a multi-band input, from 1 [default: the run's, else the only one, or the luma of three]
+    #[arg(long, value_name = "N")]
+    band: Option<usize>,
+    #[command(flatten)]
+    preparation: PreparationArgs,
+}
+
+/// Which statistics batch norm uses.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum NormName {
+    /// Those of the training
+    Running,
+    /// Those of what is coloured in one go
+    Batch,
+}
+
+impl TrainedArgs {
+    /// The weight file.
+    ///
+    /// # Errors
+    /// No run folder, or one without a checkpoint.
+    pub fn weights(&self) -> Result<PathBuf> {
+        match (&self.weights, &self.run) {
+            (Some(weights), _) => Ok(weights.clone()),
+            (None, Some(run)) => Colorizer::weights_of_run(run),
+            (None, None) => Err(Error::input("no network named", "--run", "add --run RUN or --weights FILE")),
+        }
+    }
+
+    /// The network on a device, with how it colours: the run's inputs are read as its training read them.
+    ///
+    /// # Errors
+    /// Flags out of range; a run or weights that cannot be read.
+    pub fn open(&self, look: &LookArgs, device: &Device) -> Result<(Colorizer, Options)> {
+        let options = self.options(look)?;
+        Ok((Colorizer::open(device, &self.weights()?)?, options))
+    }
+
+    /// How the targets of its training were prepared.
+    ///
+    /// # Errors
+    /// A run whose settings cannot be read.
+    pub fn target_preparation(&self) -> Result<Preparation> {
+        Ok(self.run.as_deref().map(input_of_run).transpose()?.unwrap_or_default().target)
+    }
+
+    /// How it colours.
+    ///
+    /// # Errors
+    /// Flags out of range; a run whose settings cannot be read.
+    pub fn options(&self, look: &LookArgs) -> Result<Options> {
+        crate::ensure!(
+            look.temperature > 0.0 && look.temperature.is_finite(),
+            Error::input("out of range", format!("--temperature {}", look.temperature), "use a number above 0")
+        );
+        let prepared = self.run.as_deref().map(input_of_run).transpose()?.unwrap_or_default();
+        let norm = match look.norm {
+            NormName::Running => Norm::Running,
+            NormName::Batch => Norm::Batch,
+        };
+        Ok(Options {
+            look: Look { temperature: look.temperature, norm },
+            band: look.band.or(prepared.band),
+            // A band asked for now is read, also where the run was trained on the lightness of colour pictures.
+            lightness: prepared.lightness && look.band.is_none(),
+            preparation: look.preparation.over(prepared.preparation)?,
+        })
+    }
+}

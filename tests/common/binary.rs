@@ -1,0 +1,88 @@
+//! Running the binary as a user does.
+
+use assert_cmd::Command;
+use huetape::data::Scene;
+use huetape::data::save::save_png;
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// What a run of the binary left behind.
+pub struct Ran {
+    /// Its exit code.
+    pub code: i32,
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained of.
+    pub stderr: String,
+}
+
+/// Runs the binary in `folder` with the words of `line` as arguments.
+pub fn huetape(folder: &Path, line: &str) -> Ran {
+    let mut command = Command::cargo_bin("huetape").unwrap();
+    command.current_dir(folder).env_remove("HUETAPE_DEVICE").env_remove("XDG_RUNTIME_DIR");
+    let output = command.args(line.split_whitespace()).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// Runs the binary, which must end well; what it printed.
+pub fn done(folder: &Path, line: &str) -> String {
+    let ran = huetape(folder, line);
+    assert_eq!(ran.code, 0, "`{line}`: {}", ran.stderr);
+    ran.stdout
+}
+
+/// Runs the binary, which must refuse: exit code 2, one line on stderr that holds every text of `named`, and nothing new
+/// in the folder.
+pub fn refused(folder: &Path, line: &str, named: &[&str]) {
+    let before = listing(folder);
+    let ran = huetape(folder, line);
+    assert_eq!(ran.code, 2, "`{line}`: {}", ran.stderr);
+    assert!(ran.stderr.starts_with("error: ") && ran.stderr.lines().count() == 1, "`{line}`: {}", ran.stderr);
+    for text in named {
+        assert!(ran.stderr.contains(text), "`{line}` does not name {text}: {}", ran.stderr);
+    }
+    assert_eq!(listing(folder), before, "`{line}` left something behind");
+}
+
+/// Every path below a folder, sorted.
+pub fn listing(folder: &Path) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            paths.extend(listing(&path));
+        }
+        paths.push(path);
+    }
+    paths.sort();
+    paths
+}
+
+/// A folder with `source` and `target`: synthetic scenes of `width` x 48 pixels, SAR and optical, `0.png` and so on.
+pub fn scenes(widths: &[usize]) -> TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for side in ["source", "target"] {
+        fs::create_dir(root.path().join(side)).unwrap();
+    }
+    for (index, &width) in widths.iter().enumerate() {
+        let scene = Scene::new(5, index as u32, width.max(48));
+        let cut = |samples: Vec<u8>, bands: usize| -> Vec<u8> {
+            let rows = samples.chunks_exact(width.max(48) * bands).take(48);
+            rows.flat_map(|row| row[..width * bands].to_vec()).collect()
+        };
+        let name = format!("{index}.png");
+        save_png(&root.path().join("source").join(&name), &cut(scene.sar(4), 1), width, 48, None).unwrap();
+        save_png(&root.path().join("target").join(&name), &cut(scene.optical(), 3), width, 48, None).unwrap();
+    }
+    root
+}
+
+/// The `Description` of a PNG.
+pub fn description(path: &Path) -> Option<String> {
+    let file = std::io::BufReader::new(fs::File::open(path).unwrap());
+    let reader = png::Decoder::new(file).read_info().unwrap();
+    let text = reader.info().utf8_text.iter().find(|text| text.keyword == "Description");
+    text.map(|text| text.get_text().unwrap())
+}
