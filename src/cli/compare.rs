@@ -58,10 +58,14 @@ pub fn plan(truth: &Path, files: &[PathBuf], targets: &[PathBuf], keep_going: bo
             check_sizes(file, &comparison.truth)?;
         }
         for written in [&comparison.side_by_side, &comparison.split] {
-            let read = files.iter().chain([&comparison.truth]);
+            let mut taken = files.iter().chain(targets).chain([&comparison.truth]);
             crate::ensure!(
-                !read.clone().any(|path| same(path, written)),
-                Error::input("an input would be overwritten", written.display(), "choose another --out")
+                !taken.any(|path| same(path, written)),
+                Error::input(
+                    "a comparison would overwrite another picture",
+                    written.display(),
+                    "choose another --out, or colour the pictures one by one"
+                )
             );
         }
         plan.push(comparison);
@@ -235,11 +239,11 @@ mod tests {
     }
 
     #[test]
-    fn no_input_is_overwritten() {
+    fn no_other_picture_is_overwritten() {
         let folder = folder_of(&[("a.png", 4), ("a.split.png", 4)]);
         let path = |name: &str| folder.path().join(name);
         let error = plan(&path("a.split.png"), &[path("a.png")], &[path("a.tif")], false).unwrap_err();
-        assert!(error.to_string().contains("overwritten"), "{error}");
+        assert!(error.to_string().contains("overwrite another"), "{error}");
     }
 
     #[test]
