@@ -84,7 +84,8 @@ pub fn run(args: CheckDataArgs) -> Outcome {
     let readings = model.readings(&resolved.data, resolved.band)?;
     let crop = resolved.session.loader.size;
     let report = check(&resolved.data, readings, &resolved.preparations, crop)?;
-    print_report(&report);
+    let scenes = matches!(resolved.data, DataSource::Scenes { .. });
+    print_report(&report, if scenes { "window" } else { "picture" });
     let refusals = report.refusals(&resolved.data, crop);
     if !refusals.is_empty() {
         println!("\n`train` would refuse:");
@@ -119,8 +120,8 @@ fn count(number: usize, word: &str) -> String {
     format!("{number} {word}{}", if number == 1 { "" } else { "s" })
 }
 
-fn print_report(report: &DataReport) {
-    println!("usable: {}", count(report.pairs.len(), "picture"));
+fn print_report(report: &DataReport, unit: &str) {
+    println!("usable: {}", count(report.pairs.len(), unit));
     print_files("sources without a target", &report.lone_sources);
     print_files("targets without a source, which are passed over", &report.lone_targets);
     if let Some(([least_w, least_h], [most_w, most_h])) = report.size_range() {

@@ -11,7 +11,7 @@ use super::decode::EXTENSIONS;
 use super::picture::{Depth, PictureInfo, Reading};
 use super::picture_file::{Half, PictureFile};
 use super::prepared::Preparation;
-use super::raster::Stretch;
+use super::raster::{Raster, Stretch};
 use super::scene_pair::ScenePair;
 use crate::error::{Error, Result};
 
@@ -153,9 +153,7 @@ impl DataSource {
             }
             DataSource::Pairs { source, target } => Ok(matched(pictures_in(source)?, pictures_in(target)?)),
             DataSource::Scenes { source, target } => {
-                // Rasters of any type; what is done to them does not matter to a listing.
-                let preparation = Preparation { stretch: Some(Stretch::None), despeckle: None };
-                let scene = |path: &PathBuf| PictureFile { preparation, ..PictureFile::from(path.clone()) };
+                let scene = |path: &PathBuf| PictureFile::from(path.clone());
                 Ok(Listing { pairs: vec![Pair { source: scene(source), target: scene(target) }], ..Listing::default() })
             }
         }
@@ -205,11 +203,13 @@ impl DataSource {
         if let DataSource::Images(_) = self {
             return Ok(self.readings(band));
         }
+        let all_or_one = |all: usize| if band.is_some() { Reading::Grey { band } } else { Reading::Bands(all) };
+        if let DataSource::Scenes { source, target } = self {
+            let bands = |path: &Path| Ok(Raster::open(path)?.info().bands_without_alpha().count());
+            return Ok((all_or_one(bands(source)?), Reading::Bands(bands(target)?)));
+        }
         let pairs = self.list()?.pairs;
-        let source = match band {
-            Some(_) => Reading::Grey { band },
-            None => Reading::Bands(usual_bands(pairs.iter().map(|pair| &pair.source).collect())),
-        };
+        let source = all_or_one(usual_bands(pairs.iter().map(|pair| &pair.source).collect()));
         Ok((source, Reading::Bands(usual_bands(pairs.iter().map(|pair| &pair.target).collect()))))
     }
 
@@ -231,7 +231,8 @@ impl DataSource {
 
     /// Finds the files and checks every header: each source has a target of its own size, of bands that can be read, and
     /// no picture is smaller than `size` (the crop's side in pixels). `readings` say how sources and targets are read, `how` what is
-    /// done to them before. Of scenes, a side in `grid` makes fixed windows of it, without, there is room for random crops.
+    /// done to them before. Of scenes, a side in `grid` makes fixed windows of it, or smaller ones, but not below `size`, where none
+    /// of them has data everywhere; without, there is room for random crops.
     ///
     /// # Errors
     /// The first fault in name order.
@@ -244,7 +245,10 @@ impl DataSource {
     ) -> Result<Dataset> {
         if let DataSource::Scenes { source, target } = self {
             let scenes = ScenePair::open(source, target, readings, how)?;
-            let pairs = scenes.windows(grid.unwrap_or(size), grid.is_none())?;
+            let pairs = match grid {
+                Some(side) => scenes.fixed_windows(size, side)?,
+                None => scenes.for_random_crops(size)?,
+            };
             let infos = pairs.iter().map(|pair| pair.source.probe()).collect::<Result<_>>()?;
             let (source_reading, target_reading) = scenes.readings();
             let (preparations, notices) = (scenes.preparations(how), scenes.notices());

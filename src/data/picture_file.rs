@@ -69,7 +69,7 @@ impl PictureFile {
 
     /// Whether it is read as a raster: a TIFF that is to be stretched may have samples of any type.
     fn is_raster(&self) -> bool {
-        self.preparation.stretch.is_some() && Raster::is_one(&self.path)
+        self.preparation.picture_stretch().is_some() && Raster::is_one(&self.path)
     }
 
     /// What tells it from other pictures.

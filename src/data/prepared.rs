@@ -46,16 +46,21 @@ impl FromStr for Despeckle {
 
     /// Reads the text of `--despeckle`; the error says what is wrong with it and what is possible.
     fn from_str(text: &str) -> Result<Self, String> {
-        let settings = text.strip_prefix("lee:").ok_or("only Lee's filter is there")?;
-        let (side, looks) = settings.split_once(',').map_or((settings, None), |(side, looks)| (side, Some(looks)));
-        match (side.trim().parse::<usize>(), looks.map_or(Ok(LOOKS), |looks| looks.trim().parse::<f32>())) {
-            (Ok(side), _) if side % 2 == 0 || !(3..=31).contains(&side) => {
-                Err(format!("{side} is no odd side of 3 to 31"))
+        let read = || -> Result<Self, String> {
+            let settings = text.strip_prefix("lee:").ok_or("only Lee's filter is there")?;
+            let (side, looks) = settings.split_once(',').map_or((settings, None), |(side, looks)| (side, Some(looks)));
+            let side: usize = side.trim().parse().map_err(|_| format!("`{side}` is no side in pixels"))?;
+            let looks = match looks {
+                None => LOOKS,
+                Some(text) => text.trim().parse().map_err(|_| format!("`{text}` is no number of looks"))?,
+            };
+            match side % 2 == 1 && (3..=31).contains(&side) {
+                false => Err(format!("{side} is no odd side of 3 to 31")),
+                true if looks > 0.0 && looks.is_finite() => Ok(Despeckle { side, looks }),
+                true => Err(format!("{looks} is no number of looks")),
             }
-            (Ok(side), Ok(looks)) if looks > 0.0 && looks.is_finite() => Ok(Despeckle { side, looks }),
-            _ => Err(format!("`{settings}` is no side, nor a side and a number of looks")),
-        }
-        .map_err(|why| format!("{why}; use lee:N or lee:N,LOOKS, e.g. lee:7 or lee:7,4.4"))
+        };
+        read().map_err(|why| format!("{why}; use lee:N or lee:N,LOOKS, e.g. lee:7 or lee:7,4.4"))
     }
 }
 
@@ -88,9 +93,14 @@ impl fmt::Display for Preparation {
 }
 
 impl Preparation {
-    /// Whether a picture stays what it is.
+    /// Whether a picture in memory stays what it is.
     pub fn is_none(&self) -> bool {
-        self.stretch.is_none() && self.despeckle.is_none()
+        self.picture_stretch().is_none() && self.despeckle.is_none()
+    }
+
+    /// The stretch of a picture in memory, which is read over its type's range anyway.
+    pub(super) fn picture_stretch(&self) -> Option<Stretch> {
+        self.stretch.filter(|stretch| *stretch != Stretch::None)
     }
 
     /// The filter's side and the variation of the speckle; values are amplitudes, unless they are to become decibels as intensities.
@@ -117,8 +127,8 @@ impl Preparation {
             Samples::U16(v) => (SampleType::U16, v.into_iter().map(f32::from).collect()),
             Samples::F32(v) => (SampleType::F32, v),
         };
-        let stretch = self.stretch.unwrap_or(Stretch::None);
-        let Some(scales) = stretch.fit_values(sample, &values, bands) else {
+        let stretch = self.picture_stretch();
+        let Some(scales) = stretch.unwrap_or(Stretch::None).fit_values(sample, &values, bands) else {
             return Err(Error::input("no pixel has a number", path.display(), "fill them, or take the file away"));
         };
         let mut values = match self.filter() {
@@ -126,7 +136,7 @@ impl Preparation {
             None => values,
         };
         // Without a stretch floats outside 0..1 are for the caller to refuse.
-        if self.stretch.is_some() || depth != Depth::F32 {
+        if stretch.is_some() || depth != Depth::F32 {
             scale(&mut values, &scales);
         }
         let info = PictureInfo { depth: Depth::F32, ..picture.info };
@@ -462,7 +472,7 @@ mod tests {
             ("median:3", "only Lee"),
             ("lee:4", "no odd side"),
             ("lee:1", "no odd side"),
-            ("lee:3,0", "`3,0`"),
+            ("lee:3,0", "0 is no number"),
             ("lee:x", "`x`"),
         ] {
             let error = text.parse::<Despeckle>().unwrap_err();

@@ -13,6 +13,7 @@ use super::pairs::{Pair, Preparations};
 use super::picture::{Area, Picture, PictureInfo, Reading};
 use super::picture_file::PictureFile;
 use super::prepared::PreparedScene;
+use super::raster::RasterInfo;
 use crate::device::Device;
 use crate::error::{Error, Result};
 
@@ -97,11 +98,41 @@ impl ScenePair {
         [&self.source, &self.target].into_iter().filter_map(|scene| scene.notice()).collect()
     }
 
-    /// The pairs for crops of `size`, with room for random ones if `roam`.
+    /// The pairs for random crops of `size`.
     ///
     /// # Errors
     /// No window that has data everywhere; scenes that cannot be read.
-    pub fn windows(&self, size: usize, roam: bool) -> Result<Vec<Pair>> {
+    pub fn for_random_crops(&self, size: usize) -> Result<Vec<Pair>> {
+        let pairs = self.windows(size, true)?;
+        if pairs.is_empty() { Err(self.no_window(size)) } else { Ok(pairs) }
+    }
+
+    /// Fixed windows of `side` pixels, or of half as many, and so on down to `size`, where larger ones do not fit or have gaps.
+    ///
+    /// # Errors
+    /// No window that has data everywhere; scenes that cannot be read.
+    pub fn fixed_windows(&self, size: usize, mut side: usize) -> Result<Vec<Pair>> {
+        loop {
+            let pairs = self.windows(side.max(size), false)?;
+            if !pairs.is_empty() {
+                return Ok(pairs);
+            }
+            crate::ensure!(side > size, self.no_window(size));
+            side /= 2;
+        }
+    }
+
+    fn no_window(&self, size: usize) -> Error {
+        let RasterInfo { width, height, .. } = self.source.info();
+        Error::input(
+            format!("no window of {size}x{size} pixels has data everywhere in scenes of {width}x{height}"),
+            self.name(),
+            "use a smaller --size, or fill the gaps",
+        )
+    }
+
+    /// A pair for each window of the grid that has data everywhere, with room for random crops if `roam`.
+    fn windows(&self, size: usize, roam: bool) -> Result<Vec<Pair>> {
         let (width, height) = (self.source.info().width, self.source.info().height);
         let across = width.div_ceil(size);
         let whole = self.whole_windows(size)?;
@@ -122,14 +153,6 @@ impl ScenePair {
                 pairs.push(Pair { source: window(&self.source, area), target: window(&self.target, area) });
             }
         }
-        crate::ensure!(
-            !pairs.is_empty(),
-            Error::input(
-                format!("no window of {size}x{size} pixels has data everywhere in scenes of {width}x{height}"),
-                self.name(),
-                "use a smaller --size, or fill the gaps"
-            )
-        );
         Ok(pairs)
     }
 
@@ -163,7 +186,7 @@ fn window(scene: &Arc<PreparedScene>, area: Area) -> PictureFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::raster::{Nodata, RasterInfo, SampleType};
+    use crate::data::raster::{Nodata, SampleType};
     use crate::data::save::save_tiff;
     use crate::data::{BatchMaker, DataSource, Dataset, LoaderOptions, Preparation};
     use std::collections::BTreeSet;
@@ -198,18 +221,19 @@ mod tests {
         let set = dataset(&data, 16, None).unwrap();
         let steps = 4 * set.pairs.len() as u64;
         let maker = BatchMaker::new(set, LoaderOptions { batch: 8, size: 16, ..LoaderOptions::default() });
-        let mut corners = BTreeSet::new();
+        let mut seen = BTreeSet::new();
         for step in 1..=steps {
             let batch = maker.batch(step).unwrap();
             for (source, target) in batch.source.iter().zip(batch.target.chunks_exact(3)) {
                 let [x, y] = [target[0], target[1]].map(|v| (255.0 * v).round() as usize);
                 assert!(!gap(x, y), "{x} {y}");
                 assert!((source - (100 + x + y) as f32 / 500.0).abs() < 1e-6);
-                corners.insert([x, y]);
+                seen.insert([x, y]);
             }
         }
-        // The last row and column, and places that no window of the grid begins with.
-        assert!(corners.contains(&[149, 99]) && corners.contains(&[144, 4]) && corners.contains(&[5, 60]));
+        // The last row and column are reached, and places that no window of the grid begins with.
+        assert!(seen.contains(&[5, 60]) && seen.contains(&[144, 4]));
+        assert!(seen.iter().any(|[x, _]| *x == 149) && seen.iter().any(|[_, y]| *y == 99));
         assert_eq!(maker.batch(3).unwrap(), maker.batch(3).unwrap());
     }
 

@@ -1,0 +1,146 @@
+//! `--stretch`, `--despeckle` and training from scenes, as a user runs them.
+
+use assert_cmd::Command;
+use huetape::data::Scene;
+use huetape::data::raster::{Nodata, Raster, RasterInfo, RawTag, SampleType, Window};
+use huetape::data::save::save_tiff;
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+use tempfile::TempDir;
+
+const SIDE: usize = 96;
+const FLAGS: &str = "--device cpu --threads 1 --width 0.05 --size 16 --batch 2";
+
+fn huetape(folder: &Path, line: &str) -> Output {
+    let mut command = Command::cargo_bin("huetape").unwrap();
+    command.current_dir(folder).env_remove("HUETAPE_DEVICE").env_remove("XDG_RUNTIME_DIR");
+    command.args(line.split_whitespace()).output().unwrap()
+}
+
+/// Runs the binary, which must do its work, and gives what it said on stderr.
+fn done(folder: &Path, line: &str) -> String {
+    let output = huetape(folder, line);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "`{line}`: {stderr}");
+    stderr
+}
+
+/// Runs the binary, which must refuse its input by one line that holds every text of `named`.
+fn refused(folder: &Path, line: &str, named: &[&str]) {
+    let output = huetape(folder, line);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "`{line}`: {stderr}");
+    assert_eq!(stderr.lines().count(), 1, "`{line}`: {stderr}");
+    named.iter().for_each(|text| assert!(stderr.contains(text), "`{line}` does not say {text}: {stderr}"));
+}
+
+/// Ten metres a pixel from `x` east on.
+fn place(x: f64) -> Vec<RawTag> {
+    let tag = |tag, values: [f64; 6], count: usize| RawTag {
+        tag,
+        field_type: 12,
+        bytes: values[..count].iter().flat_map(|value| value.to_le_bytes()).collect(),
+    };
+    vec![tag(33550, [10.0, 10.0, 0.0, 0.0, 0.0, 0.0], 3), tag(33922, [0.0, 0.0, 0.0, x, 5e6, 0.0], 6)]
+}
+
+fn info(bands: usize, sample: SampleType) -> RasterInfo {
+    RasterInfo { georeference: place(4e5), ..RasterInfo::new(SIDE, SIDE, bands, sample) }
+}
+
+/// Intensities of -25 to 0 dB as floats with a gap, colours of 8 bits on their grid, and the latter moved by a pixel.
+fn folder() -> TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let scene = Scene::new(5, 0, SIDE);
+    let power = |v: &u8| 10f32.powf((f32::from(*v) / 255.0 * 25.0 - 25.0) / 10.0);
+    let mut sar: Vec<f32> = scene.sar(4).iter().map(power).collect();
+    sar[..40].fill(-9999.0);
+    let sar_info = RasterInfo { nodata: Nodata::parse("-9999"), ..info(1, SampleType::F32) };
+    save_tiff(&root.path().join("sar.tif"), sar_info, &sar).unwrap();
+    let optical: Vec<f32> = scene.optical().iter().map(|v| f32::from(*v)).collect();
+    save_tiff(&root.path().join("optical.tif"), info(3, SampleType::U8), &optical).unwrap();
+    let moved = RasterInfo { georeference: place(4e5 + 10.0), ..info(3, SampleType::U8) };
+    save_tiff(&root.path().join("moved.tif"), moved, &optical).unwrap();
+    root
+}
+
+fn read(path: &Path) -> Window {
+    let raster = Raster::open(path).unwrap();
+    let bands: Vec<usize> = (1..=raster.info().bands).collect();
+    raster.read_window(raster.area(), &bands).unwrap()
+}
+
+#[test]
+fn a_run_on_scenes_goes_on_bit_for_bit_and_colours_as_it_was_trained() {
+    let root = folder();
+    let train = |out: &str, flags: &str| {
+        let data = "--source sar.tif --target optical.tif --stretch db:-25,0 --despeckle lee:5 --val-source sar.tif --val-target optical.tif";
+        done(root.path(), &format!("train colournet {data} --out {out} {FLAGS} {flags}"))
+    };
+    train("whole", "--steps 4 --checkpoint-every 2");
+    train("parts", "--steps 2 --checkpoint-every 2");
+    done(root.path(), "train colournet --out parts --resume --steps 4");
+    let last = |run: &str| fs::read(root.path().join(run).join("checkpoints/step-00000004.safetensors")).unwrap();
+    assert!(last("whole") == last("parts"), "the run that was interrupted has other weights");
+    let settings = fs::read_to_string(root.path().join("whole/config.toml")).unwrap();
+    assert!(settings.contains("stretch = \"db:-25,0\"") && settings.contains("despeckle = \"lee:5\""), "{settings}");
+
+    let colours = |out: &str, flags: &str| {
+        let stderr = done(root.path(), &format!("colorize sar.tif --run whole --out {out} --device cpu {flags}"));
+        assert!(!stderr.contains("stretched"), "{stderr}");
+        read(&root.path().join(out))
+    };
+    let as_trained = colours("a.tif", "");
+    assert_eq!(as_trained, colours("b.tif", "--stretch db:-25,0 --despeckle lee:5"));
+    assert_eq!(as_trained.valid.iter().filter(|valid| !**valid).count(), 40);
+    assert_ne!(as_trained, colours("c.tif", "--stretch db:-20,0"));
+    assert_ne!(as_trained, colours("d.tif", "--despeckle none"));
+}
+
+#[test]
+fn floats_without_a_stretch_get_one_by_percentiles_which_is_told_and_kept() {
+    let root = folder();
+    let line = format!("train colournet --source sar.tif --target optical.tif --out run {FLAGS} --steps 1");
+    let stderr = done(root.path(), &line);
+    let told: Vec<_> = stderr.lines().filter(|line| line.contains("percentile:2")).collect();
+    assert!(told.len() == 1 && told[0].contains("sar.tif") && told[0].contains("--stretch"), "{stderr}");
+    assert!(fs::read_to_string(root.path().join("run/config.toml")).unwrap().contains("percentile:2"));
+    let weights = "run/checkpoints/step-00000001.safetensors";
+    let told = done(root.path(), &format!("colorize sar.tif --weights {weights} --out a.tif --device cpu"));
+    assert!(told.contains("percentile:2"), "{told}");
+    done(root.path(), "colorize sar.tif --run run --out b.tif --device cpu");
+    assert_eq!(read(&root.path().join("a.tif")), read(&root.path().join("b.tif")));
+}
+
+#[test]
+fn folders_of_float_tiles_train_with_a_stretch_and_are_checked_with_it() {
+    let root = folder();
+    for (side, scene) in [("s", "sar.tif"), ("t", "optical.tif")] {
+        fs::create_dir(root.path().join(side)).unwrap();
+        fs::copy(root.path().join(scene), root.path().join(side).join("0.tif")).unwrap();
+    }
+    let data = "--source s --target t --stretch db:-25,0";
+    done(
+        root.path(),
+        &format!("train window8 {data} --out run --device cpu --threads 1 --size 32 --batch 1 --steps 1"),
+    );
+    let report = huetape(root.path(), &format!("check-data {data} {FLAGS}"));
+    let stdout = String::from_utf8(report.stdout).unwrap();
+    assert!(stdout.contains("source values: 0.000 to 0.8"), "{stdout}");
+    refused(root.path(), &format!("train window8 --source s --target t --out x {FLAGS}"), &["--stretch", "0.tif"]);
+}
+
+#[test]
+fn what_does_not_go_together_is_refused_by_name() {
+    let root = folder();
+    let train = |flags: &str| format!("train colournet --out run {FLAGS} --steps 1 {flags}");
+    let refused = |flags: &str, named: &[&str]| refused(root.path(), &train(flags), named);
+    refused("--source sar.tif --target moved.tif", &["1.00 pixels", "sar.tif", "moved.tif"]);
+    refused("--source sar.tif --target .", &["sar.tif", "two scenes or two folders"]);
+    refused("--source sar.tif --target optical.tif --stretch 9,1", &["9 is not below 1", "--stretch 9,1"]);
+    refused("--source sar.tif --target optical.tif --despeckle lee:4", &["--despeckle lee:4", "odd"]);
+    refused("--images . --despeckle lee:3", &["--despeckle beside --images"]);
+    refused("--source sar.tif --target optical.tif --size 128", &["128x128", "sar.tif", "--size"]);
+    assert!(!root.path().join("run").exists());
+}
