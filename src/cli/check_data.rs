@@ -1,6 +1,7 @@
 //! `huetape check-data`: what `train` would read, and what a step of it would cost.
 
 use super::model::Model;
+use super::preparation::PreparationArgs;
 use super::settings::Settings;
 use super::train::Training;
 use super::{DeviceArgs, Outcome};
@@ -23,11 +24,11 @@ pub struct CheckDataArgs {
     /// Which network they are for; spacenet reads all bands
     #[arg(long, default_value = "colournet")]
     model: Model,
-    /// Folder of inputs, e.g. SAR pictures; --target holds pictures of the same names
-    #[arg(long, value_name = "DIR", conflicts_with = "images")]
+    /// Folder of inputs, e.g. SAR pictures, with pictures of the same names in --target; or a scene
+    #[arg(long, value_name = "PATH", conflicts_with = "images")]
     source: Option<PathBuf>,
-    /// Folder of colour pictures that belong to --source
-    #[arg(long, value_name = "DIR", conflicts_with = "images")]
+    /// Folder of colour pictures that belong to --source, or a scene on its grid
+    #[arg(long, value_name = "PATH", conflicts_with = "images")]
     target: Option<PathBuf>,
     /// Folder of colour pictures; the input is their lightness
     #[arg(long, value_name = "DIR")]
@@ -41,6 +42,8 @@ pub struct CheckDataArgs {
     /// Band of a multi-band source, from 1 [default: the only one, or the luma of three; spacenet all]
     #[arg(long, value_name = "N")]
     band: Option<usize>,
+    #[command(flatten)]
+    preparation: PreparationArgs,
     /// Side of the training's square crop in pixels [default: that of the network]
     #[arg(long, value_name = "S")]
     size: Option<usize>,
@@ -60,6 +63,7 @@ const MOST_REFUSALS: usize = 50;
 pub fn run(args: CheckDataArgs) -> Outcome {
     let &CheckDataArgs { model, band, size, batch, width, .. } = &args;
     let CheckDataArgs { source, target, images, pairs, pairs_source, .. } = args;
+    let PreparationArgs { stretch, despeckle } = args.preparation;
     let settings = Settings {
         source,
         target,
@@ -67,6 +71,8 @@ pub fn run(args: CheckDataArgs) -> Outcome {
         pairs,
         pairs_source,
         band,
+        stretch,
+        despeckle,
         size,
         batch,
         width,
@@ -76,8 +82,8 @@ pub fn run(args: CheckDataArgs) -> Outcome {
     let device = args.device.open()?;
     let resolved = settings.resolve(model)?;
     let readings = model.readings(&resolved.data, resolved.band)?;
-    let report = check(&resolved.data, readings)?;
     let crop = resolved.session.loader.size;
+    let report = check(&resolved.data, readings, &resolved.preparations, crop)?;
     print_report(&report);
     let refusals = report.refusals(&resolved.data, crop);
     if !refusals.is_empty() {
@@ -91,7 +97,8 @@ pub fn run(args: CheckDataArgs) -> Outcome {
         let what = format!("{} that `train` would refuse", count(refusals.len(), "fault"));
         return Err(Error::input(what, folders(&resolved.data), "mend what is listed above").into());
     }
-    let data = resolved.data.validate_as(crop, readings)?;
+    let data = resolved.data.validate_prepared(crop, readings, &resolved.preparations, None)?;
+    data.notices.iter().for_each(|notice| eprintln!("{notice}"));
     let training = Training::new(model, settings, resolved, data, None)?;
     println!();
     training.print_rehearsal(&device)?;
@@ -100,7 +107,9 @@ pub fn run(args: CheckDataArgs) -> Outcome {
 
 fn folders(data: &DataSource) -> String {
     match data {
-        DataSource::Pairs { source, target } => format!("{} and {}", source.display(), target.display()),
+        DataSource::Pairs { source, target } | DataSource::Scenes { source, target } => {
+            format!("{} and {}", source.display(), target.display())
+        }
         DataSource::Images(folder) | DataSource::SideBySide { folder, .. } => folder.display().to_string(),
     }
 }

@@ -9,6 +9,7 @@ mod doctor;
 mod evaluate;
 mod inspect;
 mod model;
+mod preparation;
 mod profile;
 mod register;
 mod settings;

@@ -1,7 +1,8 @@
 //! The flags that set a training, the TOML file that can stand for them, and what they come to.
 
 use super::model::{Model, Start};
-use crate::data::{DataSource, Half, LoaderOptions};
+use super::preparation::preparations;
+use crate::data::{DataSource, Half, LoaderOptions, Preparation, Preparations};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::nn::OptimizerKind;
@@ -21,11 +22,11 @@ pub struct Settings {
     /// Written with a run for whoever reads it: the model.
     #[arg(skip)]
     pub model: Option<String>,
-    /// Folder of inputs, e.g. SAR pictures; --target holds pictures of the same names. spacenet reads all bands of both
-    #[arg(long, value_name = "DIR", conflicts_with = "images", help_heading = "Data")]
+    /// Folder of inputs, e.g. SAR pictures, with pictures of the same names in --target; or a scene. spacenet reads all bands of both
+    #[arg(long, value_name = "PATH", conflicts_with = "images", help_heading = "Data")]
     pub source: Option<PathBuf>,
-    /// Folder of colour pictures that belong to --source
-    #[arg(long, value_name = "DIR", conflicts_with = "images", help_heading = "Data")]
+    /// Folder of colour pictures that belong to --source, or a scene on its grid
+    #[arg(long, value_name = "PATH", conflicts_with = "images", help_heading = "Data")]
     pub target: Option<PathBuf>,
     /// Folder of colour pictures; the input is their lightness
     #[arg(long, value_name = "DIR", help_heading = "Data")]
@@ -37,14 +38,24 @@ pub struct Settings {
     #[arg(long, value_name = "HALF", help_heading = "Data")]
     pub pairs_source: Option<String>,
     /// Inputs for validation (8 of them, spread evenly, at each checkpoint); with --images or --pairs, pictures like those
-    #[arg(long, value_name = "DIR", help_heading = "Data")]
+    #[arg(long, value_name = "PATH", help_heading = "Data")]
     pub val_source: Option<PathBuf>,
     /// Colour pictures that belong to --val-source
-    #[arg(long, value_name = "DIR", help_heading = "Data")]
+    #[arg(long, value_name = "PATH", help_heading = "Data")]
     pub val_target: Option<PathBuf>,
     /// Band of a multi-band source, from 1 [default: the only one, or the luma of three; spacenet all]
     #[arg(long, value_name = "N", help_heading = "Data")]
     pub band: Option<usize>,
+    /// How source values become 0 to 1: LO,HI, percentile:P over each scene or picture, db:LO,HI of intensities, db-amplitude:LO,HI,
+    /// or none [default: by the type's range; scenes of 16 bits or floats percentile:2]
+    #[arg(long, value_name = "HOW", allow_hyphen_values = true, help_heading = "Data")]
+    pub stretch: Option<String>,
+    /// The same of targets
+    #[arg(long, value_name = "HOW", allow_hyphen_values = true, help_heading = "Data")]
+    pub target_stretch: Option<String>,
+    /// Take speckle off sources before: lee:N, a window of NxN pixels, or lee:N,LOOKS [default: none]
+    #[arg(long, value_name = "HOW", help_heading = "Data")]
+    pub despeckle: Option<String>,
     /// Side of the square crop in pixels, a multiple of 8; window8 above 16, pix2pix of 256, sicgan any, spacenet of 32
     /// [default: 256; window8 32, sicgan 128, spacenet 64]
     #[arg(long, value_name = "S", help_heading = "Data")]
@@ -173,6 +184,7 @@ pub struct Resolved {
     pub data: DataSource,
     pub validation: Option<DataSource>,
     pub band: Option<usize>,
+    pub preparations: Preparations,
     pub start: Start,
     /// Steps are those of `--steps`; with `--epochs` they are set once the number of pictures is known.
     pub session: SessionConfig,
@@ -255,7 +267,7 @@ impl Settings {
             (other.steps, other.epochs) = (None, None);
         }
         prefer!(self, other, {
-            source, target, images, pairs, pairs_source, val_source, val_target, band, size, no_shuffle, no_augment, patches, min_distance, steps, epochs, batch, lr,
+            source, target, images, pairs, pairs_source, val_source, val_target, band, stretch, target_stretch, despeckle, size, no_shuffle, no_augment, patches, min_distance, steps, epochs, batch, lr,
             lr_schedule, optimizer, model, made_by, beta1, beta2, adam_eps, weight_decay, l2, seed, width, init, bins, bin_width, lambda,
             sigma, prior_smoothing, lr_d, lambda_l1, lambda_mse, d_l2, dropout, leaky_slope, input_channels, checkpoint_every, keep, sample_every,
             device, memory, threads,
@@ -269,6 +281,9 @@ impl Settings {
     pub fn check_unchanged(&self, before: &Settings, folder: &Path) -> Result<()> {
         let settled = [
             ("--width", self.width.is_some() && self.width != before.width),
+            ("--stretch", self.stretch.is_some() && self.stretch != before.stretch),
+            ("--target-stretch", self.target_stretch.is_some() && self.target_stretch != before.target_stretch),
+            ("--despeckle", self.despeckle.is_some() && self.despeckle != before.despeckle),
             ("--init", self.init.is_some() && self.init != before.init),
             ("--bins", self.bins.is_some() && self.bins != before.bins),
             ("--bin-width", self.bin_width.is_some() && self.bin_width != before.bin_width),
@@ -358,6 +373,7 @@ impl Settings {
         let positive_u64 = |value: Option<u64>, flag: &str| positive(value.map(|v| v as usize), flag).map(|v| v as u64);
         Ok(Resolved {
             validation,
+            preparations: preparations(&filled)?,
             band: filled.band.map(|band| positive(Some(band), "--band")).transpose()?,
             start: Start::resolve(model, &filled, filled.rule()?)?,
             session: SessionConfig {
@@ -408,12 +424,16 @@ fn loader_threads(threads: Option<usize>) -> usize {
 }
 
 /// How a run's inputs were read, for colouring others the same way.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct RunInput {
     /// Band of the source, from 1.
     pub band: Option<usize>,
     /// The source was the lightness of colour pictures.
     pub lightness: bool,
+    /// What was done to the source.
+    pub preparation: Preparation,
+    /// What was done to the target.
+    pub target: Preparation,
 }
 
 /// How the run in `folder` read its inputs; the default where it has no settings.
@@ -426,7 +446,8 @@ pub fn input_of_run(folder: &Path) -> Result<RunInput> {
         return Ok(RunInput::default());
     }
     let settings = Settings::read(&path)?;
-    Ok(RunInput { band: settings.band, lightness: settings.images.is_some() })
+    let Preparations { source: preparation, target } = preparations(&settings)?;
+    Ok(RunInput { band: settings.band, lightness: settings.images.is_some(), preparation, target })
 }
 
 /// A number of at least `least`, or, when `open`, above it.
@@ -473,7 +494,7 @@ pub(super) fn data_source(settings: &Settings) -> Result<DataSource> {
         return Ok(DataSource::SideBySide { folder: folder.clone(), source });
     }
     match (&settings.source, &settings.target, &settings.images) {
-        (Some(source), Some(target), _) => Ok(DataSource::Pairs { source: source.clone(), target: target.clone() }),
+        (Some(source), Some(target), _) => pairs_or_scenes(source, target, ["--source", "--target"]),
         (None, None, Some(images)) => Ok(DataSource::Images(images.clone())),
         (Some(_), None, _) => Err(Error::input("the colour pictures are missing", "--source", "add --target DIR")),
         (None, Some(_), _) => Err(Error::input("the inputs are missing", "--target", "add --source DIR")),
@@ -485,6 +506,23 @@ pub(super) fn data_source(settings: &Settings) -> Result<DataSource> {
     }
 }
 
+/// Two folders of pictures, or two scenes.
+fn pairs_or_scenes(source: &Path, target: &Path, flags: [&str; 2]) -> Result<DataSource> {
+    let (from, to) = (source.to_owned(), target.to_owned());
+    match (source.is_file(), target.is_file()) {
+        (true, true) => Ok(DataSource::Scenes { source: from, target: to }),
+        (false, false) => Ok(DataSource::Pairs { source: from, target: to }),
+        (scene, _) => {
+            let [file, other] = if scene { [source, target] } else { [target, source] };
+            Err(Error::input(
+                "one is a file, the other none",
+                format!("{} {} and {} {}", flags[0], source.display(), flags[1], target.display()),
+                format!("give two scenes or two folders: {} beside {}", file.display(), other.display()),
+            ))
+        }
+    }
+}
+
 fn validation_source(settings: &Settings, data: &DataSource) -> Result<Option<DataSource>> {
     match (&settings.val_source, &settings.val_target, data) {
         (None, None, _) => Ok(None),
@@ -493,10 +531,10 @@ fn validation_source(settings: &Settings, data: &DataSource) -> Result<Option<Da
         (Some(folder), None, DataSource::SideBySide { source, .. }) => {
             Ok(Some(DataSource::SideBySide { folder: folder.clone(), source: *source }))
         }
-        (Some(source), Some(target), DataSource::Pairs { .. }) => {
-            Ok(Some(DataSource::Pairs { source: source.clone(), target: target.clone() }))
+        (Some(source), Some(target), DataSource::Pairs { .. } | DataSource::Scenes { .. }) => {
+            pairs_or_scenes(source, target, ["--val-source", "--val-target"]).map(Some)
         }
-        (Some(_), None, DataSource::Pairs { .. }) => {
+        (Some(_), None, DataSource::Pairs { .. } | DataSource::Scenes { .. }) => {
             Err(Error::input("the colour pictures are missing", "--val-source", "add --val-target DIR"))
         }
         (Some(_), Some(_), _) => Err(Error::input(

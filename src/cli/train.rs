@@ -4,8 +4,9 @@ use super::console::Progress;
 use super::model::Model;
 use super::settings::{Patches, Resolved, Settings};
 use super::{DeviceArgs, Outcome, stop_flag};
+use crate::data::raster::Stretch;
 use crate::data::stats::survey;
-use crate::data::{BatchMaker, Dataset, PatchPlan};
+use crate::data::{BatchMaker, DataSource, Dataset, PatchPlan};
 use crate::device::{Device, human_bytes};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
@@ -29,6 +30,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 #[command(after_help = "Examples:
   huetape train colournet --source sar/ --target optical/ --out runs/first
   huetape train colournet --images photos/ --width 0.5 --batch 4 --steps 2000
+  huetape train colournet --source scene_vh.tif --target scene_optical.tif --stretch db:-25,0 --despeckle lee:7
   huetape train pix2pix --source sar/ --target optical/ --width 0.25 --epochs 50
   huetape train sicgan --images one-photo/ --width 0.5 --lambda-l1 10
   huetape train spacenet --source rgb/ --target eight-bands/ --steps 5000
@@ -71,8 +73,15 @@ pub fn run(args: TrainArgs) -> Outcome {
     let size = resolved.session.loader.size;
     // Validation pictures have the bands of the training pictures.
     let readings = args.model.readings(&resolved.data, resolved.band)?;
-    let data = resolved.data.validate_as(size, readings)?;
-    let validation = resolved.validation.as_ref().map(|source| source.validate_as(size, readings)).transpose()?;
+    let how = &resolved.preparations;
+    let grid = (!resolved.session.loader.augment).then_some(size);
+    let data = resolved.data.validate_prepared(size, readings, how, grid)?;
+    // Both are stretched alike.
+    let how = &data.preparations;
+    let validate =
+        |source: &DataSource| source.validate_prepared(size, readings, how, Some(size.max(VALIDATION_WINDOW)));
+    let validation = resolved.validation.as_ref().map(validate).transpose()?;
+    data.notices.iter().for_each(|notice| eprintln!("{notice}"));
     let training = Training::new(args.model, settings, resolved, data, validation)?;
     let device = device.open()?;
     if args.dry_run {
@@ -94,6 +103,9 @@ pub fn run(args: TrainArgs) -> Outcome {
         }
     }
 }
+
+/// Side of the windows that a scene is cut into for validation, pixels.
+const VALIDATION_WINDOW: usize = 256;
 
 /// The folder of `--out`, or one named after the time. One that exists is refused without `--resume`.
 fn out_folder(args: &TrainArgs) -> Result<PathBuf> {
@@ -150,7 +162,11 @@ impl Training {
         if let Some(epochs) = resolved.epochs {
             resolved.session.steps = loader.batches(epochs, data.pairs.len());
         }
-        Ok(Training { model, settings: settings.filled(model), resolved, data, validation })
+        let text = |stretch: Option<Stretch>| stretch.map(|stretch| stretch.to_string());
+        let mut settings = settings.filled(model);
+        settings.stretch = text(data.preparations.source.stretch);
+        settings.target_stretch = text(data.preparations.target.stretch);
+        Ok(Training { model, settings, resolved, data, validation })
     }
 
     /// How many patches there are and which distance they keep, where patches are read.

@@ -1,5 +1,6 @@
 //! Which trained network a command works with, and how it colours.
 
+use super::preparation::PreparationArgs;
 use super::settings::input_of_run;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -32,6 +33,8 @@ pub struct LookArgs {
     /// Band of a multi-band input, from 1 [default: the run's, else the only one, or the luma of three]
     #[arg(long, value_name = "N")]
     band: Option<usize>,
+    #[command(flatten)]
+    preparation: PreparationArgs,
 }
 
 /// Which statistics batch norm uses.
@@ -84,6 +87,7 @@ impl TrainedArgs {
             band: look.band.or(prepared.band),
             // A band asked for now is read, also where the run was trained on the lightness of colour pictures.
             lightness: prepared.lightness && look.band.is_none(),
+            preparation: look.preparation.over(prepared.preparation)?,
         })
     }
 }

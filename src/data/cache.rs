@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::picture::Picture;
-use super::picture_file::PictureFile;
+use super::picture_file::{PictureFile, PictureKey};
 use crate::error::Result;
 
 /// A cache of decoded pictures, shared by threads.
@@ -16,9 +16,9 @@ pub struct PictureCache {
 
 #[derive(Debug, Default)]
 struct Kept {
-    pictures: HashMap<PictureFile, (Arc<Picture>, u64)>,
-    /// Path by time of last use; times are unique.
-    by_use: BTreeMap<u64, PictureFile>,
+    pictures: HashMap<PictureKey, (Arc<Picture>, u64)>,
+    /// Picture by time of last use; times are unique.
+    by_use: BTreeMap<u64, PictureKey>,
     bytes: usize,
     clock: u64,
 }
@@ -33,11 +33,12 @@ impl PictureCache {
     ///
     /// Two threads that ask for a new file at the same time both decode it; nobody waits for the other.
     pub fn open(&self, file: &PictureFile) -> Result<Arc<Picture>> {
-        if let Some(picture) = self.lock().touch(file) {
+        let key = file.key();
+        if let Some(picture) = self.lock().touch(&key) {
             return Ok(picture);
         }
         let picture = Arc::new(file.open()?);
-        self.lock().insert(file, &picture, self.capacity);
+        self.lock().insert(key, &picture, self.capacity);
         Ok(picture)
     }
 
@@ -48,18 +49,18 @@ impl PictureCache {
 }
 
 impl Kept {
-    fn touch(&mut self, file: &PictureFile) -> Option<Arc<Picture>> {
-        let (picture, used) = self.pictures.get_mut(file)?;
+    fn touch(&mut self, key: &PictureKey) -> Option<Arc<Picture>> {
+        let (picture, used) = self.pictures.get_mut(key)?;
         self.clock += 1;
         self.by_use.remove(used);
-        self.by_use.insert(self.clock, file.clone());
+        self.by_use.insert(self.clock, key.clone());
         *used = self.clock;
         Some(picture.clone())
     }
 
-    fn insert(&mut self, file: &PictureFile, picture: &Arc<Picture>, capacity: usize) {
+    fn insert(&mut self, key: PictureKey, picture: &Arc<Picture>, capacity: usize) {
         // A picture larger than the whole cache would only push everything else out.
-        if picture.bytes() > capacity || self.pictures.contains_key(file) {
+        if picture.bytes() > capacity || self.pictures.contains_key(&key) {
             return;
         }
         while self.bytes + picture.bytes() > capacity
@@ -68,8 +69,8 @@ impl Kept {
             self.bytes -= self.pictures.remove(&oldest).map_or(0, |(picture, _)| picture.bytes());
         }
         self.clock += 1;
-        self.by_use.insert(self.clock, file.clone());
-        self.pictures.insert(file.clone(), (picture.clone(), self.clock));
+        self.by_use.insert(self.clock, key.clone());
+        self.pictures.insert(key, (picture.clone(), self.clock));
         self.bytes += picture.bytes();
     }
 }
@@ -87,7 +88,7 @@ mod tests {
             save_png(&file.path, &[0; 100], 10, 10, None).unwrap();
         }
         let cache = PictureCache::new(250);
-        let has = |file: &PictureFile| cache.lock().pictures.contains_key(file);
+        let has = |file: &PictureFile| cache.lock().pictures.contains_key(&file.key());
         for index in [0, 1, 0, 2] {
             cache.open(&files[index]).unwrap();
         }

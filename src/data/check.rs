@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use super::pairs::{DataSource, Pair};
+use super::pairs::{DataSource, Listing, Pair, Preparations};
 use super::picture::{Area, Picture, PictureInfo, Reading};
 use super::picture_file::PictureFile;
 use super::shift::{Shift, likely_shift};
@@ -85,10 +85,17 @@ struct Examined {
 }
 
 /// Decodes every picture and reports all that is found, faulty files too. Fails only when a folder is missing or holds no
-/// picture. `readings` say how sources and targets are read.
-pub fn check(data: &DataSource, readings: (Reading, Reading)) -> Result<DataReport> {
-    let listing = data.list()?;
-    let (source_reading, target_reading) = readings;
+/// picture. `readings` say how sources and targets are read, `how` what is done to them before; of scenes, windows of `side` pixels
+/// are looked at.
+pub fn check(data: &DataSource, readings: (Reading, Reading), how: &Preparations, side: usize) -> Result<DataReport> {
+    let (listing, (source_reading, target_reading)) = match data {
+        DataSource::Scenes { .. } => {
+            let windows = data.validate_prepared(side, readings, how, Some(side))?;
+            let readings = (windows.source_reading, windows.target_reading);
+            (Listing { pairs: windows.pairs, ..Listing::default() }, readings)
+        }
+        _ => (data.list_prepared(how)?, readings),
+    };
     let most = SAMPLE_VALUES / listing.pairs.len().max(1);
     let examined: Vec<Result<Examined>> =
         listing.pairs.par_iter().map(|pair| examine(pair, source_reading, target_reading, most)).collect();
@@ -209,7 +216,7 @@ mod tests {
     fn shifts_between_radar_and_optics_are_found() {
         let wanted = [(0, 0), (3, 1), (0, 4)];
         let (_root, data) = shifted_pairs(&wanted);
-        let report = check(&data, data.readings(None)).unwrap();
+        let report = check(&data, data.readings(None), &Preparations::default(), 64).unwrap();
         for (found, (dx, dy)) in report.pairs.iter().zip(wanted) {
             let shift = found.shift.unwrap_or_else(|| panic!("nothing found for ({dx}, {dy})"));
             // Shadows and bright edges of woods move the borders of the radar picture by up to a pixel.
@@ -232,7 +239,7 @@ mod tests {
             }
         }
         let data = DataSource::Pairs { source: root.path().join("s"), target: root.path().join("t") };
-        for pair in check(&data, data.readings(None)).unwrap().pairs {
+        for pair in check(&data, data.readings(None), &Preparations::default(), 64).unwrap().pairs {
             assert_eq!(pair.shift, None);
         }
     }
@@ -244,7 +251,7 @@ mod tests {
         save_png(&root.path().join("t/2.png"), &[0; 64], 8, 8, None).unwrap();
         fs::remove_file(root.path().join("t/3.png")).unwrap();
         save_png(&root.path().join("t/9.png"), &[0; 64], 8, 8, None).unwrap();
-        let report = check(&data, data.readings(None)).unwrap();
+        let report = check(&data, data.readings(None), &Preparations::default(), 64).unwrap();
         assert_eq!(report.pairs.len(), 1);
         assert_eq!(report.faults.len(), 2, "{:?}", report.faults);
         assert!(report.faults[0].to_string().contains("s/1.png"), "{}", report.faults[0]);
@@ -267,7 +274,7 @@ mod tests {
     fn images_have_values_and_no_shift() {
         let (root, _) = shifted_pairs(&[(0, 0)]);
         let data = DataSource::Images(root.path().join("t"));
-        let report = check(&data, data.readings(None)).unwrap();
+        let report = check(&data, data.readings(None), &Preparations::default(), 64).unwrap();
         assert_eq!(report.pairs[0].shift, None);
         let (source, target) = (report.source_values.unwrap(), report.target_values.unwrap());
         assert!(source.min >= 0.0 && source.max <= 1.0 && target.median > 0.1 && target.not_finite == 0.0);

@@ -1,5 +1,5 @@
-//! TIFF pictures with bands beside their colours, such as near infrared, which the decoder of [`decode`](super::decode)
-//! leaves out: read as rasters.
+//! TIFF pictures read as rasters: those with bands beside their colours, such as near infrared, which the decoder of
+//! [`decode`](super::decode) leaves out, and those that are to be stretched, whose samples may be of any type.
 
 use std::path::Path;
 
@@ -8,16 +8,16 @@ use super::picture::{Area, Depth, Picture, PictureInfo, Samples};
 use super::raster::{Raster, SampleType};
 use crate::error::{Error, Result};
 
-/// As [`decode::probe`](super::decode::probe).
+/// As [`decode::probe`](super::decode::probe), for samples of any type.
 pub(super) fn probe(path: &Path) -> Result<PictureInfo> {
     info_of(&Raster::open(path)?)
 }
 
-/// As [`decode::open`](super::decode::open).
+/// As [`decode::open`](super::decode::open), for samples of any type; those that are neither of 8 nor of 16 bits become floats.
 pub(super) fn open(path: &Path) -> Result<Picture> {
     let raster = Raster::open(path)?;
     let info = info_of(&raster)?;
-    let bands: Vec<usize> = (1..=raster.info().bands).filter(|band| raster.info().alpha != Some(*band)).collect();
+    let bands: Vec<usize> = raster.info().bands_without_alpha().collect();
     let area = Area { x: 0, y: 0, width: info.width, height: info.height };
     let values = raster.read_window(area, &bands)?.samples;
     let samples = match info.depth {
@@ -35,11 +35,7 @@ fn info_of(raster: &Raster) -> Result<PictureInfo> {
     let depth = match info.sample {
         SampleType::U8 => Depth::U8,
         SampleType::U16 => Depth::U16,
-        SampleType::F32 | SampleType::F64 => Depth::F32,
-        other => {
-            let what = format!("this kind of picture is not read (TIFF samples of type {other})");
-            return Err(refuse(what, "convert it to samples of 8 or 16 bits, or to floats"));
-        }
+        _ => Depth::F32,
     };
     // A window is read as floats.
     let bytes = (info.width as u64 * info.height as u64).saturating_mul(4 * info.bands as u64);

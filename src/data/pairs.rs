@@ -8,8 +8,11 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::decode::EXTENSIONS;
-use super::picture::{PictureInfo, Reading};
+use super::picture::{Depth, PictureInfo, Reading};
 use super::picture_file::{Half, PictureFile};
+use super::prepared::Preparation;
+use super::raster::Stretch;
+use super::scene_pair::ScenePair;
 use crate::error::{Error, Result};
 
 /// Where training pictures come from.
@@ -31,10 +34,26 @@ pub enum DataSource {
         /// The half that is the input.
         source: Half,
     },
+    /// Two scenes on one grid, read by windows.
+    Scenes {
+        /// The raster of inputs.
+        source: PathBuf,
+        /// The raster of colours.
+        target: PathBuf,
+    },
+}
+
+/// How the two sides are prepared.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Preparations {
+    /// The sources. Of [`DataSource::Images`] it is that of the pictures.
+    pub source: Preparation,
+    /// The targets.
+    pub target: Preparation,
 }
 
 /// One training example's files; with [`DataSource::Images`] both are the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Pair {
     /// The input.
     pub source: PictureFile,
@@ -64,6 +83,10 @@ pub struct Dataset {
     pub source_reading: Reading,
     /// How a target is read.
     pub target_reading: Reading,
+    /// How both were prepared: what a run keeps, so that what is coloured later is read as what was trained on.
+    pub preparations: Preparations,
+    /// What the user should know, one line each.
+    pub notices: Vec<String>,
 }
 
 impl Pair {
@@ -122,14 +145,34 @@ impl DataSource {
                 Ok(Listing { pairs: pairs.collect(), ..Listing::default() })
             }
             DataSource::SideBySide { folder, source } => {
-                let half = |path: &Path, half| PictureFile { path: path.to_owned(), half: Some(half) };
+                let half = |path: &Path, half| PictureFile { half: Some(half), ..PictureFile::from(path.to_owned()) };
                 let files = pictures_in(folder)?.into_iter();
                 let pairs =
                     files.map(|path| Pair { source: half(&path, *source), target: half(&path, source.other()) });
                 Ok(Listing { pairs: pairs.collect(), ..Listing::default() })
             }
             DataSource::Pairs { source, target } => Ok(matched(pictures_in(source)?, pictures_in(target)?)),
+            DataSource::Scenes { source, target } => {
+                // Rasters of any type; what is done to them does not matter to a listing.
+                let preparation = Preparation { stretch: Some(Stretch::None), despeckle: None };
+                let scene = |path: &PathBuf| PictureFile { preparation, ..PictureFile::from(path.clone()) };
+                Ok(Listing { pairs: vec![Pair { source: scene(source), target: scene(target) }], ..Listing::default() })
+            }
         }
+    }
+
+    /// As [`DataSource::list`], the pictures prepared.
+    ///
+    /// # Errors
+    /// As [`DataSource::list`].
+    pub(super) fn list_prepared(&self, how: &Preparations) -> Result<Listing> {
+        let mut listing = self.list()?;
+        let images = matches!(self, DataSource::Images(_));
+        for pair in &mut listing.pairs {
+            pair.source.preparation = how.source;
+            pair.target.preparation = if images { how.source } else { how.target };
+        }
+        Ok(listing)
     }
 
     /// The error for a source whose target is not there; it names the file that is expected.
@@ -139,7 +182,7 @@ impl DataSource {
                 let expected = target.join(lone.file_name().unwrap_or_default());
                 format!("add {} or take the source away", expected.display())
             }
-            DataSource::Images(_) | DataSource::SideBySide { .. } => "take the source away".to_owned(),
+            _ => "take the source away".to_owned(),
         };
         Error::input("a source without its target", lone.display(), remedy)
     }
@@ -147,8 +190,8 @@ impl DataSource {
     /// How the two sides are read by a network that makes colour of grey: `band` (from 1) chooses the source's band in a pair.
     pub fn readings(&self, band: Option<usize>) -> (Reading, Reading) {
         match self {
-            DataSource::Pairs { .. } | DataSource::SideBySide { .. } => (Reading::Grey { band }, Reading::Rgb),
             DataSource::Images(_) => (Reading::Lightness, Reading::Rgb),
+            _ => (Reading::Grey { band }, Reading::Rgb),
         }
     }
 
@@ -178,13 +221,36 @@ impl DataSource {
         self.validate_as(size, self.readings(band))
     }
 
+    /// [`DataSource::validate_prepared`] without any preparation.
+    ///
+    /// # Errors
+    /// As [`DataSource::validate_prepared`].
+    pub fn validate_as(&self, size: usize, readings: (Reading, Reading)) -> Result<Dataset> {
+        self.validate_prepared(size, readings, &Preparations::default(), None)
+    }
+
     /// Finds the files and checks every header: each source has a target of its own size, of bands that can be read, and
-    /// no picture is smaller than `size` (the crop's side in pixels). `readings` say how sources and targets are read.
+    /// no picture is smaller than `size` (the crop's side in pixels). `readings` say how sources and targets are read, `how` what is
+    /// done to them before. Of scenes, a side in `grid` makes fixed windows of it, without, there is room for random crops.
     ///
     /// # Errors
     /// The first fault in name order.
-    pub fn validate_as(&self, size: usize, readings: (Reading, Reading)) -> Result<Dataset> {
-        let listing = self.list()?;
+    pub fn validate_prepared(
+        &self,
+        size: usize,
+        readings: (Reading, Reading),
+        how: &Preparations,
+        grid: Option<usize>,
+    ) -> Result<Dataset> {
+        if let DataSource::Scenes { source, target } = self {
+            let scenes = ScenePair::open(source, target, readings, how)?;
+            let pairs = scenes.windows(grid.unwrap_or(size), grid.is_none())?;
+            let infos = pairs.iter().map(|pair| pair.source.probe()).collect::<Result<_>>()?;
+            let (source_reading, target_reading) = scenes.readings();
+            let (preparations, notices) = (scenes.preparations(how), scenes.notices());
+            return Ok(Dataset { pairs, infos, source_reading, target_reading, preparations, notices });
+        }
+        let listing = self.list_prepared(how)?;
         if let Some(lone) = listing.lone_sources.first() {
             return Err(self.lone_source(lone));
         }
@@ -200,7 +266,12 @@ impl DataSource {
         };
         let results: Vec<Result<PictureInfo>> = listing.pairs.par_iter().map(check).collect();
         let infos = results.into_iter().collect::<Result<Vec<_>>>()?;
-        Ok(Dataset { pairs: listing.pairs, infos, source_reading, target_reading })
+        let mut preparations = *how;
+        // A run on pictures that are no bytes and were not stretched is to colour none that is.
+        if infos.iter().any(|info| info.depth != Depth::U8) {
+            preparations.source.stretch.get_or_insert(Stretch::None);
+        }
+        Ok(Dataset { pairs: listing.pairs, infos, source_reading, target_reading, preparations, notices: Vec::new() })
     }
 }
 

@@ -113,7 +113,7 @@ impl Picture {
             Some(v) if v.is_finite() => Err(Error::input(
                 format!("a float picture holds {v}, outside 0 to 1"),
                 path.display(),
-                "scale it to 0 to 1 first, or save it with 8 or 16 bits",
+                "say by --stretch which values become 0 and 1, or save it with 8 or 16 bits",
             )),
             Some(_) => Err(Error::input(
                 "pixels without a number (NaN or infinite)",

@@ -1,9 +1,12 @@
-//! A picture in a file: all of it, or one of two that stand side by side.
+//! A picture in a file: all of it, one of two that stand side by side, or a window of a scene; and how it is prepared.
 
 use std::path::{Path, PathBuf};
 
-use super::decode;
 use super::picture::{Picture, PictureInfo, Samples};
+use super::prepared::Preparation;
+use super::raster::Raster;
+use super::scene_pair::SceneWindow;
+use super::{decode, extra_bands};
 use crate::error::{Error, Result};
 
 /// One of two pictures of equal width in one.
@@ -26,17 +29,25 @@ impl Half {
 }
 
 /// Where a picture lies.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PictureFile {
     /// Its file.
     pub path: PathBuf,
     /// Which half of it; `None` for all.
     pub half: Option<Half>,
+    /// Which window of a scene, which brings its own preparation; `None` for a picture that is decoded whole.
+    pub window: Option<SceneWindow>,
+    /// What is done to it once decoded.
+    pub preparation: Preparation,
 }
+
+/// What tells a picture from others: of a file, which half or window, prepared how.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct PictureKey(PathBuf, Option<Half>, Option<[usize; 4]>, String);
 
 impl From<PathBuf> for PictureFile {
     fn from(path: PathBuf) -> Self {
-        PictureFile { path, half: None }
+        PictureFile { path, half: None, window: None, preparation: Preparation::default() }
     }
 }
 
@@ -46,19 +57,40 @@ impl PictureFile {
     /// # Errors
     /// As [`decode::probe`]; a file of an odd width, which has no halves.
     pub fn probe(&self) -> Result<PictureInfo> {
-        let mut info = decode::probe(&self.path)?;
+        if let Some(window) = &self.window {
+            return Ok(window.info());
+        }
+        let mut info = if self.is_raster() { extra_bands::probe(&self.path)? } else { decode::probe(&self.path)? };
         if self.half.is_some() {
             info.width = half_of(info.width, &self.path)?;
         }
         Ok(info)
     }
 
-    /// The decoded picture.
+    /// Whether it is read as a raster: a TIFF that is to be stretched may have samples of any type.
+    fn is_raster(&self) -> bool {
+        self.preparation.stretch.is_some() && Raster::is_one(&self.path)
+    }
+
+    /// What tells it from other pictures.
+    pub(super) fn key(&self) -> PictureKey {
+        let place = self.window.as_ref().map(SceneWindow::place);
+        PictureKey(self.path.clone(), self.half, place, self.preparation.to_string())
+    }
+
+    /// The picture, decoded and prepared.
     ///
     /// # Errors
-    /// As [`decode::open`]; a file of an odd width.
+    /// As [`decode::open`] and [`Preparation::apply`]; a file of an odd width.
     pub fn open(&self) -> Result<Picture> {
-        let picture = decode::open(&self.path)?;
+        match &self.window {
+            Some(window) => window.open(),
+            None => self.preparation.apply(self.decode()?, &self.path),
+        }
+    }
+
+    fn decode(&self) -> Result<Picture> {
+        let picture = if self.is_raster() { extra_bands::open(&self.path)? } else { decode::open(&self.path)? };
         let Some(half) = self.half else { return Ok(picture) };
         let width = half_of(picture.info.width, &self.path)?;
         let first = if half == Half::Left { 0 } else { width };
@@ -100,7 +132,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ab.png");
         save_png(&path, &[1, 2, 3, 4, 5, 6, 7, 8], 4, 2, None).unwrap();
-        let half = |half| PictureFile { path: path.clone(), half };
+        let half = |half| PictureFile { half, ..PictureFile::from(path.clone()) };
         for (which, samples) in [(Half::Left, [1, 2, 5, 6]), (Half::Right, [3, 4, 7, 8])] {
             let file = half(Some(which));
             let picture = file.open().unwrap();
@@ -115,7 +147,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("odd.png");
         save_png(&path, &[0; 6], 3, 2, None).unwrap();
-        let file = PictureFile { path, half: Some(Half::Left) };
+        let file = PictureFile { half: Some(Half::Left), ..PictureFile::from(path) };
         for error in [file.probe().unwrap_err(), file.open().unwrap_err()] {
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().contains("odd.png") && error.to_string().contains("3 pixels wide"), "{error}");

@@ -2,7 +2,7 @@
 
 use super::memory::best_tile;
 use super::scene::{self, Scene, Sink, Source};
-use crate::data::{Picture, Reading};
+use crate::data::{Picture, Preparation, PreparedScene, Reading};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::models::classifier::{Architecture, Classifier};
@@ -22,7 +22,13 @@ pub struct Options {
     pub band: Option<usize>,
     /// Colour pictures are read by their CIE lightness instead of a band or their luma.
     pub lightness: bool,
+    /// What is done to a picture before it is read.
+    pub preparation: Preparation,
 }
+
+/// Decoded chunks of a scene that are kept: it is read band by band, and no more than the rows that two of them share is read
+/// again.
+const CACHE_BYTES: usize = 8 << 20;
 
 impl Options {
     /// How a network of `source_bands` reads the picture at `path`.
@@ -49,6 +55,14 @@ impl Options {
     pub fn source(&self, source_bands: usize, picture: &Picture, path: &Path) -> Result<Pixels> {
         let reading = self.reading(source_bands, path)?;
         reading.check(&picture.info, path)?;
+        let prepared;
+        let picture = match self.preparation.is_none() {
+            true => picture,
+            false => {
+                prepared = self.preparation.apply(picture.clone(), path)?;
+                &prepared
+            }
+        };
         picture.check_range(path)?;
         let mut pixels = Pixels::new(picture.info.width, picture.info.height, reading.channels());
         picture.read(reading, picture.area(), &mut pixels.values);
@@ -139,6 +153,16 @@ impl Colorizer {
     /// A band that is not there, floats outside 0..1 or without a number, memory.
     pub fn colorize(&self, picture: &Picture, path: &Path, options: &Options) -> Result<Pixels> {
         self.paint(&self.source(picture, path, options)?, &options.look)
+    }
+
+    /// A scene that is read by windows, as the network reads it.
+    ///
+    /// # Errors
+    /// As [`PreparedScene::open`]; a band that is asked of a network that reads several.
+    pub fn open_scene(&self, path: &Path, options: &Options) -> Result<PreparedScene> {
+        let scene =
+            PreparedScene::open(path, self.reading(path, options)?, &options.preparation, self.painter.device())?;
+        Ok(scene.with_cache(CACHE_BYTES))
     }
 
     /// What the network reads of a picture, values 0..1.

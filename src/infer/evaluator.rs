@@ -4,7 +4,7 @@ use super::{Colorizer, Options};
 use crate::data::pairs::Pair;
 use crate::data::save::to_u8;
 use crate::data::stats::DataStats;
-use crate::data::{DataSource, Dataset, Reading};
+use crate::data::{DataSource, Dataset, Preparation, Preparations, Reading};
 use crate::error::{Error, Result};
 use crate::quality::{Image8, Judge, Rebalance, Scores, colourfulness};
 use crate::train::baselines::{Method, baselines, grey_copy};
@@ -38,15 +38,16 @@ pub struct Judged {
 }
 
 impl Evaluator<'_> {
-    /// Finds the pictures and decodes each of them once: nothing is found wrong later.
+    /// Finds the pictures, targets prepared as `target` says, and decodes each of them once: nothing is found wrong later.
     ///
     /// # Errors
     /// The first fault in name order: a source without its target or the other way round, sizes that differ, bands that the
     /// network does not read or make, a file that cannot be decoded.
-    pub fn data(&self, source: &DataSource) -> Result<Dataset> {
+    pub fn data(&self, source: &DataSource, target: Preparation) -> Result<Dataset> {
         let listing = source.list()?;
         let reading = self.colorizer.reading(folder_of(source), &self.options)?;
-        let data = source.validate_as(1, (reading, self.target_reading()))?;
+        let how = Preparations { source: self.options.preparation, target };
+        let data = source.validate_prepared(1, (reading, self.target_reading()), &how, None)?;
         if let Some(lone) = listing.lone_targets.first() {
             return Err(Error::input("a target without its source", lone.display(), "add the source or take it away"));
         }
@@ -67,7 +68,9 @@ impl Evaluator<'_> {
     /// # Errors
     /// A picture that breaks, and whatever a launch reports.
     pub fn judge(&self, pair: &Pair) -> Result<Judged> {
-        let Evaluator { colorizer, options, .. } = self;
+        let Evaluator { colorizer, .. } = self;
+        // The pair prepares its pictures itself.
+        let options = &Options { preparation: Preparation::default(), ..self.options };
         let source = colorizer.source(&pair.source.open()?, &pair.source.path, options)?;
         let bands = colorizer.bands();
         let image = |values: &[f32], bands: usize| Image8::new(source.width, source.height, bands, to_u8(values));
@@ -105,8 +108,9 @@ impl Evaluator<'_> {
 
 fn folder_of(source: &DataSource) -> &Path {
     match source {
-        DataSource::Pairs { source: folder, .. }
-        | DataSource::Images(folder)
-        | DataSource::SideBySide { folder, .. } => folder,
+        DataSource::Pairs { source: place, .. }
+        | DataSource::Scenes { source: place, .. }
+        | DataSource::SideBySide { folder: place, .. }
+        | DataSource::Images(place) => place,
     }
 }

@@ -5,7 +5,6 @@ mod evaluation_page;
 mod evaluator;
 mod memory;
 pub mod output;
-mod raster_source;
 pub mod scene;
 mod scoreboard;
 
@@ -13,5 +12,4 @@ pub use colorizer::{Colorizer, Options, model_of};
 pub use evaluation_page::{Gallery, evaluation_page};
 pub use evaluator::{Evaluator, Judged};
 pub use memory::best_tile;
-pub use raster_source::RasterSource;
 pub use scoreboard::{ImageScores, Scoreboard};

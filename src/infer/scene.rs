@@ -3,20 +3,12 @@
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use crate::data::Area;
-use crate::error::Result;
+pub use crate::data::prepared::Prepared as Part;
+use crate::data::{Area, PreparedScene};
+use crate::error::{Error, Result};
 use crate::models::painter::{Canvas, Look, Painter, Pixels, Plan, Tiling};
 use crate::ops::concat::Concat;
 use crate::tape::Tape;
-
-/// Pixels of a part of a scene.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Part {
-    /// Values 0..1.
-    pub pixels: Pixels,
-    /// `[height, width]`: which pixels have data; `None`: all.
-    pub valid: Option<Vec<bool>>,
-}
 
 /// A scene to paint. It is read on another thread than it is painted on.
 pub trait Source: Sync {
@@ -40,10 +32,20 @@ impl Source for Pixels {
     }
 }
 
+impl Source for PreparedScene {
+    fn size(&self) -> [usize; 2] {
+        [self.info().width, self.info().height]
+    }
+
+    fn read(&self, area: Area) -> Result<Part> {
+        self.read(area)
+    }
+}
+
 /// Takes a painted scene part by part. It is written on another thread than it is painted on.
 pub trait Sink: Send {
-    /// Takes the pixels at (`x`, `y`). Parts come panel by panel, each from the top; they begin and end at multiples of the
-    /// tiling's `align` or at the scene's border.
+    /// Takes the pixels at (`x`, `y`): each pixel once, in areas that begin and end at multiples of the tiling's `align` or at
+    /// the scene's border.
     ///
     /// # Errors
     /// Whatever keeps it from being written.
@@ -81,9 +83,9 @@ pub fn paint(
     let mut canvas = Canvas::new(&plan, painter.bands() + usize::from(scene.uncertainty));
     let (mut done, mut due) = (0, 0);
     thread::scope(|scope| {
-        // Nothing waits in the channels: a thread hands over its band once the next one is ready for it.
+        // No band waits: it is handed over once the painter is ready for it. What is finished is small; one may wait.
         let (to_paint, from_source) = sync_channel(0);
-        let (to_sink, from_paint) = sync_channel::<([usize; 2], Part)>(0);
+        let (to_sink, from_paint) = sync_channel::<([usize; 2], Part)>(1);
         scope.spawn({
             let bands = &bands;
             move || {
@@ -100,25 +102,24 @@ pub fn paint(
         let mut paint_all = || -> Result<()> {
             for (band, read) in bands.iter().zip(&from_source) {
                 let Part { pixels, valid } = read?;
-                let painted = canvas.paint(band, &pixels, valid.as_deref(), |piece| {
+                let paint = |piece| {
                     let values = paint_piece(painter, &piece, scene)?;
                     done += 1;
                     progress(done, total)?;
                     Ok(values)
-                })?;
+                };
+                let finished = |area: Area, pixels| {
+                    let valid = valid.as_ref().map(|valid| within(valid, band.source, area));
+                    // Fails only when the writer has stopped, and then its error is the one that counts.
+                    let stopped = |_| Error::failed("the writing has stopped", "the output", "report this as a bug");
+                    to_sink.send(([area.x, area.y], Part { pixels, valid })).map_err(stopped)
+                };
+                canvas.paint(band, &pixels, valid.as_deref(), paint, finished)?;
                 // Pieces without data were passed over.
                 due += band.pieces();
                 if done < due {
                     done = due;
                     progress(done, total)?;
-                }
-                if band.target.height == 0 {
-                    continue;
-                }
-                let valid = valid.map(|valid| within(&valid, band.source, band.target));
-                if to_sink.send(([band.target.x, band.target.y], Part { pixels: painted, valid })).is_err() {
-                    // The writer has stopped, and says why.
-                    break;
                 }
             }
             Ok(())
@@ -127,7 +128,7 @@ pub fn paint(
         // Lets both threads end.
         drop((from_source, to_sink));
         match writer.join() {
-            Ok(written) => painted.and(written),
+            Ok(written) => written.and(painted),
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })
@@ -154,7 +155,6 @@ fn within(mask: &[bool], outer: Area, inner: Area) -> Vec<bool> {
 mod tests {
     use super::*;
     use crate::device::Device;
-    use crate::error::Error;
     use crate::models::painter::{Generator, Trained};
     use crate::models::{sicgan, spacenet};
     use crate::nn::Parameters;

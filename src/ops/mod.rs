@@ -57,6 +57,8 @@ ops! {
     elementwise,
     /// sRGB to CIE Lab and back.
     lab,
+    /// Lee's filter: speckle taken off.
+    lee,
     /// The largest of each 2x2 window.
     max_pool2d,
     /// L1, squared error and binary cross-entropy, as means.

@@ -21,6 +21,7 @@ use work::Work;
   huetape colorize scene.png --run runs/first --out coloured.png
   huetape colorize sar/ --weights best.safetensors --out coloured/
   huetape colorize scene_vh.tif --run runs/first --out coloured.tif --uncertainty unsure.tif
+  huetape colorize backscatter.tif --run runs/first --out coloured.tif --stretch db:-25,0 --despeckle lee:7
   huetape colorize rgb.tif --run runs/spectral --out eight-bands.tif
   huetape colorize sar/ --run runs/first --out coloured/ --compare optical/")]
 pub struct ColorizeArgs {

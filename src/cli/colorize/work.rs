@@ -3,12 +3,11 @@
 use super::progress::Report;
 use super::targets::{Format, is_scene};
 use crate::data::decode;
-use crate::data::raster::Raster;
 use crate::error::{Error, Result};
 use crate::files::io_error;
 use crate::infer::output::{Origin, Output};
 use crate::infer::scene::{Scene, Source};
-use crate::infer::{Colorizer, Options, RasterSource};
+use crate::infer::{Colorizer, Options};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +32,7 @@ impl Work {
     /// # Errors
     /// A file that cannot be read, a folder that cannot be written, a full disk, memory, an interruption.
     pub fn colour(&self, file: &Path, target: &Path, report: &mut Report) -> Result<()> {
-        let (source, origin) = self.open(file)?;
+        let (source, origin) = self.open(file, report)?;
         let folders = Folders::of([Some(target), self.uncertainty.as_deref()].into_iter().flatten())?;
         self.paint(file, target, source.as_ref(), &origin, report).inspect_err(|_| folders.remove_if_empty())
     }
@@ -66,9 +65,12 @@ impl Work {
     }
 
     /// The input as the network reads it, and what its colours carry over. TIFFs are read by windows, other pictures whole.
-    fn open(&self, file: &Path) -> Result<(Box<dyn Source>, Origin)> {
+    fn open(&self, file: &Path, report: &Report) -> Result<(Box<dyn Source>, Origin)> {
         if is_scene(file) {
-            let source = RasterSource::new(Raster::open(file)?, self.colorizer.reading(file, &self.options)?)?;
+            let source = self.colorizer.open_scene(file, &self.options)?;
+            if let Some(notice) = source.notice() {
+                report.line(&notice);
+            }
             let origin = Origin::raster(source.raster().info(), source.raster().has_mask());
             return Ok((Box::new(source), origin));
         }

@@ -16,6 +16,7 @@ mod chunk;
 mod cog;
 mod directory;
 mod fault;
+mod grid;
 mod ifd;
 mod layout;
 mod sample;
@@ -110,6 +111,12 @@ impl RasterInfo {
             description: None,
         }
     }
+
+    /// Its bands but an alpha band, counted from 1.
+    pub fn bands_without_alpha(&self) -> impl Iterator<Item = usize> {
+        let alpha = self.alpha;
+        (1..=self.bands).filter(move |band| alpha != Some(*band))
+    }
 }
 
 /// Samples of a rectangle of a raster.
@@ -134,6 +141,8 @@ pub struct Raster {
     mask: Option<Layout>,
     overviews: usize,
     file: Mutex<File>,
+    /// Bytes of the file when it was opened.
+    length: u64,
     cache: Mutex<ChunkCache>,
 }
 
@@ -195,6 +204,7 @@ impl Raster {
             image,
             mask,
             overviews: kinds.iter().filter(|kind| *kind & 0b101 == 0b001).count(),
+            length: tiff.length,
             file: Mutex::new(tiff.into_file().into_inner()),
             cache: Mutex::new(ChunkCache::new(CACHE_BYTES)),
         })
@@ -268,7 +278,27 @@ impl Raster {
             let what = format!("no band {band} in a raster of {}", self.info.bands);
             return Err(Error::input(what, self.path.display(), format!("use bands 1 to {}", self.info.bands)));
         }
-        self.read(area, bands).map_err(|fault| fault.at(&self.path))
+        let window = self.read(area, bands);
+        crate::ensure!(
+            self.is_unchanged(),
+            Error::input(
+                "the raster has changed while it was read",
+                self.path.display(),
+                "leave it alone while it is in use"
+            )
+        );
+        window.map_err(|fault| fault.at(&self.path))
+    }
+
+    /// Whether the file has as many bytes as when it was opened: one that is written over holds chunks elsewhere.
+    fn is_unchanged(&self) -> bool {
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.metadata().is_ok_and(|metadata| metadata.len() == self.length)
+    }
+
+    /// Whether it may have pixels without data: they are marked somehow, or samples are floats, which can be NaN.
+    pub fn may_have_gaps(&self) -> bool {
+        self.mask.is_some() || self.info.nodata.is_some() || self.info.alpha.is_some() || self.info.sample.is_float()
     }
 
     fn read(&self, area: Area, bands: &[usize]) -> Outcome<Window> {

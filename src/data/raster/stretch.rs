@@ -134,12 +134,33 @@ impl Stretch {
     ///
     /// A scene that cannot be read or has no valid pixel.
     pub fn fit(&self, raster: &Raster, bands: &[usize]) -> Result<Vec<Scale>> {
-        let same = |lo, hi, db| Ok(vec![Scale { lo, hi, db }; bands.len()]);
+        match (*self, self.fixed(raster.info().sample)) {
+            (Stretch::Percentile(p), _) => percentiles(raster, bands, f64::from(p) / 100.0),
+            (_, scale) => Ok(vec![scale; bands.len()]),
+        }
+    }
+
+    /// The scale of every band of samples of a type, where it does not depend on the values.
+    fn fixed(&self, sample: SampleType) -> Scale {
         match *self {
-            Stretch::None => same(0.0, full_scale(raster.info().sample), None),
-            Stretch::Fixed { lo, hi } => same(lo, hi, None),
-            Stretch::Db { lo, hi, of } => same(lo, hi, Some(of)),
-            Stretch::Percentile(p) => percentiles(raster, bands, f64::from(p) / 100.0),
+            Stretch::Fixed { lo, hi } => Scale { lo, hi, db: None },
+            Stretch::Db { lo, hi, of } => Scale { lo, hi, db: Some(of) },
+            Stretch::None | Stretch::Percentile(_) => Scale { lo: 0.0, hi: full_scale(sample), db: None },
+        }
+    }
+
+    /// As [`Stretch::fit`] for a picture in memory, `[pixels, bands]` in the unit of its file; `None` where percentiles are to be
+    /// taken of values none of which is a number.
+    pub fn fit_values(&self, sample: SampleType, values: &[f32], bands: usize) -> Option<Vec<Scale>> {
+        match (*self, self.fixed(sample)) {
+            (Stretch::Percentile(p), _) => {
+                let mut histograms: Vec<Histogram> = (0..bands).map(|_| Histogram::new(sample)).collect();
+                for pixel in values.chunks_exact(bands).filter(|pixel| pixel.iter().all(|value| value.is_finite())) {
+                    pixel.iter().zip(&mut histograms).for_each(|(value, histogram)| histogram.add(*value));
+                }
+                scales(&histograms, f64::from(p) / 100.0)
+            }
+            (_, scale) => Some(vec![scale; bands]),
         }
     }
 }
@@ -165,12 +186,17 @@ fn percentiles(raster: &Raster, bands: &[usize], share: f64) -> Result<Vec<Scale
             }
         }
     }
+    scales(&histograms, share).ok_or_else(|| {
+        Error::input("the scene has no pixel with data", raster.path().display(), "check its nodata value and its mask")
+    })
+}
+
+/// The scale of each band by the shares at its two ends; `None` without values.
+fn scales(histograms: &[Histogram], share: f64) -> Option<Vec<Scale>> {
     let scale = |histogram: &Histogram| {
         Some(Scale { lo: histogram.quantile(share)?, hi: histogram.quantile(1.0 - share)?, db: None })
     };
-    histograms.iter().map(scale).collect::<Option<_>>().ok_or_else(|| {
-        Error::input("the scene has no pixel with data", raster.path().display(), "check its nodata value and its mask")
-    })
+    histograms.iter().map(scale).collect()
 }
 
 /// Counts of values: a bin for each integer of up to 16 bits, and for floats a bin for each sign, exponent and 11 bits

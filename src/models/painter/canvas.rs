@@ -1,17 +1,17 @@
-//! Pieces put together: blended where they overlap, handed out row by row.
+//! Painted pieces, cut to what is used of them or blended where they overlap.
 
-use super::plan::{Band, Plan, Span};
+use super::plan::{Area, Band, Plan, Span};
 use super::{Pixels, mirrored};
 use crate::error::Result;
-use std::ops::Range;
 
-/// Where the pieces of a [`Plan`] are put together, in the order of [`Plan::bands`]. It holds the unfinished rows of one panel.
+/// Where the pieces of a [`Plan`] come together, in the order of [`Plan::bands`]. Of windows, which are blended, it holds the
+/// unfinished rows of one panel; tiles need not wait for one another.
 #[derive(Debug)]
 pub struct Canvas<'a> {
     plan: &'a Plan,
     /// Values a pixel.
     bands: usize,
-    /// The rows from the top of the current band's target on.
+    /// The rows of windows from the top of the current band's target on.
     rows: Vec<f32>,
 }
 
@@ -21,37 +21,44 @@ impl<'a> Canvas<'a> {
         Canvas { plan, bands, rows: Vec::new() }
     }
 
-    /// Paints a band and hands out what is finished with it, the pixels of its target.
+    /// Paints a band and hands out to `finished` what is finished with it: tiles, or of windows the band's target.
     ///
     /// `source` are the pixels of the band's source, and `valid` says which of them have data; a piece without any is left
     /// unpainted, zeros. `paint` makes `[height, width, bands]` of a piece, whose sides include the network's halo on each side.
     ///
     /// # Errors
-    /// Those of `paint`.
+    /// Those of `paint` and `finished`.
     pub fn paint(
         &mut self,
         band: &Band,
         source: &Pixels,
         valid: Option<&[bool]>,
         mut paint: impl FnMut(Pixels) -> Result<Vec<f32>>,
-    ) -> Result<Pixels> {
-        let width = band.target.width;
-        let down = &self.plan.down[band.row];
-        let rows = (down.used().end - band.target.y).max(band.target.height);
-        self.rows.resize(rows * width * self.bands, 0.0);
-        for across in &self.plan.across[band.pieces.clone()] {
-            let columns = across.first.max(band.target.x)..across.used().end.min(band.target.x + width);
-            let seen = |x: usize, y: usize| (y - band.source.y) * source.width + x - band.source.x;
-            if valid.is_none_or(|valid| {
-                down.used().any(|y| valid[seen(columns.start, y)..][..columns.len()].contains(&true))
-            }) {
-                let painted = paint(self.piece(band, source, across, down))?;
-                self.add(band, [across, down], columns, &painted);
+        mut finished: impl FnMut(Area, Pixels) -> Result<()>,
+    ) -> Result<()> {
+        let plan = self.plan;
+        let (target, down) = (band.target, &plan.down[band.row]);
+        if plan.blended {
+            let rows = (down.used().end - target.y).max(target.height);
+            self.rows.resize(rows * target.width * self.bands, 0.0);
+        }
+        for across in &plan.across[band.pieces.clone()] {
+            let columns = across.first.max(target.x)..across.used().end.min(target.x + target.width);
+            let area = Area::of(columns, down.used());
+            let piece = has_data(valid, band.source, area).then(|| self.piece(band, source, across, down));
+            let painted = piece.map(&mut paint).transpose()?;
+            if !plan.blended {
+                finished(area, self.tile(area, [across, down], painted.as_deref()))?;
+            } else if let Some(painted) = painted {
+                self.add(target, area, [across, down], &painted);
             }
         }
-        let unfinished = self.rows.split_off(band.target.height * width * self.bands);
-        let values = std::mem::replace(&mut self.rows, unfinished);
-        Ok(Pixels { width, height: band.target.height, bands: self.bands, values })
+        if plan.blended && target.height > 0 {
+            let unfinished = self.rows.split_off(target.height * target.width * self.bands);
+            let values = std::mem::replace(&mut self.rows, unfinished);
+            finished(target, Pixels { width: target.width, height: target.height, bands: self.bands, values })?;
+        }
+        Ok(())
     }
 
     /// What the network reads for a piece: mirrored at the picture's border, and continued by the edge where the picture is
@@ -75,17 +82,34 @@ impl<'a> Canvas<'a> {
         Pixels { width: columns.len(), height: rows.len(), bands: source.bands, values }
     }
 
-    /// Adds the columns `used` of a painted piece by their weights.
-    fn add(&mut self, band: &Band, [across, down]: [&Span; 2], used: Range<usize>, painted: &[f32]) {
-        let (bands, width) = (self.bands, band.target.width);
-        let weights = &across.weights[used.start - across.first..][..used.len()];
-        for (y, weight_down) in down.used().zip(&down.weights) {
-            let from = &painted[((y - down.origin) * across.len + used.start - across.origin) * bands..];
-            let to = &mut self.rows[((y - band.target.y) * width + used.start - band.target.x) * bands..];
+    /// What is used of a painted piece; zeros where it was not painted.
+    fn tile(&self, area: Area, [across, down]: [&Span; 2], painted: Option<&[f32]>) -> Pixels {
+        let mut tile = Pixels::new(area.width, area.height, self.bands);
+        let Some(painted) = painted else { return tile };
+        for (y, to) in area.rows().zip(tile.values.chunks_exact_mut(area.width * self.bands)) {
+            let first = (y - down.origin) * across.len + area.x - across.origin;
+            to.copy_from_slice(&painted[first * self.bands..][..to.len()]);
+        }
+        tile
+    }
+
+    /// Adds what is used of a painted piece by its weights.
+    fn add(&mut self, target: Area, area: Area, [across, down]: [&Span; 2], painted: &[f32]) {
+        let bands = self.bands;
+        let weights = &across.weights[area.x - across.first..][..area.width];
+        for (y, weight_down) in area.rows().zip(&down.weights) {
+            let from = &painted[((y - down.origin) * across.len + area.x - across.origin) * bands..];
+            let to = &mut self.rows[((y - target.y) * target.width + area.x - target.x) * bands..];
             for ((to, from), weight_across) in to.chunks_exact_mut(bands).zip(from.chunks_exact(bands)).zip(weights) {
                 let weight = weight_down * weight_across;
                 to.iter_mut().zip(from).for_each(|(sum, value)| *sum += weight * value);
             }
         }
     }
+}
+
+/// Whether a pixel of `area` has data, by a mask of `outer`.
+fn has_data(valid: Option<&[bool]>, outer: Area, area: Area) -> bool {
+    let row = |y: usize| (y - outer.y) * outer.width + area.x - outer.x;
+    valid.is_none_or(|valid| area.rows().any(|y| valid[row(y)..][..area.width].contains(&true)))
 }

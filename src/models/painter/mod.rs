@@ -2,7 +2,7 @@
 //! picture is painted.
 //!
 //! A [`Plan`] cuts a picture into pieces that go through the network one by one, and orders them in bands: what is read at a
-//! time. A [`Canvas`] paints band after band and hands out the rows that are finished. A picture in memory and a scene in a file
+//! time. A [`Canvas`] paints band after band and hands out what is finished. A picture in memory and a scene in a file
 //! of any size are painted alike; [`paint`] is the former.
 
 mod canvas;
@@ -235,16 +235,23 @@ pub fn mirrored(place: isize, len: usize) -> usize {
     place.min(period - place) as usize
 }
 
-/// Sides up to which a picture in memory is painted in one go where the network allows it.
+/// Sides up to which a picture in memory is painted in one go where overlaps would cost.
 const WHOLE: usize = 1024;
+/// Sides of tiles that cost nothing: what Window8 puts out at full size, for each pixel a number a bin, fits memory then.
+const FREE: usize = 256;
 
 /// Paints a source of any size that lies in memory, values 0..1: `[height, width, bands]` 0..1.
 ///
 /// # Errors
 /// Whatever the network reports.
 pub fn paint(painter: &dyn Painter, source: &Pixels, look: &Look) -> Result<Pixels> {
-    let tile = if source.width.max(source.height) <= WHOLE { WHOLE } else { Tiling::TILE };
-    paint_by(painter, source, look, &Tiling::new(&painter.framing(), tile))
+    let framing = painter.framing();
+    let tile = match source.width.max(source.height) {
+        _ if framing.reach == 0 => FREE,
+        ..=WHOLE => WHOLE,
+        _ => Tiling::TILE,
+    };
+    paint_by(painter, source, look, &Tiling::new(&framing, tile))
 }
 
 fn paint_by(painter: &dyn Painter, source: &Pixels, look: &Look, tiling: &Tiling) -> Result<Pixels> {
@@ -252,10 +259,16 @@ fn paint_by(painter: &dyn Painter, source: &Pixels, look: &Look, tiling: &Tiling
     let mut canvas = Canvas::new(&plan, painter.bands());
     let mut picture = Pixels::new(source.width, source.height, painter.bands());
     for band in plan.bands() {
-        let painted = canvas.paint(&band, &source.part(band.source), None, |piece| {
-            painter.paint(&piece.to_tensor(painter.device())?, look)?.to_vec()
-        })?;
-        picture.put([band.target.x, band.target.y], &painted);
+        canvas.paint(
+            &band,
+            &source.part(band.source),
+            None,
+            |piece| painter.paint(&piece.to_tensor(painter.device())?, look)?.to_vec(),
+            |area, painted| {
+                picture.put([area.x, area.y], &painted);
+                Ok(())
+            },
+        )?;
     }
     Ok(picture)
 }

@@ -41,21 +41,22 @@ pub struct Tiling {
     pub tile: usize,
     /// Pixels that a piece goes beyond what is kept of it on each side, a multiple of the stride; at the picture's border none.
     pub overlap: usize,
-    /// Columns that are painted from top to bottom before the next ones: what a [`super::Canvas`] holds and what is read at a
-    /// time goes with it, and not with the width of the picture. A multiple of `tile` and of `align`.
+    /// Columns that are painted from top to bottom before the next ones: what is read at a time, and of windows what a
+    /// [`super::Canvas`] holds, goes with it, and not with the width of the picture. A multiple of `tile` and of `align`.
     pub panel: usize,
-    /// Finished rows are handed out up to a multiple of this.
+    /// What is finished begins and ends at multiples of this or at the picture's border.
     pub align: usize,
 }
 
 /// Columns of the panels of a scene, at most and about.
 const PANEL: usize = 4096;
-/// Pixels of a panel's rows of tiles, about: what lies in memory several times while a scene is read, painted and written.
+/// Pixels of a panel's row of tiles, about: with the overlaps, what is read at a time.
 const PANEL_PIXELS: usize = 512 * PANEL;
 /// Sides of a scene's tiles are multiples of this, and so the tiles of the file that they are written to.
 const GRID: usize = 64;
-/// Sides of the tiles of that file at most.
+/// Sides of the tiles of that file, at most, and of what windows make: a canvas holds a row of them.
 const FILE_TILE: usize = 512;
+const FILE_TILE_OF_WINDOWS: usize = 256;
 
 impl Tiling {
     /// The tiles of scenes unless something else is known: larger ones waste less on their overlaps, and need more memory.
@@ -73,7 +74,7 @@ impl Tiling {
         let whole = |pixels: usize| pixels.next_multiple_of(framing.stride);
         let tile = whole(tile.max(1).next_multiple_of(GRID));
         let (panel, align) = match framing.window {
-            Some(_) => (PANEL, FILE_TILE),
+            Some(_) => (PANEL, FILE_TILE_OF_WINDOWS),
             None => {
                 let columns = PANEL.min(PANEL_PIXELS / tile);
                 ((columns / tile).max(1) * tile, (1 << tile.trailing_zeros()).min(FILE_TILE))
@@ -97,7 +98,7 @@ pub(super) struct Span {
     pub len: usize,
     /// First place of those that are used.
     pub first: usize,
-    /// How much each counts from there on: over all spans of an axis, 1 at every place.
+    /// How much each counts from there on: over all spans of an axis, 1 at every place. Of a tile all are 1.
     pub weights: Vec<f32>,
 }
 
@@ -153,7 +154,7 @@ fn taper(i: usize, side: usize, origin: usize, len: usize) -> f32 {
 pub struct Band {
     /// What is read of the picture, the target within it.
     pub source: Area,
-    /// What is finished once the band is painted; it may have no rows.
+    /// What is finished once the band is painted; of windows it may have no rows.
     pub target: Area,
     /// Which spans across.
     pub(super) pieces: Range<usize>,
@@ -172,6 +173,8 @@ impl Band {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     pub(super) halo: usize,
+    /// Whether pieces are windows, which overlap in what is used of them.
+    pub(super) blended: bool,
     /// Width and height.
     pub(super) size: [usize; 2],
     pub(super) across: Vec<Span>,
@@ -188,7 +191,8 @@ impl Plan {
             None => tiles(len, framing.stride, tiling.tile, tiling.overlap),
         };
         let [across, down] = size.map(spans);
-        Plan { halo: framing.halo, size, across, down, panel: tiling.panel.min(size[0]), align: tiling.align }
+        let blended = framing.window.is_some();
+        Plan { halo: framing.halo, blended, size, across, down, panel: tiling.panel.min(size[0]), align: tiling.align }
     }
 
     /// The bands in the order in which they are painted: panel by panel, each from the top.
@@ -271,7 +275,7 @@ mod tests {
         assert_eq!(Tiling::of_scene(&framing, 512, Some(3)).overlap, 8);
         assert_eq!(of(512).piece(&framing), 512 + 2 * 184);
         let windows = Framing { stride: 1, halo: 1, reach: 0, window: Some(100) };
-        assert_eq!((Tiling::of_scene(&windows, 512, None).align, of(512).align), (512, 512));
+        assert_eq!((Tiling::of_scene(&windows, 512, None).align, of(512).align), (256, 512));
         assert_eq!(Tiling::of_scene(&windows, 512, None).piece(&windows), 102);
     }
 

@@ -93,13 +93,19 @@ fn a_piece_without_data_is_left_unpainted() {
     let mut canvas = Canvas::new(&plan, 1);
     let bands = plan.bands();
     let valid: Vec<bool> = (0..32).map(|i| i % 8 >= 4).collect();
-    let mut asked = 0;
-    let painted = canvas.paint(&bands[0], &Pixels::new(8, 4, 1), Some(&valid), |piece| {
+    let (mut asked, mut picture) = (0, Pixels::new(8, 4, 1));
+    picture.values.fill(f32::NAN);
+    let paint = |piece: Pixels| {
         asked += 1;
         assert_eq!((piece.width, piece.height), (8, 8));
         Ok(vec![1.0; 16])
-    });
-    assert_eq!(painted.unwrap().values, [[0.0; 4], [1.0; 4]].concat().repeat(4));
+    };
+    let finished = |area: Area, tile: Pixels| {
+        picture.put([area.x, area.y], &tile);
+        Ok(())
+    };
+    canvas.paint(&bands[0], &Pixels::new(8, 4, 1), Some(&valid), paint, finished).unwrap();
+    assert_eq!(picture.values, [[0.0; 4], [1.0; 4]].concat().repeat(4));
     assert_eq!((bands.len(), asked), (1, 1));
 }
 
