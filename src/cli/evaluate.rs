@@ -1,7 +1,7 @@
 //! `huetape evaluate`: how good a network is, beside what needs none.
 
 use super::console::Progress;
-use super::settings::{Settings, data_source};
+use super::settings::{Settings, data_source, input_of_run};
 use super::trained::{LookArgs, TrainedArgs};
 use super::{DeviceArgs, Outcome};
 use crate::data::raster::{RasterInfo, SampleType};
@@ -80,18 +80,17 @@ pub fn run(args: EvaluateArgs) -> Outcome {
         ..Settings::default()
     })?;
     if let DataSource::Scenes { source, .. } = &source {
-        let remedy = "put it into a folder of its own, and the target into another under the same name";
-        return Err(Error::input("evaluate takes folders of pictures", source.display(), remedy).into());
+        let remedy = "give two folders: pictures cut of the scenes, or links to them";
+        return Err(Error::input("this is a file, and folders are evaluated", source.display(), remedy).into());
     }
     let device = args.device.open()?;
     let (colorizer, mut options) = args.trained.open(&args.look, &device)?;
     options.lightness |= matches!(source, DataSource::Images(_));
     let weights = args.trained.weights()?;
     let stats = args.trained.run.as_deref().map(statistics).transpose()?.flatten();
-    let target_preparation = args.trained.target_preparation()?;
-    let evaluator =
-        Evaluator { colorizer: &colorizer, options, target_preparation, stats, rebalance: rebalance(&weights)? };
-    let data = evaluator.data(&source)?;
+    let evaluator = Evaluator { colorizer: &colorizer, options, stats, rebalance: rebalance(&weights)? };
+    let prepared = args.trained.run.as_deref().map(input_of_run).transpose()?.unwrap_or_default();
+    let data = evaluator.data(&source, prepared.target)?;
     let names = names(&data)?;
     let folders = args.out.as_deref().map(|out| Folders::new(out, &data, &names, colorizer.bands())).transpose()?;
 

@@ -446,8 +446,8 @@ pub fn input_of_run(folder: &Path) -> Result<RunInput> {
         return Ok(RunInput::default());
     }
     let settings = Settings::read(&path)?;
-    let Preparations { source, target } = preparations(&settings)?;
-    Ok(RunInput { band: settings.band, lightness: settings.images.is_some(), preparation: source, target })
+    let Preparations { source: preparation, target } = preparations(&settings)?;
+    Ok(RunInput { band: settings.band, lightness: settings.images.is_some(), preparation, target })
 }
 
 /// A number of at least `least`, or, when `open`, above it.

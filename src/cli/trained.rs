@@ -2,7 +2,6 @@
 
 use super::preparation::PreparationArgs;
 use super::settings::input_of_run;
-use crate::data::Preparation;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::infer::{Colorizer, Options};
@@ -67,14 +66,6 @@ impl TrainedArgs {
     pub fn open(&self, look: &LookArgs, device: &Device) -> Result<(Colorizer, Options)> {
         let options = self.options(look)?;
         Ok((Colorizer::open(device, &self.weights()?)?, options))
-    }
-
-    /// How the targets of its training were prepared.
-    ///
-    /// # Errors
-    /// A run whose settings cannot be read.
-    pub fn target_preparation(&self) -> Result<Preparation> {
-        Ok(self.run.as_deref().map(input_of_run).transpose()?.unwrap_or_default().target)
     }
 
     /// How it colours.

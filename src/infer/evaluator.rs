@@ -16,8 +16,6 @@ pub struct Evaluator<'a> {
     pub colorizer: &'a Colorizer,
     /// How it colours.
     pub options: Options,
-    /// How targets are prepared.
-    pub target_preparation: Preparation,
     /// The training data's means and regression; without them, the only baseline is the copy of the source.
     pub stats: Option<DataStats>,
     /// Weights of colours for the rebalanced area under the curve.
@@ -40,16 +38,16 @@ pub struct Judged {
 }
 
 impl Evaluator<'_> {
-    /// Finds the pictures and decodes each of them once: nothing is found wrong later.
+    /// Finds the pictures, targets prepared as `target` says, and decodes each of them once: nothing is found wrong later.
     ///
     /// # Errors
     /// The first fault in name order: a source without its target or the other way round, sizes that differ, bands that the
     /// network does not read or make, a file that cannot be decoded.
-    pub fn data(&self, source: &DataSource) -> Result<Dataset> {
+    pub fn data(&self, source: &DataSource, target: Preparation) -> Result<Dataset> {
         let listing = source.list()?;
         let reading = self.colorizer.reading(folder_of(source), &self.options)?;
-        let preparations = Preparations { source: self.options.preparation, target: self.target_preparation };
-        let data = source.validate_prepared(1, (reading, self.target_reading()), &preparations, None)?;
+        let how = Preparations { source: self.options.preparation, target };
+        let data = source.validate_prepared(1, (reading, self.target_reading()), &how, None)?;
         if let Some(lone) = listing.lone_targets.first() {
             return Err(Error::input("a target without its source", lone.display(), "add the source or take it away"));
         }
@@ -70,10 +68,10 @@ impl Evaluator<'_> {
     /// # Errors
     /// A picture that breaks, and whatever a launch reports.
     pub fn judge(&self, pair: &Pair) -> Result<Judged> {
-        // The pictures of `data` come prepared.
-        let options = Options { preparation: Preparation::default(), ..self.options };
-        let colorizer = self.colorizer;
-        let source = colorizer.source(&pair.source.open()?, &pair.source.path, &options)?;
+        let Evaluator { colorizer, .. } = self;
+        // The pair prepares its pictures itself.
+        let options = &Options { preparation: Preparation::default(), ..self.options };
+        let source = colorizer.source(&pair.source.open()?, &pair.source.path, options)?;
         let bands = colorizer.bands();
         let image = |values: &[f32], bands: usize| Image8::new(source.width, source.height, bands, to_u8(values));
         let picture = pair.target.open()?;
@@ -110,9 +108,9 @@ impl Evaluator<'_> {
 
 fn folder_of(source: &DataSource) -> &Path {
     match source {
-        DataSource::Pairs { source: folder, .. }
-        | DataSource::Scenes { source: folder, .. }
-        | DataSource::Images(folder)
-        | DataSource::SideBySide { folder, .. } => folder,
+        DataSource::Pairs { source: place, .. }
+        | DataSource::Scenes { source: place, .. }
+        | DataSource::SideBySide { folder: place, .. }
+        | DataSource::Images(place) => place,
     }
 }

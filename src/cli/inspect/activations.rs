@@ -91,7 +91,8 @@ pub fn run(args: &ActivationsArgs) -> Outcome {
     let model = Model::of(&file);
     let prepared = args.trained.run.as_deref().map(input_of_run).transpose()?.unwrap_or_default();
     let band = args.band.or(prepared.band);
-    let options = Options { band, lightness: prepared.lightness && args.band.is_none(), ..Options::default() };
+    let lightness = prepared.lightness && args.band.is_none();
+    let options = Options { band, lightness, preparation: prepared.preparation, ..Options::default() };
     if let Some(size) = args.size {
         model.check_size(size)?;
     }

@@ -6,7 +6,7 @@ mod summary;
 
 use super::Outcome;
 use super::model::{Model, NetworkArgs};
-use crate::data::decode;
+use crate::data::{PictureFile, Preparation};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::infer::{Colorizer, Options};
@@ -96,7 +96,9 @@ fn random_source(learner: &dyn Learner, size: usize, halo: usize) -> Result<Tens
 /// of the window that the network paints by, or all of it.
 fn source_of(learner: &dyn Learner, path: &Path, options: &Options, size: Option<usize>) -> Result<Tensor> {
     let painter = learner.painter();
-    let pixels = options.source(painter.source_bands(), &decode::open(path)?, path)?;
+    let file = PictureFile { preparation: options.preparation, ..PictureFile::from(path.to_owned()) };
+    let read = Options { preparation: Preparation::default(), ..*options };
+    let pixels = read.source(painter.source_bands(), &file.open()?, path)?;
     if let Some(size) = size {
         crate::ensure!(
             pixels.width >= size && pixels.height >= size,
