@@ -128,7 +128,7 @@ fn folders_of_float_tiles_train_with_a_stretch_and_are_checked_with_it() {
     let report = huetape(root.path(), &format!("check-data {data} {FLAGS}"));
     let stdout = String::from_utf8(report.stdout).unwrap();
     assert!(stdout.contains("source values: 0.000 to 0.8"), "{stdout}");
-    refused(root.path(), &format!("train window8 --source s --target t --out x {FLAGS}"), &["--stretch", "0.tif"]);
+    refused(root.path(), &format!("train colournet --source s --target t --out x {FLAGS}"), &["--stretch", "0.tif"]);
 }
 
 #[test]
