@@ -56,6 +56,7 @@ impl Bench {
             mean: vec![0.5; bands_out],
             slope: vec![vec![0.0; bands_in]; bands_out],
             intercept: vec![0.5; bands_out],
+            lightness: None,
         };
         start.learner(device, &stats, Some(&initial_weights(self.name))).unwrap()
     }

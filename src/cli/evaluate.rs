@@ -6,7 +6,6 @@ use super::trained::{LookArgs, TrainedArgs};
 use super::{DeviceArgs, Outcome};
 use crate::data::raster::{RasterInfo, SampleType};
 use crate::data::save::{predicted_by, save_png, save_tiff};
-use crate::data::stats::DataStats;
 use crate::data::{DataSource, Dataset};
 use crate::error::{Error, Result};
 use crate::files::{Unfinished, io_error, write_whole};
@@ -14,7 +13,6 @@ use crate::infer::{Evaluator, Gallery, Judged, Scoreboard, evaluation_page};
 use crate::models::classifier::bins_and_prior;
 use crate::nn::WeightFile;
 use crate::quality::{Image8, Measure, Rebalance};
-use crate::train::run_dir::RunDir;
 use clap::Args;
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -87,7 +85,7 @@ pub fn run(args: EvaluateArgs) -> Outcome {
     let (colorizer, mut options) = args.trained.open(&args.look, &device)?;
     options.lightness |= matches!(source, DataSource::Images(_));
     let weights = args.trained.weights()?;
-    let stats = args.trained.run.as_deref().map(statistics).transpose()?.flatten();
+    let stats = args.trained.statistics()?;
     let evaluator = Evaluator { colorizer: &colorizer, options, stats, rebalance: rebalance(&weights)? };
     let prepared = args.trained.run.as_deref().map(input_of_run).transpose()?.unwrap_or_default();
     let data = evaluator.data(&source, prepared.target)?;
@@ -137,23 +135,6 @@ pub fn run(args: EvaluateArgs) -> Outcome {
         println!("{}", out.display());
     }
     Ok(())
-}
-
-/// What a run knows of its training data; `None` for one that has not kept it.
-fn statistics(run: &Path) -> Result<Option<DataStats>> {
-    let path = RunDir::open(run)?.statistics();
-    if !path.exists() {
-        return Ok(None);
-    }
-    let text = std::fs::read_to_string(&path).map_err(|error| io_error("cannot read", &path, &error))?;
-    let broken = |error| {
-        Error::input(
-            format!("the statistics cannot be read ({error})"),
-            path.display(),
-            "use --weights instead of --run",
-        )
-    };
-    serde_json::from_str(&text).map(Some).map_err(broken)
 }
 
 /// Weights against the prior of a classifier; `None` for other networks.

@@ -203,6 +203,7 @@ impl Model {
         let scaled: &[Model] = &[Model::Colournet, Model::Pix2pix, Model::Sicgan, Model::Spacenet];
         let of_some = [
             ("--width", width, scaled),
+            ("--lightness", settings.lightness.is_some(), &[Model::Colournet, Model::Window8, Model::Sicgan]),
             ("--bins", settings.bins.is_some(), classifiers),
             ("--bin-width", settings.bin_width.is_some(), classifiers),
             ("--lambda", settings.lambda.is_some(), classifiers),

@@ -46,7 +46,18 @@ pub fn preparations(settings: &Settings) -> Result<Preparations> {
     let target =
         Preparation { stretch: stretch(settings.target_stretch.as_deref(), "--target-stretch")?, despeckle: None };
     let images = settings.images.is_some();
-    for (flag, given) in [("--despeckle", source.despeckle.is_some()), ("--target-stretch", target.stretch.is_some())] {
+    let despeckled = match settings.lightness.as_deref() {
+        None | Some("input") => false,
+        Some("despeckle") => true,
+        Some(other) => {
+            return Err(refused("no such lightness; use input or despeckle".to_owned(), "--lightness", other));
+        }
+    };
+    for (flag, given) in [
+        ("--despeckle", source.despeckle.is_some()),
+        ("--target-stretch", target.stretch.is_some()),
+        ("--lightness despeckle", despeckled),
+    ] {
         crate::ensure!(
             !(images && given),
             Error::input("colour pictures are their own sources", format!("{flag} beside --images"), "leave it out")

@@ -56,6 +56,10 @@ pub struct Settings {
     /// Take speckle off sources before: lee:N, a window of NxN pixels, or lee:N,LOOKS [default: none]
     #[arg(long, value_name = "HOW", help_heading = "Data")]
     pub despeckle: Option<String>,
+    /// Lightness of what the run colours, of colournet, window8 and sicgan: input, or despeckle, the input without speckle, matched to
+    /// the lightness of the targets; the training is the same [default: input]
+    #[arg(long, value_name = "WHICH", help_heading = "Data")]
+    pub lightness: Option<String>,
     /// Side of the square crop in pixels, a multiple of 8; window8 above 16, pix2pix of 256, sicgan any, spacenet of 32
     /// [default: 256; window8 32, sicgan 128, spacenet 64]
     #[arg(long, value_name = "S", help_heading = "Data")]
@@ -267,7 +271,7 @@ impl Settings {
             (other.steps, other.epochs) = (None, None);
         }
         prefer!(self, other, {
-            source, target, images, pairs, pairs_source, val_source, val_target, band, stretch, target_stretch, despeckle, size, no_shuffle, no_augment, patches, min_distance, steps, epochs, batch, lr,
+            source, target, images, pairs, pairs_source, val_source, val_target, band, stretch, target_stretch, despeckle, lightness, size, no_shuffle, no_augment, patches, min_distance, steps, epochs, batch, lr,
             lr_schedule, optimizer, model, made_by, beta1, beta2, adam_eps, weight_decay, l2, seed, width, init, bins, bin_width, lambda,
             sigma, prior_smoothing, lr_d, lambda_l1, lambda_mse, d_l2, dropout, leaky_slope, input_channels, checkpoint_every, keep, sample_every,
             device, memory, threads,
@@ -434,6 +438,8 @@ pub struct RunInput {
     pub preparation: Preparation,
     /// What was done to the target.
     pub target: Preparation,
+    /// Its pictures get the lightness of the source without speckle, matched to the targets.
+    pub despeckled: bool,
 }
 
 /// How the run in `folder` read its inputs; the default where it has no settings.
@@ -447,7 +453,8 @@ pub fn input_of_run(folder: &Path) -> Result<RunInput> {
     }
     let settings = Settings::read(&path)?;
     let Preparations { source: preparation, target } = preparations(&settings)?;
-    Ok(RunInput { band: settings.band, lightness: settings.images.is_some(), preparation, target })
+    let (lightness, despeckled) = (settings.images.is_some(), settings.lightness.as_deref() == Some("despeckle"));
+    Ok(RunInput { band: settings.band, lightness, preparation, target, despeckled })
 }
 
 /// A number of at least `least`, or, when `open`, above it.

@@ -6,7 +6,7 @@ use super::settings::{Patches, Resolved, Settings};
 use super::{DeviceArgs, Outcome, stop_flag};
 use crate::data::raster::Stretch;
 use crate::data::stats::survey;
-use crate::data::{BatchMaker, DataSource, Dataset, PatchPlan};
+use crate::data::{BatchMaker, DataSource, Dataset, LightnessMatch, PatchPlan};
 use crate::device::{Device, human_bytes};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
@@ -184,7 +184,7 @@ impl Training {
     /// Runs the training in `out`. Nothing is created before a learner stands; with a memory cap, before one update has
     /// been seen to fit.
     pub fn run(&self, device: &Device, out: &Path, resume: bool, stop: &AtomicBool) -> Result<Ended> {
-        let survey = survey(&self.data)?;
+        let mut survey = survey(&self.data)?;
         if let Some(validation) = &self.validation {
             validation.read_through()?;
         }
@@ -203,6 +203,9 @@ impl Training {
             self.rehearse(device, start()?)?;
         }
         let mut learner = start()?;
+        if learner.painter().keeps_lightness() {
+            survey.stats.lightness = LightnessMatch::of(&self.data)?;
+        }
         if let Some(patches) = self.patches() {
             eprintln!("patches: {patches}");
         }

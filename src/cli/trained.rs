@@ -2,11 +2,14 @@
 
 use super::preparation::PreparationArgs;
 use super::settings::input_of_run;
+use crate::data::{DataStats, LightnessMatch};
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::files::io_error;
 use crate::infer::{Colorizer, Options};
 use crate::models::painter::Look;
 use crate::nn::Norm;
+use crate::train::run_dir::RunDir;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -35,6 +38,19 @@ pub struct LookArgs {
     band: Option<usize>,
     #[command(flatten)]
     preparation: PreparationArgs,
+    /// Lightness of the picture, for colournet, window8 and sicgan: that of the input, or the input without speckle, matched to the
+    /// lightness of the training's colour pictures [default: the run's, else input]
+    #[arg(long, value_name = "WHICH")]
+    lightness: Option<LightnessName>,
+}
+
+/// Which lightness a picture gets.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum LightnessName {
+    /// The input's
+    Input,
+    /// The input without speckle, matched to colour pictures
+    Despeckle,
 }
 
 /// Which statistics batch norm uses.
@@ -65,7 +81,41 @@ impl TrainedArgs {
     /// Flags out of range; a run or weights that cannot be read.
     pub fn open(&self, look: &LookArgs, device: &Device) -> Result<(Colorizer, Options)> {
         let options = self.options(look)?;
-        Ok((Colorizer::open(device, &self.weights()?)?, options))
+        Ok((Colorizer::open(device, &self.weights()?)?.with_lightness(self.lightness(look)?)?, options))
+    }
+
+    /// What the run knows of its training data; `None` without a run, or for one that has not kept it.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn statistics(&self) -> Result<Option<DataStats>> {
+        let Some(run) = &self.run else { return Ok(None) };
+        let path = RunDir::open(run)?.statistics();
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = std::fs::read_to_string(&path).map_err(|error| io_error("cannot read", &path, &error))?;
+        let broken = |error| {
+            Error::input(
+                format!("the statistics cannot be read ({error})"),
+                path.display(),
+                "use --weights instead of --run",
+            )
+        };
+        serde_json::from_str(&text).map(Some).map_err(broken)
+    }
+
+    /// The match of lightness that is asked for, by flag or by the run's settings.
+    fn lightness(&self, look: &LookArgs) -> Result<Option<LightnessMatch>> {
+        let of_run = || Ok(self.run.as_deref().map(input_of_run).transpose()?.is_some_and(|run| run.despeckled));
+        if !look.lightness.map_or_else(of_run, |name| Ok(name == LightnessName::Despeckle))? {
+            return Ok(None);
+        }
+        let unknown = || {
+            let what = "nothing is known of the lightness to match";
+            Error::input(what, "--lightness despeckle", "name a --run that was trained on grey pictures and colours")
+        };
+        self.statistics()?.and_then(|stats| stats.lightness).map(Some).ok_or_else(unknown)
     }
 
     /// How it colours.

@@ -4,6 +4,7 @@ pub mod cache;
 pub mod check;
 pub mod decode;
 mod extra_bands;
+pub mod lightness;
 pub mod loader;
 pub mod npy;
 pub mod pairs;
@@ -20,6 +21,7 @@ pub mod shift;
 pub mod stats;
 pub mod synth;
 
+pub use lightness::LightnessMatch;
 pub use loader::{Batch, BatchMaker, Loader, LoaderOptions};
 pub use pairs::{DataSource, Dataset, Pair, Preparations};
 pub use patches::{Patch, PatchPlan};

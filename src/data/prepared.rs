@@ -16,7 +16,7 @@ use crate::ops::lee::lee;
 use crate::tensor::Tensor;
 
 /// Looks of Sentinel-1's interferometric wide swath products of high resolution (ESA, Sentinel-1 Product Definition, 2016).
-const LOOKS: f32 = 4.4;
+pub(super) const LOOKS: f32 = 4.4;
 
 /// Percent that are cut off at either end of the values of a scene that says nothing of its range.
 const PERCENT: f32 = 2.0;

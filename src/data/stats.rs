@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::lightness::LightnessMatch;
 use super::pairs::{Dataset, Pair};
 use super::picture::{Area, Reading};
 use crate::color::AbHistogram;
@@ -29,6 +30,9 @@ pub struct DataStats {
     pub slope: Vec<Vec<f64>>,
     /// See `slope`.
     pub intercept: Vec<f64>,
+    /// Which lightness a radar value stands for; only of grey sources with colours for targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lightness: Option<LightnessMatch>,
 }
 
 impl DataStats {
@@ -132,7 +136,8 @@ impl Sums {
         let explained = |slope: &Vec<f64>| slope.iter().zip(&source).map(|(slope, mean)| slope * mean).sum::<f64>();
         let intercept = target.iter().zip(&slope).map(|(mean, slope)| mean - explained(slope)).collect();
         let mean_ab = colour.then(|| self.ab.map(|sum| sum / n));
-        DataStats { pictures: pictures as u64, pixels: self.pixels, mean_ab, mean: target, slope, intercept }
+        let pictures = pictures as u64;
+        DataStats { pictures, pixels: self.pixels, mean_ab, mean: target, slope, intercept, lightness: None }
     }
 }
 

@@ -1,8 +1,9 @@
 //! A trained network that colours pictures and scenes of any size.
 
 use super::memory::best_tile;
+use super::relit::Relit;
 use super::scene::{self, Scene, Sink, Source};
-use crate::data::{Picture, Preparation, PreparedScene, Reading};
+use crate::data::{Area, LightnessMatch, Picture, Preparation, PreparedScene, Reading};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::models::classifier::{Architecture, Classifier};
@@ -74,6 +75,7 @@ impl Options {
 /// A network with its weights on a device.
 pub struct Colorizer {
     painter: Box<dyn Painter>,
+    lightness: Option<LightnessMatch>,
 }
 
 /// The name on the command line of the network whose weights a file holds, by the names of its tensors; a classifier's where
@@ -109,7 +111,23 @@ impl Colorizer {
             spacenet::Generator::NAME => trained(device, spacenet::Generator::of(&file)?, &file)?,
             _ => Box::new(Classifier::read(device, &file, false)?),
         };
-        Ok(Colorizer { painter })
+        Ok(Colorizer { painter, lightness: None })
+    }
+
+    /// The same network, whose pictures get another lightness than that of their source, if `by` is given.
+    ///
+    /// # Errors
+    /// A network that makes the lightness itself.
+    pub fn with_lightness(self, by: Option<LightnessMatch>) -> Result<Self> {
+        crate::ensure!(
+            by.is_none() || self.painter.keeps_lightness(),
+            Error::input(
+                format!("{} makes the lightness of its pictures itself", self.painter.name()),
+                "--lightness despeckle",
+                "leave it out"
+            )
+        );
+        Ok(Colorizer { lightness: by, ..self })
     }
 
     /// The network's name on the command line.
@@ -178,7 +196,14 @@ impl Colorizer {
     /// # Errors
     /// Memory, and whatever a launch reports.
     pub fn paint(&self, source: &Pixels, look: &Look) -> Result<Pixels> {
-        painter::paint(self.painter.as_ref(), source, look)
+        match &self.lightness {
+            None => painter::paint(self.painter.as_ref(), source, look),
+            Some(by) => {
+                let whole = Area { x: 0, y: 0, width: source.width, height: source.height };
+                let relit = Relit { source, by, device: self.painter.device() }.read(whole)?;
+                painter::paint(self.painter.as_ref(), &relit.pixels, look)
+            }
+        }
     }
 
     /// The tiles by which a scene is painted: of `tile` pixels a side, or else of what fits the device's memory, see
@@ -203,7 +228,13 @@ impl Colorizer {
         scene: &Scene,
         progress: &mut dyn FnMut(usize, usize) -> Result<()>,
     ) -> Result<()> {
-        scene::paint(self.painter.as_ref(), source, sink, scene, progress)
+        match &self.lightness {
+            None => scene::paint(self.painter.as_ref(), source, sink, scene, progress),
+            Some(by) => {
+                let relit = Relit { source, by, device: self.painter.device() };
+                scene::paint(self.painter.as_ref(), &relit, sink, scene, progress)
+            }
+        }
     }
 
     /// How the network reads the picture at `path`.
@@ -293,5 +324,31 @@ mod tests {
                 assert_eq!((colours.width, colours.height, colours.bands), (width, height, 3));
             }
         }
+    }
+
+    #[test]
+    fn another_lightness_leaves_the_colours_and_is_refused_where_there_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let by: LightnessMatch = serde_json::from_str(r#"{"source": [0.0, 1.0], "target": [0.75, 0.75]}"#).unwrap();
+        let colorizer = || Colorizer::open(&Device::cpu(), &weights(folder.path(), Architecture::Window8)).unwrap();
+        let source = Pixels { values: (0..48).map(|i| i as f32 / 47.0).collect(), ..Pixels::new(8, 6, 1) };
+        let lab = |colorizer: &Colorizer| -> Vec<[f32; 3]> {
+            let colours = colorizer.paint(&source, &Look::default()).unwrap();
+            colours.values.chunks_exact(3).map(|rgb| crate::color::srgb_to_lab([rgb[0], rgb[1], rgb[2]])).collect()
+        };
+        let (plain, relit) = (lab(&colorizer()), lab(&colorizer().with_lightness(Some(by.clone())).unwrap()));
+        for (plain, relit) in plain.iter().zip(&relit) {
+            assert!((relit[0] - 75.0).abs() < 0.5, "{relit:?}");
+            // Very dark and very bright colours are cut to sRGB.
+            if (40.0..80.0).contains(&plain[0]) {
+                assert!((plain[1] - relit[1]).abs() < 0.5 && (plain[2] - relit[2]).abs() < 0.5, "{plain:?} {relit:?}");
+            }
+        }
+        let path = folder.path().join("g.safetensors");
+        let network = pix2pix::Generator::new(1, 0.01, 0.3);
+        let parameters = Parameters::new(&Device::cpu(), network.param_specs(), 1, false).unwrap();
+        save_tensors(&parameters.state().unwrap(), &path).unwrap();
+        let error = Colorizer::open(&Device::cpu(), &path).unwrap().with_lightness(Some(by)).err().unwrap();
+        assert!(error.exit_code() == 2 && error.to_string().contains("--lightness despeckle"), "{error}");
     }
 }

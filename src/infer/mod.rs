@@ -5,6 +5,7 @@ mod evaluation_page;
 mod evaluator;
 mod memory;
 pub mod output;
+mod relit;
 pub mod scene;
 mod scoreboard;
 

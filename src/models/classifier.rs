@@ -1,6 +1,6 @@
 //! What the classification networks share: a chain that puts out logits over ab bins, and how its answer becomes colour.
 
-use super::painter::{Framing, Look, Painter};
+use super::painter::{Framing, Look, Painter, grey_and_lightness};
 use super::{colournet, window8};
 use crate::color::Bins;
 use crate::device::Device;
@@ -173,10 +173,11 @@ impl Classifier {
     /// The picture and the entropy of each pixel in nats. The annealed mean of the bins gives a and b; the grey value itself
     /// is L / 100.
     fn decode(&self, source: &Tensor, look: &Look) -> Result<(Tensor, Tensor)> {
-        let logits = self.logits(&Tape::inference(), source, look.norm)?;
+        let (grey, lightness) = grey_and_lightness(source)?;
+        let logits = self.logits(&Tape::inference(), &grey, look.norm)?;
         let decoded = annealed_mean(logits.value(), &self.bins, self.architecture.upsample(), look.temperature)?;
-        let grey = centre(source, self.framing().halo)?;
-        Ok((lab::join(&grey, &decoded.ab)?, decoded.entropy))
+        let lightness = centre(&lightness, self.framing().halo)?;
+        Ok((lab::join(&lightness, &decoded.ab)?, decoded.entropy))
     }
 }
 
@@ -199,6 +200,10 @@ impl Painter for Classifier {
 
     fn bands(&self) -> usize {
         3
+    }
+
+    fn keeps_lightness(&self) -> bool {
+        true
     }
 
     fn paint(&self, source: &Tensor, look: &Look) -> Result<Tensor> {

@@ -147,6 +147,10 @@ impl painter::Generator for Generator {
         BANDS
     }
 
+    fn keeps_lightness(&self) -> bool {
+        true
+    }
+
     /// `g.conv1.weight` to `g.conv5.bias`.
     fn param_specs(&self) -> Vec<ParamSpec> {
         let mut specs = Vec::new();
@@ -166,9 +170,10 @@ impl painter::Generator for Generator {
     fn paint(&self, parameters: &Parameters, source: &Tensor, _: &Look) -> Result<Tensor> {
         let tape = Tape::inference();
         let bound = parameters.bind(&tape, false);
-        let made = self.forward(&bound, &tape.constant(self.features(source)?))?;
+        let (grey, lightness) = painter::grey_and_lightness(source)?;
+        let made = self.forward(&bound, &tape.constant(self.features(&grey)?))?;
         let ab = tape.apply(Scale(AB_RANGE), &[&made])?;
-        lab::join(&self.inner(source)?, ab.value())
+        lab::join(&self.inner(&lightness)?, ab.value())
     }
 }
 

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     fn stats(slope: Vec<Vec<f64>>, mean: Vec<f64>, mean_ab: Option<[f64; 2]>) -> DataStats {
-        DataStats { pictures: 1, pixels: 4, mean_ab, intercept: vec![0.0; mean.len()], mean, slope }
+        DataStats { pictures: 1, pixels: 4, mean_ab, intercept: vec![0.0; mean.len()], mean, slope, lightness: None }
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub use plan::{Area, Band, Plan, Tiling};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::nn::{Norm, ParamSpec, Parameters, StateTensor};
+use crate::ops::pad::Slice;
+use crate::tape::Tape;
 use crate::tensor::Tensor;
 
 /// What a network needs of the picture that it paints.
@@ -73,6 +75,12 @@ pub trait Painter {
     /// Another size, and whatever a launch reports.
     fn paint(&self, source: &Tensor, look: &Look) -> Result<Tensor>;
 
+    /// Whether it keeps a grey source's values as the lightness of the picture. Then [`Painter::paint`] also takes a source with a
+    /// second band, L / 100, for the picture to have instead.
+    fn keeps_lightness(&self) -> bool {
+        false
+    }
+
     /// Whether it says how sure it is, see [`Painter::paint_with_uncertainty`].
     fn knows_uncertainty(&self) -> bool {
         false
@@ -105,6 +113,20 @@ pub fn no_uncertainty(network: &str) -> Error {
     )
 }
 
+/// What a network that keeps the lightness reads of a source, and the lightness of its picture: the same band, or the second.
+///
+/// # Errors
+/// Whatever a launch reports.
+pub fn grey_and_lightness(source: &Tensor) -> Result<(Tensor, Tensor)> {
+    if source.nhwc()?[3] != 2 {
+        return Ok((source.clone(), source.clone()));
+    }
+    let tape = Tape::inference();
+    let both = tape.constant(source.clone());
+    let [grey, lightness] = [0, 1].map(|band| tape.apply(Slice::channels(source, band, 1)?, &[&both]));
+    Ok((grey?.value().clone(), lightness?.value().clone()))
+}
+
 /// A network that makes pictures, apart from its weights: the generator of an adversarial pair.
 pub trait Generator {
     /// Its name on the command line.
@@ -118,6 +140,11 @@ pub trait Generator {
 
     /// As [`Painter::bands`].
     fn bands(&self) -> usize;
+
+    /// As [`Painter::keeps_lightness`].
+    fn keeps_lightness(&self) -> bool {
+        false
+    }
 
     /// Its parameters, whose names begin with `g.`.
     fn param_specs(&self) -> Vec<ParamSpec>;
@@ -161,6 +188,10 @@ impl<G: Generator> Painter for Trained<G> {
 
     fn bands(&self) -> usize {
         self.network.bands()
+    }
+
+    fn keeps_lightness(&self) -> bool {
+        self.network.keeps_lightness()
     }
 
     fn paint(&self, source: &Tensor, look: &Look) -> Result<Tensor> {

@@ -164,6 +164,7 @@ mod tests {
             mean: vec![0.5; bands_out],
             slope: vec![vec![0.0; bands_in]; bands_out],
             intercept: vec![0.5; bands_out],
+            lightness: None,
         }
     }
 
