@@ -2,7 +2,9 @@
 //!
 //! Every run that computes names `--device cpu`: what is tested here does not depend on a driver.
 
-use assert_cmd::Command;
+mod common;
+
+use common::binary::{done, huetape, listing, refused};
 use huetape::data::Scene;
 use huetape::data::raster::{Raster, RasterInfo, RawTag, SampleType};
 use huetape::data::save::{save_png, save_tiff};
@@ -13,66 +15,6 @@ use tempfile::TempDir;
 
 /// Flags of the smallest training: one update of a narrow network on a crop of 16 pixels.
 const TINY: &str = "--device cpu --threads 1 --width 0.05 --size 16 --batch 1 --steps 1";
-
-/// What a run of the binary left behind.
-struct Ran {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-/// Runs the binary in `folder` with the words of `line` as arguments.
-fn huetape(folder: &Path, line: &str) -> Ran {
-    let output = Command::cargo_bin("huetape")
-        .unwrap()
-        .current_dir(folder)
-        .env_remove("HUETAPE_DEVICE")
-        // As in a bare container, where Mesa would complain on stderr.
-        .env_remove("XDG_RUNTIME_DIR")
-        .args(line.split_whitespace())
-        .output()
-        .unwrap();
-    Ran {
-        code: output.status.code().expect("an exit code"),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
-/// Runs the binary, which must end well; what it printed.
-fn done(folder: &Path, line: &str) -> String {
-    let ran = huetape(folder, line);
-    assert_eq!(ran.code, 0, "`{line}`: {}", ran.stderr);
-    ran.stdout
-}
-
-/// Runs the binary, which must refuse: exit code 2, one line on stderr that holds every text of `named`, and nothing new
-/// in the folder.
-fn refused(folder: &Path, line: &str, named: &[&str]) {
-    let before = listing(folder);
-    let ran = huetape(folder, line);
-    assert_eq!(ran.code, 2, "`{line}`: {}", ran.stderr);
-    assert_eq!(ran.stderr.lines().count(), 1, "`{line}`: {}", ran.stderr);
-    assert!(ran.stderr.starts_with("error: "), "`{line}`: {}", ran.stderr);
-    for text in named {
-        assert!(ran.stderr.contains(text), "`{line}` does not name {text}: {}", ran.stderr);
-    }
-    assert_eq!(listing(folder), before, "`{line}` left something behind");
-}
-
-/// Every path below a folder, sorted.
-fn listing(folder: &Path) -> Vec<PathBuf> {
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            paths.extend(listing(&path));
-        }
-        paths.push(path);
-    }
-    paths.sort();
-    paths
-}
 
 /// A folder with `source` and `target`: two synthetic scenes of 64 pixels, SAR and optical.
 fn pictures() -> TempDir {

@@ -1,38 +1,23 @@
 //! `--stretch`, `--despeckle` and training from scenes, as a user runs them.
 
-use assert_cmd::Command;
+mod common;
+
+use common::binary::{huetape, refused};
 use huetape::data::Scene;
 use huetape::data::raster::{Nodata, Raster, RasterInfo, RawTag, SampleType, Window};
 use huetape::data::save::save_tiff;
 use std::fs;
 use std::path::Path;
-use std::process::Output;
 use tempfile::TempDir;
 
 const SIDE: usize = 96;
 const FLAGS: &str = "--device cpu --threads 1 --width 0.05 --size 16 --batch 2";
 
-fn huetape(folder: &Path, line: &str) -> Output {
-    let mut command = Command::cargo_bin("huetape").unwrap();
-    command.current_dir(folder).env_remove("HUETAPE_DEVICE").env_remove("XDG_RUNTIME_DIR");
-    command.args(line.split_whitespace()).output().unwrap()
-}
-
 /// Runs the binary, which must do its work, and gives what it said on stderr.
 fn done(folder: &Path, line: &str) -> String {
-    let output = huetape(folder, line);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(0), "`{line}`: {stderr}");
-    stderr
-}
-
-/// Runs the binary, which must refuse its input by one line that holds every text of `named`.
-fn refused(folder: &Path, line: &str, named: &[&str]) {
-    let output = huetape(folder, line);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "`{line}`: {stderr}");
-    assert_eq!(stderr.lines().count(), 1, "`{line}`: {stderr}");
-    named.iter().for_each(|text| assert!(stderr.contains(text), "`{line}` does not say {text}: {stderr}"));
+    let ran = huetape(folder, line);
+    assert_eq!(ran.code, 0, "`{line}`: {}", ran.stderr);
+    ran.stderr
 }
 
 /// Ten metres a pixel from `x` east on.
@@ -126,8 +111,7 @@ fn folders_of_float_tiles_train_with_a_stretch_and_are_checked_with_it() {
         &format!("train window8 {data} --out run --device cpu --threads 1 --size 32 --batch 1 --steps 1"),
     );
     let report = huetape(root.path(), &format!("check-data {data} {FLAGS}"));
-    let stdout = String::from_utf8(report.stdout).unwrap();
-    assert!(stdout.contains("source values: 0.000 to 0.8"), "{stdout}");
+    assert!(report.stdout.contains("source values: 0.000 to 0.8"), "{}", report.stdout);
     refused(root.path(), &format!("train colournet --source s --target t --out x {FLAGS}"), &["--stretch", "0.tif"]);
 }
 

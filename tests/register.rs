@@ -1,13 +1,14 @@
 //! `huetape register` as a user runs it.
 
-use assert_cmd::Command;
+mod common;
+
+use common::binary::{done, failed};
 use huetape::data::decode;
 use huetape::data::picture::Samples;
 use huetape::data::raster::{Raster, RasterInfo, RasterWriter, RawTag, SampleType};
 use huetape::data::save::save_png;
 use std::fs;
 use std::path::Path;
-use std::process::Output;
 use tempfile::TempDir;
 
 const TRUTH: [[f64; 3]; 3] = [[0.96, -0.11, 8.25], [0.09, 1.05, -3.5], [1e-4, -2e-4, 1.0]];
@@ -17,29 +18,9 @@ fn map([x, y]: [f64; 2]) -> [f64; 2] {
     [u / w, v / w]
 }
 
-fn huetape(folder: &Path, line: &str) -> Output {
-    let mut command = Command::cargo_bin("huetape").unwrap();
-    command.current_dir(folder).env_remove("HUETAPE_DEVICE").env_remove("XDG_RUNTIME_DIR");
-    command.args(line.split_whitespace()).output().unwrap()
-}
-
-fn done(folder: &Path, line: &str) -> String {
-    let output = huetape(folder, line);
-    assert_eq!(output.status.code(), Some(0), "`{line}`: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Runs the binary, which must refuse: exit code 2, one line on stderr that holds every text of `named`, nothing new in the folder.
+/// Runs the binary, which must refuse its points; notes on them may come before.
 fn refused(folder: &Path, line: &str, named: &[&str]) {
-    let count = || fs::read_dir(folder).unwrap().count();
-    let before = count();
-    let output = huetape(folder, line);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "`{line}`: {stderr}");
-    let errors: Vec<&str> = stderr.lines().filter(|line| !line.starts_with("note: ")).collect();
-    assert!(errors.len() == 1 && errors[0].starts_with("error: "), "`{line}`: {stderr}");
-    named.iter().for_each(|text| assert!(stderr.contains(text), "`{line}` does not say {text}: {stderr}"));
-    assert_eq!(count(), before, "`{line}` left something behind");
+    failed(folder, line, 2, named);
 }
 
 fn grey(x: usize, y: usize) -> u8 {

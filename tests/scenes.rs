@@ -1,36 +1,14 @@
 //! `huetape colorize` on georeferenced scenes, as a user runs it.
 
-use assert_cmd::Command;
+mod common;
+
+use common::binary::{done, failed};
 use huetape::data::raster::{Nodata, Raster, RasterInfo, RawTag, SampleType, Window};
 use huetape::data::save::{save_png, save_tiff};
 use huetape::data::{Scene, decode};
 use std::fs;
 use std::path::Path;
-use std::process::Output;
 use tempfile::TempDir;
-
-fn huetape(folder: &Path, line: &str) -> Output {
-    let mut command = Command::cargo_bin("huetape").unwrap();
-    command.current_dir(folder).env_remove("HUETAPE_DEVICE").env_remove("XDG_RUNTIME_DIR");
-    command.args(line.split_whitespace()).output().unwrap()
-}
-
-fn done(folder: &Path, line: &str) {
-    let output = huetape(folder, line);
-    assert_eq!(output.status.code(), Some(0), "`{line}`: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// Runs the binary, which must end with `code`, one line of error that holds every text of `named`, and nothing new in the folder.
-fn refused(folder: &Path, line: &str, code: i32, named: &[&str]) {
-    let count = || fs::read_dir(folder).unwrap().count();
-    let before = count();
-    let output = huetape(folder, line);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(code), "`{line}`: {stderr}");
-    assert_eq!(stderr.lines().filter(|line| line.starts_with("error: ")).count(), 1, "`{line}`: {stderr}");
-    named.iter().for_each(|text| assert!(stderr.contains(text), "`{line}` does not say {text}: {stderr}"));
-    assert_eq!(count(), before, "`{line}` left something behind");
-}
 
 /// Ten metres a pixel, in UTM zone 33 north.
 fn place() -> Vec<RawTag> {
@@ -132,7 +110,7 @@ fn scenes_go_to_tifs_and_pictures_to_pngs_unless_the_name_says_so() {
 fn what_cannot_be_done_is_one_line_and_leaves_nothing() {
     let root = folder();
     let colorize = |flags: &str| format!("colorize scene.tif --run run --device cpu {flags}");
-    let refused = |flags: &str, code, named: &[&str]| refused(root.path(), &colorize(flags), code, named);
+    let refused = |flags: &str, code, named: &[&str]| failed(root.path(), &colorize(flags), code, named);
     refused("--out new/a.tif --tile 0", 2, &["--tile 0"]);
     refused("--out new/a.tif --uncertainty new/a.tif", 2, &["new/a.tif", "two results of scene.tif"]);
     refused("--out new/a.tif --uncertainty scene.tif", 2, &["overwritten", "scene.tif"]);

@@ -20,6 +20,7 @@ pub struct Ran {
 /// Runs the binary in `folder` with the words of `line` as arguments.
 pub fn huetape(folder: &Path, line: &str) -> Ran {
     let mut command = Command::cargo_bin("huetape").unwrap();
+    // Without the latter as in a bare container, where Mesa would complain on stderr.
     command.current_dir(folder).env_remove("HUETAPE_DEVICE").env_remove("XDG_RUNTIME_DIR");
     let output = command.args(line.split_whitespace()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -36,14 +37,23 @@ pub fn done(folder: &Path, line: &str) -> String {
 /// Runs the binary, which must refuse: exit code 2, one line on stderr that holds every text of `named`, and nothing new
 /// in the folder.
 pub fn refused(folder: &Path, line: &str, named: &[&str]) {
+    let stderr = failed(folder, line, 2, named);
+    assert_eq!(stderr.lines().count(), 1, "`{line}`: {stderr}");
+}
+
+/// Runs the binary, which must end with `code`, one line of error that holds every text of `named`, and nothing new in the
+/// folder; what it said on stderr, notes included.
+pub fn failed(folder: &Path, line: &str, code: i32, named: &[&str]) -> String {
     let before = listing(folder);
-    let ran = huetape(folder, line);
-    assert_eq!(ran.code, 2, "`{line}`: {}", ran.stderr);
-    assert!(ran.stderr.starts_with("error: ") && ran.stderr.lines().count() == 1, "`{line}`: {}", ran.stderr);
+    let Ran { code: found, stderr, .. } = huetape(folder, line);
+    assert_eq!(found, code, "`{line}`: {stderr}");
+    let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), 1, "`{line}`: {stderr}");
     for text in named {
-        assert!(ran.stderr.contains(text), "`{line}` does not name {text}: {}", ran.stderr);
+        assert!(errors[0].contains(text), "`{line}` does not name {text}: {stderr}");
     }
     assert_eq!(listing(folder), before, "`{line}` left something behind");
+    stderr
 }
 
 /// Every path below a folder, sorted.
