@@ -1,7 +1,7 @@
 //! `huetape evaluate`: how good a network is, beside what needs none.
 
 use super::console::Progress;
-use super::settings::{Settings, data_source, input_of_run};
+use super::settings::{Settings, data_source};
 use super::trained::{LookArgs, TrainedArgs};
 use super::{DeviceArgs, Outcome};
 use crate::data::raster::{RasterInfo, SampleType};
@@ -87,8 +87,7 @@ pub fn run(args: EvaluateArgs) -> Outcome {
     let weights = args.trained.weights()?;
     let stats = args.trained.statistics()?;
     let evaluator = Evaluator { colorizer: &colorizer, options, stats, rebalance: rebalance(&weights)? };
-    let prepared = args.trained.run.as_deref().map(input_of_run).transpose()?.unwrap_or_default();
-    let data = evaluator.data(&source, prepared.target)?;
+    let data = evaluator.data(&source, args.trained.input()?.target)?;
     let names = names(&data)?;
     let folders = args.out.as_deref().map(|out| Folders::new(out, &data, &names, colorizer.bands())).transpose()?;
 

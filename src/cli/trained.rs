@@ -1,7 +1,7 @@
 //! Which trained network a command works with, and how it colours.
 
 use super::preparation::PreparationArgs;
-use super::settings::input_of_run;
+use super::settings::{RunInput, input_of_run};
 use crate::data::{DataStats, LightnessMatch};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -75,6 +75,14 @@ impl TrainedArgs {
         }
     }
 
+    /// How the run read its inputs; the default without a run.
+    ///
+    /// # Errors
+    /// Settings that cannot be read.
+    pub fn input(&self) -> Result<RunInput> {
+        self.run.as_deref().map_or_else(|| Ok(RunInput::default()), input_of_run)
+    }
+
     /// The network on a device, with how it colours: the run's inputs are read as its training read them.
     ///
     /// # Errors
@@ -107,8 +115,8 @@ impl TrainedArgs {
 
     /// The match of lightness that is asked for, by flag or by the run's settings.
     fn lightness(&self, look: &LookArgs) -> Result<Option<LightnessMatch>> {
-        let of_run = || Ok(self.run.as_deref().map(input_of_run).transpose()?.is_some_and(|run| run.despeckled));
-        if !look.lightness.map_or_else(of_run, |name| Ok(name == LightnessName::Despeckle))? {
+        let of_run = self.input()?.despeckled;
+        if !look.lightness.map_or(of_run, |name| name == LightnessName::Despeckle) {
             return Ok(None);
         }
         let unknown = || {
@@ -127,7 +135,7 @@ impl TrainedArgs {
             look.temperature > 0.0 && look.temperature.is_finite(),
             Error::input("out of range", format!("--temperature {}", look.temperature), "use a number above 0")
         );
-        let prepared = self.run.as_deref().map(input_of_run).transpose()?.unwrap_or_default();
+        let prepared = self.input()?;
         let norm = match look.norm {
             NormName::Running => Norm::Running,
             NormName::Batch => Norm::Batch,

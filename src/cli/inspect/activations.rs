@@ -2,7 +2,6 @@
 
 use super::{print_rows, shape_of, source_of, watched};
 use crate::cli::model::{Model, NetworkArgs};
-use crate::cli::settings::input_of_run;
 use crate::cli::trained::TrainedArgs;
 use crate::cli::{DeviceArgs, Outcome};
 use crate::data::npy::save_npy;
@@ -89,7 +88,7 @@ pub struct ActivationsArgs {
 pub fn run(args: &ActivationsArgs) -> Outcome {
     let file = WeightFile::read(&args.trained.weights()?)?;
     let model = Model::of(&file);
-    let prepared = args.trained.run.as_deref().map(input_of_run).transpose()?.unwrap_or_default();
+    let prepared = args.trained.input()?;
     let band = args.band.or(prepared.band);
     let lightness = prepared.lightness && args.band.is_none();
     let options = Options { band, lightness, preparation: prepared.preparation, ..Options::default() };
