@@ -4,11 +4,11 @@
 //! weights and input, and the totals. The first row is a plain matrix product of 1024 x 1024 x 1024 (a 1x1 convolution): what the machine
 //! gives at that moment, and so the yardstick for the rest on one that others use too. It is in no total.
 
-use huetape::device::Device;
-use huetape::ops::conv2d::{Activation, Conv2d, Padding};
+use huetape::engine::device::Device;
+use huetape::engine::ops::conv2d::{Activation, Conv2d, Padding};
+use huetape::engine::tape::Tape;
+use huetape::engine::tensor::Tensor;
 use huetape::random::{Rng, Stream};
-use huetape::tape::Tape;
-use huetape::tensor::Tensor;
 use std::collections::BTreeMap;
 
 /// Name, input size (pixels a side), channels in and out, kernel, stride, dilation, how often ColourNet has it.

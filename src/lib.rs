@@ -1,12 +1,12 @@
 //! huetape: a GPU compute engine written by hand, with networks that colour pictures.
 //!
-//! A module uses only those named above it in this list: `error`, `files`, `random`, `color`, `quality`, `device`, `tensor`, `ops`,
-//! `tape`, `nn`, `models`, `data`, `train`, `infer`, `cli`.
+//! A module uses only those named above it in this list: `error`, `files`, `random`, `engine`, `imaging`, `dataset`, `paint`,
+//! `report`, `train`, `networks`, `evaluate`, `run`, `cli`.
 //!
 //! A tensor, an op, a gradient:
 //!
 //! ```
-//! use huetape::{device::Device, ops::elementwise::Scale, tape::Tape, tensor::Tensor};
+//! use huetape::engine::{device::Device, ops::elementwise::Scale, tape::Tape, tensor::Tensor};
 //!
 //! let device = Device::cpu(); // or Device::open(&"gpu".parse()?)?
 //! let tape = Tape::new();
@@ -19,19 +19,17 @@
 //! ```
 
 pub mod cli;
-pub mod color;
-pub mod data;
-pub mod device;
+pub mod dataset;
+pub mod engine;
 pub mod error;
+pub mod evaluate;
 pub mod files;
-pub mod infer;
-pub mod models;
-pub mod nn;
-pub mod ops;
-pub mod quality;
+pub mod imaging;
+pub mod networks;
+pub mod paint;
 pub mod random;
-pub mod tape;
-pub mod tensor;
+pub mod report;
+pub mod run;
 pub mod train;
 
 pub use error::{Error, Result};

@@ -5,10 +5,10 @@
 mod common;
 
 use common::binary::{done, huetape, listing, refused};
-use huetape::data::Scene;
-use huetape::data::raster::{Raster, RasterInfo, RawTag, SampleType};
-use huetape::data::save::{save_png, save_tiff};
-use huetape::nn::{StateTensor, WeightFile, save_tensors};
+use huetape::engine::nn::{StateTensor, WeightFile, save_tensors};
+use huetape::imaging::codec::save::{save_png, save_tiff};
+use huetape::imaging::raster::{Raster, RasterInfo, RawTag, SampleType};
+use huetape::imaging::synth::Scene;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -164,7 +164,7 @@ fn a_trained_network_colours_pictures_of_any_size() {
     for (width, height) in [(1, 1), (33, 21)] {
         save_png(&root.path().join("grey.png"), &vec![90; width * height], width, height, None).unwrap();
         done(root.path(), "colorize grey.png --run run --out colour.png --device cpu");
-        let picture = huetape::data::decode::open(&root.path().join("colour.png")).unwrap();
+        let picture = huetape::imaging::codec::decode::open(&root.path().join("colour.png")).unwrap();
         assert_eq!((picture.info.width, picture.info.height, picture.info.bands), (width, height, 3));
     }
     let colour = fs::read(root.path().join("colour.png")).unwrap();
@@ -198,7 +198,7 @@ fn pix2pix_trains_goes_on_bit_for_bit_and_colours_pictures_of_any_size() {
 
     save_png(&root.path().join("grey.png"), &[90; 300 * 40], 300, 40, None).unwrap();
     done(root.path(), "colorize grey.png --run whole --out colour.png --device cpu");
-    let picture = huetape::data::decode::open(&root.path().join("colour.png")).unwrap();
+    let picture = huetape::imaging::codec::decode::open(&root.path().join("colour.png")).unwrap();
     assert_eq!((picture.info.width, picture.info.height, picture.info.bands), (300, 40, 3));
 }
 
@@ -299,12 +299,12 @@ fn sicgan_trains_goes_on_bit_for_bit_and_colours_pictures_of_any_size() {
     let report = fs::read_to_string(root.path().join("run/report.html")).unwrap();
     assert!(report.contains("D loss, batch 1") && !report.contains("batch 101"));
     // Lightness, prediction and truth of a whole picture of 64 pixels, not of one patch.
-    let sample = huetape::data::decode::open(&root.path().join("run/samples/step-00000006-1.png")).unwrap();
+    let sample = huetape::imaging::codec::decode::open(&root.path().join("run/samples/step-00000006-1.png")).unwrap();
     assert_eq!((sample.info.width, sample.info.height), (3 * 64 + 2 * 4, 64));
     save_png(&root.path().join("grey.png"), &[90; 61 * 40], 61, 40, None).unwrap();
     done(root.path(), "colorize grey.png --run run --out colour.png --device cpu");
     done(root.path(), &format!("colorize grey.png --weights {} --out alone.png --device cpu", last.display()));
-    let picture = huetape::data::decode::open(&root.path().join("alone.png")).unwrap();
+    let picture = huetape::imaging::codec::decode::open(&root.path().join("alone.png")).unwrap();
     assert_eq!((picture.info.width, picture.info.height, picture.info.bands), (61, 40, 3));
 
     let init = format!("train sicgan --images target --out other --device cpu --init {}", last.display());
@@ -493,7 +493,7 @@ fn doctor_on_the_cpu_runs_the_twins_and_asks_no_driver() {
     let ran = huetape(root.path(), "doctor --device cpu");
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
     assert!(ran.stdout.contains("only the CPU twins") && !ran.stdout.contains("FAIL"), "{}", ran.stdout);
-    for (op, _) in huetape::ops::SELF_TESTS {
+    for (op, _) in huetape::engine::ops::SELF_TESTS.iter().chain(huetape::imaging::ops::SELF_TESTS) {
         assert!(ran.stdout.contains(op), "{op} was not tested: {}", ran.stdout);
     }
     refused(root.path(), "doctor --device gpu:nonesuch", &["--device gpu:nonesuch"]);

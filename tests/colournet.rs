@@ -5,7 +5,7 @@ mod common;
 mod golden_classifier;
 
 use golden_classifier::Golden;
-use huetape::models::classifier::Architecture;
+use huetape::networks::classifier::network::Architecture;
 
 fn golden() -> Golden {
     Golden::read(Architecture::Colournet)

@@ -3,10 +3,10 @@
 mod common;
 
 use common::binary::{description, done, listing, refused, scenes};
-use huetape::data::decode;
-use huetape::data::picture::Samples;
-use huetape::data::raster::{Raster, RasterInfo, SampleType};
-use huetape::data::save::{save_png, save_tiff};
+use huetape::imaging::codec::decode;
+use huetape::imaging::codec::save::{save_png, save_tiff};
+use huetape::imaging::picture::Samples;
+use huetape::imaging::raster::{Raster, RasterInfo, SampleType};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;

@@ -34,7 +34,7 @@ fn the_values_of_a_layer_before_and_after_its_activation_in_both_modes() {
     assert!(pre.iter().any(|v| *v < 0.0));
     assert!(pre.iter().zip(&post).all(|(pre, post)| pre.max(0.0) == *post));
     // Four maps of 48 x 64, twice as large, two by two.
-    let picture = huetape::data::decode::open(&root.path().join("looks/conv1_1.post-test.png")).unwrap();
+    let picture = huetape::imaging::codec::decode::open(&root.path().join("looks/conv1_1.post-test.png")).unwrap();
     assert_eq!((picture.info.width, picture.info.height), (2 * 2 * 64 + 2, 2 * 2 * 48 + 2));
     // What comes after a batch norm differs: after one update the running statistics are hardly the picture's own.
     for mode in ["train", "test"] {

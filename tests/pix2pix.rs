@@ -5,13 +5,13 @@
 mod common;
 
 use common::golden_run::{GoldenRun, goes_on_bit_for_bit, initial_weights, losses_of_step, update};
-use huetape::data::Batch;
-use huetape::device::Device;
-use huetape::models::painter::{Generator as _, Look, Painter as _, Trained};
-use huetape::models::pix2pix;
-use huetape::nn::{OptimizerKind, Parameters, WeightFile};
-use huetape::train::adversarial::pix2pix::{Pix2pix, Start};
-use huetape::train::adversarial::{Adversarial, AdversarialConfig};
+use huetape::dataset::loader::Batch;
+use huetape::engine::device::Device;
+use huetape::engine::nn::{OptimizerKind, Parameters, WeightFile};
+use huetape::networks::adversarial::{Adversarial, AdversarialConfig};
+use huetape::networks::pix2pix::game::{Pix2pix, Start};
+use huetape::networks::pix2pix::network as pix2pix;
+use huetape::paint::painter::{Generator as _, Look, Painter as _, Trained};
 use huetape::train::session::{Learner, Update};
 
 #[derive(serde::Deserialize)]

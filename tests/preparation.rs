@@ -3,9 +3,9 @@
 mod common;
 
 use common::binary::{huetape, refused};
-use huetape::data::Scene;
-use huetape::data::raster::{Nodata, Raster, RasterInfo, RawTag, SampleType, Window};
-use huetape::data::save::save_tiff;
+use huetape::imaging::codec::save::save_tiff;
+use huetape::imaging::raster::{Nodata, Raster, RasterInfo, RawTag, SampleType, Window};
+use huetape::imaging::synth::Scene;
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;

@@ -3,10 +3,10 @@
 mod common;
 
 use common::binary::{done, failed};
-use huetape::data::decode;
-use huetape::data::picture::Samples;
-use huetape::data::raster::{Raster, RasterInfo, RasterWriter, RawTag, SampleType};
-use huetape::data::save::save_png;
+use huetape::imaging::codec::decode;
+use huetape::imaging::codec::save::save_png;
+use huetape::imaging::picture::Samples;
+use huetape::imaging::raster::{Raster, RasterInfo, RasterWriter, RawTag, SampleType};
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;

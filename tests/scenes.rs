@@ -3,9 +3,10 @@
 mod common;
 
 use common::binary::{done, failed};
-use huetape::data::raster::{Nodata, Raster, RasterInfo, RawTag, SampleType, Window};
-use huetape::data::save::{save_png, save_tiff};
-use huetape::data::{Scene, decode};
+use huetape::imaging::codec::decode;
+use huetape::imaging::codec::save::{save_png, save_tiff};
+use huetape::imaging::raster::{Nodata, Raster, RasterInfo, RawTag, SampleType, Window};
+use huetape::imaging::synth::Scene;
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;

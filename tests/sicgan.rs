@@ -6,15 +6,15 @@ mod common;
 
 use common::golden_run::{GoldenRun, goes_on_bit_for_bit, initial_weights, losses_of_step, update};
 use common::{GoldenFile, Tolerance, compare};
-use huetape::color::srgb_to_lab;
-use huetape::data::Batch;
-use huetape::device::Device;
-use huetape::models::painter::Generator as _;
-use huetape::models::sicgan::Generator;
-use huetape::nn::{OptimizerKind, Parameters, WeightFile};
-use huetape::tape::Tape;
-use huetape::train::adversarial::sicgan::{Noise, Sicgan, Start};
-use huetape::train::adversarial::{Adversarial, AdversarialConfig};
+use huetape::dataset::loader::Batch;
+use huetape::engine::device::Device;
+use huetape::engine::nn::{OptimizerKind, Parameters, WeightFile};
+use huetape::engine::tape::Tape;
+use huetape::imaging::color::srgb_to_lab;
+use huetape::networks::adversarial::{Adversarial, AdversarialConfig};
+use huetape::networks::sicgan::game::{Noise, Sicgan, Start};
+use huetape::networks::sicgan::network::Generator;
+use huetape::paint::painter::Generator as _;
 use huetape::train::session::Learner;
 
 const SILENT: Noise = Noise { sigma: 0.0, label: 0.0 };

@@ -7,12 +7,13 @@ mod common;
 
 use common::GoldenFile;
 use common::golden_run::{GoldenRun, goes_on_bit_for_bit, initial_weights};
-use huetape::data::{Batch, DataStats};
-use huetape::device::Device;
-use huetape::models::painter::Look;
-use huetape::nn::OptimizerKind;
-use huetape::train::adversarial::spacenet::{Spacenet, Start};
-use huetape::train::adversarial::{Adversarial, AdversarialConfig};
+use huetape::dataset::loader::Batch;
+use huetape::dataset::stats::DataStats;
+use huetape::engine::device::Device;
+use huetape::engine::nn::OptimizerKind;
+use huetape::networks::adversarial::{Adversarial, AdversarialConfig};
+use huetape::networks::spacenet::game::{Spacenet, Start};
+use huetape::paint::painter::Look;
 use huetape::train::session::Learner;
 use serde::Deserialize;
 

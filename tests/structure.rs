@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const MOST_LINES: usize = 600;
 /// The only files with `unsafe` code and how many blocks of it they have: the creation of trusted shaders; the call of sgemm, and
 /// four calls of functions that were compiled for instructions the processor has.
-const UNSAFE_FILES: [(&str, usize); 2] = [("src/device/gpu.rs", 1), ("src/ops/gemm.rs", 5)];
+const UNSAFE_FILES: [(&str, usize); 2] = [("src/engine/device/gpu.rs", 1), ("src/engine/ops/gemm.rs", 5)];
 
 /// A source file as its product code: comments, and modules that only tests compile, are blank.
 struct Source {

@@ -1,12 +1,12 @@
 //! `huetape check-data`: what `train` would read, and what a step of it would cost.
 
-use super::model::Model;
-use super::preparation::PreparationArgs;
-use super::settings::Settings;
-use super::train::Training;
-use super::{DeviceArgs, Outcome};
-use crate::data::DataSource;
-use crate::data::check::{DataReport, ValueRange, check};
+use crate::cli::model::Model;
+use crate::cli::preparation::PreparationArgs;
+use crate::cli::settings::Settings;
+use crate::cli::train::Training;
+use crate::cli::{DeviceArgs, Outcome};
+use crate::dataset::check::{DataReport, ValueRange, check};
+use crate::dataset::pairs::DataSource;
 use crate::error::Error;
 use clap::Args;
 use std::path::PathBuf;

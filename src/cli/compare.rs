@@ -1,12 +1,13 @@
 //! `huetape colorize --compare`: a coloured picture beside its source and the truth, and split with the truth.
 
-use crate::data::decode;
-use crate::data::pairs::pictures_in;
-use crate::data::raster::{Raster, SampleType};
-use crate::data::save::save_png;
-use crate::data::{Area, Depth};
+use crate::dataset::pairs::pictures_in;
 use crate::error::{Error, Result};
-use crate::train::strip::{side_by_side, split_down_the_middle};
+use crate::imaging::codec::decode;
+use crate::imaging::codec::save::save_png;
+use crate::imaging::picture::Depth;
+use crate::imaging::pixels::Area;
+use crate::imaging::raster::{Raster, SampleType};
+use crate::report::strip::{side_by_side, split_down_the_middle};
 use image::RgbImage;
 use std::path::{Path, PathBuf};
 

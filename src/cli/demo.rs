@@ -1,14 +1,14 @@
 //! `huetape demo`: the main job with nothing at hand.
 
-use super::model::Model;
-use super::settings::Settings;
-use super::train::{Ended, Training, print_evaluation};
-use super::{DeviceArgs, Outcome, stop_flag};
-use crate::data::raster::{RasterInfo, SampleType};
-use crate::data::save::{save_png, save_tiff};
-use crate::data::synth::Scene;
-use crate::device::Device;
+use crate::cli::model::Model;
+use crate::cli::settings::Settings;
+use crate::cli::train::{Ended, Training, print_evaluation};
+use crate::cli::{DeviceArgs, Outcome, stop_flag};
+use crate::engine::device::Device;
 use crate::error::{Error, Result};
+use crate::imaging::codec::save::{save_png, save_tiff};
+use crate::imaging::raster::{RasterInfo, SampleType};
+use crate::imaging::synth::Scene;
 use crate::train::run_dir::RunDir;
 use crate::train::session;
 use clap::Args;

@@ -1,9 +1,10 @@
 //! `huetape doctor`: what is there to compute with, and whether it computes right.
 
-use super::{DeviceArgs, Outcome};
-use crate::device::{AdapterReport, Device, DeviceChoice, adapters, human_bytes};
+use crate::cli::{DeviceArgs, Outcome};
+use crate::engine::device::{AdapterReport, Device, DeviceChoice, adapters, human_bytes};
+use crate::engine::self_test::{TOLERANCE, self_test};
 use crate::error::Error;
-use crate::ops::self_test::{TOLERANCE, self_test};
+use crate::{engine, imaging};
 use clap::Args;
 
 #[derive(Args, Debug)]
@@ -110,7 +111,7 @@ fn check(device: &Device) -> usize {
     } else {
         println!("  only the CPU twins are run here, twice: both runs must give the same bits");
     }
-    let tests = self_test(device);
+    let tests = self_test(device, &[engine::ops::SELF_TESTS, imaging::ops::SELF_TESTS].concat());
     let width = tests.iter().map(|test| test.op.len()).max().unwrap_or(0);
     for test in &tests {
         let word = if test.passed() { "pass" } else { "FAIL" };

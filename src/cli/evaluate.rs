@@ -1,18 +1,20 @@
 //! `huetape evaluate`: how good a network is, beside what needs none.
 
-use super::console::Progress;
-use super::settings::{Settings, data_source};
-use super::trained::{LookArgs, TrainedArgs};
-use super::{DeviceArgs, Outcome};
-use crate::data::raster::{RasterInfo, SampleType};
-use crate::data::save::{predicted_by, save_png, save_tiff};
-use crate::data::{DataSource, Dataset};
+use crate::cli::console::Progress;
+use crate::cli::settings::{Settings, data_source};
+use crate::cli::trained::{LookArgs, TrainedArgs};
+use crate::cli::{DeviceArgs, Outcome};
+use crate::dataset::pairs::{DataSource, Dataset};
+use crate::engine::nn::WeightFile;
 use crate::error::{Error, Result};
+use crate::evaluate::evaluator::{Evaluator, Judged};
+use crate::evaluate::page::{Gallery, evaluation_page};
+use crate::evaluate::scoreboard::Scoreboard;
 use crate::files::{Unfinished, io_error, write_whole};
-use crate::infer::{Evaluator, Gallery, Judged, Scoreboard, evaluation_page};
-use crate::models::classifier::bins_and_prior;
-use crate::nn::WeightFile;
-use crate::quality::{Image8, Measure, Rebalance};
+use crate::imaging::codec::save::{predicted_by, save_png, save_tiff};
+use crate::imaging::quality::{Image8, Measure, Rebalance};
+use crate::imaging::raster::{RasterInfo, SampleType};
+use crate::networks::classifier::network::bins_and_prior;
 use clap::Args;
 use std::collections::HashMap;
 use std::ffi::OsString;

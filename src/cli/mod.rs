@@ -16,7 +16,7 @@ mod settings;
 mod train;
 mod trained;
 
-use crate::device::{Device, DeviceChoice, parse_bytes};
+use crate::engine::device::{Device, DeviceChoice, parse_bytes};
 use crate::error::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};

@@ -1,19 +1,25 @@
 //! Which network a command is about, and how its training starts.
 
-use super::settings::{Settings, at_least, below_one, positive};
-use crate::data::Turns;
-use crate::data::stats::{DataStats, Survey};
-use crate::data::{DataSource, Reading};
-use crate::device::Device;
+use crate::cli::settings::{Settings, at_least, below_one, positive};
+use crate::dataset::pairs::DataSource;
+use crate::dataset::sampler::Turns;
+use crate::dataset::stats::{DataStats, Survey};
+use crate::engine::device::Device;
+use crate::engine::nn::{OptimizerKind, WeightFile};
 use crate::error::{Error, Result};
-use crate::infer::model_of;
-use crate::models::classifier::Architecture;
-use crate::models::{colournet, pix2pix, sicgan, spacenet, window8};
-use crate::nn::{OptimizerKind, WeightFile};
-use crate::train::adversarial::{
-    AdversarialConfig, pix2pix as pix2pix_game, sicgan as sicgan_game, spacenet as spacenet_game,
-};
-use crate::train::classification::{self, ClassificationConfig};
+use crate::imaging::picture::Reading;
+use crate::networks::adversarial::AdversarialConfig;
+use crate::networks::classifier::learner::{self as classification, ClassificationConfig};
+use crate::networks::classifier::network::Architecture;
+use crate::networks::colournet::network as colournet;
+use crate::networks::pix2pix::game as pix2pix_game;
+use crate::networks::pix2pix::network as pix2pix;
+use crate::networks::sicgan::game as sicgan_game;
+use crate::networks::sicgan::network as sicgan;
+use crate::networks::spacenet::game as spacenet_game;
+use crate::networks::spacenet::network as spacenet;
+use crate::networks::window8::network as window8;
+use crate::paint::colorizer::model_of;
 use crate::train::session::Learner;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};

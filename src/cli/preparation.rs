@@ -1,9 +1,10 @@
 //! Flags that say what is done to inputs before a network reads them.
 
-use super::settings::Settings;
-use crate::data::raster::Stretch;
-use crate::data::{Despeckle, Preparation, Preparations};
+use crate::cli::settings::Settings;
+use crate::dataset::pairs::Preparations;
+use crate::dataset::prepared::{Despeckle, Preparation};
 use crate::error::{Error, Result};
+use crate::imaging::raster::Stretch;
 use clap::Args;
 
 /// The preparation of an input, for commands that read some by themselves.

@@ -1,8 +1,8 @@
 //! `huetape profile`: how long a pass takes, and which launches it spends that time on.
 
-use super::model::{Model, NetworkArgs};
-use super::{DeviceArgs, Outcome};
-use crate::device::{LaunchTime, human_bytes};
+use crate::cli::model::{Model, NetworkArgs};
+use crate::cli::{DeviceArgs, Outcome};
+use crate::engine::device::{LaunchTime, human_bytes};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::train::workload::{Measurement, Pass, WorkloadConfig, measure};

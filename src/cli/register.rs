@@ -1,12 +1,12 @@
 //! `huetape register`: a picture onto the grid of another, by point pairs.
 
-use super::console::Progress;
-use super::{DeviceArgs, Outcome, stop_flag};
-use crate::data::raster::RawTag;
-use crate::data::registration::{AnyPicture, Estimate, Points, Resampler, Settings, estimate};
+use crate::cli::console::Progress;
+use crate::cli::{DeviceArgs, Outcome, stop_flag};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
-use crate::ops::warp::Interpolation;
+use crate::imaging::ops::warp::Interpolation;
+use crate::imaging::raster::RawTag;
+use crate::imaging::registration::{AnyPicture, Estimate, Points, Resampler, Settings, estimate};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::fmt::Write as _;

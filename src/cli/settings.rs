@@ -1,11 +1,14 @@
 //! The flags that set a training, the TOML file that can stand for them, and what they come to.
 
-use super::model::{Model, Start};
-use super::preparation::preparations;
-use crate::data::{DataSource, Half, LoaderOptions, Preparation, Preparations};
+use crate::cli::model::{Model, Start};
+use crate::cli::preparation::preparations;
+use crate::dataset::loader::LoaderOptions;
+use crate::dataset::pairs::{DataSource, Preparations};
+use crate::dataset::picture_file::Half;
+use crate::dataset::prepared::Preparation;
+use crate::engine::nn::OptimizerKind;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
-use crate::nn::OptimizerKind;
 use crate::train::run_dir::RunDir;
 use crate::train::schedule::LrSchedule;
 use crate::train::session::SessionConfig;

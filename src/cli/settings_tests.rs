@@ -1,8 +1,8 @@
 //! Settings: what is refused, what wins over what, and the defaults of each network.
 
 use super::*;
-use crate::color::Smoothing;
-use crate::models::classifier::Architecture;
+use crate::imaging::color::Smoothing;
+use crate::networks::classifier::network::Architecture;
 
 fn images() -> Settings {
     Settings { images: Some("pictures".into()), ..Settings::default() }

@@ -1,14 +1,15 @@
 //! Which trained network a command works with, and how it colours.
 
-use super::preparation::PreparationArgs;
-use super::settings::{RunInput, input_of_run};
-use crate::data::{DataStats, LightnessMatch};
-use crate::device::Device;
+use crate::cli::preparation::PreparationArgs;
+use crate::cli::settings::{RunInput, input_of_run};
+use crate::dataset::lightness::LightnessMatch;
+use crate::dataset::stats::DataStats;
+use crate::engine::device::Device;
+use crate::engine::nn::Norm;
 use crate::error::{Error, Result};
 use crate::files::io_error;
-use crate::infer::{Colorizer, Options};
-use crate::models::painter::Look;
-use crate::nn::Norm;
+use crate::paint::colorizer::{Colorizer, Options};
+use crate::paint::painter::Look;
 use crate::train::run_dir::RunDir;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
 //! Checkpoints: everything that a run needs to go on bit for bit, in one safetensors file, whole or absent.
 
-use super::run_dir::RunDir;
+use crate::engine::nn::{StateTensor, WeightFile, save_tensors};
 use crate::error::{Error, Result};
-use crate::nn::{StateTensor, WeightFile, save_tensors};
+use crate::train::run_dir::RunDir;
 use std::path::PathBuf;
 
 /// The lowest validation loss up to the checkpoint, `[1]`; infinite where there was none.

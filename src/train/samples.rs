@@ -1,13 +1,15 @@
 //! Sample pictures: source, prediction and truth side by side, as the run goes.
 
-use super::run_dir::RunDir;
-use super::session::Learner;
-use super::strip::side_by_side;
-use crate::data::Batch;
-use crate::data::save::{predicted_by, save_png, to_u8};
+use crate::dataset::loader::Batch;
 use crate::error::Result;
-use crate::models::painter::{Look, Pixels, paint};
-use crate::quality::Image8;
+use crate::imaging::codec::save::{predicted_by, save_png, to_u8};
+use crate::imaging::pixels::Pixels;
+use crate::imaging::quality::Image8;
+use crate::paint::painter::Look;
+use crate::paint::whole::paint;
+use crate::report::strip::side_by_side;
+use crate::train::run_dir::RunDir;
+use crate::train::session::Learner;
 use image::RgbImage;
 
 /// Pictures that a run shows.
@@ -54,7 +56,7 @@ pub(super) fn write(dir: &RunDir, step: u64, learner: &dyn Learner, batches: &[B
 ///
 /// # Errors
 /// Whatever a launch reports.
-pub(super) fn predict(learner: &dyn Learner, batch: &Batch) -> Result<Vec<f32>> {
+pub(crate) fn predict(learner: &dyn Learner, batch: &Batch) -> Result<Vec<f32>> {
     let painter = learner.painter();
     let source =
         Pixels { width: batch.size, height: batch.size, bands: painter.source_bands(), values: batch.source.clone() };

@@ -2,19 +2,20 @@
 //!
 //! What differs between a classifier and an adversarial pair lies behind [`Learner`].
 
-use super::checkpoint::{self, Checkpoint};
-use super::health::{Health, Notice};
-use super::metrics::{MetricsWriter, StepMetrics};
-use super::progress::Pace;
-use super::run_dir::RunDir;
-use super::samples;
-use super::schedule::LrSchedule;
-use crate::data::{Batch, BatchMaker, Dataset, Loader, LoaderOptions};
-use crate::device::PendingRead;
+use crate::dataset::loader::{Batch, BatchMaker, Loader, LoaderOptions};
+use crate::dataset::pairs::Dataset;
+use crate::engine::device::PendingRead;
+use crate::engine::nn::{Parameters, StateTensor, WeightFile};
+use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use crate::models::painter::Painter;
-use crate::nn::{Parameters, StateTensor, WeightFile};
-use crate::tensor::Tensor;
+use crate::paint::painter::Painter;
+use crate::train::checkpoint::{self, Checkpoint};
+use crate::train::health::{Health, Notice};
+use crate::train::metrics::{MetricsWriter, StepMetrics};
+use crate::train::progress::Pace;
+use crate::train::run_dir::RunDir;
+use crate::train::samples;
+use crate::train::schedule::LrSchedule;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,7 +68,7 @@ pub trait Learner {
     fn painter(&self) -> &dyn Painter;
 
     /// Its networks: what each is to the model, `network` where there is but one, and its parameters, which a
-    /// [`Watch`](crate::nn::Watch) can be set on.
+    /// [`Watch`](crate::engine::nn::Watch) can be set on.
     fn networks(&self) -> Vec<(&'static str, &Parameters)>;
 
     /// Runs each network forwards on sources as its training has them, `[N, H, W, source_bands]` with the halo, and learns

@@ -1,12 +1,12 @@
 //! One pass of a network over random data, to be timed.
 
-use super::session::{Learner, Update};
-use crate::data::Batch;
-use crate::device::{Device, LaunchTime};
+use crate::dataset::loader::Batch;
+use crate::engine::device::{Device, LaunchTime};
+use crate::engine::tensor::Tensor;
 use crate::error::Result;
-use crate::models::painter::Painter;
+use crate::paint::painter::Painter;
 use crate::random::{Rng, Stream};
-use crate::tensor::Tensor;
+use crate::train::session::{Learner, Update};
 use std::time::Instant;
 
 /// Passes before the first that counts: the first compiles kernels, both fill the buffer pool and caches.
@@ -143,10 +143,10 @@ pub fn random_batch(painter: &dyn Painter, n: usize, size: usize, halo: usize) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::color::Bins;
-    use crate::models::classifier::{Architecture, Classifier};
-    use crate::nn::OptimizerKind;
-    use crate::train::classification::{Classification, ClassificationConfig};
+    use crate::engine::nn::OptimizerKind;
+    use crate::imaging::color::Bins;
+    use crate::networks::classifier::learner::{Classification, ClassificationConfig};
+    use crate::networks::classifier::network::{Architecture, Classifier};
 
     fn classifier(architecture: Architecture, training: bool) -> Classification {
         let learning = ClassificationConfig {

@@ -1,8 +1,8 @@
 //! Running the binary as a user does.
 
 use assert_cmd::Command;
-use huetape::data::Scene;
-use huetape::data::save::save_png;
+use huetape::imaging::codec::save::save_png;
+use huetape::imaging::synth::Scene;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;

@@ -3,14 +3,15 @@
 //! `tools/goldens/NAME.py` made the golden run in f64, and measured how far f32 drifts from it.
 
 use crate::common::{self, GoldenFile, Tolerance, compare};
-use huetape::data::Batch;
-use huetape::device::Device;
-use huetape::models::classifier::{Architecture, Classifier, TEMPERATURE, bins_and_prior};
-use huetape::nn::{Norm, OptimizerKind, StateTensor, WeightFile};
-use huetape::ops::annealed_mean::annealed_mean;
-use huetape::tape::Tape;
-use huetape::tensor::Tensor;
-use huetape::train::classification::{Classification, ClassificationConfig};
+use huetape::dataset::loader::Batch;
+use huetape::engine::device::Device;
+use huetape::engine::nn::{Norm, OptimizerKind, StateTensor, WeightFile};
+use huetape::engine::tape::Tape;
+use huetape::engine::tensor::Tensor;
+use huetape::imaging::ops::annealed_mean::annealed_mean;
+use huetape::networks::classifier::learner::{Classification, ClassificationConfig};
+use huetape::networks::classifier::network::{Architecture, Classifier, bins_and_prior};
+use huetape::paint::painter::TEMPERATURE;
 use huetape::train::session::{Learner, Update};
 use std::collections::BTreeMap;
 use std::path::Path;

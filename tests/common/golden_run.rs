@@ -1,9 +1,9 @@
 //! Ten training steps of an adversarial pair that another program has made in f64, and how far f32 may drift from them.
 
 use super::{Tolerance, compare, devices};
-use huetape::data::Batch;
-use huetape::device::Device;
-use huetape::nn::{StateTensor, WeightFile};
+use huetape::dataset::loader::Batch;
+use huetape::engine::device::Device;
+use huetape::engine::nn::{StateTensor, WeightFile};
 use huetape::train::session::{Learner, Update};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;

@@ -4,7 +4,7 @@
 pub mod binary;
 pub mod golden_run;
 
-use huetape::device::{Device, DeviceChoice};
+use huetape::engine::device::{Device, DeviceChoice};
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,8 +3,9 @@
 use crate::figures::{Figures, NAMES, SIZE};
 use crate::network::{Activation, LEAK, Network};
 use crate::training::{BATCH, EPOCH, LEARNING_RATE, Outcome, Score, TEST, TRAINING};
-use huetape::data::save::encode_png;
-use huetape::train::report::{Block, Chart, Report, Scale, Section, Series, SeriesStyle, Strip, Table, Tone, Verdict};
+use huetape::imaging::codec::save::encode_png;
+use huetape::report::chart::{Chart, Scale, Series, SeriesStyle};
+use huetape::report::page::{Block, Report, Section, Strip, Table, Tone, Verdict};
 
 /// The test accuracy in percent whose first epoch is in the table.
 const THRESHOLD: f64 = 70.0;

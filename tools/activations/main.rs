@@ -17,7 +17,7 @@ mod training;
 use clap::Parser;
 use findings::{Cell, Findings, MOST_SEEDS};
 use huetape::Result;
-use huetape::device::{Device, DeviceChoice};
+use huetape::engine::device::{Device, DeviceChoice};
 use huetape::files::io_error;
 use network::{Activation, Network};
 use std::io::{ErrorKind, Write};

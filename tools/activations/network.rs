@@ -2,17 +2,17 @@
 
 use crate::figures::NAMES;
 use huetape::Result;
-use huetape::nn::layer::{batch_norm_specs, bias_spec, kernel_spec};
-use huetape::nn::{Bound, Init, ParamKind, ParamSpec};
-use huetape::ops::activation;
-use huetape::ops::adaptive_avg_pool2d::AdaptiveAvgPool2d;
-use huetape::ops::batch_norm::{BatchNormInference, BatchNormTrain};
-use huetape::ops::conv2d::{self, Conv2d, Padding};
-use huetape::ops::max_pool2d::MaxPool2d;
-use huetape::ops::perturb::{Draw, RRelu};
-use huetape::ops::prelu::PRelu;
-use huetape::ops::relu::Relu;
-use huetape::tape::Var;
+use huetape::engine::nn::layer::{batch_norm_specs, bias_spec, kernel_spec};
+use huetape::engine::nn::{Bound, Init, ParamKind, ParamSpec};
+use huetape::engine::ops::activation;
+use huetape::engine::ops::adaptive_avg_pool2d::AdaptiveAvgPool2d;
+use huetape::engine::ops::batch_norm::{BatchNormInference, BatchNormTrain};
+use huetape::engine::ops::conv2d::{self, Conv2d, Padding};
+use huetape::engine::ops::max_pool2d::MaxPool2d;
+use huetape::engine::ops::perturb::{Draw, RRelu};
+use huetape::engine::ops::prelu::PRelu;
+use huetape::engine::ops::relu::Relu;
+use huetape::engine::tape::Var;
 
 /// Channels of the convolutions.
 const CHANNELS: [usize; 5] = [8, 16, 16, 32, 32];
@@ -166,10 +166,10 @@ fn batch_norm(bound: &Bound<'_>, name: &str, x: &Var, pass: Pass) -> Result<Var>
 mod tests {
     use super::*;
     use crate::figures::{Figures, SIZE};
-    use huetape::device::Device;
-    use huetape::nn::Parameters;
-    use huetape::tape::Tape;
-    use huetape::tensor::Tensor;
+    use huetape::engine::device::Device;
+    use huetape::engine::nn::Parameters;
+    use huetape::engine::tape::Tape;
+    use huetape::engine::tensor::Tensor;
 
     fn logits(network: Network, pass: Pass) -> Vec<f32> {
         let device = Device::cpu();

@@ -2,12 +2,12 @@
 
 use crate::figures::{Figures, NAMES, SIZE};
 use crate::network::{Network, Pass};
-use huetape::device::Device;
-use huetape::nn::{Optimizer, OptimizerKind, Parameters};
-use huetape::ops::rebalanced_cross_entropy::RebalancedCrossEntropy;
+use huetape::engine::device::Device;
+use huetape::engine::nn::{Optimizer, OptimizerKind, Parameters};
+use huetape::engine::tape::Tape;
+use huetape::engine::tensor::Tensor;
+use huetape::imaging::ops::rebalanced_cross_entropy::RebalancedCrossEntropy;
 use huetape::random::{Rng, Stream};
-use huetape::tape::Tape;
-use huetape::tensor::Tensor;
 use huetape::train::schedule::LrSchedule;
 use huetape::{Error, Result};
 

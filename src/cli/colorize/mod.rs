@@ -4,11 +4,11 @@ mod progress;
 mod targets;
 mod work;
 
-use super::compare;
-use super::trained::{LookArgs, TrainedArgs};
-use super::{DeviceArgs, Outcome};
-use crate::data::save::predicted_by;
+use crate::cli::compare;
+use crate::cli::trained::{LookArgs, TrainedArgs};
+use crate::cli::{DeviceArgs, Outcome};
 use crate::error::Error;
+use crate::imaging::codec::save::predicted_by;
 use clap::Args;
 use progress::Report;
 use std::path::PathBuf;
@@ -75,7 +75,7 @@ pub fn run(args: ColorizeArgs) -> Outcome {
             Error::input("out of range", format!("{flag} {value}"), format!("use {least} to {MOST_PIXELS}")).into()
         );
     }
-    let stop = super::stop_flag()?;
+    let stop = crate::cli::stop_flag()?;
     let device = args.device.open()?;
     let (colorizer, options) = args.trained.open(&args.look, &device)?;
     let bands = colorizer.bands();

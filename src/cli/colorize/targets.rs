@@ -1,8 +1,8 @@
 //! Which files `huetape colorize` reads and which it writes.
 
-use crate::data::pairs::pictures_in;
-use crate::data::raster::Raster;
+use crate::dataset::pairs::pictures_in;
 use crate::error::{Error, Result};
+use crate::imaging::raster::Raster;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

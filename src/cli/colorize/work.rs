@@ -1,13 +1,13 @@
 //! One input through the network, into its files.
 
-use super::progress::Report;
-use super::targets::{Format, is_scene};
-use crate::data::decode;
+use crate::cli::colorize::progress::Report;
+use crate::cli::colorize::targets::{Format, is_scene};
 use crate::error::{Error, Result};
 use crate::files::io_error;
-use crate::infer::output::{Origin, Output};
-use crate::infer::scene::{Scene, Source};
-use crate::infer::{Colorizer, Options};
+use crate::imaging::codec::decode;
+use crate::paint::colorizer::{Colorizer, Options};
+use crate::paint::output::{Origin, Output};
+use crate::paint::scene::{Scene, Source};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

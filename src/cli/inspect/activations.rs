@@ -1,16 +1,16 @@
 //! `huetape inspect activations`: the values of layers, as pictures and for NumPy.
 
-use super::{print_rows, shape_of, source_of, watched};
+use crate::cli::inspect::{print_rows, shape_of, source_of, watched};
 use crate::cli::model::{Model, NetworkArgs};
 use crate::cli::trained::TrainedArgs;
 use crate::cli::{DeviceArgs, Outcome};
-use crate::data::npy::save_npy;
-use crate::data::save::save_png;
+use crate::engine::nn::{Watch, WeightFile};
+use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::files::io_error;
-use crate::infer::Options;
-use crate::nn::{Watch, WeightFile};
-use crate::tensor::Tensor;
+use crate::imaging::codec::npy::save_npy;
+use crate::imaging::codec::save::save_png;
+use crate::paint::colorizer::Options;
 use crate::train::session::{Learner, Update};
 use clap::{Args, ValueEnum};
 use std::cell::RefCell;
@@ -169,7 +169,7 @@ fn look(learner: &dyn Learner, source: &Tensor, args: &ActivationsArgs) -> Resul
 
 /// The names of all layers that run on a source.
 fn names(learner: &dyn Learner, source: &Tensor) -> Result<Vec<String>> {
-    let traces: Vec<_> = learner.networks().iter().map(|_| Rc::new(crate::nn::Trace::of_shapes())).collect();
+    let traces: Vec<_> = learner.networks().iter().map(|_| Rc::new(crate::engine::nn::Trace::of_shapes())).collect();
     watched(learner, source, None, &traces)?;
     Ok(traces.iter().flat_map(|trace| trace.layers()).map(|layer| layer.name).collect())
 }

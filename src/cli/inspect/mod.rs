@@ -4,15 +4,17 @@ mod activations;
 mod shapes;
 mod summary;
 
-use super::Outcome;
-use super::model::{Model, NetworkArgs};
-use crate::data::{PictureFile, Preparation};
-use crate::device::Device;
+use crate::cli::Outcome;
+use crate::cli::model::{Model, NetworkArgs};
+use crate::dataset::picture_file::PictureFile;
+use crate::dataset::prepared::Preparation;
+use crate::engine::device::Device;
+use crate::engine::nn::{Watch, WeightFile};
+use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use crate::infer::{Colorizer, Options};
-use crate::models::painter::{Framing, Pixels, mirrored};
-use crate::nn::{Watch, WeightFile};
-use crate::tensor::Tensor;
+use crate::imaging::pixels::{Pixels, mirrored};
+use crate::paint::colorizer::{Colorizer, Options};
+use crate::paint::painter::Framing;
 use crate::train::session::{Learner, Update};
 use crate::train::workload::random_batch;
 use clap::{Args, Subcommand};
@@ -114,7 +116,7 @@ fn source_of(learner: &dyn Learner, path: &Path, options: &Options, size: Option
 }
 
 /// The centre of a picture with the halo around it, and its width and height. Beyond the picture lies what
-/// [`paint`](crate::models::painter::paint) puts there: its last pixels again up to a multiple of the stride, its mirror image
+/// [`paint`](crate::paint::painter::paint) puts there: its last pixels again up to a multiple of the stride, its mirror image
 /// around.
 fn framed(pixels: &Pixels, framing: Framing, size: Option<usize>) -> (Vec<f32>, [usize; 2]) {
     let Framing { stride, halo, window, .. } = framing;

@@ -1,10 +1,10 @@
 //! `huetape inspect shapes`: what each layer reads and puts out, and its work.
 
-use super::{Chosen, ChosenArgs, print_rows, random_source, shape_of, source_of, thousands, watched};
 use crate::cli::Outcome;
-use crate::device::Device;
-use crate::infer::Options;
-use crate::nn::{ParamSpec, Seen, Trace};
+use crate::cli::inspect::{Chosen, ChosenArgs, print_rows, random_source, shape_of, source_of, thousands, watched};
+use crate::engine::device::Device;
+use crate::engine::nn::{ParamSpec, Seen, Trace};
+use crate::paint::colorizer::Options;
 use clap::Args;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -82,7 +82,7 @@ fn multiplications(layer: &Seen<Vec<usize>>, specs: &[ParamSpec]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::{Init, ParamKind};
+    use crate::engine::nn::{Init, ParamKind};
 
     #[test]
     fn work_is_weights_times_pixels() {

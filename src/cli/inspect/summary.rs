@@ -1,11 +1,11 @@
 //! `huetape inspect summary`: layers, their output shapes and parameters.
 
-use super::{ChosenArgs, print_rows, random_source, shape_of, thousands, watched};
 use crate::cli::Outcome;
-use crate::device::Device;
+use crate::cli::inspect::{ChosenArgs, print_rows, random_source, shape_of, thousands, watched};
+use crate::engine::device::Device;
+use crate::engine::nn::{ParamKind, ParamSpec, Seen, Trace};
+use crate::engine::tensor::Tensor;
 use crate::error::Result;
-use crate::nn::{ParamKind, ParamSpec, Seen, Trace};
-use crate::tensor::Tensor;
 use crate::train::session::Learner;
 use clap::Args;
 use std::rc::Rc;
@@ -128,7 +128,7 @@ mod tests {
     fn a_watch_sees_what_comes_before_an_activation_and_changes_nothing() {
         let learner = flags().networks(Model::Pix2pix, &Device::cpu(), None, false).unwrap();
         let source = random_source(learner.as_ref(), 256, 0).unwrap();
-        let look = crate::models::painter::Look::default();
+        let look = crate::paint::painter::Look::default();
         let unwatched = learner.painter().paint(&source, &look).unwrap().to_vec().unwrap();
         let trace = Rc::new(Trace::new(|value| value.to_vec()));
         learner.networks()[0].1.watch(Some(trace.clone()));

@@ -1,0 +1,14 @@
+//! What networks learn from: pairs, preparation, batches on other threads, statistics, checks of a data set.
+
+pub mod cache;
+pub mod check;
+pub mod lightness;
+pub mod loader;
+pub mod pairs;
+pub mod patches;
+pub mod picture_file;
+pub mod prepared;
+pub mod sampler;
+pub mod scene_pair;
+pub mod shift;
+pub mod stats;

@@ -1,0 +1,190 @@
+//! From a kernel's text to a module that a GPU can be given: compose, specialise, parse, validate, reflect.
+
+use crate::error::{Error, Result};
+use naga::valid::{Capabilities, GlobalUse, ValidationFlags, Validator};
+
+/// Snippets that a kernel can name in its first lines, `// use: philox`.
+const SNIPPETS: &[(&str, &str)] = &[
+    ("bilinear_tap", include_str!("../../../kernels/lib/bilinear_tap.wgsl")),
+    ("conv", include_str!("../../../kernels/lib/conv.wgsl")),
+    ("group_reduce", include_str!("../../../kernels/lib/group_reduce.wgsl")),
+    ("lab", include_str!("../../../kernels/lib/lab.wgsl")),
+    ("linear", include_str!("../../../kernels/lib/linear.wgsl")),
+    ("philox", include_str!("../../../kernels/lib/philox.wgsl")),
+    ("sigmoid", include_str!("../../../kernels/lib/sigmoid.wgsl")),
+    ("sum_lanes", include_str!("../../../kernels/lib/sum_lanes.wgsl")),
+    ("tile", include_str!("../../../kernels/lib/tile.wgsl")),
+];
+
+/// A parsed and validated kernel with what the host needs to know of it.
+pub struct Module {
+    /// naga's module, handed to wgpu as it is.
+    pub module: naga::Module,
+    /// Each entry point with the bindings it uses.
+    pub entries: Vec<EntryPoint>,
+}
+
+/// An entry point as naga sees it.
+pub struct EntryPoint {
+    /// Its name in the text.
+    pub name: String,
+    /// The bindings that it uses, by binding number.
+    pub bindings: Vec<Binding>,
+}
+
+/// One binding of an entry point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Binding {
+    /// `@binding(N)`; 0 is the parameter block, 1.. the launch's buffers in order.
+    pub number: u32,
+    /// What is bound there.
+    pub kind: BindingKind,
+}
+
+/// What a binding holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BindingKind {
+    /// The parameter block and its size in bytes.
+    Uniform {
+        /// Size as WGSL lays it out.
+        bytes: u32,
+    },
+    /// A storage buffer.
+    Storage {
+        /// Declared `read_write`.
+        writable: bool,
+    },
+}
+
+/// The kernel's text with its snippets before it and the literals of tunable constants replaced.
+///
+/// Snippets are named on lines `// use: NAME` before the first line of code. A constant that is an `override` is left
+/// to the pipeline; one that is a `const` has its literal replaced.
+///
+/// # Errors
+/// An unknown snippet, or a constant that the text does not declare.
+pub fn compose(name: &str, source: &str, constants: &[(&'static str, f64)]) -> Result<String> {
+    let mut text = String::new();
+    for line in source.lines().take_while(|line| line.starts_with("//")) {
+        if let Some(wanted) = line.strip_prefix("// use:") {
+            for snippet in wanted.split(',').map(str::trim) {
+                let (_, body) = SNIPPETS
+                    .iter()
+                    .find(|(known, _)| *known == snippet)
+                    .ok_or_else(|| kernel_error(name, format!("no snippet named {snippet} in kernels/lib")))?;
+                text.push_str(body);
+                text.push('\n');
+            }
+        }
+    }
+    // `enable` directives must come first, before the snippets.
+    let (directives, body): (Vec<&str>, Vec<&str>) = source.lines().partition(|line| line.starts_with("enable "));
+    let mut composed = directives.join("\n");
+    composed.push('\n');
+    composed.push_str(&text);
+    for line in body {
+        composed.push_str(&specialise(line, constants));
+        composed.push('\n');
+    }
+    for (constant, _) in constants {
+        let declared = [format!("const {constant}:"), format!("override {constant}:")];
+        if !declared.iter().any(|text| composed.contains(text.as_str())) {
+            return Err(kernel_error(name, format!("the text declares no constant {constant}")));
+        }
+    }
+    Ok(composed)
+}
+
+/// The line with its literal replaced, if it is `const NAME: TYPE = LITERAL;` of one of `constants`.
+fn specialise(line: &str, constants: &[(&'static str, f64)]) -> String {
+    for (name, value) in constants {
+        let Some(rest) = line.strip_prefix("const ").and_then(|rest| rest.strip_prefix(name)) else { continue };
+        let (Some(colon), Some(equals), Some(end)) = (rest.find(':'), rest.find('='), rest.find(';')) else { continue };
+        if colon != 0 {
+            continue;
+        }
+        let suffix = if rest[..equals].contains("u32") { "u" } else { "" };
+        return format!("const {name}{}= {value}{suffix}{}", &rest[..equals], &rest[end..]);
+    }
+    line.to_owned()
+}
+
+/// Parses, validates and reflects composed text.
+///
+/// # Errors
+/// What naga says, in one line that names the kernel.
+pub fn parse(name: &str, text: &str) -> Result<Module> {
+    let module = naga::front::wgsl::parse_str(text)
+        .map_err(|error| kernel_error(name, one_line(&error.emit_to_string(text))))?;
+    let info = Validator::new(ValidationFlags::all(), Capabilities::all())
+        .validate(&module)
+        .map_err(|error| kernel_error(name, one_line(&error.emit_to_string(text))))?;
+    let mut layouter = naga::proc::Layouter::default();
+    layouter.update(module.to_ctx()).map_err(|error| kernel_error(name, error.to_string()))?;
+    let mut entries = Vec::new();
+    for (index, entry) in module.entry_points.iter().enumerate() {
+        let uses = info.get_entry_point(index);
+        let mut bindings = Vec::new();
+        for (handle, global) in module.global_variables.iter() {
+            let Some(binding) = &global.binding else { continue };
+            if uses[handle] == GlobalUse::empty() {
+                continue;
+            }
+            let kind = match global.space {
+                naga::AddressSpace::Uniform => BindingKind::Uniform { bytes: layouter[global.ty].size },
+                naga::AddressSpace::Storage { access } => {
+                    BindingKind::Storage { writable: access.contains(naga::StorageAccess::STORE) }
+                }
+                other => return Err(kernel_error(name, format!("binding {} lies in {other:?}", binding.binding))),
+            };
+            bindings.push(Binding { number: binding.binding, kind });
+        }
+        bindings.sort_by_key(|binding| binding.number);
+        entries.push(EntryPoint { name: entry.name.clone(), bindings });
+    }
+    Ok(Module { module, entries })
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A loader's or driver's complaint about kernel `name`.
+pub(super) fn kernel_error(name: &str, message: impl Into<String>) -> Error {
+    Error::Kernel { kernel: name.to_owned(), message: message.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "// A test.\n// use: linear\nconst TILE: u32 = 8;\noverride SCALE: f32 = 1.0;\nstruct Params { n: u32 }\n@group(0) @binding(0) var<uniform> p: Params;\n@group(0) @binding(1) var<storage, read> x: array<f32>; // (N)\n@group(0) @binding(2) var<storage, read_write> y: array<f32>; // (N)\n@compute @workgroup_size(256) fn main(@builtin(workgroup_id) g: vec3<u32>, @builtin(local_invocation_index) l: u32) {\n let i = linear_index(g, l);\n if (i < p.n) { y[i] = SCALE * x[i] + f32(TILE); }\n}\n";
+
+    #[test]
+    fn constants_are_replaced_and_bindings_reflected() {
+        let text = compose("t", TEXT, &[("TILE", 16.0), ("SCALE", 2.0)]).unwrap();
+        assert!(text.contains("const TILE: u32 = 16u;"), "{text}");
+        let module = parse("t", &text).unwrap();
+        assert_eq!(
+            module.entries[0].bindings,
+            [
+                Binding { number: 0, kind: BindingKind::Uniform { bytes: 4 } },
+                Binding { number: 1, kind: BindingKind::Storage { writable: false } },
+                Binding { number: 2, kind: BindingKind::Storage { writable: true } },
+            ]
+        );
+    }
+
+    #[test]
+    fn an_unknown_constant_or_snippet_is_an_error_that_names_the_kernel() {
+        for (text, constants) in [(TEXT, &[("NONE", 1.0)][..]), ("// use: nonesuch\n", &[][..])] {
+            assert!(compose("broken", text, constants).unwrap_err().to_string().contains("kernel broken"));
+        }
+    }
+
+    #[test]
+    fn a_syntax_error_names_the_kernel_in_one_line() {
+        let message = parse("bad", "fn main( {").err().map(|error| error.to_string()).unwrap();
+        assert!(message.contains("kernel bad") && !message.contains('\n'));
+    }
+}

@@ -1,0 +1,12 @@
+//! The engine: devices, tensors, operations with gradients, parameters. It knows no image and can be used alone.
+
+pub mod device;
+pub mod nn;
+pub mod op;
+pub mod ops;
+pub mod primitives;
+pub mod self_test;
+pub mod tape;
+pub mod tensor;
+#[cfg(test)]
+pub(crate) mod testing;

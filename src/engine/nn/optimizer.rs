@@ -1,0 +1,133 @@
+//! Optimisers over the arenas of a model's parameters.
+
+use crate::engine::nn::{ParamKind, ParamSpec, Parameters, StateTensor, WeightFile};
+use crate::engine::ops::{adam, reduce, sgd};
+use crate::engine::primitives;
+use crate::engine::tensor::Tensor;
+use crate::error::Result;
+
+/// Which rule, with its settings.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase", tag = "rule")]
+pub enum OptimizerKind {
+    /// Adam (Kingma and Ba, ICLR 2015) with decoupled weight decay (Loshchilov and Hutter, ICLR 2019).
+    Adam {
+        /// Decay of the first moment.
+        beta1: f64,
+        /// Decay of the second moment.
+        beta2: f64,
+        /// Added to the square root of the second moment.
+        eps: f64,
+    },
+    /// Stochastic gradient descent with momentum: `v = momentum v + g; w -= lr v`.
+    Sgd {
+        /// Share of the velocity that stays.
+        momentum: f64,
+    },
+}
+
+/// An optimiser and its state for one set of parameters.
+pub struct Optimizer {
+    kind: OptimizerKind,
+    /// Factor of the penalty `l2 * sum |W|^2` on kernels.
+    l2: f64,
+    /// Decoupled decay of kernels per unit of learning rate.
+    weight_decay: f64,
+    /// Per moment (two for Adam, one for SGD), a tensor per trained arena.
+    moments: Vec<Vec<Tensor>>,
+}
+
+impl Optimizer {
+    /// An optimiser at its start for `parameters`; where they have no gradients it has nothing to do and holds nothing.
+    ///
+    /// # Errors
+    /// No memory for the moments.
+    pub fn new(kind: OptimizerKind, l2: f64, weight_decay: f64, parameters: &Parameters) -> Result<Self> {
+        let count = match kind {
+            OptimizerKind::Adam { .. } => 2,
+            OptimizerKind::Sgd { .. } => 1,
+        };
+        let trained = || parameters.arenas.iter().filter(|arena| arena.grads.is_some());
+        let zeros = || trained().map(|arena| Tensor::full(arena.values.device(), arena.values.shape(), 0.0)).collect();
+        let moments = (0..count).map(|_| zeros()).collect::<Result<_>>()?;
+        Ok(Optimizer { kind, l2, weight_decay, moments })
+    }
+
+    /// One update with learning rate `lr`; `step` counts from 1.
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    pub fn step(&self, parameters: &Parameters, step: u64, lr: f64) -> Result<()> {
+        for (i, arena) in parameters.arenas.iter().enumerate() {
+            let Some(grads) = &arena.grads else { continue };
+            let decays = if arena.kind == ParamKind::Kernel { arena.values.len() } else { 0 };
+            match self.kind {
+                OptimizerKind::Adam { beta1, beta2, eps } => {
+                    let rule = adam::Adam { lr, beta1, beta2, eps, weight_decay: self.weight_decay, l2: self.l2 };
+                    rule.update(step, &arena.values, &self.moments[0][i], &self.moments[1][i], grads, decays)?;
+                }
+                OptimizerKind::Sgd { momentum } => {
+                    let rule = sgd::Sgd { lr, momentum, weight_decay: self.weight_decay, l2: self.l2 };
+                    rule.update(&arena.values, &self.moments[0][i], grads, decays)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The penalty `l2 * sum |W|^2` over all kernels, `[1]`; `None` where there is none.
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    pub fn penalty(&self, parameters: &Parameters) -> Result<Option<Tensor>> {
+        if self.l2 == 0.0 {
+            return Ok(None);
+        }
+        let mut total: Option<Tensor> = None;
+        for arena in parameters.arenas.iter().filter(|arena| arena.kind == ParamKind::Kernel) {
+            let squares = reduce::sum_squares(&arena.values)?;
+            let scaled = Tensor::empty(squares.device(), &[1])?;
+            primitives::axpby(self.l2 as f32, &squares, 0.0, &squares, &scaled)?;
+            if let Some(sum) = &total {
+                primitives::accumulate(sum, &scaled)?;
+            }
+            total = Some(scaled);
+        }
+        Ok(total)
+    }
+
+    fn names(&self) -> &'static [&'static str] {
+        match self.kind {
+            OptimizerKind::Adam { .. } => &["adam.m.", "adam.v."],
+            OptimizerKind::Sgd { .. } => &["sgd.v."],
+        }
+    }
+
+    /// Copies of the moments by name, for a checkpoint.
+    ///
+    /// # Errors
+    /// A lost device.
+    pub fn state(&self, parameters: &Parameters) -> Result<Vec<StateTensor>> {
+        let mut state = Vec::new();
+        for (prefix, moment) in self.names().iter().zip(&self.moments) {
+            let mut copies: Vec<Vec<f32>> = moment.iter().map(Tensor::to_vec).collect::<Result<_>>()?;
+            copies.resize(parameters.arenas.len(), Vec::new());
+            state.extend(parameters.slices(prefix, &copies));
+        }
+        Ok(state)
+    }
+
+    /// Takes the moments from a checkpoint.
+    ///
+    /// # Errors
+    /// A missing tensor or a wrong shape.
+    pub fn load(&self, parameters: &Parameters, file: &WeightFile) -> Result<()> {
+        let expect = |prefix: &str, spec: &ParamSpec| file.expect(&format!("{prefix}{}", spec.name), &spec.shape);
+        for (prefix, moment) in self.names().iter().zip(&self.moments).filter(|(_, moment)| !moment.is_empty()) {
+            for (spec, tensor) in parameters.parts(moment) {
+                tensor.write(expect(prefix, spec)?)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,312 @@
+//! The parameters of a model: named tensors in a few large arenas, so that an optimiser takes them in few launches.
+
+use crate::engine::device::{Device, VIEW_ALIGN};
+use crate::engine::nn::{Init, StateTensor, Watch, WeightFile};
+use crate::engine::tape::{Tape, Var};
+use crate::engine::tensor::Tensor;
+use crate::error::{Error, Result};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// Elements of the largest arena: 128 MiB, which every adapter can bind.
+const ARENA_ELEMENTS: usize = 32 << 20;
+
+/// What a parameter is to an optimiser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParamKind {
+    /// A convolution's or dense layer's kernel: trained, and the only kind that decays.
+    Kernel,
+    /// A bias, scale or shift: trained.
+    Vector,
+    /// A running statistic: not trained, changed by the forward pass.
+    Statistic,
+}
+
+impl ParamKind {
+    /// Whether an optimiser changes it.
+    pub fn is_trained(self) -> bool {
+        matches!(self, ParamKind::Kernel | ParamKind::Vector)
+    }
+}
+
+/// Name, shape and start of one parameter.
+#[derive(Debug, Clone)]
+pub struct ParamSpec {
+    /// Its name in a weight file.
+    pub name: String,
+    /// Its shape; kernels are `[kh, kw, c_in, c_out]`.
+    pub shape: Vec<usize>,
+    /// What an optimiser does with it.
+    pub kind: ParamKind,
+    /// How it starts.
+    pub init: Init,
+}
+
+impl ParamSpec {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Never: a parameter has at least one element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// One arena: parameters of one kind, end to end, each at a multiple of [`VIEW_ALIGN`].
+pub(super) struct Arena {
+    pub kind: ParamKind,
+    pub values: Tensor,
+    /// Only of trained kinds, and only in training.
+    pub grads: Option<Tensor>,
+}
+
+/// Where a parameter lies.
+#[derive(Clone, Copy)]
+struct Place {
+    arena: usize,
+    offset: usize,
+}
+
+/// All parameters of one network on one device.
+pub struct Parameters {
+    device: Device,
+    specs: Vec<ParamSpec>,
+    places: Vec<Place>,
+    index: HashMap<String, usize>,
+    pub(super) arenas: Vec<Arena>,
+    watch: RefCell<Option<Rc<dyn Watch>>>,
+}
+
+impl Parameters {
+    /// Fresh parameters. With `training` there are gradients beside them.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn new(device: &Device, specs: Vec<ParamSpec>, seed: u64, training: bool) -> Result<Self> {
+        let limit = ARENA_ELEMENTS.min(device.max_elements());
+        let mut sizes: Vec<(ParamKind, usize)> = Vec::new();
+        let mut places = vec![Place { arena: 0, offset: 0 }; specs.len()];
+        for kind in [ParamKind::Kernel, ParamKind::Vector, ParamKind::Statistic] {
+            let mut open = false;
+            for (spec, place) in specs.iter().zip(&mut places).filter(|(spec, _)| spec.kind == kind) {
+                let len = spec.len().next_multiple_of(VIEW_ALIGN);
+                if !open || sizes.last().is_some_and(|(_, used)| used + len > limit) {
+                    sizes.push((kind, 0));
+                    open = true;
+                }
+                let arena = sizes.len() - 1;
+                *place = Place { arena, offset: sizes[arena].1 };
+                sizes[arena].1 += len;
+            }
+        }
+        let mut arenas = Vec::new();
+        for &(kind, len) in &sizes {
+            let trained = training && kind.is_trained();
+            let grads = if trained { Some(Tensor::full(device, &[len], 0.0)?) } else { None };
+            arenas.push(Arena { kind, values: Tensor::full(device, &[len], 0.0)?, grads });
+        }
+        let index = specs.iter().enumerate().map(|(i, spec)| (spec.name.clone(), i)).collect();
+        let watch = RefCell::new(None);
+        let parameters = Parameters { device: device.clone(), specs, places, index, arenas, watch };
+        for (number, spec) in parameters.specs.iter().enumerate() {
+            parameters.value(number).write(&spec.init.values(seed, number as u32, spec.len()))?;
+        }
+        Ok(parameters)
+    }
+
+    /// Names, shapes and kinds, in the model's order.
+    pub fn specs(&self) -> &[ParamSpec] {
+        &self.specs
+    }
+
+    /// Where they lie.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// From now on, whatever layer runs with these parameters is seen by `watch`; with `None` by nobody.
+    pub fn watch(&self, watch: Option<Rc<dyn Watch>>) {
+        *self.watch.borrow_mut() = watch;
+    }
+
+    fn view(&self, arena: &Tensor, number: usize) -> Tensor {
+        arena.part(self.places[number].offset, &self.specs[number].shape)
+    }
+
+    fn value(&self, number: usize) -> Tensor {
+        self.view(&self.arenas[self.places[number].arena].values, number)
+    }
+
+    /// The tensor of a parameter; it shares the arena's memory.
+    ///
+    /// # Errors
+    /// No parameter of that name.
+    pub fn get(&self, name: &str) -> Result<Tensor> {
+        Ok(self.value(self.number(name)?))
+    }
+
+    fn number(&self, name: &str) -> Result<usize> {
+        self.index
+            .get(name)
+            .copied()
+            .ok_or_else(|| Error::input("the model has no such parameter", name, "see `huetape inspect summary`"))
+    }
+
+    /// The parameters as values on `tape`. Trained ones get their gradients written beside them if there is room for
+    /// gradients and `trainable` says so; otherwise they are constants.
+    pub fn bind<'a>(&'a self, tape: &'a Tape, trainable: bool) -> Bound<'a> {
+        Bound { parameters: self, tape, trainable, vars: RefCell::new(HashMap::new()) }
+    }
+
+    /// Takes the values of all parameters from a weight file.
+    ///
+    /// # Errors
+    /// A missing tensor, a wrong shape, a NaN or infinity; each names the file and the tensor. Nothing has changed then.
+    pub fn load(&self, file: &WeightFile) -> Result<()> {
+        let tensors: Vec<&[f32]> =
+            self.specs.iter().map(|spec| file.expect(&spec.name, &spec.shape)).collect::<Result<_>>()?;
+        for (number, data) in tensors.into_iter().enumerate() {
+            self.value(number).write(data)?;
+        }
+        Ok(())
+    }
+
+    /// Copies of all parameters by name, for a weight file.
+    ///
+    /// # Errors
+    /// A lost device.
+    pub fn state(&self) -> Result<Vec<StateTensor>> {
+        let values: Vec<Vec<f32>> = self.arenas.iter().map(|arena| arena.values.to_vec()).collect::<Result<_>>()?;
+        Ok(self.slices("", &values))
+    }
+
+    /// One named tensor per parameter of the arenas that `arenas` holds a copy for, prefix first. `arenas` runs over all
+    /// arenas in order; an empty copy leaves its parameters out.
+    pub(super) fn slices(&self, prefix: &str, arenas: &[Vec<f32>]) -> Vec<StateTensor> {
+        self.specs
+            .iter()
+            .zip(&self.places)
+            .filter(|(_, place)| !arenas[place.arena].is_empty())
+            .map(|(spec, place)| StateTensor {
+                name: format!("{prefix}{}", spec.name),
+                shape: spec.shape.clone(),
+                data: arenas[place.arena][place.offset..place.offset + spec.len()].to_vec(),
+            })
+            .collect()
+    }
+
+    /// The part of each of `arenas` that belongs to a parameter, with its specification: to load an optimiser's state.
+    pub(super) fn parts<'a>(&'a self, arenas: &'a [Tensor]) -> impl Iterator<Item = (&'a ParamSpec, Tensor)> {
+        self.specs
+            .iter()
+            .zip(&self.places)
+            .filter(|(spec, _)| spec.kind.is_trained())
+            .map(|(spec, place)| (spec, arenas[place.arena].part(place.offset, &spec.shape)))
+    }
+}
+
+/// Parameters as values on one tape.
+pub struct Bound<'a> {
+    parameters: &'a Parameters,
+    tape: &'a Tape,
+    trainable: bool,
+    vars: RefCell<HashMap<usize, Var>>,
+}
+
+impl Bound<'_> {
+    /// The tape that the values are on.
+    pub fn tape(&self) -> &Tape {
+        self.tape
+    }
+
+    /// Who sees the layers that run, if anybody does.
+    pub fn watched(&self) -> Option<Rc<dyn Watch>> {
+        self.parameters.watch.borrow().clone()
+    }
+
+    /// The parameter as a value; the same one every time, so that gradients of several uses add up.
+    ///
+    /// # Errors
+    /// No parameter of that name.
+    pub fn var(&self, name: &str) -> Result<Var> {
+        Ok(self.numbered(self.parameters.number(name)?))
+    }
+
+    /// As [`Bound::var`], for a parameter that not every layer of its kind has.
+    pub fn optional(&self, name: &str) -> Option<Var> {
+        self.parameters.index.get(name).map(|&number| self.numbered(number))
+    }
+
+    fn numbered(&self, number: usize) -> Var {
+        let make = || {
+            let value = self.parameters.value(number);
+            let arena = &self.parameters.arenas[self.parameters.places[number].arena];
+            match &arena.grads {
+                Some(grads) if self.trainable => self.tape.leaf_into(value, self.parameters.view(grads, number)),
+                _ => self.tape.constant(value),
+            }
+        };
+        self.vars.borrow_mut().entry(number).or_insert_with(make).clone()
+    }
+
+    /// The parameters that have been asked for and want a gradient, for [`Tape::backward_to`].
+    pub fn leaves(&self) -> Vec<Var> {
+        self.vars.borrow().values().filter(|var| var.needs_grad()).cloned().collect()
+    }
+
+    /// The tensor of a parameter, for what changes it in place.
+    ///
+    /// # Errors
+    /// No parameter of that name.
+    pub fn tensor(&self, name: &str) -> Result<Tensor> {
+        self.parameters.get(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(name: &str, shape: &[usize], kind: ParamKind) -> ParamSpec {
+        ParamSpec { name: name.into(), shape: shape.to_vec(), kind, init: Init::Normal(1.0) }
+    }
+
+    #[test]
+    fn parameters_share_arenas_by_kind_and_keep_their_values_apart() {
+        let device = Device::cpu();
+        let specs = vec![
+            spec("a.weight", &[3, 3, 2, 5], ParamKind::Kernel),
+            spec("a.bias", &[5], ParamKind::Vector),
+            spec("b.weight", &[1, 1, 5, 7], ParamKind::Kernel),
+            spec("n.mean", &[5], ParamKind::Statistic),
+        ];
+        let parameters = Parameters::new(&device, specs, 1, true).unwrap();
+        assert_eq!(parameters.arenas.len(), 3);
+        parameters.get("a.weight").unwrap().write(&[7.0; 90]).unwrap();
+        assert!(parameters.get("b.weight").unwrap().to_vec().unwrap().iter().all(|&v| v != 7.0));
+        assert!(parameters.get("c").is_err());
+        assert!(parameters.arenas[2].grads.is_none());
+    }
+
+    #[test]
+    fn a_weight_file_round_trips_and_a_bad_one_changes_nothing() {
+        let device = Device::cpu();
+        let specs = vec![spec("w", &[4, 2], ParamKind::Kernel), spec("b", &[2], ParamKind::Vector)];
+        let first = Parameters::new(&device, specs.clone(), 1, false).unwrap();
+        let second = Parameters::new(&device, specs, 2, false).unwrap();
+        let file = WeightFile::from_tensors("memory", first.state().unwrap());
+        second.load(&file).unwrap();
+        assert_eq!(second.state().unwrap(), first.state().unwrap());
+
+        let mut broken = first.state().unwrap();
+        broken[1].data[0] = f32::NAN;
+        broken[0].data[0] = 99.0;
+        let error = second.load(&WeightFile::from_tensors("broken.safetensors", broken)).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("broken.safetensors"));
+        assert_eq!(second.state().unwrap(), first.state().unwrap());
+    }
+}

@@ -1,0 +1,90 @@
+//! What an operation is: its forward pass, its gradient, and what the two hand over.
+
+use crate::engine::primitives;
+use crate::engine::tensor::Tensor;
+use crate::error::{Error, Result};
+
+/// One differentiable operation with its settings.
+///
+/// An op runs launches; it never asks which device it is on. What its gradient needs it saves, and nothing else stays
+/// alive for it.
+pub trait Op {
+    /// Computes the output from the inputs.
+    ///
+    /// # Errors
+    /// Shapes that do not fit together, and whatever a launch reports.
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Forward>;
+
+    /// Computes the gradients of the inputs that need one from that of the output.
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    fn backward(&self, grad: &mut Backward<'_>) -> Result<()>;
+}
+
+/// What [`Op::forward`] hands back.
+pub struct Forward {
+    /// The output.
+    pub y: Tensor,
+    /// What [`Op::backward`] will read.
+    pub saved: Vec<Tensor>,
+}
+
+/// What [`Op::backward`] works with.
+pub struct Backward<'a> {
+    /// Gradient of the loss with respect to the output.
+    pub dy: &'a Tensor,
+    /// What forward saved.
+    pub saved: &'a [Tensor],
+    needs: &'a [bool],
+    slots: Vec<Option<Tensor>>,
+    grads: Vec<Option<Tensor>>,
+}
+
+impl<'a> Backward<'a> {
+    /// `needs[i]`: whether input i wants a gradient. `slots[i]`: where it is to be written, if it matters.
+    pub(crate) fn new(dy: &'a Tensor, saved: &'a [Tensor], needs: &'a [bool], slots: Vec<Option<Tensor>>) -> Self {
+        Backward { dy, saved, needs, slots, grads: vec![None; needs.len()] }
+    }
+
+    /// Whether there is an input `i` and it wants a gradient.
+    pub fn needs(&self, i: usize) -> bool {
+        self.needs.get(i) == Some(&true)
+    }
+
+    /// The tensor to write the whole gradient of input `i` into.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn out(&mut self, i: usize, shape: &[usize]) -> Result<Tensor> {
+        let grad = match self.slots[i].take() {
+            Some(slot) => slot,
+            None => Tensor::empty(self.dy.device(), shape)?,
+        };
+        assert_eq!(grad.shape(), shape, "gradient of input {i}");
+        self.grads[i] = Some(grad.clone());
+        Ok(grad)
+    }
+
+    /// Hands an existing tensor over as the gradient of input `i`: for ops that pass `dy` on.
+    ///
+    /// # Errors
+    /// Whatever the copy reports, where the gradient has a place of its own.
+    pub fn pass(&mut self, i: usize, grad: Tensor) -> Result<()> {
+        if self.slots[i].is_some() {
+            let slot = self.out(i, grad.shape())?;
+            return primitives::copy(&grad, &slot);
+        }
+        self.grads[i] = Some(grad);
+        Ok(())
+    }
+
+    pub(crate) fn into_grads(self) -> Vec<Option<Tensor>> {
+        self.grads
+    }
+}
+
+/// The error for a call with another number of inputs than the op takes.
+pub(crate) fn arity(op: &str, wanted: usize, inputs: &[&Tensor]) -> Error {
+    Error::input(format!("{op} takes {wanted} inputs, not {}", inputs.len()), op, "pass as many as it takes")
+}

@@ -1,0 +1,278 @@
+//! Sums over taps: what a convolution is, and its input gradient too, which sorts its pixels by the taps that reach them.
+//!
+//! Each tap's weights are a matrix, by which rows of channels are multiplied where they lie in the picture.
+
+use crate::engine::ops::conv2d::{Geometry, Layout};
+use crate::engine::ops::gemm::{panel_product, with_scratch};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Outputs of a grid that one task makes, in whole rows: enough to spread the packing of the weights over, few enough that
+/// what they read stays in a second-level cache.
+const BLOCK: usize = 512;
+/// Input channels that one product reads: their weights for 64 outputs take two thirds of a first-level cache.
+const DEPTH: usize = 128;
+/// With fewer input channels, the pixels under all taps are gathered to longer rows first.
+const SHORT: usize = 16;
+
+/// The pixels that the taps of a convolution reach, `step` pixels apart.
+struct Grid {
+    /// Row and column of the first pixel.
+    first: [usize; 2],
+    taps: Vec<Tap>,
+}
+
+/// The pixel in row i and column j of a grid reads input pixel (i stride + y, j stride + x) under this tap, if that lies within the
+/// picture.
+struct Tap {
+    /// Which of the weights' Kh Kw matrices.
+    index: usize,
+    y: isize,
+    x: isize,
+}
+
+/// Pixels of one row of a grid.
+struct Run {
+    picture: usize,
+    /// Row of the grid.
+    row: usize,
+    /// Place of its first pixel among those of a block.
+    start: usize,
+    len: usize,
+}
+
+/// `y = finish(sum over taps of x under the tap times the tap's weights)`.
+pub struct Correlation {
+    input: [usize; 2],
+    channels_in: usize,
+    output: [usize; 2],
+    channels_out: usize,
+    grids: Vec<Grid>,
+    /// Output pixels from one of a grid to the next, and input pixels between those that they read.
+    step: usize,
+    stride: usize,
+    /// Whether the matrix of a tap is (channels_out, channels_in), not (channels_in, channels_out).
+    transposed: bool,
+}
+
+impl Correlation {
+    /// The forward pass.
+    pub fn forward(g: &Geometry, layout: Layout) -> Correlation {
+        let offset = |k: u32, pad: u32| (k * g.dilation) as isize - pad as isize;
+        let taps = (0..g.kh * g.kw).map(|tap| Tap {
+            index: tap as usize,
+            y: offset(tap / g.kw, g.pad_top),
+            x: offset(tap % g.kw, g.pad_left),
+        });
+        Correlation {
+            input: [g.h as usize, g.w as usize],
+            channels_in: g.c as usize,
+            output: [g.ho as usize, g.wo as usize],
+            channels_out: g.o as usize,
+            grids: vec![Grid { first: [0, 0], taps: taps.collect() }],
+            step: 1,
+            stride: g.stride as usize,
+            transposed: layout == Layout::Hwoi,
+        }
+    }
+
+    /// The input gradient: pixels that are equal modulo the stride are reached by the same taps.
+    pub fn input_gradient(g: &Geometry, layout: Layout) -> Correlation {
+        let step = g.stride as usize;
+        let grids = (0..step * step).map(|grid| {
+            let first = [grid / step, grid % step];
+            // Before the division by the stride.
+            let offset = |k: u32, pad: u32, first: usize| first as isize + pad as isize - (k * g.dilation) as isize;
+            let taps = (0..g.kh * g.kw).filter_map(|tap| {
+                let y = offset(tap / g.kw, g.pad_top, first[0]);
+                let x = offset(tap % g.kw, g.pad_left, first[1]);
+                let step = step as isize;
+                (y % step == 0 && x % step == 0).then_some(Tap { index: tap as usize, y: y / step, x: x / step })
+            });
+            Grid { first, taps: taps.collect() }
+        });
+        Correlation {
+            input: [g.ho as usize, g.wo as usize],
+            channels_in: g.o as usize,
+            output: [g.h as usize, g.w as usize],
+            channels_out: g.c as usize,
+            grids: grids.collect(),
+            step,
+            stride: 1,
+            transposed: layout == Layout::Hwio,
+        }
+    }
+
+    /// Runs it; `finish` gets runs of `channels_out` values, one pixel or several.
+    pub fn run(&self, x: &[f32], w: &[f32], finish: impl Fn(&mut [f32]) + Sync, y: &mut [f32]) {
+        // Wide panels are a tenth faster, unless much of the last one stays empty.
+        let padded = |panel: usize| self.channels_out.next_multiple_of(panel);
+        if self.channels_out <= 16 {
+            self.run_by::<16>(x, w, finish, y);
+        } else if 10 * padded(64) <= 11 * padded(32) {
+            self.run_by::<64>(x, w, finish, y);
+        } else {
+            self.run_by::<32>(x, w, finish, y);
+        }
+    }
+
+    /// [`Correlation::run`] by panels of N output channels.
+    fn run_by<const N: usize>(&self, x: &[f32], w: &[f32], finish: impl Fn(&mut [f32]) + Sync, y: &mut [f32]) {
+        let row = self.output[1] * self.channels_out;
+        let rows = (BLOCK * self.step * self.step / self.output[1]).next_multiple_of(self.step).max(self.step);
+        let panels = self.channels_out.div_ceil(N);
+        y.par_chunks_mut(rows * row).enumerate().for_each(|(block, y)| {
+            let rows = block * rows..block * rows + y.len() / row;
+            let runs: Vec<Vec<Run>> = self.grids.iter().map(|grid| self.runs(grid, rows.clone())).collect();
+            let pixels = |runs: &[Run]| runs.last().map_or(0, |run| run.start + run.len);
+            with_scratch(y.len() / self.channels_out * panels * N, |sums| {
+                let mut tasks = Vec::with_capacity(self.grids.len() * panels);
+                let mut rest = &mut *sums;
+                for (grid, runs) in self.grids.iter().zip(&runs) {
+                    for panel in 0..panels {
+                        let (sums, after) = rest.split_at_mut(pixels(runs) * N);
+                        tasks.push((grid, runs, panel, sums));
+                        rest = after;
+                    }
+                }
+                tasks.into_par_iter().for_each(|(grid, runs, panel, sums)| {
+                    self.sum_up::<N>(grid, runs, panel * N, x, w, sums);
+                });
+                let mut sums = &*sums;
+                for (grid, runs) in self.grids.iter().zip(&runs) {
+                    let (here, after) = sums.split_at(pixels(runs) * panels * N);
+                    self.scatter::<N>(grid, runs, rows.start, here, y);
+                    sums = after;
+                }
+                finish(y);
+            });
+        });
+    }
+
+    /// The pixels of `grid` in the rows `rows` of output, counted over all pictures.
+    fn runs(&self, grid: &Grid, rows: Range<usize>) -> Vec<Run> {
+        let len = self.output[1].saturating_sub(grid.first[1]).div_ceil(self.step);
+        let mut runs = Vec::new();
+        for at in rows {
+            let (picture, y) = (at / self.output[0], at % self.output[0]);
+            if y % self.step == grid.first[0] {
+                runs.push(Run { picture, row: y / self.step, start: runs.len() * len, len });
+            }
+        }
+        runs
+    }
+
+    /// Puts sums `(panels, pixels, N)` where they belong in `y`, whose first row is `first_row`.
+    fn scatter<const N: usize>(&self, grid: &Grid, runs: &[Run], first_row: usize, sums: &[f32], y: &mut [f32]) {
+        let Some(pixels) = runs.last().map(|run| run.start + run.len) else { return };
+        for run in runs {
+            let row = run.picture * self.output[0] + run.row * self.step + grid.first[0] - first_row;
+            for i in 0..run.len {
+                let pixel = row * self.output[1] + i * self.step + grid.first[1];
+                let y = &mut y[pixel * self.channels_out..][..self.channels_out];
+                for (panel, y) in y.chunks_mut(N).enumerate() {
+                    y.copy_from_slice(&sums[(panel * pixels + run.start + i) * N..][..y.len()]);
+                }
+            }
+        }
+    }
+
+    /// The sums of the pixels `runs` for the N output channels from `first` on: `(pixels, N)`.
+    fn sum_up<const N: usize>(&self, grid: &Grid, runs: &[Run], first: usize, x: &[f32], w: &[f32], sums: &mut [f32]) {
+        let outputs = first..self.channels_out.min(first + N);
+        let pixels = sums.len() / N;
+        sums.fill(0.0);
+        if self.channels_in < SHORT {
+            for taps in grid.taps.chunks(DEPTH / self.channels_in) {
+                self.sum_up_gathered::<N>(taps, runs, outputs.clone(), x, w, sums);
+            }
+            return;
+        }
+        let mut rows = Vec::with_capacity(pixels);
+        with_scratch(N * DEPTH, |scratch| {
+            for start in (0..self.channels_in).step_by(DEPTH) {
+                let channels = start..self.channels_in.min(start + DEPTH);
+                for tap in &grid.taps {
+                    rows.clear();
+                    self.each_pixel(tap, runs, |pixel, source| {
+                        rows.push((pixel, &x[source * self.channels_in + start..][..channels.len()]));
+                    });
+                    // In small pictures some taps reach nothing but the zeros outside.
+                    if !rows.is_empty() {
+                        let weights = &mut scratch[..channels.len() * N];
+                        self.pack::<N>(w, tap.index, channels.clone(), outputs.clone(), weights);
+                        panel_product::<N>(rows.len(), |i| rows[i], weights, true, sums);
+                    }
+                }
+            }
+        });
+    }
+
+    /// Adds the sums over `taps`, whose pixels are gathered first.
+    fn sum_up_gathered<const N: usize>(
+        &self,
+        taps: &[Tap],
+        runs: &[Run],
+        outputs: Range<usize>,
+        x: &[f32],
+        w: &[f32],
+        sums: &mut [f32],
+    ) {
+        let pixels = sums.len() / N;
+        let depth = taps.len() * self.channels_in;
+        with_scratch((N + pixels) * depth, |scratch| {
+            let (weights, gathered) = scratch.split_at_mut(N * depth);
+            gathered.fill(0.0);
+            for ((i, tap), weights) in taps.iter().enumerate().zip(weights.chunks_exact_mut(N * self.channels_in)) {
+                self.pack::<N>(w, tap.index, 0..self.channels_in, outputs.clone(), weights);
+                self.each_pixel(tap, runs, |pixel, source| {
+                    let at = pixel * depth + i * self.channels_in;
+                    let source = &x[source * self.channels_in..][..self.channels_in];
+                    gathered[at..at + self.channels_in].iter_mut().zip(source).for_each(|(to, from)| *to = *from);
+                });
+            }
+            let row = |pixel: usize| (pixel, &gathered[pixel * depth..][..depth]);
+            panel_product::<N>(pixels, row, weights, true, sums);
+        });
+    }
+
+    /// Calls `f` with each pixel, as its place in a block, whose tap lies within the picture, and the input pixel there.
+    #[inline(always)]
+    fn each_pixel(&self, tap: &Tap, runs: &[Run], mut f: impl FnMut(usize, usize)) {
+        let [height, width] = self.input;
+        for run in runs {
+            let Some(y) = (run.row * self.stride).checked_add_signed(tap.y).filter(|&y| y < height) else { continue };
+            let row = (run.picture * height + y) * width;
+            for i in 0..run.len {
+                if let Some(x) = (i * self.stride).checked_add_signed(tap.x).filter(|&x| x < width) {
+                    f(run.start + i, row + x);
+                }
+            }
+        }
+    }
+
+    /// Writes the weights of one tap as `(channels, N)`, with zeros where the outputs are fewer.
+    fn pack<const N: usize>(
+        &self,
+        w: &[f32],
+        tap: usize,
+        channels: Range<usize>,
+        outputs: Range<usize>,
+        panel: &mut [f32],
+    ) {
+        let w = &w[tap * self.channels_in * self.channels_out..][..self.channels_in * self.channels_out];
+        if outputs.len() < N {
+            panel.fill(0.0);
+        }
+        if self.transposed {
+            for (i, o) in outputs.enumerate() {
+                let w = &w[o * self.channels_in..][channels.clone()];
+                panel.chunks_exact_mut(N).zip(w).for_each(|(row, w)| row[i] = *w);
+            }
+        } else {
+            for (row, c) in panel.chunks_exact_mut(N).zip(channels) {
+                row[..outputs.len()].copy_from_slice(&w[c * self.channels_out..][outputs.clone()]);
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The CPU bodies. For the gradient of the weights, blocks of pixels are gathered into rows of a matrix (im2col) that fit the cache.
+
+use crate::engine::ops::conv2d::correlation::Correlation;
+use crate::engine::ops::conv2d::winograd::Winograd;
+use crate::engine::ops::conv2d::{Geometry, Layout};
+use crate::engine::ops::gemm::{Matrix, sgemm, with_scratch};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Pixels that one product works on: enough to spread the packing of the weights over, few enough to fit the cache.
+const BLOCK: usize = 256;
+/// Rows of the weight gradient that one task makes.
+const SLAB: usize = 256;
+/// Most elements of the weight gradient's partial sums.
+const PARTIAL_ELEMENTS: usize = 1 << 22;
+/// Pixels that a column sum runs over before its partial sums are added.
+const SUM_ROWS: usize = 1024;
+
+/// The sizes as the loops here need them.
+struct Sizes {
+    h: usize,
+    w: usize,
+    c: usize,
+    kw: usize,
+    o: usize,
+    ho: usize,
+    wo: usize,
+    stride: usize,
+    dilation: usize,
+    pad_top: usize,
+    pad_left: usize,
+}
+
+impl From<&Geometry> for Sizes {
+    fn from(g: &Geometry) -> Sizes {
+        Sizes {
+            h: g.h as usize,
+            w: g.w as usize,
+            c: g.c as usize,
+            kw: g.kw as usize,
+            o: g.o as usize,
+            ho: g.ho as usize,
+            wo: g.wo as usize,
+            stride: g.stride as usize,
+            dilation: g.dilation as usize,
+            pad_top: g.pad_top as usize,
+            pad_left: g.pad_left as usize,
+        }
+    }
+}
+
+impl Sizes {
+    /// The input pixel under tap (ky, kx) of output pixel (picture, oy, ox), or `None` outside the picture.
+    fn source(&self, [picture, oy, ox]: [usize; 3], [ky, kx]: [usize; 2]) -> Option<usize> {
+        let iy = (oy * self.stride + ky * self.dilation).checked_sub(self.pad_top)?;
+        let ix = (ox * self.stride + kx * self.dilation).checked_sub(self.pad_left)?;
+        (iy < self.h && ix < self.w).then(|| (picture * self.h + iy) * self.w + ix)
+    }
+
+    /// Gathers the windows of output pixels `pixels` into rows: elements `depth` of (tap, channel).
+    fn gather(&self, x: &[f32], pixels: Range<usize>, depth: Range<usize>, rows: &mut [f32]) {
+        let tap = depth.start / self.c;
+        let tap = [tap / self.kw, tap % self.kw];
+        for (pixel, row) in pixels.zip(rows.chunks_exact_mut(depth.len())) {
+            let at = [pixel / (self.ho * self.wo), pixel / self.wo % self.ho, pixel % self.wo];
+            let (mut at_tap, mut first) = (tap, depth.start % self.c);
+            let mut rest = row;
+            while !rest.is_empty() {
+                let (part, after) = rest.split_at_mut((self.c - first).min(rest.len()));
+                match (self.source(at, at_tap), &mut *part) {
+                    (Some(source), [one]) => *one = x[source * self.c + first],
+                    (Some(source), part) => part.copy_from_slice(&x[source * self.c + first..][..part.len()]),
+                    (None, part) => part.fill(0.0),
+                }
+                (rest, first) = (after, 0);
+                at_tap[1] += 1;
+                if at_tap[1] == self.kw {
+                    at_tap = [at_tap[0] + 1, 0];
+                }
+            }
+        }
+    }
+}
+
+/// What follows the sums: a bias, where there is one, and a ReLU.
+#[derive(Clone, Copy)]
+pub struct Finish<'a> {
+    pub bias: Option<&'a [f32]>,
+    pub relu: bool,
+}
+
+impl Finish<'_> {
+    fn apply(self, channels: usize, y: &mut [f32]) {
+        match (self.bias, self.relu) {
+            (None, false) => {}
+            (None, true) => y.iter_mut().for_each(|y| *y = rectified(*y)),
+            (Some(bias), relu) => {
+                for y in y.chunks_exact_mut(channels) {
+                    if relu {
+                        y.iter_mut().zip(bias).for_each(|(y, b)| *y = rectified(*y + b));
+                    } else {
+                        y.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Not `max`: a NaN stays one, and training notices it.
+fn rectified(v: f32) -> f32 {
+    if v < 0.0 { 0.0 } else { v }
+}
+
+/// Winograd's filtering reads weights in one order only.
+fn winograd(layout: Layout, found: Option<Winograd>) -> Option<Winograd> {
+    found.filter(|_| layout == Layout::Hwio)
+}
+
+/// `y = act(conv(x, w) + b)`.
+pub fn forward(geometry: &Geometry, layout: Layout, finish: Finish, x: &[f32], w: &[f32], y: &mut [f32]) {
+    if let Some(winograd) = winograd(layout, Winograd::forward(geometry)) {
+        return winograd.run(x, w, |y| finish.apply(geometry.o as usize, y), y);
+    }
+    Correlation::forward(geometry, layout).run(x, w, |y| finish.apply(geometry.o as usize, y), y);
+}
+
+/// The gradient of the input. With a `finish` it is the forward pass of a transposed convolution.
+pub fn input_gradient(geometry: &Geometry, layout: Layout, finish: Finish, dz: &[f32], w: &[f32], dx: &mut [f32]) {
+    if let Some(winograd) = winograd(layout, Winograd::input_gradient(geometry)) {
+        return winograd.run(dz, w, |dx| finish.apply(geometry.c as usize, dx), dx);
+    }
+    Correlation::input_gradient(geometry, layout).run(dz, w, |dx| finish.apply(geometry.c as usize, dx), dx);
+}
+
+/// The gradient of the weights: each task makes a slab of rows (tap, channel) over one chunk of the pixels. Where the
+/// weights are few there are several chunks, whose sums are added in order.
+pub fn weight_gradient(geometry: &Geometry, layout: Layout, x: &[f32], dz: &[f32], dw: &mut [f32]) {
+    if let Some(winograd) = winograd(layout, Winograd::forward(geometry)) {
+        return winograd.weight_gradient(x, dz, dw);
+    }
+    let s = Sizes::from(geometry);
+    let slabs = match layout {
+        Layout::Hwio => slabs_hwio,
+        Layout::Hwoi => slabs_hwoi,
+    };
+    let pixels = geometry.output_pixels();
+    let chunks = (PARTIAL_ELEMENTS / dw.len()).min(pixels.div_ceil(8 * BLOCK)).max(1);
+    let chunk = pixels.div_ceil(chunks).next_multiple_of(BLOCK);
+    if chunk >= pixels {
+        return slabs(&s, x, dz, 0..pixels, dw);
+    }
+    let len = dw.len();
+    with_scratch(pixels.div_ceil(chunk) * len, |partial| {
+        partial.par_chunks_mut(len).enumerate().for_each(|(i, sum)| {
+            slabs(&s, x, dz, i * chunk..pixels.min((i + 1) * chunk), sum);
+        });
+        dw.par_chunks_mut(BLOCK).enumerate().for_each(|(block, dw)| {
+            dw.fill(0.0);
+            for sum in partial.chunks_exact(len) {
+                dw.iter_mut().zip(&sum[block * BLOCK..]).for_each(|(dw, sum)| *dw += sum);
+            }
+        });
+    });
+}
+
+/// The sum over `pixels`, by slabs of rows (tap, channel).
+fn slabs_hwio(s: &Sizes, x: &[f32], dz: &[f32], pixels: Range<usize>, dw: &mut [f32]) {
+    dw.par_chunks_mut(SLAB * s.o).enumerate().for_each(|(slab, dw)| {
+        let depth = slab * SLAB..slab * SLAB + dw.len() / s.o;
+        for start in pixels.clone().step_by(BLOCK) {
+            let block = start..pixels.end.min(start + BLOCK);
+            let dz = &dz[start * s.o..block.end * s.o];
+            with_scratch(block.len() * depth.len(), |rows| {
+                s.gather(x, block.clone(), depth.clone(), rows);
+                let sizes = [depth.len(), block.len(), s.o];
+                let beta = if start == pixels.start { 0.0 } else { 1.0 };
+                sgemm(sizes, Matrix::transposed(rows, depth.len()), Matrix::rows(dz, s.o), beta, dw, s.o);
+            });
+        }
+    });
+}
+
+/// As [`slabs_hwio`], by slabs of rows (tap, output).
+fn slabs_hwoi(s: &Sizes, x: &[f32], dz: &[f32], pixels: Range<usize>, dw: &mut [f32]) {
+    dw.par_chunks_mut(SLAB * s.c).enumerate().for_each(|(slab, dw)| {
+        let rows = slab * SLAB..slab * SLAB + dw.len() / s.c;
+        for start in pixels.clone().step_by(BLOCK) {
+            let block = start..pixels.end.min(start + BLOCK);
+            let beta = if start == pixels.start { 0.0 } else { 1.0 };
+            for tap in rows.start / s.o..rows.end.div_ceil(s.o) {
+                let part = rows.start.max(tap * s.o)..rows.end.min((tap + 1) * s.o);
+                let dz = Matrix::transposed(&dz[start * s.o + part.start - tap * s.o..block.end * s.o], s.o);
+                let dw = &mut dw[(part.start - rows.start) * s.c..(part.end - rows.start) * s.c];
+                with_scratch(block.len() * s.c, |windows| {
+                    s.gather(x, block.clone(), tap * s.c..(tap + 1) * s.c, windows);
+                    sgemm([part.len(), block.len(), s.c], dz, Matrix::rows(windows, s.c), beta, dw, s.c);
+                });
+            }
+        }
+    });
+}
+
+/// `dz = dy` where `y > 0`, else 0; `db` is its sum over the pixels.
+pub fn relu_gradient(geometry: &Geometry, dy: &[f32], y: &[f32], dz: &mut [f32], db: &mut [f32]) {
+    let o = geometry.o as usize;
+    let rows = SUM_ROWS * o;
+    let partial: Vec<Vec<f32>> = (dz.par_chunks_mut(rows), dy.par_chunks(rows), y.par_chunks(rows))
+        .into_par_iter()
+        .map(|(dz, dy, y)| {
+            let mut sum = vec![0.0; o];
+            for ((dz, dy), y) in dz.chunks_exact_mut(o).zip(dy.chunks_exact(o)).zip(y.chunks_exact(o)) {
+                // Both are read before the comparison: a branch that decides whether to read keeps the loop scalar.
+                for (((sum, dz), &dy), &y) in sum.iter_mut().zip(dz).zip(dy).zip(y) {
+                    *dz = if y > 0.0 { dy } else { 0.0 };
+                    *sum += *dz;
+                }
+            }
+            sum
+        })
+        .collect();
+    add_up(&partial, db);
+}
+
+/// `db` is the sum of `dy` over the pixels.
+pub fn bias_gradient(geometry: &Geometry, dy: &[f32], db: &mut [f32]) {
+    let o = geometry.o as usize;
+    let partial: Vec<Vec<f32>> = dy
+        .par_chunks(SUM_ROWS * o)
+        .map(|dy| {
+            let mut sum = vec![0.0; o];
+            for dy in dy.chunks_exact(o) {
+                sum.iter_mut().zip(dy).for_each(|(sum, dy)| *sum += dy);
+            }
+            sum
+        })
+        .collect();
+    add_up(&partial, db);
+}
+
+fn add_up(partial: &[Vec<f32>], total: &mut [f32]) {
+    total.fill(0.0);
+    for part in partial {
+        total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
+    }
+}

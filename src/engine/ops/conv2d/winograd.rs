@@ -1,0 +1,404 @@
+//! Winograd's minimal filtering F(4x4, 3x3) for 3x3 convolutions of stride 1: 36 multiplications for 16 outputs, not 144.
+//!
+//! Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016. A tile of 4x4 outputs is
+//! `A^T ((G w G^T) * (B^T d B)) A` of its 6x6 inputs d; summed over channels, each of the 36 products becomes a matrix product
+//! of tiles x channels by channels x outputs. A dilation of d is d x d interleaved grids of dilation 1.
+//!
+//! Rounding grows with the constants of the transforms, to some 1e-5 of the largest output.
+
+use crate::engine::ops::conv2d::Geometry;
+use crate::engine::ops::conv2d::transform::{
+    LANES, Lanes, input_transform, lanes, load, output_adjoint, output_transform, two_sided, weight_adjoint,
+    weight_transform,
+};
+use crate::engine::ops::gemm::{Matrix, panel_product, sgemm, with_scratch, with_wide_vectors};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Products a tile.
+const POINTS: usize = 36;
+/// Elements between the data of two points. Without them the 36 places that a transform writes to lie a power of two apart
+/// and evict each other from the cache.
+const GAP: usize = 80;
+/// Outputs a tile.
+const TILE: usize = 16;
+/// Tiles that one product works on.
+const BLOCK: usize = 64;
+/// Output channels that one task makes: its sums and its part of the weights stay in a second-level cache of 1 MiB.
+const SLAB: usize = 2 * LANES;
+/// Input channels whose weights are transformed at once, and that one product of the weight gradient makes.
+const DEPTH: usize = 64;
+/// Elements of the transformed input that are held at once, roughly.
+const GROUP_ELEMENTS: usize = 1 << 20;
+
+/// A 3x3 correlation of stride 1 from `channels_in` to `channels_out`.
+pub struct Winograd {
+    pictures: usize,
+    input: [usize; 2],
+    output: [usize; 2],
+    channels_in: usize,
+    channels_out: usize,
+    /// Input rows and columns before the first window; may pass the picture's border on either side.
+    pad: [usize; 2],
+    dilation: usize,
+    /// Whether w is read as the input gradient does: taps reversed, `(channels_out, channels_in)` within a tap.
+    adjoint: bool,
+}
+
+impl Winograd {
+    /// For the forward pass, where it is the faster way.
+    pub fn forward(g: &Geometry) -> Option<Winograd> {
+        Winograd {
+            pictures: g.n as usize,
+            input: [g.h as usize, g.w as usize],
+            output: [g.ho as usize, g.wo as usize],
+            channels_in: g.c as usize,
+            channels_out: g.o as usize,
+            pad: [g.pad_top as usize, g.pad_left as usize],
+            dilation: g.dilation as usize,
+            adjoint: false,
+        }
+        .if_faster(g)
+    }
+
+    /// For the input gradient, where it is the faster way.
+    pub fn input_gradient(g: &Geometry) -> Option<Winograd> {
+        let pad = |pad: u32| (2 * g.dilation).checked_sub(pad).map(|pad| pad as usize);
+        Winograd {
+            pictures: g.n as usize,
+            input: [g.ho as usize, g.wo as usize],
+            output: [g.h as usize, g.w as usize],
+            channels_in: g.o as usize,
+            channels_out: g.c as usize,
+            pad: [pad(g.pad_top)?, pad(g.pad_left)?],
+            dilation: g.dilation as usize,
+            adjoint: true,
+        }
+        .if_faster(g)
+    }
+
+    /// Enough channels to outweigh the transforms (and to keep their rounding below that of the sums), and tiles that are mostly
+    /// filled.
+    fn if_faster(self, g: &Geometry) -> Option<Winograd> {
+        let lanes = |channels: usize| channels >= 64 && channels.is_multiple_of(LANES);
+        let [height, width] = self.output;
+        let tiles = self.pictures * self.tile_rows() * self.band_tiles();
+        let fits = [g.kh, g.kw, g.stride] == [3, 3, 1] && lanes(self.channels_in) && lanes(self.channels_out);
+        (fits && tiles >= 16 && 2 * tiles * TILE <= 3 * self.pictures * height * width).then_some(self)
+    }
+
+    /// Rows of tiles of each grid.
+    fn tile_rows(&self) -> usize {
+        self.output[0].div_ceil(self.dilation).div_ceil(4)
+    }
+
+    /// Columns of tiles of each grid.
+    fn tile_columns(&self) -> usize {
+        self.output[1].div_ceil(self.dilation).div_ceil(4)
+    }
+
+    /// Tiles of one row of all grids of a picture, which make `4 * dilation` rows of output: a band.
+    fn band_tiles(&self) -> usize {
+        self.dilation * self.dilation * self.tile_columns()
+    }
+
+    /// Bands that are worked on at once, to bound the memory.
+    fn group_bands(&self) -> usize {
+        (GROUP_ELEMENTS / (POINTS * self.channels_in)).max(4 * BLOCK).div_ceil(self.band_tiles())
+    }
+
+    /// First output row of band `band`, counted over all pictures.
+    fn band_start(&self, band: usize) -> usize {
+        let (picture, row) = (band / self.tile_rows(), band % self.tile_rows());
+        picture * self.output[0] + (4 * self.dilation * row).min(self.output[0])
+    }
+
+    /// `y = finish(correlation of x with w)`; `finish` gets runs of `channels_out` values, one pixel or several.
+    pub fn run(&self, x: &[f32], w: &[f32], finish: impl Fn(&mut [f32]) + Sync, y: &mut [f32]) {
+        let bands = self.pictures * self.tile_rows();
+        let group = self.group_bands();
+        let row = self.output[1] * self.channels_out;
+        for first in (0..bands).step_by(group) {
+            let bands = first..bands.min(first + group);
+            let rows = self.band_start(bands.start) * row..self.band_start(bands.end) * row;
+            let tiles = bands.len() * self.band_tiles();
+            let transformed = tiles.div_ceil(BLOCK) * block_len(self.channels_in);
+            with_scratch(transformed + tiles * TILE * self.channels_out, |scratch| {
+                let (transformed, outputs) = scratch.split_at_mut(transformed);
+                self.transform_inputs(x, bands.clone(), transformed);
+                self.multiply(w, transformed, outputs);
+                self.scatter(bands, outputs, &finish, &mut y[rows]);
+            });
+        }
+    }
+
+    /// The gradient of the weights: the adjoint of each step, `dw = G^T (sum over tiles of (B^T d B) * (A dz A^T)) G`.
+    pub fn weight_gradient(&self, x: &[f32], dz: &[f32], dw: &mut [f32]) {
+        let [c, o] = [self.channels_in, self.channels_out];
+        // For each input channel its row of outputs under each tap.
+        let mut rows: Vec<Vec<&mut [f32]>> = (0..c).map(|_| Vec::with_capacity(9)).collect();
+        for tap in dw.chunks_exact_mut(c * o) {
+            rows.iter_mut().zip(tap.chunks_exact_mut(o)).for_each(|(row, part)| row.push(part));
+        }
+        let bands = self.pictures * self.tile_rows();
+        let group = self.group_bands();
+        for first in (0..bands).step_by(group) {
+            let bands = first..bands.min(first + group);
+            let tiles = bands.len() * self.band_tiles();
+            let blocks = tiles.div_ceil(BLOCK);
+            let point_len = DEPTH * o + GAP;
+            with_scratch(blocks * (block_len(c) + block_len(o)) + POINTS * point_len, |scratch| {
+                let (a, scratch) = scratch.split_at_mut(blocks * block_len(c));
+                let (b, products) = scratch.split_at_mut(blocks * block_len(o));
+                self.transform_inputs(x, bands.clone(), a);
+                self.transform_gradients(dz, bands.clone(), b);
+                for (slab, rows) in rows.chunks_mut(DEPTH).enumerate() {
+                    products.par_chunks_mut(point_len).enumerate().for_each(|(point, product)| {
+                        for block in 0..blocks {
+                            let a = &a[block * block_len(c) + point * (BLOCK * c + GAP) + slab * DEPTH * BLOCK..];
+                            let b = &b[block * block_len(o) + point * (BLOCK * o + GAP)..];
+                            let sizes = [rows.len(), BLOCK.min(tiles - block * BLOCK), o];
+                            let beta = if block == 0 { 0.0 } else { 1.0 };
+                            sgemm(sizes, Matrix::transposed(a, rows.len()), Matrix::rows(b, o), beta, product, o);
+                        }
+                    });
+                    rows.par_iter_mut().enumerate().for_each(|(row, taps)| {
+                        with_wide_vectors(
+                            #[inline(always)]
+                            || {
+                                for c in (0..o).step_by(LANES) {
+                                    let mut d = [[[0.0; LANES]; 6]; 6];
+                                    for (point, d) in d.as_flattened_mut().iter_mut().enumerate() {
+                                        *d = lanes(&products[point * point_len + row * o + c..]);
+                                    }
+                                    let sums = two_sided(&d, weight_adjoint);
+                                    for (tap, sum) in taps.iter_mut().zip(sums.iter().flatten()) {
+                                        let tap = &mut tap[c..c + LANES];
+                                        if first == 0 {
+                                            tap.copy_from_slice(sum);
+                                        } else {
+                                            tap.iter_mut().zip(sum).for_each(|(tap, sum)| *tap += sum);
+                                        }
+                                    }
+                                }
+                            },
+                        );
+                    });
+                }
+            });
+        }
+    }
+
+    /// Writes `B^T d B` of every tile: `(tiles / BLOCK, POINTS, channels_in / DEPTH, BLOCK, DEPTH)`, rounded up.
+    fn transform_inputs(&self, x: &[f32], bands: Range<usize>, transformed: &mut [f32]) {
+        self.transform_tiles(bands, self.channels_in, DEPTH, transformed, |tile| {
+            let sources = self.sources(tile);
+            #[inline(always)]
+            move |c| {
+                let d = load::<6>(x, self.channels_in, &sources, c);
+                two_sided(&d, input_transform)
+            }
+        });
+    }
+
+    /// Writes `A dz A^T` of every tile: `(tiles / BLOCK, POINTS, BLOCK, channels_out)`, rounded up.
+    fn transform_gradients(&self, dz: &[f32], bands: Range<usize>, transformed: &mut [f32]) {
+        self.transform_tiles(bands, self.channels_out, self.channels_out, transformed, |tile| {
+            let targets = self.targets(tile);
+            #[inline(always)]
+            move |c| {
+                let d = load::<4>(dz, self.channels_out, &targets, c);
+                two_sided(&d, output_adjoint)
+            }
+        });
+    }
+
+    /// Writes `values(tile)(first channel)` of every tile of `bands`: `(tiles / BLOCK, POINTS, channels / width, BLOCK, width)`, where
+    /// the last `width` is what is left.
+    fn transform_tiles<V: Fn(usize) -> [[Lanes; 6]; 6]>(
+        &self,
+        bands: Range<usize>,
+        channels: usize,
+        width: usize,
+        transformed: &mut [f32],
+        values: impl Fn(usize) -> V + Sync,
+    ) {
+        let tiles = bands.start * self.band_tiles()..bands.end * self.band_tiles();
+        transformed.par_chunks_mut(block_len(channels)).enumerate().for_each(|(block, transformed)| {
+            let first = tiles.start + block * BLOCK;
+            for tile in first..tiles.end.min(first + BLOCK) {
+                let values = values(tile);
+                with_wide_vectors(
+                    #[inline(always)]
+                    || {
+                        for c in (0..channels).step_by(LANES) {
+                            let start = c / width * width;
+                            let offset = start * BLOCK + (tile - first) * width.min(channels - start) + c - start;
+                            for (point, value) in values(c).iter().flatten().enumerate() {
+                                let at = point * (BLOCK * channels + GAP) + offset;
+                                transformed[at..at + LANES].copy_from_slice(value);
+                            }
+                        }
+                    },
+                );
+            }
+        });
+    }
+
+    /// The picture of a tile and, along each axis, its first output on its grid and the phase of that grid.
+    fn place(&self, tile: usize) -> (usize, [usize; 2], [usize; 2]) {
+        let (band, in_band) = (tile / self.band_tiles(), tile % self.band_tiles());
+        let (picture, tile_row) = (band / self.tile_rows(), band % self.tile_rows());
+        let (phase, tile_column) = (in_band / self.tile_columns(), in_band % self.tile_columns());
+        (picture, [4 * tile_row, 4 * tile_column], [phase / self.dilation, phase % self.dilation])
+    }
+
+    /// The 6x6 input pixels of a tile, `None` outside the picture.
+    fn sources(&self, tile: usize) -> [Option<usize>; POINTS] {
+        let (picture, first, phase) = self.place(tile);
+        let at = |axis: usize, k: usize| {
+            let at = ((first[axis] + k) * self.dilation + phase[axis]).checked_sub(self.pad[axis])?;
+            (at < self.input[axis]).then_some(at)
+        };
+        std::array::from_fn(|i| Some((picture * self.input[0] + at(0, i / 6)?) * self.input[1] + at(1, i % 6)?))
+    }
+
+    /// The 4x4 output pixels of a tile, `None` outside the picture.
+    fn targets(&self, tile: usize) -> [Option<usize>; TILE] {
+        let (picture, first, phase) = self.place(tile);
+        let at = |axis: usize, k: usize| {
+            let at = (first[axis] + k) * self.dilation + phase[axis];
+            (at < self.output[axis]).then_some(at)
+        };
+        std::array::from_fn(|i| Some((picture * self.output[0] + at(0, i / 4)?) * self.output[1] + at(1, i % 4)?))
+    }
+
+    /// Writes the outputs of every tile: `(tiles / BLOCK, channels_out / SLAB, BLOCK, TILE, SLAB)`, where the last block and slab
+    /// are what is left.
+    fn multiply(&self, w: &[f32], transformed: &[f32], outputs: &mut [f32]) {
+        let blocks = outputs.par_chunks_mut(BLOCK * TILE * self.channels_out);
+        blocks.zip(transformed.par_chunks(block_len(self.channels_in))).for_each(|(outputs, transformed)| {
+            let tiles = outputs.len() / (TILE * self.channels_out);
+            outputs.par_chunks_mut(tiles * TILE * SLAB).enumerate().for_each(|(slab, outputs)| {
+                let slab = slab * SLAB..self.channels_out.min((slab + 1) * SLAB);
+                if slab.len() == SLAB {
+                    self.multiply_block::<SLAB>(w, slab.start, transformed, outputs);
+                } else {
+                    self.multiply_block::<LANES>(w, slab.start, transformed, outputs);
+                }
+            });
+        });
+    }
+
+    /// The 36 products of one block of tiles with the weights of the N output channels from `first` on, and the transform of
+    /// their results.
+    fn multiply_block<const N: usize>(&self, w: &[f32], first: usize, transformed: &[f32], outputs: &mut [f32]) {
+        let tiles = outputs.len() / (TILE * N);
+        let [a_len, b_len, product_len] = [transformed.len() / POINTS, DEPTH * N + GAP, tiles * N + GAP];
+        with_scratch(POINTS * (b_len + product_len), |scratch| {
+            let (weights, products) = scratch.split_at_mut(POINTS * b_len);
+            for start in (0..self.channels_in).step_by(DEPTH) {
+                let depth = start..self.channels_in.min(start + DEPTH);
+                self.transform_weights(w, depth.clone(), first..first + N, weights);
+                let points = transformed.chunks_exact(a_len).zip(weights.chunks_exact(b_len));
+                for ((a, b), product) in points.zip(products.chunks_exact_mut(product_len)) {
+                    let (b, product) = (&b[..depth.len() * N], &mut product[..tiles * N]);
+                    let a = &a[start * BLOCK..];
+                    let row = |tile: usize| (tile, &a[tile * depth.len()..][..depth.len()]);
+                    panel_product::<N>(tiles, row, b, start > 0, product);
+                }
+            }
+            with_wide_vectors(
+                #[inline(always)]
+                || {
+                    for (tile, outputs) in outputs.chunks_exact_mut(TILE * N).enumerate() {
+                        for c in (0..N).step_by(LANES) {
+                            let mut d = [[[0.0; LANES]; 6]; 6];
+                            for (point, d) in d.as_flattened_mut().iter_mut().enumerate() {
+                                *d = lanes(&products[point * product_len + tile * N + c..]);
+                            }
+                            for (place, values) in two_sided(&d, output_transform).iter().flatten().enumerate() {
+                                outputs[place * N + c..][..LANES].copy_from_slice(values);
+                            }
+                        }
+                    }
+                },
+            );
+        });
+    }
+
+    /// Writes `G w G^T` of the input channels `depth` and output channels `slab`: `(POINTS, depth, slab)`.
+    fn transform_weights(&self, w: &[f32], depth: Range<usize>, slab: Range<usize>, weights: &mut [f32]) {
+        let point_len = weights.len() / POINTS;
+        let tap_len = self.channels_in * self.channels_out;
+        for first in depth.clone().step_by(LANES) {
+            for c in slab.clone().step_by(LANES) {
+                let at = |i: usize| (first - depth.start + i) * slab.len() + c - slab.start;
+                if self.adjoint {
+                    // Read by the other channel, with the taps reversed.
+                    let mut taps = [[[0.0; LANES]; 9]; LANES];
+                    for tap in 0..9 {
+                        for i in 0..LANES {
+                            let values = lanes(&w[(8 - tap) * tap_len + (c + i) * self.channels_in + first..]);
+                            taps.iter_mut().zip(values).for_each(|(taps, value)| taps[tap][i] = value);
+                        }
+                    }
+                    for (i, taps) in taps.iter().enumerate() {
+                        transform_weight(|tap| taps[tap], point_len, &mut weights[at(i)..]);
+                    }
+                } else {
+                    for i in 0..LANES {
+                        let w = &w[(first + i) * self.channels_out + c..];
+                        transform_weight(|tap| lanes(&w[tap * tap_len..]), point_len, &mut weights[at(i)..]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts the tiles of `bands` where they belong in `y`, whose first row is that of the first band.
+    fn scatter(&self, bands: Range<usize>, outputs: &[f32], finish: &(impl Fn(&mut [f32]) + Sync), y: &mut [f32]) {
+        let channels = self.channels_out;
+        let first_row = self.band_start(bands.start);
+        let tiles = bands.len() * self.band_tiles();
+        y.par_chunks_mut(self.output[1] * channels).enumerate().for_each(|(row, y)| {
+            let (picture, oy) = ((first_row + row) / self.output[0], (first_row + row) % self.output[0]);
+            let (grid_y, phase_y) = (oy / self.dilation, oy % self.dilation);
+            let band = picture * self.tile_rows() + grid_y / 4 - bands.start;
+            for (ox, y) in y.chunks_exact_mut(channels).enumerate() {
+                let (grid_x, phase_x) = (ox / self.dilation, ox % self.dilation);
+                let phase = phase_y * self.dilation + phase_x;
+                let tile = (band * self.dilation * self.dilation + phase) * self.tile_columns() + grid_x / 4;
+                let place = 4 * (grid_y % 4) + grid_x % 4;
+                let block = tile / BLOCK * BLOCK;
+                let block_tiles = BLOCK.min(tiles - block);
+                for (slab, y) in y.chunks_mut(SLAB).enumerate() {
+                    let start = TILE * (block * channels + block_tiles * slab * SLAB);
+                    y.copy_from_slice(&outputs[start + ((tile - block) * TILE + place) * y.len()..][..y.len()]);
+                }
+            }
+            finish(y);
+        });
+    }
+}
+
+/// Writes `G w G^T` of the nine taps, `point_len` elements apart.
+fn transform_weight(taps: impl Fn(usize) -> Lanes, point_len: usize, weights: &mut [f32]) {
+    with_wide_vectors(
+        #[inline(always)]
+        || {
+            let mut d = [[[0.0; LANES]; 3]; 3];
+            for (tap, d) in d.as_flattened_mut().iter_mut().enumerate() {
+                *d = taps(tap);
+            }
+            for (point, values) in two_sided(&d, weight_transform).iter().flatten().enumerate() {
+                weights[point * point_len..][..LANES].copy_from_slice(values);
+            }
+        },
+    );
+}
+
+/// Elements that a block of tiles takes when it is transformed.
+fn block_len(channels: usize) -> usize {
+    POINTS * (BLOCK * channels + GAP)
+}

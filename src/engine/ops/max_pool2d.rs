@@ -1,0 +1,172 @@
+//! The largest of each window of 2x2 pixels.
+
+use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
+use crate::engine::op::{Backward, Forward, Op};
+use crate::engine::tensor::Tensor;
+use crate::error::{Error, Result};
+use rayon::prelude::*;
+
+/// The kernels of this file.
+pub const KERNELS: &[&dyn AnyKernel] = &[&MAX_POOL2D, &MAX_POOL2D_GRAD];
+
+/// The sizes of the large picture; `len` counts what is written.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    len: u32,
+    height: u32,
+    width: u32,
+    channels: u32,
+}
+
+impl Params {
+    fn new(len: usize, [_, height, width, channels]: [usize; 4]) -> Self {
+        Params { len: len as u32, height: height as u32, width: width as u32, channels: channels as u32 }
+    }
+
+    /// Elements of a row of the large picture and of the small one.
+    fn row_lens(&self) -> (usize, usize) {
+        let channels = self.channels as usize;
+        (self.width as usize * channels, self.width as usize / 2 * channels)
+    }
+
+    /// Where the two rows of row `index` of all small pictures start in the large ones.
+    fn rows(&self, index: usize) -> [usize; 2] {
+        let (large, _) = self.row_lens();
+        let (picture, row) = (index / (self.height as usize / 2), index % (self.height as usize / 2));
+        let first = (picture * self.height as usize + 2 * row) * large;
+        [first, first + large]
+    }
+}
+
+static MAX_POOL2D: Kernel<Params> = Kernel {
+    name: "max_pool2d",
+    source: include_str!("../../../kernels/max_pool2d.wgsl"),
+    trusted: true,
+    variants: &[&[]],
+    plan: |p, _| Plan::linear(p.len as usize),
+    twin: max_pool2d_twin,
+};
+
+fn max_pool2d_twin(p: &Params, args: Args) {
+    let ([x], [], [y]) = args.split();
+    let (channels, (large, small)) = (p.channels as usize, p.row_lens());
+    y.par_chunks_exact_mut(small).enumerate().for_each(|(index, y)| {
+        let [above, below] = p.rows(index).map(|start| x[start..start + large].chunks_exact(2 * channels));
+        for ((y, above), below) in y.chunks_exact_mut(channels).zip(above).zip(below) {
+            for (c, y) in y.iter_mut().enumerate() {
+                *y = above[c].max(above[c + channels]).max(below[c].max(below[c + channels]));
+            }
+        }
+    });
+}
+
+static MAX_POOL2D_GRAD: Kernel<Params> = Kernel {
+    name: "max_pool2d_grad",
+    source: include_str!("../../../kernels/max_pool2d_grad.wgsl"),
+    trusted: true,
+    variants: &[&[]],
+    plan: |p, _| Plan::linear(p.len as usize),
+    twin: max_pool2d_grad_twin,
+};
+
+fn max_pool2d_grad_twin(p: &Params, args: Args) {
+    let ([x, dy], [], [dx]) = args.split();
+    let (channels, (large, small)) = (p.channels as usize, p.row_lens());
+    let (picture, tall) = (p.height as usize * large, p.height as usize / 2);
+    dx.par_chunks_exact_mut(picture).enumerate().for_each(|(n, dx)| {
+        dx.fill(0.0);
+        for index in n * tall..(n + 1) * tall {
+            let [above, below] = p.rows(index);
+            for (i, &dy) in dy[index * small..(index + 1) * small].iter().enumerate() {
+                let left = 2 * (i / channels) * channels + i % channels;
+                let window = [above + left, above + left + channels, below + left, below + left + channels];
+                let largest = window.into_iter().reduce(|best, at| if x[at] > x[best] { at } else { best });
+                dx[largest.unwrap_or(window[0]) - n * picture] = dy;
+            }
+        }
+    });
+}
+
+/// x `[N, H, W, C]` to y `[N, H / 2, W / 2, C]`, sizes rounded down: the largest of each 2x2 window, as TensorFlow's "valid".
+///
+/// dy goes to the largest pixel of the window; of equals, to the first in row order.
+#[derive(Debug, Clone, Copy)]
+pub struct MaxPool2d;
+
+impl Op for MaxPool2d {
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Forward> {
+        let [x] = inputs else { return Err(crate::engine::op::arity("max_pool2d", 1, inputs)) };
+        let [n, height, width, channels] = x.nhwc()?;
+        crate::ensure!(
+            height >= 2 && width >= 2,
+            Error::input("2x2 pooling needs pictures of 2x2 pixels", format!("{:?}", x.shape()), "take larger ones")
+        );
+        let y = Tensor::empty(x.device(), &[n, height / 2, width / 2, channels])?;
+        y.device().launch(&MAX_POOL2D, &Params::new(y.len(), x.nhwc()?), &[x], &[], &[&y])?;
+        Ok(Forward { y, saved: vec![(*x).clone()] })
+    }
+
+    fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {
+        if !grad.needs(0) {
+            return Ok(());
+        }
+        let (x, dx) = (&grad.saved[0], grad.out(0, grad.saved[0].shape())?);
+        dx.device().launch(&MAX_POOL2D_GRAD, &Params::new(x.len(), x.nhwc()?), &[x, grad.dy], &[], &[&dx])
+    }
+}
+
+/// A small run of every kernel here.
+///
+/// # Errors
+/// Whatever a launch reports.
+pub fn self_test(device: &Device) -> Result<Vec<Tensor>> {
+    let x = crate::engine::self_test::seeded(device, &[2, 5, 7, 3], 1)?;
+    crate::engine::self_test::run_op(&MaxPool2d, &[&x])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::testing::check::{Check, cases, devices};
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(cases(8))]
+        #[test]
+        fn pooling_matches_its_reference_on_odd_shapes(n in 1usize..3, h in 2usize..8, w in 2usize..9, c in 1usize..5) {
+            Check::new(&[&[n, h, w, c]])
+                .reference(move |x| {
+                    let mut y = Vec::new();
+                    for at in 0..n * (h / 2) * (w / 2) * c {
+                        let (k, j, line) = (at % c, at / c % (w / 2), at / c / (w / 2));
+                        let (i, picture) = (line % (h / 2), line / (h / 2));
+                        let pixel = |di, dj| x[0][((picture * h + 2 * i + di) * w + 2 * j + dj) * c + k];
+                        y.push(pixel(0, 0).max(pixel(0, 1)).max(pixel(1, 0)).max(pixel(1, 1)));
+                    }
+                    y
+                })
+                .run(&MaxPool2d);
+        }
+    }
+
+    #[test]
+    fn of_equals_the_first_gets_the_gradient_and_the_rest_of_an_odd_size_none() {
+        for device in devices() {
+            let x = Tensor::new(&device, &[1, 3, 3, 1], &[1.0, 2.0, 9.0, 2.0, 2.0, 9.0, 9.0, 9.0, 9.0]).unwrap();
+            let forward = MaxPool2d.forward(&[&x]).unwrap();
+            assert_eq!(forward.y.to_vec().unwrap(), [2.0]);
+            let dy = Tensor::full(&device, &[1, 1, 1, 1], 5.0).unwrap();
+            let mut backward = Backward::new(&dy, &forward.saved, &[true], vec![None]);
+            MaxPool2d.backward(&mut backward).unwrap();
+            let dx = backward.into_grads()[0].clone().unwrap().to_vec().unwrap();
+            assert_eq!(dx, [0.0, 5.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], "{}", device.name());
+        }
+    }
+
+    #[test]
+    fn a_picture_below_a_window_is_refused() {
+        let x = Tensor::full(&Device::cpu(), &[1, 1, 4, 1], 1.0).unwrap();
+        assert_eq!(MaxPool2d.forward(&[&x]).err().unwrap().exit_code(), 2);
+    }
+}

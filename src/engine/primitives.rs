@@ -1,0 +1,171 @@
+//! Launches on whole tensors that everything else stands on: fill, copy, weighted sums.
+
+use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
+use crate::engine::tensor::Tensor;
+use crate::error::{Error, Result};
+use rayon::prelude::*;
+
+/// The kernels of this file.
+pub const KERNELS: &[&dyn AnyKernel] = &[&FILL, &AXPBY, &ACCUMULATE];
+
+/// Elements that one rayon task works on.
+pub(crate) const BLOCK: usize = 1 << 14;
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct FillParams {
+    len: u32,
+    value: f32,
+}
+
+static FILL: Kernel<FillParams> = Kernel {
+    name: "fill",
+    source: include_str!("../../kernels/fill.wgsl"),
+    trusted: true,
+    variants: &[&[]],
+    plan: |p, _| Plan::linear(p.len as usize),
+    twin: fill_twin,
+};
+
+fn fill_twin(p: &FillParams, args: Args) {
+    let ([], [], [y]) = args.split();
+    y.fill(p.value);
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct AxpbyParams {
+    len: u32,
+    alpha: f32,
+    beta: f32,
+    pad: u32,
+}
+
+static AXPBY: Kernel<AxpbyParams> = Kernel {
+    name: "axpby",
+    source: include_str!("../../kernels/axpby.wgsl"),
+    trusted: true,
+    variants: &[&[]],
+    plan: |p, _| Plan::linear(p.len as usize),
+    twin: axpby_twin,
+};
+
+fn axpby_twin(p: &AxpbyParams, args: Args) {
+    let ([x, z], [], [y]) = args.split();
+    y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).zip(z.par_chunks(BLOCK)).for_each(|((y, x), z)| {
+        if p.beta == 0.0 {
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = p.alpha * x);
+        } else {
+            y.iter_mut().zip(x).zip(z).for_each(|((y, x), z)| *y = p.alpha * x + p.beta * z);
+        }
+    });
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct AccumulateParams {
+    len: u32,
+}
+
+static ACCUMULATE: Kernel<AccumulateParams> = Kernel {
+    name: "accumulate",
+    source: include_str!("../../kernels/accumulate.wgsl"),
+    trusted: true,
+    variants: &[&[]],
+    plan: |p, _| Plan::linear(p.len as usize),
+    twin: accumulate_twin,
+};
+
+fn accumulate_twin(_: &AccumulateParams, args: Args) {
+    let ([x], [y], []) = args.split();
+    y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(y, x)| y.iter_mut().zip(x).for_each(|(y, x)| *y += x));
+}
+
+/// Sets every element of `y`.
+///
+/// # Errors
+/// Whatever the launch reports.
+pub fn fill(y: &Tensor, value: f32) -> Result<()> {
+    y.device().launch(&FILL, &FillParams { len: y.len() as u32, value }, &[], &[], &[y])
+}
+
+/// Copies `x` into `y` of the same size.
+///
+/// # Errors
+/// Sizes that differ, and whatever the launch reports.
+pub fn copy(x: &Tensor, y: &Tensor) -> Result<()> {
+    axpby(1.0, x, 0.0, x, y)
+}
+
+/// `y += x` of the same size.
+///
+/// # Errors
+/// Sizes that differ, and whatever the launch reports.
+pub fn accumulate(x: &Tensor, y: &Tensor) -> Result<()> {
+    same_size(x, y)?;
+    y.device().launch(&ACCUMULATE, &AccumulateParams { len: y.len() as u32 }, &[x], &[y], &[])
+}
+
+/// `y = alpha * x + beta * z`, all of one size.
+///
+/// # Errors
+/// Sizes that differ, and whatever the launch reports.
+pub fn axpby(alpha: f32, x: &Tensor, beta: f32, z: &Tensor, y: &Tensor) -> Result<()> {
+    same_size(x, y)?;
+    same_size(z, y)?;
+    let params = AxpbyParams { len: y.len() as u32, alpha, beta, pad: 0 };
+    y.device().launch(&AXPBY, &params, &[x, z], &[], &[y])
+}
+
+pub(crate) fn same_size(x: &Tensor, y: &Tensor) -> Result<()> {
+    crate::ensure!(
+        x.len() == y.len(),
+        Error::input(
+            "tensors of one size are needed",
+            format!("{:?} and {:?}", x.shape(), y.shape()),
+            "check the shapes"
+        )
+    );
+    Ok(())
+}
+
+/// A small run of every kernel here.
+///
+/// # Errors
+/// Whatever a launch reports.
+pub fn self_test(device: &Device) -> Result<Vec<Tensor>> {
+    let x = crate::engine::self_test::seeded(device, &[3, 301], 1)?;
+    let z = crate::engine::self_test::seeded(device, &[3, 301], 2)?;
+    let y = Tensor::empty(device, &[3, 301])?;
+    axpby(0.5, &x, -2.0, &z, &y)?;
+    accumulate(&x, &y)?;
+    let filled = Tensor::empty(device, &[77])?;
+    fill(&filled, 1.25)?;
+    Ok(vec![y, filled])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::testing::check::devices;
+
+    #[test]
+    fn fill_reaches_every_element_of_a_folded_grid() {
+        // More workgroups than one grid dimension holds.
+        let len = 256 * (crate::engine::device::MAX_GROUPS as usize) + 300;
+        for device in devices() {
+            let y = Tensor::empty(&device, &[len]).unwrap();
+            fill(&y, 3.0).unwrap();
+            assert!(y.to_vec().unwrap().iter().all(|&v| v == 3.0), "{}", device.name());
+        }
+    }
+
+    #[test]
+    fn a_buffer_that_is_read_and_written_is_refused() {
+        for device in devices() {
+            let y = Tensor::full(&device, &[8], 1.0).unwrap();
+            let error = accumulate(&y, &y).unwrap_err().to_string();
+            assert!(error.contains("accumulate"), "{error}");
+        }
+    }
+}

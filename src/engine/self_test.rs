@@ -1,0 +1,117 @@
+//! Every op on a device beside the CPU's twins: the check-up of `huetape doctor`.
+
+use crate::engine::device::Device;
+use crate::engine::op::{Backward, Op};
+use crate::engine::tensor::Tensor;
+use crate::error::Result;
+use crate::random::{Rng, Stream};
+
+/// Name of an op, and a small run of it with the same inputs on every device.
+pub type SelfTestOf = (&'static str, fn(&Device) -> Result<Vec<Tensor>>);
+
+/// How far an op may be from its twin, as a share of the largest value of the tensor.
+///
+/// WGSL takes `pow` as `exp2(y * log2(x))`, which is good to some 2^-19 of the value, and lets `exp` err by 3 + 2 |x|
+/// units in the last place. Exponents of up to 1 / 0.38 and differences of cube roots make up to fifty times that of it, 1e-4;
+/// sine and cosine may err by 2^-11, twice as much of a normal variate: 1e-3. A wrong index, a barrier that is missing or a group that did not run is off by a whole value.
+pub const TOLERANCE: f64 = 1e-3;
+
+/// What became of one op.
+#[derive(Debug, Clone)]
+pub struct SelfTest {
+    /// Name of the op.
+    pub op: &'static str,
+    /// The largest difference from the twin over all its results, each as a share of the largest value of its tensor;
+    /// infinite where a NaN is. An error where the op did not run.
+    pub difference: Result<f64>,
+    /// The largest difference that passes.
+    pub tolerance: f64,
+}
+
+impl SelfTest {
+    /// Whether the op ran and gave what its twin gives.
+    pub fn passed(&self) -> bool {
+        self.difference.as_ref().is_ok_and(|difference| *difference <= self.tolerance)
+    }
+}
+
+/// Runs `tests` on `device` and on the CPU with the same inputs.
+///
+/// On the CPU itself the twins run twice, which must give the same bits: nothing else is there to compare them with.
+pub fn self_test(device: &Device, tests: &[SelfTestOf]) -> Vec<SelfTest> {
+    let tolerance = if device.is_gpu() { TOLERANCE } else { 0.0 };
+    let run = |test: fn(&Device) -> Result<Vec<Tensor>>| largest_difference(&test(device)?, &test(&Device::cpu())?);
+    tests.iter().map(|&(op, test)| SelfTest { op, difference: run(test), tolerance }).collect()
+}
+
+fn largest_difference(got: &[Tensor], expected: &[Tensor]) -> Result<f64> {
+    let mut worst: f64 = 0.0;
+    for (got, expected) in got.iter().zip(expected) {
+        worst = worst.max(relative_difference(&got.to_vec()?, &expected.to_vec()?));
+    }
+    Ok(worst)
+}
+
+/// The largest difference as a share of the largest expected value; infinite where exactly one side is no number.
+fn relative_difference(got: &[f32], expected: &[f32]) -> f64 {
+    let largest = expected.iter().fold(0.0f64, |most, v| most.max(f64::from(v.abs())));
+    let scale = if largest > 0.0 { largest } else { 1.0 };
+    got.iter().zip(expected).fold(0.0, |worst: f64, (&g, &e)| {
+        let difference = (f64::from(g) - f64::from(e)).abs() / scale;
+        let same = g == e || (g.is_nan() && e.is_nan());
+        worst.max(if same {
+            0.0
+        } else if difference.is_nan() {
+            f64::INFINITY
+        } else {
+            difference
+        })
+    })
+}
+
+/// Output and gradients of `op` for a seeded gradient of the output: what a self-test compares.
+pub(crate) fn run_op(op: &dyn Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let forward = op.forward(inputs)?;
+    let dy = seeded(forward.y.device(), forward.y.shape(), 99)?;
+    let needs = vec![true; inputs.len()];
+    let mut backward = Backward::new(&dy, &forward.saved, &needs, vec![None; inputs.len()]);
+    op.backward(&mut backward)?;
+    Ok(std::iter::once(forward.y).chain(backward.into_grads().into_iter().flatten()).collect())
+}
+
+/// Normal values that depend on the shape's size and `seed` alone: inputs of self-tests.
+pub(crate) fn seeded(device: &Device, shape: &[usize], seed: u64) -> Result<Tensor> {
+    let rng = Rng::new(seed, Stream::Test, 0);
+    let data: Vec<f32> = (0..shape.iter().product::<usize>() as u64).map(|i| rng.normal(i)).collect();
+    Tensor::new(device, shape, &data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::testing::check::devices;
+
+    #[test]
+    fn every_op_passes_on_every_device() {
+        for device in devices() {
+            let failed: Vec<SelfTest> =
+                self_test(&device, &[crate::engine::ops::SELF_TESTS, crate::imaging::ops::SELF_TESTS].concat())
+                    .into_iter()
+                    .filter(|test| !test.passed())
+                    .collect();
+            assert!(failed.is_empty(), "{}: {failed:?}", device.name());
+        }
+    }
+
+    #[test]
+    fn a_difference_is_a_share_of_the_largest_value_and_a_nan_never_passes() {
+        assert_eq!(relative_difference(&[1.0, -4.0], &[1.0, -4.0]), 0.0);
+        assert_eq!(relative_difference(&[1.5, -4.0], &[1.0, -4.0]), 0.125);
+        assert_eq!(relative_difference(&[0.5], &[0.0]), 0.5);
+        assert_eq!(relative_difference(&[f32::NAN], &[1.0]), f64::INFINITY);
+        assert_eq!(relative_difference(&[1.0], &[f32::NAN]), f64::INFINITY);
+        assert_eq!(relative_difference(&[f32::NAN], &[f32::NAN]), 0.0);
+        let infinite = SelfTest { op: "x", difference: Ok(f64::INFINITY), tolerance: TOLERANCE };
+        assert!(!infinite.passed());
+    }
+}

@@ -1,0 +1,3 @@
+//! What tests of ops are made with.
+
+pub(crate) mod check;

@@ -1,0 +1,7 @@
+//! How good a network is: baselines, figures on images with known colours, the verdict.
+
+pub mod baselines;
+pub mod evaluation;
+pub mod evaluator;
+pub mod page;
+pub mod scoreboard;

@@ -1,0 +1,201 @@
+//! The figures of many pictures: their means, and the files that hold them.
+
+use crate::evaluate::baselines::Method;
+use crate::evaluate::evaluator::Judged;
+use crate::imaging::quality::{Better, Measure, Scores};
+use crate::report::page::{Comparison, Metric};
+use serde_json::{Map, Value};
+use std::fmt::Write;
+
+/// The figures of pictures by name.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Scoreboard {
+    /// The pictures in order.
+    pub images: Vec<ImageScores>,
+}
+
+/// The figures of one picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageScores {
+    /// Its name.
+    pub name: String,
+    /// Those of each method, the model first; the same methods for every picture.
+    pub scores: Vec<(Method, Scores)>,
+    /// Colourfulness of the truth, where it has colours.
+    pub truth_colourfulness: Option<f64>,
+}
+
+impl ImageScores {
+    /// A figure of the model.
+    pub fn of_model(&self, measure: Measure) -> Option<f64> {
+        self.scores.first().and_then(|(_, scores)| scores.get(measure))
+    }
+}
+
+impl Scoreboard {
+    /// Adds a picture.
+    pub fn add(&mut self, name: String, judged: &Judged) {
+        let Judged { scores, truth_colourfulness, .. } = judged;
+        self.images.push(ImageScores { name, scores: scores.clone(), truth_colourfulness: *truth_colourfulness });
+    }
+
+    /// How many pictures there are: `1 picture`, `12 pictures`.
+    pub fn pictures(&self) -> String {
+        match self.images.len() {
+            1 => "1 picture".to_owned(),
+            several => format!("{several} pictures"),
+        }
+    }
+
+    /// The means of each method over the pictures, the model first.
+    pub fn means(&self) -> Vec<(Method, Scores)> {
+        let methods = self.images.first().map_or(&[][..], |image| &image.scores);
+        let mean = |i: usize| Scores::mean(self.images.iter().map(move |image| &image.scores[i].1));
+        methods.iter().enumerate().map(|(i, (method, _))| (*method, mean(i))).collect()
+    }
+
+    /// Mean colourfulness of the truths, where they have colours.
+    pub fn truth_colourfulness(&self) -> Option<f64> {
+        let sum: Option<f64> = self.images.iter().map(|image| image.truth_colourfulness).sum();
+        sum.map(|sum| sum / self.images.len() as f64).filter(|mean| !mean.is_nan())
+    }
+
+    /// The measures that some method has.
+    pub fn measures(&self) -> Vec<Measure> {
+        let means = self.means();
+        Measure::ALL.into_iter().filter(|measure| means.iter().any(|(_, s)| s.get(*measure).is_some())).collect()
+    }
+
+    /// The measure that decides which picture is better and whether the model beats a baseline: the ab error where there are
+    /// colours, since their lightness comes from the source, else PSNR.
+    pub fn lead(&self) -> Measure {
+        if self.measures().contains(&Measure::AbError) { Measure::AbError } else { Measure::Psnr }
+    }
+
+    /// The table of a page, of those of `measures` that there are and that improve one way.
+    pub fn comparison(&self, measures: &[Measure]) -> Comparison {
+        let there = self.measures();
+        let shown: Vec<(Measure, Better)> = measures
+            .iter()
+            .filter(|measure| there.contains(measure))
+            .filter_map(|measure| Some((*measure, measure.better()?)))
+            .collect();
+        let values = |scores: &Scores| shown.iter().map(|(m, _)| scores.get(*m).unwrap_or(f64::NAN)).collect();
+        Comparison {
+            metrics: shown.iter().map(|(m, better)| Metric::new(m.name(), m.unit(), *better, m.decimals())).collect(),
+            methods: self.means().iter().map(|(method, s)| (method.name().to_owned(), values(s))).collect(),
+        }
+    }
+
+    /// The measures that the verdict is made of, the lead first.
+    pub fn decisive(&self) -> Comparison {
+        match self.lead() {
+            Measure::Psnr => self.comparison(&[Measure::Psnr, Measure::Ssim, Measure::SpectralAngle]),
+            lead => self.comparison(&[lead, Measure::DeltaE2000, Measure::Psnr, Measure::Ssim]),
+        }
+    }
+
+    /// The means as JSON: `{"model": {"psnr": …, …}, "mean_colour": {…}, …, "images": N}`. A measure that makes no sense, or
+    /// is infinite (PSNR where all pictures are equal), is `null`.
+    pub fn to_json(&self) -> Value {
+        let object = |scores: &Scores| -> Value {
+            let value = |measure: Measure| scores.get(measure).map_or(Value::Null, Value::from);
+            Measure::ALL.iter().map(|measure| (measure.key().to_owned(), value(*measure))).collect::<Map<_, _>>().into()
+        };
+        let mut json: Map<String, Value> =
+            self.means().iter().map(|(method, scores)| (method.key().to_owned(), object(scores))).collect();
+        json.insert("images".into(), self.images.len().into());
+        json.insert("target_colourfulness".into(), self.truth_colourfulness().map_or(Value::Null, Value::from));
+        json.into()
+    }
+
+    /// One line for each picture and method: `image,method,` and the measures by their names in files. A measure that makes
+    /// no sense is empty; an infinite one is `inf`.
+    pub fn to_csv(&self) -> String {
+        let mut csv = "image,method".to_owned();
+        Measure::ALL.iter().for_each(|measure| csv.extend([",", measure.key()]));
+        csv.push('\n');
+        for image in &self.images {
+            for (method, scores) in &image.scores {
+                let _ = write!(csv, "{},{}", quoted(&image.name), method.key());
+                for measure in Measure::ALL {
+                    let value = scores.get(measure).map_or(String::new(), |value| value.to_string());
+                    let _ = write!(csv, ",{value}");
+                }
+                csv.push('\n');
+            }
+        }
+        csv
+    }
+}
+
+/// A field of a CSV file (RFC 4180).
+fn quoted(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scores(of: &[(Measure, f64)]) -> Scores {
+        let mut scores = Scores::default();
+        of.iter().for_each(|(measure, value)| scores.set(*measure, *value));
+        scores
+    }
+
+    fn board() -> Scoreboard {
+        let image = |name: &str, model: &[(Measure, f64)], copy: &[(Measure, f64)]| ImageScores {
+            name: name.into(),
+            scores: vec![(Method::Model, scores(model)), (Method::GreyCopy, scores(copy))],
+            truth_colourfulness: None,
+        };
+        let psnr = |value| (Measure::Psnr, value);
+        let angle = |value| (Measure::SpectralAngle, value);
+        Scoreboard {
+            images: vec![
+                image("a", &[psnr(10.0), angle(4.0)], &[psnr(5.5)]),
+                image("b, c", &[psnr(20.0)], &[psnr(f64::INFINITY)]),
+            ],
+        }
+    }
+
+    #[test]
+    fn json_holds_the_means_by_method_and_null_where_there_is_none() {
+        let json = board().to_json();
+        assert_eq!(json["images"], 2);
+        assert_eq!((json["model"]["psnr"].as_f64(), json["model"]["spectral_angle"].as_f64()), (Some(15.0), Some(4.0)));
+        assert!(json["model"]["ab_error"].is_null() && json["grey_copy"]["psnr"].is_null());
+        assert!(json["target_colourfulness"].is_null() && json.get("mean_colour").is_none());
+    }
+
+    #[test]
+    fn csv_has_a_line_for_each_picture_and_method() {
+        let csv = board().to_csv();
+        let lines: Vec<&str> = csv.lines().collect();
+        assert!(lines[0].starts_with("image,method,ab_error,"));
+        assert_eq!(lines.len(), 5);
+        assert!(lines[1].starts_with("a,model,,,,10,,") && lines[3].starts_with("\"b, c\",model,,,,20,,"), "{csv}");
+        assert!(lines[4].contains(",inf,"));
+        let commas = Measure::ALL.len() + 1;
+        assert!(lines[1].matches(',').count() == commas && lines[4].matches(',').count() == commas + 1);
+    }
+
+    #[test]
+    fn without_colours_the_verdict_goes_by_psnr() {
+        let board = board();
+        assert_eq!(board.lead(), Measure::Psnr);
+        let names: Vec<String> = board.decisive().metrics.into_iter().map(|metric| metric.name).collect();
+        assert_eq!(names, ["PSNR", "spectral angle"]);
+        let colour = Scoreboard {
+            images: vec![ImageScores {
+                name: "a".into(),
+                scores: vec![(Method::Model, scores(&[(Measure::AbError, 3.0), (Measure::CopyRatio, 2.0)]))],
+                truth_colourfulness: Some(30.0),
+            }],
+        };
+        assert_eq!((colour.lead(), colour.truth_colourfulness()), (Measure::AbError, Some(30.0)));
+        // What improves neither way is in no comparison.
+        assert_eq!(colour.comparison(&Measure::ALL).metrics.len(), 1);
+    }
+}

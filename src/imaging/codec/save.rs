@@ -1,0 +1,107 @@
+//! Writing files whole or not at all: 8-bit PNGs, and TIFFs of any bands.
+
+use std::path::Path;
+
+use crate::error::Result;
+use crate::files::write_whole;
+use crate::imaging::raster::{RasterInfo, RasterWriter};
+
+/// Encodes an 8-bit picture `[height, width, channels]` as PNG, with an optional `Description` in its text.
+///
+/// # Panics
+/// If `channels` (the length divided by `width * height`) is neither 1 (grey) nor 3 (RGB), or the picture is empty.
+pub fn encode_png(samples: &[u8], width: usize, height: usize, description: Option<&str>) -> Vec<u8> {
+    let colour = if samples.len() == width * height {
+        png::ColorType::Grayscale
+    } else {
+        assert_eq!(samples.len(), 3 * width * height, "a PNG is grey or RGB");
+        png::ColorType::Rgb
+    };
+    let mut bytes = Vec::new();
+    let encode = |bytes: &mut Vec<u8>| -> std::result::Result<(), png::EncodingError> {
+        let mut encoder = png::Encoder::new(bytes, width as u32, height as u32);
+        encoder.set_color(colour);
+        encoder.set_depth(png::BitDepth::Eight);
+        if let Some(text) = description {
+            encoder.add_itxt_chunk("Description".into(), text.into())?;
+        }
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(samples)?;
+        writer.finish()
+    };
+    encode(&mut bytes).expect("a Vec takes any bytes, and size and colour have been checked");
+    bytes
+}
+
+/// Writes an 8-bit grey or RGB picture `[height, width, 1 | 3]` as PNG, whole or not at all.
+pub fn save_png(path: &Path, samples: &[u8], width: usize, height: usize, description: Option<&str>) -> Result<()> {
+    write_whole(path, &encode_png(samples, width, height, description))
+}
+
+/// What a picture that a network made says of itself, in a PNG's `Description` or a TIFF's `ImageDescription`: viewers must be
+/// able to tell that its colours are predicted, and by which `model`.
+pub fn predicted_by(model: &str) -> String {
+    format!("colours predicted by huetape {} ({model})", env!("CARGO_PKG_VERSION"))
+}
+
+/// Pixels of a side of the tiles of a TIFF file.
+const TILE: usize = 256;
+
+/// Writes a picture `[height, width, bands]` as TIFF, whole or not at all; `samples` are in the unit of the file.
+///
+/// # Errors
+/// Samples of another number than `info` says, a folder that may not be written, a full disk.
+pub fn save_tiff(path: &Path, info: RasterInfo, samples: &[f32]) -> Result<()> {
+    let mut writer = RasterWriter::create(path, info, TILE)?;
+    writer.write_rows(samples)?;
+    writer.finish()
+}
+
+/// Values 0..1 to 8 bits, rounded to nearest; values outside are clamped.
+pub fn to_u8(values: &[f32]) -> Vec<u8> {
+    values.iter().map(|v| (v.clamp(0.0, 1.0) * 255.0 + 0.5) as u8).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imaging::codec::decode;
+    use crate::imaging::picture::Samples;
+    use crate::imaging::raster::SampleType;
+    use std::fs;
+
+    #[test]
+    fn a_saved_picture_reads_back_and_leaves_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        save_png(&path, &[9; 6], 2, 1, None).unwrap();
+        let rgb: Vec<u8> = (0..30).collect();
+        save_png(&path, &rgb, 5, 2, Some("Gemarkung Äcker")).unwrap();
+        let picture = decode::open(&path).unwrap();
+        assert_eq!((picture.info.width, picture.info.height, picture.info.bands), (5, 2, 3));
+        assert_eq!(picture.samples, Samples::U8(rgb));
+        let file = std::io::BufReader::new(fs::File::open(&path).unwrap());
+        let reader = png::Decoder::new(file).read_info().unwrap();
+        let text = &reader.info().utf8_text[0];
+        assert_eq!((text.keyword.as_str(), text.get_text().unwrap().as_str()), ("Description", "Gemarkung Äcker"));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn four_bands_read_back_from_a_tiff() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.tif");
+        let info = RasterInfo::new(3, 2, 4, SampleType::U8);
+        save_tiff(&path, info.clone(), &(0..24).map(|v| v as f32).collect::<Vec<_>>()).unwrap();
+        let picture = decode::open(&path).unwrap();
+        assert_eq!((picture.info.width, picture.info.height, picture.info.bands), (3, 2, 4));
+        assert_eq!(picture.samples, Samples::U8((0..24).collect()));
+        assert!(save_tiff(&path, info, &[0.0; 12]).is_err());
+        assert_eq!(decode::open(&path).unwrap(), picture);
+    }
+
+    #[test]
+    fn values_round_to_the_nearest_byte() {
+        assert_eq!(to_u8(&[-1.0, 0.0, 0.5, 0.999, 2.0]), [0, 0, 128, 255, 255]);
+    }
+}

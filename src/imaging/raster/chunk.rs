@@ -1,0 +1,234 @@
+//! From the packed bytes of a strip or tile to its samples.
+//!
+//! Sources: TIFF 6.0, sections 9 (PackBits), 13 (LZW), 14 (differencing); TIFF Technical Notes 1 to 3 (JPEG,
+//! floating-point predictor).
+
+use std::io::Read;
+
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+use crate::imaging::raster::fault::{Fault, Outcome, damaged};
+use crate::imaging::raster::layout::{Compression, Layout, Predictor};
+
+/// Decodes chunk `chunk` of an image: `[rows, chunk width, chunk bands]` samples in the machine's byte order.
+///
+/// # Errors
+///
+/// Fewer bytes than the chunk needs, or bytes that its compression cannot have written.
+pub(super) fn decode(layout: &Layout, chunk: usize, packed: Vec<u8>) -> Outcome<Vec<u8>> {
+    let rows = layout.rows_of(chunk);
+    let needed = rows * layout.packed_row_bytes();
+    let mut bytes = match &layout.compression {
+        Compression::None => packed,
+        Compression::Lzw => unpack_lzw(&packed, needed)?,
+        Compression::Deflate => unpack(flate2::read::ZlibDecoder::new(packed.as_slice()), needed)?,
+        Compression::PackBits => unpack_bits(&packed, needed)?,
+        Compression::Zstd => match ruzstd::decoding::StreamingDecoder::new(packed.as_slice()) {
+            Ok(decoder) => unpack(decoder, needed)?,
+            Err(error) => return damaged(error.to_string()),
+        },
+        Compression::Jpeg { tables, ycbcr } => unpack_jpeg(layout, rows, tables.as_deref(), *ycbcr, &packed)?,
+    };
+    if bytes.len() < needed {
+        return Err(Fault::Truncated);
+    }
+    bytes.truncate(needed);
+    if layout.bits < 8 {
+        return Ok(widen(&bytes, layout.packed_row_bytes(), layout.decoded_row_bytes(), layout.bits));
+    }
+    let size = layout.sample.bytes();
+    if layout.predictor == Predictor::Float {
+        bytes.chunks_mut(layout.decoded_row_bytes()).for_each(|row| undo_float(row, size, layout.chunk_bands()));
+        return Ok(bytes);
+    }
+    swap_to_native(&mut bytes, size, layout.little_endian);
+    if layout.predictor == Predictor::Horizontal {
+        bytes.chunks_mut(layout.decoded_row_bytes()).for_each(|row| undo_horizontal(row, size, layout.chunk_bands()));
+    }
+    Ok(bytes)
+}
+
+/// Reverses the bytes of each sample where the file's order is not the machine's.
+pub(super) fn swap_to_native(bytes: &mut [u8], size: usize, little_endian: bool) {
+    if size > 1 && little_endian != cfg!(target_endian = "little") {
+        bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+    }
+}
+
+fn unpack(mut decoder: impl Read, needed: usize) -> Outcome<Vec<u8>> {
+    let mut bytes = vec![0; needed];
+    decoder.read_exact(&mut bytes).map_err(|error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => Fault::Truncated,
+        // The packed bytes are in memory: what fails is their content.
+        _ => Fault::Damaged(error.to_string()),
+    })?;
+    Ok(bytes)
+}
+
+fn unpack_lzw(packed: &[u8], needed: usize) -> Outcome<Vec<u8>> {
+    let mut bytes = vec![0; needed];
+    let mut decoder = weezl::decode::Decoder::with_tiff_size_switch(weezl::BitOrder::Msb, 8);
+    let (mut read, mut written) = (0, 0);
+    while written < needed {
+        let step = decoder.decode_bytes(&packed[read..], &mut bytes[written..]);
+        read += step.consumed_in;
+        written += step.consumed_out;
+        match step.status {
+            Ok(weezl::LzwStatus::Ok) if step.consumed_in + step.consumed_out > 0 => {}
+            Ok(_) => break,
+            Err(error) => return damaged(error.to_string()),
+        }
+    }
+    bytes.truncate(written);
+    Ok(bytes)
+}
+
+fn unpack_bits(packed: &[u8], needed: usize) -> Outcome<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(needed);
+    let mut rest = packed;
+    while bytes.len() < needed {
+        let [head, tail @ ..] = rest else { return Err(Fault::Truncated) };
+        match *head as i8 {
+            -128 => rest = tail,
+            literal @ 0.. => {
+                let (run, tail) = tail.split_at_checked(literal as usize + 1).ok_or(Fault::Truncated)?;
+                bytes.extend_from_slice(run);
+                rest = tail;
+            }
+            repeat => {
+                let [byte, tail @ ..] = tail else { return Err(Fault::Truncated) };
+                bytes.resize(bytes.len() + 1 + usize::from(repeat.unsigned_abs()), *byte);
+                rest = tail;
+            }
+        }
+    }
+    Ok(bytes)
+}
+
+fn unpack_jpeg(layout: &Layout, rows: usize, tables: Option<&[u8]>, ycbcr: bool, packed: &[u8]) -> Outcome<Vec<u8>> {
+    let broken = |error: &dyn std::fmt::Display| Fault::Damaged(format!("JPEG: {error}"));
+    // The tables are a stream of their own: without its end, and the picture without its start, they are one.
+    let stream = match tables.and_then(|tables| tables.strip_suffix(&[0xFF, 0xD9])) {
+        Some(tables) => [tables, packed.strip_prefix(&[0xFF, 0xD8]).unwrap_or(packed)].concat(),
+        None => packed.to_vec(),
+    };
+    // Decoders fill what is missing with grey and say nothing.
+    if !crate::imaging::codec::decode::jpeg_is_whole(&stream) {
+        return Err(Fault::Truncated);
+    }
+    let options =
+        DecoderOptions::default().set_max_width(u16::MAX.into()).set_max_height(u16::MAX.into()).set_strict_mode(true);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(stream), options);
+    decoder.decode_headers().map_err(|error| broken(&error))?;
+    let info = decoder.info().ok_or_else(|| broken(&"no header"))?;
+    let size = (usize::from(info.width), usize::from(info.height), usize::from(info.components));
+    let (width, bands) = (layout.chunk_width, layout.chunk_bands());
+    // A last strip may be whole within its JPEG stream.
+    if size.0 != width || size.1 < rows || size.2 != bands {
+        return damaged(format!(
+            "a JPEG of {}x{} pixels in {} bands where {width}x{rows} in {bands} is due",
+            size.0, size.1, size.2
+        ));
+    }
+    // Samples as they are stored: the stream itself cannot tell RGB from YCbCr, the TIFF tags do.
+    if let Some(stored) = decoder.input_colorspace() {
+        decoder.set_options(options.jpeg_set_out_colorspace(stored));
+    }
+    let mut bytes = decoder.decode().map_err(|error| broken(&error))?;
+    if ycbcr {
+        bytes.as_chunks_mut::<3>().0.iter_mut().for_each(|pixel| *pixel = rgb_of_ycbcr(*pixel));
+    }
+    Ok(bytes)
+}
+
+/// Full-range BT.601 as JFIF has it, in the 16-bit fixed point of libjpeg (jdcolor.c), so that values agree with it.
+fn rgb_of_ycbcr([y, cb, cr]: [u8; 3]) -> [u8; 3] {
+    const HALF: i32 = 1 << 15;
+    let (y, cb, cr) = (i32::from(y), i32::from(cb) - 128, i32::from(cr) - 128);
+    // 65536 times 1.402, 0.344136, 0.714136 and 1.772.
+    let red = y + ((91_881 * cr + HALF) >> 16);
+    let green = y + ((-22_554 * cb - 46_802 * cr + HALF) >> 16);
+    let blue = y + ((116_130 * cb + HALF) >> 16);
+    [red, green, blue].map(|v| v.clamp(0, 255) as u8)
+}
+
+/// Samples of 1, 2 or 4 bits to bytes; each row starts at a byte.
+fn widen(packed: &[u8], packed_row: usize, row: usize, bits: usize) -> Vec<u8> {
+    let mask = (1u8 << bits) - 1;
+    let sample = |line: &[u8], i: usize| (line[i * bits / 8] >> (8 - bits - i * bits % 8)) & mask;
+    packed.chunks(packed_row).flat_map(|line| (0..row).map(move |i| sample(line, i))).collect()
+}
+
+/// Adds up a row's differences, each sample to its left neighbour of the same band.
+fn undo_horizontal(row: &mut [u8], size: usize, bands: usize) {
+    fn add<const N: usize>(row: &mut [u8], bands: usize, sum: impl Fn([u8; N], [u8; N]) -> [u8; N]) {
+        let samples = row.as_chunks_mut::<N>().0;
+        for i in bands..samples.len() {
+            samples[i] = sum(samples[i - bands], samples[i]);
+        }
+    }
+    match size {
+        1 => add(row, bands, |[a], [b]: [u8; 1]| [a.wrapping_add(b)]),
+        2 => add(row, bands, |a, b| u16::from_ne_bytes(a).wrapping_add(u16::from_ne_bytes(b)).to_ne_bytes()),
+        4 => add(row, bands, |a, b| u32::from_ne_bytes(a).wrapping_add(u32::from_ne_bytes(b)).to_ne_bytes()),
+        _ => add(row, bands, |a, b| u64::from_ne_bytes(a).wrapping_add(u64::from_ne_bytes(b)).to_ne_bytes()),
+    }
+}
+
+/// Undoes the floating-point predictor: adds up the differences of bytes, then gathers each float's bytes, of which
+/// the row has first all the most significant, then all the next, whatever the file's byte order.
+fn undo_float(row: &mut [u8], size: usize, bands: usize) {
+    for i in bands..row.len() {
+        row[i] = row[i].wrapping_add(row[i - bands]);
+    }
+    let split = row.to_vec();
+    let count = row.len() / size;
+    for (i, float) in row.chunks_exact_mut(size).enumerate() {
+        for (significance, byte) in float.iter_mut().rev().enumerate() {
+            // Little-endian: the last byte is the most significant.
+            *byte = split[significance * count + i];
+        }
+        if cfg!(target_endian = "big") {
+            float.reverse();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packed_bits_unpack_as_in_the_specification() {
+        // The example of TIFF 6.0, section 9.
+        let packed = [0xFE, 0xAA, 0x02, 0x80, 0x00, 0x2A, 0xFD, 0xAA, 0x03, 0x80, 0x00, 0x2A, 0x22, 0xF7, 0xAA];
+        let plain = [
+            0xAA, 0xAA, 0xAA, 0x80, 0x00, 0x2A, 0xAA, 0xAA, 0xAA, 0xAA, 0x80, 0x00, 0x2A, 0x22, 0xAA, 0xAA, 0xAA, 0xAA,
+            0xAA, 0xAA, 0xAA, 0xAA, 0xAA, 0xAA,
+        ];
+        assert_eq!(unpack_bits(&packed, plain.len()).unwrap(), plain);
+        assert!(matches!(unpack_bits(&packed[..14], plain.len()), Err(Fault::Truncated)));
+    }
+
+    #[test]
+    fn bits_widen_row_by_row() {
+        assert_eq!(widen(&[0b1010_0000, 0b0110_0000], 1, 3, 1), [1, 0, 1, 0, 1, 1]);
+        assert_eq!(widen(&[0b1110_0100], 1, 4, 2), [3, 2, 1, 0]);
+        assert_eq!(widen(&[0xAB, 0xC0], 2, 3, 4), [10, 11, 12]);
+    }
+
+    #[test]
+    fn grey_and_red_come_out_of_ycbcr() {
+        assert_eq!(rgb_of_ycbcr([77, 128, 128]), [77; 3]);
+        assert_eq!(rgb_of_ycbcr([76, 85, 255]), [254, 0, 0]);
+    }
+
+    #[test]
+    fn differences_wrap_around() {
+        let mut row = [250, 1, 10, 255];
+        undo_horizontal(&mut row, 1, 2);
+        assert_eq!(row, [250, 1, 4, 0]);
+    }
+}

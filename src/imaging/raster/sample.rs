@@ -1,0 +1,169 @@
+//! The types that samples have in a file.
+
+use std::fmt;
+
+/// The type of a raster's samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SampleType {
+    /// 8-bit unsigned; files with 1, 2 or 4 bits a sample are widened to this.
+    U8,
+    /// 8-bit signed.
+    I8,
+    /// 16-bit unsigned.
+    U16,
+    /// 16-bit signed.
+    I16,
+    /// 32-bit unsigned.
+    U32,
+    /// 32-bit signed.
+    I32,
+    /// 32-bit float.
+    F32,
+    /// 64-bit float.
+    F64,
+}
+
+/// Runs `$body` with `$type` as the Rust type of the samples.
+macro_rules! for_sample_type {
+    ($sample:expr, $type:ident => $body:expr) => {
+        match $sample {
+            SampleType::U8 => {
+                type $type = u8;
+                $body
+            }
+            SampleType::I8 => {
+                type $type = i8;
+                $body
+            }
+            SampleType::U16 => {
+                type $type = u16;
+                $body
+            }
+            SampleType::I16 => {
+                type $type = i16;
+                $body
+            }
+            SampleType::U32 => {
+                type $type = u32;
+                $body
+            }
+            SampleType::I32 => {
+                type $type = i32;
+                $body
+            }
+            SampleType::F32 => {
+                type $type = f32;
+                $body
+            }
+            SampleType::F64 => {
+                type $type = f64;
+                $body
+            }
+        }
+    };
+}
+
+impl SampleType {
+    /// All types.
+    pub const ALL: [SampleType; 8] = [
+        SampleType::U8,
+        SampleType::I8,
+        SampleType::U16,
+        SampleType::I16,
+        SampleType::U32,
+        SampleType::I32,
+        SampleType::F32,
+        SampleType::F64,
+    ];
+
+    /// Bytes of a sample.
+    pub fn bytes(self) -> usize {
+        for_sample_type!(self, T => size_of::<T>())
+    }
+
+    /// Whether samples are floats, which have NaN.
+    pub fn is_float(self) -> bool {
+        matches!(self, SampleType::F32 | SampleType::F64)
+    }
+
+    /// The value of the TIFF tag SampleFormat: 1 unsigned, 2 signed, 3 float.
+    pub(super) fn format(self) -> u16 {
+        match self {
+            SampleType::U8 | SampleType::U16 | SampleType::U32 => 1,
+            SampleType::I8 | SampleType::I16 | SampleType::I32 => 2,
+            SampleType::F32 | SampleType::F64 => 3,
+        }
+    }
+
+    /// The type of samples of `bits` bits and TIFF SampleFormat `format`.
+    pub(super) fn of(bits: u16, format: u16) -> Option<Self> {
+        match (bits, format) {
+            (1 | 2 | 4, 1) => Some(SampleType::U8),
+            _ => Self::ALL.into_iter().find(|sample| (sample.bytes() * 8, sample.format()) == (bits.into(), format)),
+        }
+    }
+
+    /// `value` as a sample of this type gives it back: what a nodata value is compared with.
+    pub(super) fn round_trip(self, value: f64) -> f64 {
+        if self == SampleType::F32 { f64::from(value as f32) } else { value }
+    }
+
+    /// Calls `each(i, value)` for the samples `first + i * stride`, `i` in `0..count`, of `bytes` in the machine's order.
+    #[allow(clippy::unnecessary_cast, reason = "f64 is one of the macro's types")]
+    pub(super) fn read(
+        self,
+        bytes: &[u8],
+        first: usize,
+        stride: usize,
+        count: usize,
+        mut each: impl FnMut(usize, f64),
+    ) {
+        for_sample_type!(self, T => {
+            let samples = bytes.as_chunks::<{ size_of::<T>() }>().0;
+            for (i, sample) in samples[first..].iter().step_by(stride).take(count).enumerate() {
+                each(i, T::from_ne_bytes(*sample) as f64);
+            }
+        });
+    }
+
+    /// Appends `value` to `bytes` in little-endian order: rounded to nearest (ties to even) and clamped for integers.
+    pub(super) fn push(self, bytes: &mut Vec<u8>, value: f64) {
+        let value = if self.is_float() { value } else { value.round_ties_even() };
+        // `as` clamps to the type's range.
+        for_sample_type!(self, T => bytes.extend_from_slice(&(value as T).to_le_bytes()));
+    }
+}
+
+impl fmt::Display for SampleType {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(for_sample_type!(self, T => std::any::type_name::<T>()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_round_and_clamp_to_their_type() {
+        for (sample, value, expected) in [
+            (SampleType::U8, 254.5, 254.0),
+            (SampleType::U8, 300.0, 255.0),
+            (SampleType::I8, -129.0, -128.0),
+            (SampleType::U16, -1.0, 0.0),
+            (SampleType::I16, -1.5, -2.0),
+            (SampleType::I32, 3e9, 2_147_483_647.0),
+            (SampleType::U32, 3e9, 3e9),
+            (SampleType::F32, 0.1, f64::from(0.1f32)),
+            (SampleType::F64, 0.1, 0.1),
+        ] {
+            let mut bytes = Vec::new();
+            sample.push(&mut bytes, 7.0);
+            sample.push(&mut bytes, value);
+            crate::imaging::raster::chunk::swap_to_native(&mut bytes, sample.bytes(), true);
+            let mut read = Vec::new();
+            sample.read(&bytes, 1, 1, 1, |i, v| read.push((i, v)));
+            assert_eq!(read, [(0, expected)], "{value} as {sample}");
+        }
+    }
+}

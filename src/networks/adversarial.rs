@@ -1,0 +1,350 @@
+//! The learner of adversarial pairs: a generator that colours and a discriminator that tells its pictures from real ones.
+//!
+//! What the pairs share is here: two sets of parameters, two optimisers, frozen and detached parts, the order of updates. What
+//! differs is a [`Game`].
+
+use crate::dataset::loader::Batch;
+use crate::engine::device::{Device, PendingRead};
+use crate::engine::nn::{Bound, Optimizer, OptimizerKind, ParamSpec, Parameters, StateTensor, WeightFile};
+use crate::engine::ops::elementwise::{Add, Scale};
+use crate::engine::ops::mean_loss::MeanLoss;
+use crate::engine::primitives;
+use crate::engine::tape::{Tape, Var};
+use crate::engine::tensor::Tensor;
+use crate::error::Result;
+use crate::paint::painter::{Generator, Painter, Trained};
+use crate::train::health;
+use crate::train::session::{Learner, Update};
+
+/// How both networks of a pair learn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdversarialConfig {
+    /// Which rule updates the weights of both networks.
+    pub optimizer: OptimizerKind,
+    /// Decoupled decay of kernels.
+    pub weight_decay: f64,
+    /// Penalty on the squares of the generator's kernels.
+    pub l2: f64,
+    /// Penalty on the squares of the discriminator's kernels.
+    pub d_l2: f64,
+    /// The discriminator's learning rate as a multiple of the generator's.
+    pub lr_ratio: f64,
+    /// Seed of the weights and of all that is drawn.
+    pub seed: u64,
+    /// Whether both will learn: then gradients and the optimisers' moments lie beside the weights.
+    pub training: bool,
+}
+
+/// Which network steps when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Both gradients are taken from the same forward passes, then both networks step.
+    Together,
+    /// The discriminator steps first, on pictures that are nothing but data to it; the same pictures are then judged by the
+    /// new one, through which, frozen, the generator learns.
+    Alternating,
+}
+
+/// What a discriminator's answers are held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// The discriminator's loss on real pictures.
+    Real,
+    /// The discriminator's loss on made ones.
+    Made,
+    /// The generator's loss: that its pictures pass for real.
+    Wanted,
+}
+
+/// The truth of a claim, 0..1.
+pub enum Truth {
+    /// The same for every logit.
+    All(f32),
+    /// One for each logit, of their shape.
+    Each(Tensor),
+}
+
+/// The end of every pair's losses: what its health is judged by.
+pub const VITALS: [(&str, &str); 2] = [(health::D_GAP, ""), (health::COPY, "")];
+
+/// What differs between adversarial pairs.
+pub trait Game {
+    /// The network that makes pictures.
+    type Generator: Generator;
+
+    /// Names of the losses in `metrics.jsonl`, with the title of a chart each: the generator's, the discriminator's, the mean
+    /// distance between made and real pictures, and [`VITALS`].
+    const LOSSES: [(&'static str, &'static str); 5];
+
+    /// Which network steps when.
+    const ORDER: Order;
+
+    /// The distance between a made picture and the real one.
+    const DISTANCE: MeanLoss;
+
+    /// The discriminator's parameters, whose names begin with `d.`.
+    fn discriminator_specs(&self) -> Vec<ParamSpec>;
+
+    /// What both networks read of the sources of a batch.
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    fn source(&self, generator: &Self::Generator, source: &Tensor) -> Result<Tensor>;
+
+    /// What the generator should make of a batch, as the discriminator sees it.
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    fn target(&self, batch: &Batch, device: &Device) -> Result<Tensor>;
+
+    /// What the generator makes; without an `update`, as it is put to work.
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    fn generate(&self, network: &Self::Generator, g: &Bound<'_>, source: &Var, update: Option<&Update>) -> Result<Var>;
+
+    /// As [`Learner::calibration`].
+    fn calibration(&self, _step: u64, _steps: u64, _validation: bool) -> usize {
+        0
+    }
+
+    /// Runs the generator for its statistics alone, see [`Norm::Estimate`](crate::engine::nn::Norm::Estimate).
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    fn estimate(&self, _: &Self::Generator, _: &Bound<'_>, _source: &Var, _number: u32) -> Result<()> {
+        Ok(())
+    }
+
+    /// The discriminator's logits for pictures, made or real.
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    fn judge(&self, d: &Bound<'_>, source: &Var, picture: &Var) -> Result<Var>;
+
+    /// Whether the discriminator can judge pictures of this size.
+    fn judges(&self, _picture: &Tensor) -> bool {
+        true
+    }
+
+    /// What the discriminator gets to see in its own step instead of a picture.
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    fn disguise(&self, _tape: &Tape, picture: &Var, _claim: Claim, _update: &Update) -> Result<Var> {
+        Ok(picture.clone())
+    }
+
+    /// What logits are held against.
+    ///
+    /// # Errors
+    /// No memory.
+    fn truth(&self, claim: Claim, _logits: &Tensor, _update: &Update) -> Result<Truth> {
+        Ok(Truth::All(if claim == Claim::Made { 0.0 } else { 1.0 }))
+    }
+
+    /// The least that the discriminator's targets let its loss be, without penalties.
+    fn least_d_loss(&self) -> f32 {
+        0.0
+    }
+
+    /// Weight of the distance in the generator's loss.
+    fn distance_weight(&self, update: &Update) -> f32;
+
+    /// What a generator that copies its input would make of `source`, of the shape of its pictures.
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    fn copied(&self, source: &Tensor) -> Result<Tensor>;
+}
+
+/// A pair under training.
+pub struct Adversarial<G: Game> {
+    device: Device,
+    game: G,
+    pub(super) g: Trained<G::Generator>,
+    d: Parameters,
+    g_optimizer: Optimizer,
+    d_optimizer: Optimizer,
+    lr_ratio: f64,
+}
+
+impl<G: Game> Adversarial<G> {
+    /// A learner over fresh weights.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn new(device: &Device, game: G, generator: G::Generator, config: &AdversarialConfig) -> Result<Self> {
+        let g = Parameters::new(device, generator.param_specs(), config.seed, config.training)?;
+        // Another seed: parameters draw by their number within a network, and both begin at 0.
+        let d = Parameters::new(device, game.discriminator_specs(), !config.seed, config.training)?;
+        let optimizer = |l2, parameters| Optimizer::new(config.optimizer, l2, config.weight_decay, parameters);
+        Ok(Adversarial {
+            device: device.clone(),
+            game,
+            g_optimizer: optimizer(config.l2, &g)?,
+            d_optimizer: optimizer(config.d_l2, &d)?,
+            g: Trained { network: generator, parameters: g },
+            d,
+            lr_ratio: config.lr_ratio,
+        })
+    }
+
+    /// Takes over the weights of both networks, and nothing of their optimisers.
+    ///
+    /// # Errors
+    /// Tensors that are missing or do not fit.
+    pub fn load_weights(&self, file: &WeightFile) -> Result<()> {
+        self.g.parameters.load(file)?;
+        self.d.load(file)
+    }
+
+    /// The binary cross-entropy of logits against the truth of a claim, a mean.
+    fn claim(&self, tape: &Tape, claim: Claim, logits: &Var, update: &Update) -> Result<Var> {
+        match self.game.truth(claim, logits.value(), update)? {
+            Truth::All(truth) => tape.apply(MeanLoss::BceWithLogits.against(truth), &[logits]),
+            Truth::Each(truth) => tape.apply(MeanLoss::BceWithLogits, &[logits, &tape.constant(truth)]),
+        }
+    }
+
+    /// The discriminator's loss: how far it is from telling real pictures from made ones.
+    fn d_loss(&self, tape: &Tape, on_real: &Var, on_made: &Var, update: &Update) -> Result<Var> {
+        let real = self.claim(tape, Claim::Real, on_real, update)?;
+        tape.apply(Add, &[&real, &self.claim(tape, Claim::Made, on_made, update)?])
+    }
+
+    /// The generator's loss: how far its pictures are from passing for real, and, weighted, from the truth.
+    fn g_loss(&self, tape: &Tape, on_made: &Var, distance: &Var, update: &Update) -> Result<Var> {
+        let wanted = self.claim(tape, Claim::Wanted, on_made, update)?;
+        match self.game.distance_weight(update) {
+            0.0 => Ok(wanted),
+            weight => tape.apply(Add, &[&wanted, &tape.apply(Scale(weight), &[distance])?]),
+        }
+    }
+
+    /// The discriminator's loss above its least, and the mean distance of made pictures from their source.
+    fn vitals(&self, d_loss: &Tensor, made: &Var, source: &Var) -> Result<[PendingRead; 2]> {
+        let tape = Tape::inference();
+        let least = tape.constant(Tensor::full(&self.device, &[1], -self.game.least_d_loss())?);
+        let gap = tape.apply(Add, &[&tape.constant(d_loss.clone()), &least])?;
+        let copied = tape.constant(self.game.copied(source.value())?);
+        let copy = tape.apply(G::DISTANCE, &[&tape.detach(made), &copied])?;
+        Ok([self.device.start_read(gap.value())?, self.device.start_read(copy.value())?])
+    }
+
+    fn step_g(&self, update: &Update, loss: &Tensor) -> Result<()> {
+        step(&self.g.parameters, &self.g_optimizer, update.step, update.lr, loss)
+    }
+
+    fn step_d(&self, update: &Update, loss: &Tensor) -> Result<()> {
+        step(&self.d, &self.d_optimizer, update.step, update.lr * self.lr_ratio, loss)
+    }
+}
+
+/// One update by the gradients that are beside the parameters. `loss` gets the penalty on them added.
+fn step(parameters: &Parameters, optimizer: &Optimizer, step: u64, lr: f64, loss: &Tensor) -> Result<()> {
+    if let Some(penalty) = optimizer.penalty(parameters)? {
+        primitives::accumulate(&penalty, loss)?;
+    }
+    optimizer.step(parameters, step, lr)
+}
+
+impl<G: Game> Learner for Adversarial<G> {
+    fn losses(&self) -> &'static [(&'static str, &'static str)] {
+        &G::LOSSES
+    }
+
+    fn step(&mut self, batch: &Batch, update: &Update) -> Result<Vec<PendingRead>> {
+        let tape = Tape::new();
+        let game = &self.game;
+        let (g, d) = (self.g.parameters.bind(&tape, true), self.d.bind(&tape, true));
+        let source = tape.constant(game.source(&self.g.network, &batch.source_on(&self.device)?)?);
+        let real = tape.constant(game.target(batch, &self.device)?);
+        let made = game.generate(&self.g.network, &g, &source, Some(update))?;
+        let distance = tape.apply(G::DISTANCE, &[&made, &real])?;
+        // Real and made one after the other: together they would share the statistics of batch norm.
+        let on_real = game.judge(&d, &source, &game.disguise(&tape, &real, Claim::Real, update)?)?;
+        let (g_loss, d_loss, vitals);
+        match G::ORDER {
+            Order::Together => {
+                let on_made = game.judge(&d, &source, &made)?;
+                d_loss = self.d_loss(&tape, &on_real, &on_made, update)?;
+                g_loss = self.g_loss(&tape, &on_made, &distance, update)?;
+                tape.backward_to(&d_loss, &d.leaves())?;
+                tape.backward_to(&g_loss, &g.leaves())?;
+                vitals = self.vitals(d_loss.value(), &made, &source)?;
+                self.step_d(update, d_loss.value())?;
+            }
+            Order::Alternating => {
+                let detached = tape.detach(&made);
+                let on_made = game.judge(&d, &source, &game.disguise(&tape, &detached, Claim::Made, update)?)?;
+                d_loss = self.d_loss(&tape, &on_real, &on_made, update)?;
+                tape.backward_to(&d_loss, &d.leaves())?;
+                vitals = self.vitals(d_loss.value(), &made, &source)?;
+                self.step_d(update, d_loss.value())?;
+                let frozen = self.d.bind(&tape, false);
+                g_loss = self.g_loss(&tape, &game.judge(&frozen, &source, &made)?, &distance, update)?;
+                tape.backward_to(&g_loss, &g.leaves())?;
+            }
+        }
+        self.step_g(update, g_loss.value())?;
+        let losses = [g_loss, d_loss, distance];
+        losses.iter().map(|loss| self.device.start_read(loss.value())).chain(vitals.map(Ok)).collect()
+    }
+
+    /// The mean distance from the target, as the generator is put to work.
+    fn validation_loss(&self, batch: &Batch) -> Result<f64> {
+        let tape = Tape::inference();
+        let bound = self.g.parameters.bind(&tape, false);
+        let source = tape.constant(self.game.source(&self.g.network, &batch.source_on(&self.device)?)?);
+        let made = self.game.generate(&self.g.network, &bound, &source, None)?;
+        let target = tape.constant(self.game.target(batch, &self.device)?);
+        Ok(f64::from(tape.apply(G::DISTANCE, &[&made, &target])?.value().item()?))
+    }
+
+    fn calibration(&self, step: u64, steps: u64, validation: bool) -> usize {
+        self.game.calibration(step, steps, validation)
+    }
+
+    fn calibrate(&self, batch: &Batch, number: u32) -> Result<()> {
+        let tape = Tape::inference();
+        let bound = self.g.parameters.bind(&tape, false);
+        let source = tape.constant(self.game.source(&self.g.network, &batch.source_on(&self.device)?)?);
+        self.game.estimate(&self.g.network, &bound, &source, number)
+    }
+
+    fn painter(&self) -> &dyn Painter {
+        &self.g
+    }
+
+    fn networks(&self) -> Vec<(&'static str, &Parameters)> {
+        vec![("generator", &self.g.parameters), ("discriminator", &self.d)]
+    }
+
+    fn run(&self, source: &Tensor, update: Option<&Update>) -> Result<()> {
+        let tape = Tape::inference();
+        let (g, d) = (self.g.parameters.bind(&tape, false), self.d.bind(&tape, false));
+        let source = tape.constant(self.game.source(&self.g.network, source)?);
+        let made = self.game.generate(&self.g.network, &g, &source, update)?;
+        if self.game.judges(made.value()) {
+            self.game.judge(&d, &source, &made)?;
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> Result<Vec<StateTensor>> {
+        let mut state = Vec::new();
+        for (parameters, optimizer) in [(&self.g.parameters, &self.g_optimizer), (&self.d, &self.d_optimizer)] {
+            state.extend(parameters.state()?);
+            state.extend(optimizer.state(parameters)?);
+        }
+        state.extend(self.g.network.settings());
+        Ok(state)
+    }
+
+    fn load(&mut self, file: &WeightFile) -> Result<()> {
+        self.load_weights(file)?;
+        self.g_optimizer.load(&self.g.parameters, file)?;
+        self.d_optimizer.load(&self.d, file)
+    }
+}

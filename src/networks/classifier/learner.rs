@@ -1,0 +1,204 @@
+//! The learner of the classification networks: soft-encoded colours, the rebalanced cross-entropy, Adam.
+
+use crate::dataset::loader::Batch;
+use crate::dataset::stats::Survey;
+use crate::engine::device::{Device, PendingRead};
+use crate::engine::nn::{Norm, Optimizer, OptimizerKind, Parameters, StateTensor, WeightFile};
+use crate::engine::primitives;
+use crate::engine::tape::{Tape, Var};
+use crate::engine::tensor::Tensor;
+use crate::error::{Error, Result};
+use crate::imaging::color::{BinSpec, Bins, Smoothing, SoftEncoder, class_weights, prior, smooth};
+use crate::imaging::ops::lab;
+use crate::imaging::ops::rebalanced_cross_entropy::RebalancedCrossEntropy;
+use crate::imaging::ops::soft_encode::soft_encode;
+use crate::networks::classifier::network::{Architecture, Classifier, centre};
+use crate::paint::painter::Painter;
+use crate::train::session::{Learner, Update};
+use std::path::PathBuf;
+
+/// Added to a probability before its logarithm, as in the published loss.
+const EPS: f32 = 1e-4;
+
+/// How a classifier learns.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClassificationConfig {
+    /// Which rule updates the weights.
+    pub optimizer: OptimizerKind,
+    /// Decoupled decay of kernels.
+    pub weight_decay: f64,
+    /// Penalty on the kernels' squares.
+    pub l2: f64,
+    /// Share of the uniform prior in the class weights, 0..1.
+    pub lambda: f32,
+    /// Width of the soft encoding, ab units.
+    pub sigma: f32,
+    /// Whether it will learn: then gradients and the optimiser's moments lie beside the weights.
+    pub training: bool,
+}
+
+/// What a classifier starts from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Start {
+    /// Which network.
+    pub architecture: Architecture,
+    /// Weights to start from; they bring their bins and their prior.
+    pub init: Option<PathBuf>,
+    /// Channel multiplier; with `init`, one that the weights must have.
+    pub width: Option<f64>,
+    /// How bins are chosen where no weights bring them.
+    pub bins: BinSpec,
+    /// Side of a grid cell, ab units.
+    pub bin_width: u32,
+    /// How the prior is smoothed.
+    pub smoothing: Smoothing,
+    /// Seed of the weights and of K-means.
+    pub seed: u64,
+    /// How it learns.
+    pub learning: ClassificationConfig,
+}
+
+impl Start {
+    /// A classifier for training on what `survey` found in the data, or on from the weights in `init`.
+    ///
+    /// # Errors
+    /// Weights that cannot be read, or are of another network or width; fewer colours than bins; no memory.
+    pub fn learner(&self, device: &Device, survey: &Survey, init: Option<&WeightFile>) -> Result<Classification> {
+        if let Some(file) = init {
+            return self.with_weights(device, file);
+        }
+        let sigma = self.learning.sigma;
+        let bins = self.bins.bins(&survey.histogram, self.bin_width, self.seed)?;
+        let counted = prior(&SoftEncoder::new(&bins, sigma), &survey.sample);
+        let smoothed = smooth(&counted, &bins, f64::from(sigma), self.smoothing);
+        self.fresh(device, &bins, smoothed.iter().map(|&p| p as f32).collect())
+    }
+
+    /// A classifier of fresh weights whose bins come from no data: `bins` colours on a lattice, all as frequent.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn on_lattice(&self, device: &Device, bins: usize) -> Result<Classification> {
+        self.fresh(device, &Bins::lattice(bins), vec![1.0 / bins as f32; bins])
+    }
+
+    fn fresh(&self, device: &Device, bins: &Bins, prior: Vec<f32>) -> Result<Classification> {
+        let (width, training) = (self.width.unwrap_or(1.0), self.learning.training);
+        let classifier = Classifier::new(device, self.architecture, width, bins, prior, self.seed, training)?;
+        Classification::new(classifier, &self.learning)
+    }
+
+    fn with_weights(&self, device: &Device, file: &WeightFile) -> Result<Classification> {
+        let classifier = Classifier::read(device, file, self.learning.training)?;
+        let found = classifier.architecture;
+        crate::ensure!(
+            found == self.architecture,
+            Error::input(
+                format!("the weights are those of {}, not of {}", found.name(), self.architecture.name()),
+                file.source(),
+                "use weights of the same network"
+            )
+        );
+        let fits = |&width: &f64| found.layers(width, classifier.prior.len()) == classifier.network;
+        if let Some(width) = self.width.filter(|width| !fits(width)) {
+            return Err(Error::input(
+                "the weights are of another width",
+                format!("--width {width} with {}", file.source()),
+                "leave --width out: the file says it",
+            ));
+        }
+        Classification::new(classifier, &self.learning)
+    }
+}
+
+/// A classifier under training.
+pub struct Classification {
+    classifier: Classifier,
+    optimizer: Optimizer,
+    class_weights: Tensor,
+    sigma: f32,
+}
+
+impl Classification {
+    /// A learner over `classifier`, which must have been made for training if it is to learn.
+    ///
+    /// # Errors
+    /// A prior that is no distribution; no memory.
+    pub fn new(classifier: Classifier, config: &ClassificationConfig) -> Result<Self> {
+        let device = classifier.bins.device();
+        let weights = class_weights(&classifier.prior, config.lambda)?;
+        let class_weights = Tensor::new(device, &[weights.len()], &weights)?;
+        let optimizer = Optimizer::new(config.optimizer, config.l2, config.weight_decay, &classifier.parameters)?;
+        Ok(Classification { classifier, optimizer, class_weights, sigma: config.sigma })
+    }
+
+    /// The network with its weights.
+    pub fn classifier(&self) -> &Classifier {
+        &self.classifier
+    }
+
+    /// The loss of a batch as a value on `tape`.
+    fn loss(&self, tape: &Tape, batch: &Batch, norm: Norm) -> Result<Var> {
+        let device = self.classifier.bins.device();
+        let grey = batch.source_on(device)?;
+        // The pixels that the network gives colours.
+        let target = centre(&batch.target_on(device)?, self.classifier.framing().halo)?;
+        let (_, ab) = lab::split(&target)?;
+        let encoding = soft_encode(&ab, &self.classifier.bins, self.sigma)?;
+        let logits = self.classifier.logits(tape, &grey, norm)?;
+        let op = RebalancedCrossEntropy {
+            index: encoding.index,
+            weight: encoding.weight,
+            class_weights: self.class_weights.clone(),
+            factor: self.classifier.architecture.upsample(),
+            eps: EPS,
+        };
+        tape.apply(op, &[&logits])
+    }
+}
+
+impl Learner for Classification {
+    fn losses(&self) -> &'static [(&'static str, &'static str)] {
+        &[("loss", "Loss")]
+    }
+
+    fn step(&mut self, batch: &Batch, update: &Update) -> Result<Vec<PendingRead>> {
+        let tape = Tape::new();
+        let loss = self.loss(&tape, batch, Norm::Training)?;
+        let value = loss.value().clone();
+        tape.backward(loss)?;
+        if let Some(penalty) = self.optimizer.penalty(&self.classifier.parameters)? {
+            primitives::accumulate(&penalty, &value)?;
+        }
+        self.optimizer.step(&self.classifier.parameters, update.step, update.lr)?;
+        Ok(vec![value.device().start_read(&value)?])
+    }
+
+    fn validation_loss(&self, batch: &Batch) -> Result<f64> {
+        Ok(f64::from(self.loss(&Tape::inference(), batch, Norm::Running)?.value().item()?))
+    }
+
+    fn painter(&self) -> &dyn Painter {
+        &self.classifier
+    }
+
+    fn networks(&self) -> Vec<(&'static str, &Parameters)> {
+        vec![("network", &self.classifier.parameters)]
+    }
+
+    fn run(&self, source: &Tensor, update: Option<&Update>) -> Result<()> {
+        let norm = if update.is_some() { Norm::Training } else { Norm::Running };
+        self.classifier.logits(&Tape::inference(), source, norm).map(drop)
+    }
+
+    fn state(&self) -> Result<Vec<StateTensor>> {
+        let mut state = self.classifier.state()?;
+        state.extend(self.optimizer.state(&self.classifier.parameters)?);
+        Ok(state)
+    }
+
+    fn load(&mut self, file: &WeightFile) -> Result<()> {
+        self.classifier.load(file)?;
+        self.optimizer.load(&self.classifier.parameters, file)
+    }
+}

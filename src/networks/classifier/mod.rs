@@ -1,0 +1,4 @@
+//! What the classifiers share: the network over colour bins, and its training.
+
+pub mod learner;
+pub mod network;

@@ -1,0 +1,331 @@
+//! What the classification networks share: a chain that puts out logits over ab bins, and how its answer becomes colour.
+
+use crate::engine::device::Device;
+use crate::engine::nn::{Norm, Parameters, Sequential, StateTensor, WeightFile};
+use crate::engine::ops::elementwise::Scale;
+use crate::engine::ops::pad::Slice;
+use crate::engine::ops::softmax::Softmax;
+use crate::engine::primitives;
+use crate::engine::tape::{Tape, Var};
+use crate::engine::tensor::Tensor;
+use crate::error::{Error, Result};
+use crate::imaging::color::Bins;
+use crate::imaging::ops::annealed_mean::annealed_mean;
+use crate::imaging::ops::lab;
+use crate::networks::colournet::network as colournet;
+use crate::networks::window8::network as window8;
+use crate::paint::painter::{Framing, Look, Painter, grey_and_lightness};
+
+/// Which classification network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Architecture {
+    /// See [`colournet`].
+    Colournet,
+    /// See [`window8`].
+    Window8,
+}
+
+impl Architecture {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Architecture::Colournet => "colournet",
+            Architecture::Window8 => "window8",
+        }
+    }
+
+    /// The layers for `bins` colour bins at a channel multiplier of `width`, which Window8 does not have.
+    pub fn layers(self, width: f64, bins: usize) -> Sequential {
+        match self {
+            Architecture::Colournet => colournet::network(width, bins),
+            Architecture::Window8 => window8::network(bins),
+        }
+    }
+
+    /// The network whose weights a file holds, by the names of its tensors; ColourNet where they are those of no network.
+    pub fn of(file: &WeightFile) -> Architecture {
+        match file.get("conv1.weight") {
+            Some(_) => Architecture::Window8,
+            None => Architecture::Colournet,
+        }
+    }
+
+    /// The layers whose weights a file holds, by the shapes of its tensors: any width, any number of bins.
+    ///
+    /// # Errors
+    /// Tensors that are missing or have other numbers of axes.
+    pub fn layers_of(self, file: &WeightFile) -> Result<Sequential> {
+        match self {
+            Architecture::Colournet => colournet::network_of(file),
+            Architecture::Window8 => window8::network_of(file),
+        }
+    }
+
+    /// From the size of the logits to that of the picture.
+    pub fn upsample(self) -> usize {
+        match self {
+            Architecture::Colournet => colournet::UPSAMPLE,
+            Architecture::Window8 => 1,
+        }
+    }
+
+    /// What it needs of a picture.
+    pub fn framing(self) -> Framing {
+        match self {
+            Architecture::Colournet => {
+                Framing { stride: colournet::STRIDE, halo: 0, reach: colournet::REACH, window: None }
+            }
+            Architecture::Window8 => Framing { stride: 1, halo: window8::HALO, reach: 0, window: None },
+        }
+    }
+}
+
+/// A classification network with its weights and its bins.
+pub struct Classifier {
+    /// Which network.
+    pub architecture: Architecture,
+    /// Its layers.
+    pub network: Sequential,
+    /// Their weights.
+    pub parameters: Parameters,
+    /// Bin centres `[Q, 2]`, Lab units.
+    pub bins: Tensor,
+    /// Share of each bin in the training data, smoothed, sum 1: `[Q]`. The class weights follow from it.
+    pub prior: Vec<f32>,
+}
+
+impl Classifier {
+    /// Fresh weights from `seed` for given bins and prior, at a channel multiplier of `width`. With `training` there are
+    /// gradients beside the weights.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn new(
+        device: &Device,
+        architecture: Architecture,
+        width: f64,
+        bins: &Bins,
+        prior: Vec<f32>,
+        seed: u64,
+        training: bool,
+    ) -> Result<Self> {
+        let network = architecture.layers(width, bins.len());
+        let parameters = Parameters::new(device, network.param_specs(), seed, training)?;
+        Ok(Classifier { architecture, network, parameters, bins: centres(device, bins)?, prior })
+    }
+
+    /// The network of a weight file, of any width and number of bins.
+    ///
+    /// # Errors
+    /// Tensors that are missing, do not belong together or hold a NaN; no memory.
+    pub fn read(device: &Device, file: &WeightFile, training: bool) -> Result<Self> {
+        let architecture = Architecture::of(file);
+        let network = architecture.layers_of(file)?;
+        let (bins, prior) = bins_and_prior(file)?;
+        let parameters = Parameters::new(device, network.param_specs(), 0, training)?;
+        parameters.load(file)?;
+        Ok(Classifier { architecture, network, parameters, bins: centres(device, &bins)?, prior })
+    }
+
+    /// Takes over all weights of a file.
+    ///
+    /// # Errors
+    /// A tensor that is missing, has another shape or holds a NaN; nothing has changed then.
+    pub fn load(&self, file: &WeightFile) -> Result<()> {
+        self.parameters.load(file)
+    }
+
+    /// Weights, bins and prior by name.
+    ///
+    /// # Errors
+    /// A lost device.
+    pub fn state(&self) -> Result<Vec<StateTensor>> {
+        let mut state = self.parameters.state()?;
+        let (bins, prior) = (self.bins.to_vec()?, self.prior.clone());
+        state.push(StateTensor { name: "bins".to_owned(), shape: self.bins.shape().to_vec(), data: bins });
+        state.push(StateTensor { name: "prior".to_owned(), shape: vec![prior.len()], data: prior });
+        Ok(state)
+    }
+
+    /// The network's input `(L - 50) / 100` from grey values 0..1, which are L / 100.
+    ///
+    /// # Errors
+    /// Whatever the launch reports.
+    pub fn input(grey: &Tensor) -> Result<Tensor> {
+        let half = Tensor::empty(grey.device(), grey.shape())?;
+        primitives::fill(&half, 0.5)?;
+        let input = Tensor::empty(grey.device(), grey.shape())?;
+        primitives::axpby(1.0, grey, -1.0, &half, &input)?;
+        Ok(input)
+    }
+
+    /// The network's answer for grey pictures `[N, H, W, 1]` 0..1: logits over the bins, `[N, H / 4, W / 4, Q]` for ColourNet,
+    /// `[N, H - 16, W - 16, Q]` for Window8.
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    pub fn logits(&self, tape: &Tape, grey: &Tensor, norm: Norm) -> Result<Var> {
+        let bound = self.parameters.bind(tape, norm == Norm::Training);
+        self.network.forward(&bound, tape.constant(Self::input(grey)?), norm)
+    }
+
+    /// The picture and the entropy of each pixel in nats. The annealed mean of the bins gives a and b; the grey value itself
+    /// is L / 100.
+    fn decode(&self, source: &Tensor, look: &Look) -> Result<(Tensor, Tensor)> {
+        let (grey, lightness) = grey_and_lightness(source)?;
+        let logits = self.logits(&Tape::inference(), &grey, look.norm)?;
+        let decoded = annealed_mean(logits.value(), &self.bins, self.architecture.upsample(), look.temperature)?;
+        let lightness = centre(&lightness, self.framing().halo)?;
+        Ok((lab::join(&lightness, &decoded.ab)?, decoded.entropy))
+    }
+}
+
+impl Painter for Classifier {
+    fn name(&self) -> &'static str {
+        self.architecture.name()
+    }
+
+    fn device(&self) -> &Device {
+        self.parameters.device()
+    }
+
+    fn framing(&self) -> Framing {
+        self.architecture.framing()
+    }
+
+    fn source_bands(&self) -> usize {
+        1
+    }
+
+    fn bands(&self) -> usize {
+        3
+    }
+
+    fn keeps_lightness(&self) -> bool {
+        true
+    }
+
+    fn paint(&self, source: &Tensor, look: &Look) -> Result<Tensor> {
+        Ok(self.decode(source, look)?.0)
+    }
+
+    fn knows_uncertainty(&self) -> bool {
+        true
+    }
+
+    fn paint_with_uncertainty(&self, source: &Tensor, look: &Look) -> Result<(Tensor, Tensor)> {
+        let (picture, entropy) = self.decode(source, look)?;
+        // The entropy of a single bin is zero, as is its logarithm.
+        let most = (self.prior.len() as f32).ln().max(f32::MIN_POSITIVE);
+        let tape = Tape::inference();
+        let share = tape.apply(Scale(1.0 / most), &[&tape.constant(entropy)])?;
+        Ok((picture, share.value().clone()))
+    }
+
+    /// The probabilities of the bins, at the size of the logits.
+    fn answer(&self, source: &Tensor) -> Result<Tensor> {
+        let tape = Tape::inference();
+        let logits = self.logits(&tape, source, Norm::Running)?;
+        Ok(tape.apply(Softmax, &[&logits])?.value().clone())
+    }
+}
+
+/// Bin centres `[Q, 2]`.
+fn centres(device: &Device, bins: &Bins) -> Result<Tensor> {
+    Tensor::new(device, &[bins.len(), 2], bins.centres.as_flattened())
+}
+
+/// Pictures `[N, H, W, C]` without the outermost `margin` pixels of each side.
+///
+/// # Errors
+/// A picture that has no more than that, and whatever a launch reports.
+pub fn centre(pictures: &Tensor, margin: usize) -> Result<Tensor> {
+    if margin == 0 {
+        return Ok(pictures.clone());
+    }
+    let [_, height, width, channels] = pictures.nhwc()?;
+    crate::ensure!(
+        height.min(width) > 2 * margin,
+        Error::input(
+            format!("nothing is left without {margin} pixels on each side"),
+            format!("{width}x{height}"),
+            "use a larger picture"
+        )
+    );
+    let size = [height - 2 * margin, width - 2 * margin, channels];
+    let tape = Tape::inference();
+    let part = tape.apply(Slice { first: [margin, margin, 0], size }, &[&tape.constant(pictures.clone())])?;
+    Ok(part.value().clone())
+}
+
+/// Bins and prior of a weight file.
+///
+/// # Errors
+/// Missing, of shapes that do not belong together, or not finite.
+pub fn bins_and_prior(file: &WeightFile) -> Result<(Bins, Vec<f32>)> {
+    let shape = &file.require("bins")?.shape;
+    let &[q, 2] = &shape[..] else {
+        return Err(Error::input(
+            format!("tensor bins has shape {shape:?}, not [Q, 2]"),
+            file.source(),
+            "use weights of a classification model",
+        ));
+    };
+    let centres = file.expect("bins", &[q, 2])?.chunks_exact(2).map(|ab| [ab[0], ab[1]]).collect();
+    Ok((Bins { centres }, file.expect("prior", &[q])?.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imaging::pixels::Pixels;
+    use crate::paint::whole::paint;
+    use crate::random::{Rng, Stream};
+
+    fn window8(width: usize, height: usize) -> (Classifier, Pixels) {
+        let bins = Bins { centres: vec![[-40.0, 20.0], [30.0, 0.0], [5.0, -60.0], [0.0, 50.0]] };
+        let classifier =
+            Classifier::new(&Device::cpu(), Architecture::Window8, 1.0, &bins, vec![0.25; 4], 3, false).unwrap();
+        let rng = Rng::new(4, Stream::Test, 0);
+        let values = (0..(width * height) as u64).map(|i| rng.uniform(i)).collect();
+        (classifier, Pixels { width, height, bands: 1, values })
+    }
+
+    #[test]
+    fn window8_colours_the_centre_of_a_window_and_the_whole_of_a_picture() {
+        let (classifier, picture) = window8(32, 32);
+        let window = Tensor::new(&Device::cpu(), &[1, 32, 32, 1], &picture.values).unwrap();
+        let centre = classifier.paint(&window, &Look::default()).unwrap();
+        assert_eq!(centre.shape(), [1, 16, 16, 3]);
+        assert_eq!(classifier.answer(&window).unwrap().shape(), [1, 16, 16, 4]);
+        let whole = paint(&classifier, &picture, &Look::default()).unwrap();
+        assert_eq!((whole.width, whole.height, whole.values.len()), (32, 32, 32 * 32 * 3));
+        // Where nothing is mirrored, both have read the same pixels: products in another order, and the logarithm of Lab.
+        let centre = centre.to_vec().unwrap();
+        for (y, row) in centre.chunks_exact(16 * 3).enumerate() {
+            let same = &whole.values[((y + 8) * 32 + 8) * 3..][..16 * 3];
+            assert!(row.iter().zip(same).all(|(a, b)| (a - b).abs() < 1e-4), "row {y}");
+        }
+    }
+
+    #[test]
+    fn a_window_without_a_centre_is_refused() {
+        let (classifier, picture) = window8(16, 16);
+        let window = Tensor::new(&Device::cpu(), &[1, 16, 16, 1], &picture.values).unwrap();
+        assert_eq!(classifier.paint(&window, &Look::default()).unwrap_err().exit_code(), 2);
+        assert!(paint(&classifier, &picture, &Look::default()).is_ok());
+    }
+
+    #[test]
+    fn a_network_is_known_by_its_tensors() {
+        let bins = Bins { centres: vec![[-40.0, 20.0], [30.0, 0.0], [5.0, -60.0]] };
+        for architecture in [Architecture::Colournet, Architecture::Window8] {
+            let written =
+                Classifier::new(&Device::cpu(), architecture, 0.05, &bins, vec![0.2, 0.3, 0.5], 3, false).unwrap();
+            let file = WeightFile::from_tensors("memory", written.state().unwrap());
+            let read = Classifier::read(&Device::cpu(), &file, false).unwrap();
+            assert_eq!((read.architecture, &read.network), (architecture, &written.network));
+            assert_eq!(read.state().unwrap(), written.state().unwrap());
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! colournet: the layers of its classifier.
+
+pub mod network;

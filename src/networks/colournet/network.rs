@@ -1,0 +1,124 @@
+//! ColourNet: a lightness picture to a distribution over ab bins for every pixel.
+//!
+//! After Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, with the layer table of the project's first
+//! note: eight blocks of 3x3 convolutions with ReLU, batch norm after each block, three halvings, dilated blocks at an
+//! eighth of the size, one doubling, and a 1x1 convolution to Q bins at a quarter of the size.
+
+use crate::engine::nn::{Layer, Sequential, WeightFile};
+use crate::engine::ops::conv2d::{Activation, Padding};
+use crate::error::Result;
+use crate::networks::common::{kernel_channels, scaled};
+
+/// Height and width of an input must be multiples of this.
+pub const STRIDE: usize = 8;
+/// Pixels on each side of a pixel that its colour depends on: 176 before and 183 after it, in whole strides.
+pub const REACH: usize = 184;
+/// A quarter of the input's size comes out; the loss and the decoding upsample by this factor.
+pub const UPSAMPLE: usize = 4;
+
+/// Out, stride, dilation of the 3x3 convolutions, block by block.
+const BLOCKS: [&[(usize, usize, usize)]; 8] = [
+    &[(64, 1, 1), (64, 2, 1)],
+    &[(128, 1, 1), (128, 2, 1)],
+    &[(256, 1, 1), (256, 1, 1), (256, 2, 1)],
+    &[(512, 1, 1), (512, 1, 1), (512, 1, 1)],
+    &[(512, 1, 2), (512, 1, 2), (512, 1, 2)],
+    &[(512, 1, 2), (512, 1, 2), (512, 1, 2)],
+    &[(256, 1, 1), (256, 1, 1), (256, 1, 1)],
+    &[(128, 1, 1), (128, 1, 1), (128, 1, 1)],
+];
+
+/// The network for `bins` colour bins at a channel multiplier of `width`. Its output is logits; the softmax belongs to
+/// the loss and the decoding.
+pub fn network(width: f64, bins: usize) -> Sequential {
+    let mut layers = Vec::new();
+    for (block, convs) in BLOCKS.iter().enumerate() {
+        let block = block + 1;
+        if block == 8 {
+            layers.push(Layer::UpsampleNearest { factor: 2 });
+        }
+        for (i, &(out, stride, dilation)) in convs.iter().enumerate() {
+            layers.push(Layer::Conv {
+                name: format!("conv{block}_{}", i + 1),
+                kernel: 3,
+                out: scaled(out, width),
+                stride,
+                dilation,
+                padding: Padding::Same,
+                activation: Activation::Relu,
+            });
+        }
+        layers.push(Layer::BatchNorm { name: format!("bn{block}") });
+    }
+    layers.push(Layer::Conv {
+        name: "out".to_owned(),
+        kernel: 1,
+        out: bins,
+        stride: 1,
+        dilation: 1,
+        padding: Padding::Same,
+        activation: Activation::None,
+    });
+    Sequential { channels_in: 1, layers }
+}
+
+/// The network whose weights a file holds, read off the tensors' shapes: any width, any number of bins.
+///
+/// # Errors
+/// Tensors that are missing or have other numbers of axes.
+pub fn network_of(file: &WeightFile) -> Result<Sequential> {
+    let mut network = network(1.0, 1);
+    for layer in &mut network.layers {
+        if let Layer::Conv { name, out, .. } = layer {
+            [_, *out] = kernel_channels(file, name)?;
+        }
+    }
+    Ok(network)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::device::Device;
+    use crate::engine::nn::{Norm, ParamKind, ParamSpec, Parameters, Trace};
+    use crate::engine::tape::Tape;
+    use crate::engine::tensor::Tensor;
+    use std::rc::Rc;
+
+    #[test]
+    fn the_published_network_has_its_parameters() {
+        let specs = network(1.0, 274).param_specs();
+        assert_eq!(specs.iter().map(|spec| spec.len()).sum::<usize>(), 24_788_050);
+        let fixed = |spec: &&ParamSpec| spec.kind == ParamKind::Statistic;
+        assert_eq!(specs.iter().filter(fixed).map(|spec| spec.len()).sum::<usize>(), 4_736);
+    }
+
+    #[test]
+    fn shapes_follow_the_published_table() {
+        // An eighth of the published input, and of its channels.
+        let network = network(0.125, 274);
+        let device = Device::cpu();
+        let parameters = Parameters::new(&device, network.param_specs(), 0, false).unwrap();
+        let trace = Rc::new(Trace::of_shapes());
+        parameters.watch(Some(trace.clone()));
+        let tape = Tape::inference();
+        let x = tape.constant(Tensor::full(&device, &[1, 32, 32, 1], 0.5).unwrap());
+        network.forward(&parameters.bind(&tape, false), x, Norm::Running).unwrap();
+        let layers = trace.layers();
+        let of = |name: &str| layers.iter().find(|layer| layer.name == name).unwrap();
+        assert_eq!(of("bn1").post, [1, 16, 16, 8]);
+        assert_eq!(of("bn6").post, [1, 4, 4, 64]);
+        assert_eq!(of("out").post, [1, 8, 8, 274]);
+        assert_eq!(
+            (of("conv3_3").input.as_slice(), of("conv3_3").kind.as_str()),
+            (&[1, 8, 8, 32][..], "conv 3x3/2, relu")
+        );
+        assert_eq!(of("conv5_1").kind, "conv 3x3 d2, relu");
+        assert_eq!(layers.len(), 22 + 8 + 1 + 1);
+    }
+
+    #[test]
+    fn widths_round_to_multiples_of_four() {
+        assert_eq!([scaled(64, 0.25), scaled(64, 0.01), scaled(512, 0.3), scaled(128, 0.08)], [16, 4, 152, 12]);
+    }
+}

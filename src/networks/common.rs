@@ -1,0 +1,71 @@
+//! What networks share: widths, value ranges, channels read off a weight file.
+
+use crate::engine::nn::WeightFile;
+use crate::engine::ops::concat::Concat;
+use crate::engine::ops::pad::Slice;
+use crate::engine::primitives;
+use crate::engine::tape::Tape;
+use crate::engine::tensor::Tensor;
+use crate::error::{Error, Result};
+
+/// A published channel count under a `--width` multiplier: rounded to a multiple of 4, at least 4.
+pub fn scaled(channels: usize, width: f64) -> usize {
+    (4.0 * (width * channels as f64 / 4.0 + 0.5).floor()).max(4.0) as usize
+}
+
+/// Values 0..1 as -1..1.
+///
+/// # Errors
+/// Whatever a launch reports.
+pub fn to_signed(values: &Tensor) -> Result<Tensor> {
+    affine(values, 2.0, -1.0)
+}
+
+/// Values -1..1 as 0..1.
+///
+/// # Errors
+/// Whatever a launch reports.
+pub fn from_signed(values: &Tensor) -> Result<Tensor> {
+    affine(values, 0.5, 0.5)
+}
+
+/// `channels` channels that are those of x `[N, H, W, C]`, again and again.
+///
+/// # Errors
+/// Whatever a launch reports.
+pub fn repeated(x: &Tensor, channels: usize) -> Result<Tensor> {
+    let tape = Tape::inference();
+    let all = tape.constant(x.clone());
+    let held = x.nhwc()?[3];
+    let channel = |k: usize| tape.apply(Slice::channels(x, k % held, 1)?, &[&all]);
+    let mut y = channel(0)?;
+    for k in 1..channels {
+        y = tape.apply(Concat, &[&y, &channel(k)?])?;
+    }
+    Ok(y.value().clone())
+}
+
+/// `scale * x + shift`.
+fn affine(x: &Tensor, scale: f32, shift: f32) -> Result<Tensor> {
+    let ones = Tensor::empty(x.device(), x.shape())?;
+    primitives::fill(&ones, 1.0)?;
+    let y = Tensor::empty(x.device(), x.shape())?;
+    primitives::axpby(scale, x, shift, &ones, &y)?;
+    Ok(y)
+}
+
+/// Channels in and out of the convolution `layer` in a weight file, read off the shape of its kernel.
+///
+/// # Errors
+/// No such tensor, or one that is no kernel.
+pub(crate) fn kernel_channels(file: &WeightFile, layer: &str) -> Result<[usize; 2]> {
+    let weight = file.require(&format!("{layer}.weight"))?;
+    match weight.shape[..] {
+        [_, _, c_in, c_out] if c_in > 0 && c_out > 0 => Ok([c_in, c_out]),
+        _ => Err(Error::input(
+            format!("tensor {layer}.weight has shape {:?}, not [kh, kw, c_in, c_out]", weight.shape),
+            file.source(),
+            "use weights that huetape wrote for this model",
+        )),
+    }
+}

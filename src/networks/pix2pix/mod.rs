@@ -1,0 +1,4 @@
+//! pix2pix: its networks, and the game that trains them.
+
+pub mod game;
+pub mod network;

@@ -1,0 +1,4 @@
+//! sicgan: its networks, and the game that trains them.
+
+pub mod game;
+pub mod network;

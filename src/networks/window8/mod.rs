@@ -1,0 +1,3 @@
+//! window8: the layers of its classifier.
+
+pub mod network;

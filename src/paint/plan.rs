@@ -1,0 +1,289 @@
+//! Which pieces of a picture go through a network, in which order, and how much each counts where they overlap.
+
+use crate::imaging::pixels::Area;
+use crate::paint::painter::Framing;
+use std::ops::Range;
+
+/// How a picture is cut into pieces. Only the first two change what comes out, and they too by no more than rounding where
+/// `overlap` is at least the network's reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tiling {
+    /// Side of what is kept of a piece, a multiple of the stride. Without effect on a network that works by windows.
+    pub tile: usize,
+    /// Pixels that a piece goes beyond what is kept of it on each side, a multiple of the stride; at the picture's border none.
+    pub overlap: usize,
+    /// Columns that are painted from top to bottom before the next ones: what is read at a time, and of windows what a
+    /// [`crate::paint::canvas::Canvas`] holds, goes with it, and not with the width of the picture. A multiple of `tile` and of `align`.
+    pub panel: usize,
+    /// What is finished begins and ends at multiples of this or at the picture's border.
+    pub align: usize,
+}
+
+/// Columns of the panels of a scene, at most and about.
+const PANEL: usize = 4096;
+/// Pixels of a panel's row of tiles, about: with the overlaps, what is read at a time.
+const PANEL_PIXELS: usize = 512 * PANEL;
+/// Sides of a scene's tiles are multiples of this, and so the tiles of the file that they are written to.
+const GRID: usize = 64;
+/// Sides of the tiles of that file, at most, and of what windows make: a canvas holds a row of them.
+const FILE_TILE: usize = 512;
+const FILE_TILE_OF_WINDOWS: usize = 256;
+
+impl Tiling {
+    /// The tiles of scenes unless something else is known: larger ones waste less on their overlaps, and need more memory.
+    pub const TILE: usize = 512;
+
+    /// Tiles of about `tile` pixels a side that overlap by the network's reach, in one panel.
+    pub fn new(framing: &Framing, tile: usize) -> Self {
+        let whole = |pixels: usize| pixels.next_multiple_of(framing.stride);
+        Tiling { tile: whole(tile.max(1)), overlap: whole(framing.reach), panel: usize::MAX, align: 1 }
+    }
+
+    /// Tiles and panels of a scene of any size that is written to a file with tiles of `align` pixels a side. `tile` is rounded
+    /// up to a multiple of 64; `overlap` is the network's reach unless it is given.
+    pub fn of_scene(framing: &Framing, tile: usize, overlap: Option<usize>) -> Self {
+        let whole = |pixels: usize| pixels.next_multiple_of(framing.stride);
+        let tile = whole(tile.max(1).next_multiple_of(GRID));
+        let (panel, align) = match framing.window {
+            Some(_) => (PANEL, FILE_TILE_OF_WINDOWS),
+            None => {
+                let columns = PANEL.min(PANEL_PIXELS / tile);
+                ((columns / tile).max(1) * tile, (1 << tile.trailing_zeros()).min(FILE_TILE))
+            }
+        };
+        Tiling { tile, overlap: whole(overlap.unwrap_or(framing.reach)), panel, align }
+    }
+
+    /// Pixels a side of what goes through the network in one go.
+    pub fn piece(&self, framing: &Framing) -> usize {
+        framing.window.unwrap_or(self.tile + 2 * self.overlap) + 2 * framing.halo
+    }
+}
+
+/// One axis of a piece: what goes through the network, and what is used of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Span {
+    /// First place that goes through the network, of a picture that is continued where it is too small.
+    pub origin: usize,
+    /// How many do.
+    pub len: usize,
+    /// First place of those that are used.
+    pub first: usize,
+    /// How much each counts from there on: over all spans of an axis, 1 at every place. Of a tile all are 1.
+    pub weights: Vec<f32>,
+}
+
+impl Span {
+    pub fn end(&self) -> usize {
+        self.origin + self.len
+    }
+
+    /// The places that are used.
+    pub fn used(&self) -> Range<usize> {
+        self.first..self.first + self.weights.len()
+    }
+}
+
+/// Spans that are used next to each other, and see `overlap` places more on either side.
+fn tiles(len: usize, stride: usize, tile: usize, overlap: usize) -> Vec<Span> {
+    let full = len.next_multiple_of(stride);
+    let span = |first: usize| {
+        let end = (first + tile).min(full);
+        let origin = first.saturating_sub(overlap);
+        Span { origin, len: (end + overlap).min(full) - origin, first, weights: vec![1.0; end.min(len) - first] }
+    };
+    (0..len).step_by(tile.min(full)).map(span).collect()
+}
+
+/// Spans of `side` places, half of that apart, the last one flush with the end.
+fn windows(len: usize, side: usize) -> Vec<Span> {
+    let full = len.max(side);
+    let last = full - side;
+    let origins: Vec<usize> = (0..last).step_by((side / 2).max(1)).chain([last]).collect();
+    let mut total = vec![0.0f32; full];
+    for &origin in &origins {
+        (0..side).for_each(|i| total[origin + i] += taper(i, side, origin, full));
+    }
+    let span = |origin: usize| {
+        let used = side.min(len - origin);
+        let weights = (0..used).map(|i| taper(i, side, origin, full) / total[origin + i]).collect();
+        Span { origin, len: side, first: origin, weights }
+    };
+    origins.into_iter().map(span).collect()
+}
+
+/// Weight of place `i` of a window at `origin`: it rises and falls over half a side, but not at the picture's border.
+fn taper(i: usize, side: usize, origin: usize, len: usize) -> f32 {
+    let half = side as f32 / 2.0;
+    let rise = if origin == 0 { 1.0 } else { (i as f32 + 0.5) / half };
+    let fall = if origin + side == len { 1.0 } else { (side as f32 - 0.5 - i as f32) / half };
+    rise.min(fall).min(1.0)
+}
+
+/// A row of pieces within a panel: what is read at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Band {
+    /// What is read of the picture, the target within it.
+    pub source: Area,
+    /// What is finished once the band is painted; of windows it may have no rows.
+    pub target: Area,
+    /// Which spans across.
+    pub(super) pieces: Range<usize>,
+    /// Which span down.
+    pub(super) row: usize,
+}
+
+impl Band {
+    /// How many pieces go through the network.
+    pub fn pieces(&self) -> usize {
+        self.pieces.len()
+    }
+}
+
+/// The pieces of a picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    pub(super) halo: usize,
+    /// Whether pieces are windows, which overlap in what is used of them.
+    pub(super) blended: bool,
+    /// Width and height.
+    pub(super) size: [usize; 2],
+    pub(super) across: Vec<Span>,
+    pub(super) down: Vec<Span>,
+    panel: usize,
+    align: usize,
+}
+
+impl Plan {
+    /// The pieces of a picture of a width and a height, of which neither is zero.
+    pub fn new(framing: Framing, size: [usize; 2], tiling: &Tiling) -> Self {
+        let spans = |len| match framing.window {
+            Some(side) => windows(len, side),
+            None => tiles(len, framing.stride, tiling.tile, tiling.overlap),
+        };
+        let [across, down] = size.map(spans);
+        let blended = framing.window.is_some();
+        Plan { halo: framing.halo, blended, size, across, down, panel: tiling.panel.min(size[0]), align: tiling.align }
+    }
+
+    /// The bands in the order in which they are painted: panel by panel, each from the top.
+    pub fn bands(&self) -> Vec<Band> {
+        let [width, height] = self.size;
+        let mut bands = Vec::new();
+        for left in (0..width).step_by(self.panel) {
+            let panel = left..(left + self.panel).min(width);
+            let pieces = self.pieces_in(&panel);
+            let (first, last) = (&self.across[pieces.start], &self.across[pieces.end - 1]);
+            let columns = self.reading(first.origin..last.end(), width);
+            let mut done = 0;
+            for (row, span) in self.down.iter().enumerate() {
+                let next = self.down.get(row + 1);
+                let end = next.map_or(height, |next| (next.first / self.align * self.align).max(done));
+                let rows = self.reading(span.origin..span.end(), height);
+                bands.push(Band {
+                    source: Area::of(columns.clone(), rows.start.min(done)..rows.end),
+                    target: Area::of(panel.clone(), done..end),
+                    pieces: pieces.clone(),
+                    row,
+                });
+                done = end;
+            }
+        }
+        bands
+    }
+
+    /// Pieces in all bands.
+    pub fn pieces(&self) -> usize {
+        let panels = (0..self.size[0]).step_by(self.panel);
+        let across: usize =
+            panels.map(|left| self.pieces_in(&(left..(left + self.panel).min(self.size[0]))).len()).sum();
+        across * self.down.len()
+    }
+
+    /// The spans across that are used within a panel.
+    fn pieces_in(&self, panel: &Range<usize>) -> Range<usize> {
+        let start = self.across.partition_point(|span| span.used().end <= panel.start);
+        start..self.across.partition_point(|span| span.first < panel.end)
+    }
+
+    /// The places of the picture that painting `span` needs, those that are mirrored into its halo among them.
+    fn reading(&self, span: Range<usize>, len: usize) -> Range<usize> {
+        span.start.saturating_sub(self.halo)..(span.end + self.halo).min(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origins(spans: &[Span]) -> Vec<(usize, usize)> {
+        spans.iter().map(|span| (span.origin, span.len)).collect()
+    }
+
+    #[test]
+    fn windows_lie_half_a_side_apart_and_the_last_one_is_flush() {
+        assert_eq!(origins(&windows(37, 16)), [(0, 16), (8, 16), (16, 16), (21, 16)]);
+        assert_eq!(origins(&windows(16, 16)), [(0, 16)]);
+        assert_eq!(origins(&windows(9, 16)), [(0, 16)]);
+    }
+
+    #[test]
+    fn tiles_start_at_multiples_of_the_stride_and_stay_within_the_continued_picture() {
+        assert_eq!(origins(&tiles(45, 8, 16, 8)), [(0, 24), (8, 32), (24, 24)]);
+        assert_eq!(origins(&tiles(45, 8, 64, 8)), [(0, 48)]);
+        let used: Vec<_> = tiles(45, 8, 16, 8).iter().map(Span::used).collect();
+        assert_eq!(used, [0..16, 16..32, 32..45]);
+    }
+
+    #[test]
+    fn the_tiles_of_a_scene_fit_its_panels_and_those_of_its_file() {
+        let framing = Framing { stride: 8, halo: 0, reach: 183, window: None };
+        let of = |tile| Tiling::of_scene(&framing, tile, None);
+        assert_eq!(of(512), Tiling { tile: 512, overlap: 184, panel: 4096, align: 512 });
+        assert_eq!(of(1000), Tiling { tile: 1024, overlap: 184, panel: 2048, align: 512 });
+        assert_eq!(of(130), Tiling { tile: 192, overlap: 184, panel: 4032, align: 64 });
+        assert_eq!(of(5000).panel, 5056);
+        assert_eq!(Tiling::of_scene(&framing, 512, Some(3)).overlap, 8);
+        assert_eq!(of(512).piece(&framing), 512 + 2 * 184);
+        let windows = Framing { stride: 1, halo: 1, reach: 0, window: Some(100) };
+        assert_eq!((Tiling::of_scene(&windows, 512, None).align, of(512).align), (256, 512));
+        assert_eq!(Tiling::of_scene(&windows, 512, None).piece(&windows), 102);
+    }
+
+    #[test]
+    fn weights_are_one_in_sum_at_every_place() {
+        for len in [1, 7, 16, 17, 24, 61] {
+            for spans in [windows(len, 16), windows(len, 5), tiles(len, 4, 8, 4)] {
+                let mut sums = vec![0.0f32; len];
+                for span in &spans {
+                    span.used().zip(&span.weights).for_each(|(place, weight)| sums[place] += weight);
+                }
+                // Up to three quotients, each rounded.
+                assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-6), "{len}: {sums:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn bands_hand_out_every_pixel_once_and_aligned() {
+        for (window, align) in [(None, 8), (Some(20), 16), (Some(6), 64)] {
+            let framing = Framing { stride: 2, halo: 1, reach: 3, window };
+            let tiling = Tiling { panel: 64, align, ..Tiling::new(&framing, 32) };
+            let plan = Plan::new(framing, [150, 83], &tiling);
+            let mut seen = vec![0; 150 * 83];
+            for band in plan.bands() {
+                for y in band.target.rows() {
+                    band.target.columns().for_each(|x| seen[y * 150 + x] += 1);
+                }
+                assert!(band.target.x.is_multiple_of(64) && band.target.y.is_multiple_of(align), "{band:?}");
+                let Area { x, y, .. } = band.source;
+                assert!(x <= band.target.x && y <= band.target.y, "{band:?}");
+                let ends = |area: Area| (area.columns().end, area.rows().end);
+                let ((read_x, read_y), (done_x, done_y)) = (ends(band.source), ends(band.target));
+                assert!(done_x <= read_x && read_x <= 150 && done_y <= read_y && read_y <= 83, "{band:?}");
+            }
+            assert!(seen.iter().all(|times| *times == 1), "{window:?}");
+            assert_eq!(plan.pieces(), plan.bands().iter().map(Band::pieces).sum::<usize>());
+        }
+    }
+}

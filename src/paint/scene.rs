@@ -1,0 +1,284 @@
+//! Scenes of any size through a network: read, painted and written by bands, side by side.
+
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+pub use crate::dataset::prepared::Prepared as Part;
+use crate::dataset::prepared::PreparedScene;
+use crate::engine::ops::concat::Concat;
+use crate::engine::tape::Tape;
+use crate::error::{Error, Result};
+use crate::imaging::pixels::Area;
+use crate::imaging::pixels::Pixels;
+use crate::paint::canvas::Canvas;
+use crate::paint::painter::{Look, Painter};
+use crate::paint::plan::{Plan, Tiling};
+
+/// A scene to paint. It is read on another thread than it is painted on.
+pub trait Source: Sync {
+    /// Pixels across and down.
+    fn size(&self) -> [usize; 2];
+
+    /// The pixels of an area within the scene.
+    ///
+    /// # Errors
+    /// Whatever makes the scene unreadable.
+    fn read(&self, area: Area) -> Result<Part>;
+}
+
+impl Source for Pixels {
+    fn size(&self) -> [usize; 2] {
+        self.size()
+    }
+
+    fn read(&self, area: Area) -> Result<Part> {
+        Ok(Part { pixels: self.part(area), valid: None })
+    }
+}
+
+impl Source for PreparedScene {
+    fn size(&self) -> [usize; 2] {
+        [self.info().width, self.info().height]
+    }
+
+    fn read(&self, area: Area) -> Result<Part> {
+        self.read(area)
+    }
+}
+
+/// Takes a painted scene part by part. It is written on another thread than it is painted on.
+pub trait Sink: Send {
+    /// Takes the pixels at (`x`, `y`): each pixel once, in areas that begin and end at multiples of the tiling's `align` or at
+    /// the scene's border.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being written.
+    fn put(&mut self, at: [usize; 2], part: Part) -> Result<()>;
+}
+
+/// How a scene is painted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scene {
+    /// What the network does.
+    pub look: Look,
+    /// How the scene is cut.
+    pub tiling: Tiling,
+    /// Whether each pixel has a further value: how unsure the network is, see [`Painter::paint_with_uncertainty`].
+    pub uncertainty: bool,
+}
+
+/// Paints a scene: while the network works on a band, another thread reads the next one and a third writes the last. Memory
+/// does not grow with the scene.
+///
+/// After each piece `progress` is told how many of how many are done; its error ends the work.
+///
+/// # Errors
+/// Those of the source, the network, the sink and `progress`, the first that is met.
+pub fn paint(
+    painter: &dyn Painter,
+    source: &dyn Source,
+    sink: &mut dyn Sink,
+    scene: &Scene,
+    progress: &mut dyn FnMut(usize, usize) -> Result<()>,
+) -> Result<()> {
+    let plan = Plan::new(painter.framing(), source.size(), &scene.tiling);
+    let bands = plan.bands();
+    let total = plan.pieces();
+    let mut canvas = Canvas::new(&plan, painter.bands() + usize::from(scene.uncertainty));
+    let (mut done, mut due) = (0, 0);
+    thread::scope(|scope| {
+        // No band waits: it is handed over once the painter is ready for it. What is finished is small; one may wait.
+        let (to_paint, from_source) = sync_channel(0);
+        let (to_sink, from_paint) = sync_channel::<([usize; 2], Part)>(1);
+        scope.spawn({
+            let bands = &bands;
+            move || {
+                for band in bands {
+                    let read = source.read(band.source);
+                    let failed = read.is_err();
+                    if to_paint.send(read).is_err() || failed {
+                        break;
+                    }
+                }
+            }
+        });
+        let writer = scope.spawn(move || from_paint.iter().try_for_each(|(at, part)| sink.put(at, part)));
+        let mut paint_all = || -> Result<()> {
+            for (band, read) in bands.iter().zip(&from_source) {
+                let Part { pixels, valid } = read?;
+                let paint = |piece| {
+                    let values = paint_piece(painter, &piece, scene)?;
+                    done += 1;
+                    progress(done, total)?;
+                    Ok(values)
+                };
+                let finished = |area: Area, pixels| {
+                    let valid = valid.as_ref().map(|valid| within(valid, band.source, area));
+                    // Fails only when the writer has stopped, and then its error is the one that counts.
+                    let stopped = |_| Error::failed("the writing has stopped", "the output", "report this as a bug");
+                    to_sink.send(([area.x, area.y], Part { pixels, valid })).map_err(stopped)
+                };
+                canvas.paint(band, &pixels, valid.as_deref(), paint, finished)?;
+                // Pieces without data were passed over.
+                due += band.pieces();
+                if done < due {
+                    done = due;
+                    progress(done, total)?;
+                }
+            }
+            Ok(())
+        };
+        let painted = paint_all();
+        // Lets both threads end.
+        drop((from_source, to_sink));
+        match writer.join() {
+            Ok(written) => written.and(painted),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// What the network makes of a piece: its bands and, if asked for, how unsure it is.
+fn paint_piece(painter: &dyn Painter, piece: &Pixels, scene: &Scene) -> Result<Vec<f32>> {
+    let source = piece.to_tensor(painter.device())?;
+    if !scene.uncertainty {
+        return painter.paint(&source, &scene.look)?.to_vec();
+    }
+    let (picture, unsure) = painter.paint_with_uncertainty(&source, &scene.look)?;
+    let tape = Tape::inference();
+    tape.apply(Concat, &[&tape.constant(picture), &tape.constant(unsure)])?.value().to_vec()
+}
+
+/// The part of a mask of `outer` that lies in `inner`.
+fn within(mask: &[bool], outer: Area, inner: Area) -> Vec<bool> {
+    let first = |y: usize| (y - outer.y) * outer.width + inner.x - outer.x;
+    inner.rows().flat_map(|y| &mask[first(y)..][..inner.width]).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::device::Device;
+    use crate::engine::nn::Parameters;
+    use crate::networks::sicgan::network as sicgan;
+    use crate::networks::spacenet::network as spacenet;
+    use crate::paint::painter::{Generator, Trained};
+    use crate::random::{Rng, Stream};
+
+    /// Noise with a corner without data, which can be told to fail from a row on.
+    struct Noise {
+        pixels: Pixels,
+        fails_from: usize,
+    }
+
+    impl Noise {
+        fn new(width: usize, height: usize, bands: usize) -> Self {
+            let rng = Rng::new(8, Stream::Test, 0);
+            let values = (0..(width * height * bands) as u64).map(|i| rng.uniform(i)).collect();
+            Noise { pixels: Pixels { width, height, bands, values }, fails_from: usize::MAX }
+        }
+
+        fn has_data(x: usize, y: usize) -> bool {
+            x + y >= 90
+        }
+    }
+
+    impl Source for Noise {
+        fn size(&self) -> [usize; 2] {
+            self.pixels.size()
+        }
+
+        fn read(&self, area: Area) -> Result<Part> {
+            if area.rows().end > self.fails_from {
+                return Err(Error::input("the raster ends too early", "s.tif", "copy it again"));
+            }
+            let valid = area.rows().flat_map(|y| area.columns().map(move |x| Noise::has_data(x, y))).collect();
+            Ok(Part { pixels: self.pixels.part(area), valid: Some(valid) })
+        }
+    }
+
+    /// Puts everything together again.
+    struct Memory {
+        pixels: Pixels,
+        valid: Vec<Option<bool>>,
+        full: bool,
+    }
+
+    impl Memory {
+        fn new([width, height]: [usize; 2], bands: usize) -> Self {
+            Memory { pixels: Pixels::new(width, height, bands), valid: vec![None; width * height], full: false }
+        }
+    }
+
+    impl Sink for Memory {
+        fn put(&mut self, [x, y]: [usize; 2], part: Part) -> Result<()> {
+            if self.full {
+                return Err(Error::failed("cannot write, the disk is full", "a.tif", "free some space"));
+            }
+            let width = part.pixels.width;
+            for (i, valid) in part.valid.unwrap().into_iter().enumerate() {
+                let seen = self.valid[(y + i / width) * self.pixels.width + x + i % width].replace(valid);
+                assert_eq!(seen, None, "written twice");
+            }
+            self.pixels.put([x, y], &part.pixels);
+            Ok(())
+        }
+    }
+
+    fn trained<G: Generator>(network: G) -> Trained<G> {
+        let parameters = Parameters::new(&Device::cpu(), network.param_specs(), 3, false).unwrap();
+        Trained { network, parameters }
+    }
+
+    fn scene_of(painter: &dyn Painter, tile: usize) -> Scene {
+        let tiling = Tiling { panel: 128, ..Tiling::of_scene(&painter.framing(), tile, None) };
+        Scene { look: Look::default(), tiling, uncertainty: false }
+    }
+
+    #[test]
+    fn a_scene_in_a_stream_is_the_picture_in_memory() {
+        let painters: [Box<dyn Painter>; 2] = [
+            Box::new(trained(spacenet::Generator::new(2, 3, 0.05))),
+            Box::new(trained(sicgan::Generator::new(0.05, 36))),
+        ];
+        for painter in painters {
+            let painter = painter.as_ref();
+            let noise = Noise::new(300, 333, painter.source_bands());
+            let mut sink = Memory::new(noise.size(), painter.bands());
+            let mut told = Vec::new();
+            let mut progress = |done, total| {
+                told.push((done, total));
+                Ok(())
+            };
+            super::paint(painter, &noise, &mut sink, &scene_of(painter, 64), &mut progress).unwrap();
+            let whole = crate::paint::whole::paint(painter, &noise.pixels, &Look::default()).unwrap();
+            assert!(sink.valid.iter().enumerate().all(|(i, v)| *v == Some(Noise::has_data(i % 300, i / 300))));
+            for (i, (got, want)) in sink.pixels.values.iter().zip(&whole.values).enumerate() {
+                let pixel = i / painter.bands();
+                // Other blocks of a convolution: sums in another order.
+                let same = (got - want).abs() < 1e-4;
+                assert!(same || sink.valid[pixel] == Some(false), "{} at {pixel}: {got} {want}", painter.name());
+            }
+            assert_eq!(told.last().map(|(done, _)| done), told.last().map(|(_, total)| total));
+            assert!(told.is_sorted());
+        }
+    }
+
+    #[test]
+    fn what_goes_wrong_anywhere_ends_the_work_and_is_told() {
+        let painter = trained(spacenet::Generator::new(1, 3, 0.05));
+        let run = |noise: &Noise, sink: &mut Memory, stop_at: usize| {
+            let mut progress = |done, _| {
+                crate::ensure!(done < stop_at, Error::failed("interrupted", "a.tif", "run it again"));
+                Ok(())
+            };
+            super::paint(&painter, noise, sink, &scene_of(&painter, 64), &mut progress).unwrap_err().to_string()
+        };
+        let mut noise = Noise::new(140, 400, 1);
+        let size = noise.size();
+        assert!(run(&noise, &mut Memory::new(size, 3), 5).contains("interrupted: a.tif"));
+        assert!(run(&noise, &mut Memory { full: true, ..Memory::new(size, 3) }, 1000).contains("disk is full: a.tif"));
+        noise.fails_from = 200;
+        assert!(run(&noise, &mut Memory::new(size, 3), 1000).contains("ends too early: s.tif"));
+    }
+}

@@ -1,0 +1,49 @@
+//! Images of any size that lie in memory.
+
+use crate::error::Result;
+use crate::imaging::pixels::Pixels;
+use crate::paint::canvas::Canvas;
+use crate::paint::painter::{Look, Painter};
+use crate::paint::plan::{Plan, Tiling};
+
+/// Sides up to which a picture in memory is painted in one go where overlaps would cost.
+const WHOLE: usize = 1024;
+/// Sides of tiles that cost nothing: what Window8 puts out at full size, for each pixel a number a bin, fits memory then.
+const FREE: usize = 256;
+
+/// Paints a source of any size that lies in memory, values 0..1: `[height, width, bands]` 0..1.
+///
+/// # Errors
+/// Whatever the network reports.
+pub fn paint(painter: &dyn Painter, source: &Pixels, look: &Look) -> Result<Pixels> {
+    let framing = painter.framing();
+    let tile = match source.width.max(source.height) {
+        _ if framing.reach == 0 => FREE,
+        ..=WHOLE => WHOLE,
+        _ => Tiling::TILE,
+    };
+    paint_by(painter, source, look, &Tiling::new(&framing, tile))
+}
+
+fn paint_by(painter: &dyn Painter, source: &Pixels, look: &Look, tiling: &Tiling) -> Result<Pixels> {
+    let plan = Plan::new(painter.framing(), [source.width, source.height], tiling);
+    let mut canvas = Canvas::new(&plan, painter.bands());
+    let mut picture = Pixels::new(source.width, source.height, painter.bands());
+    for band in plan.bands() {
+        canvas.paint(
+            &band,
+            &source.part(band.source),
+            None,
+            |piece| painter.paint(&piece.to_tensor(painter.device())?, look)?.to_vec(),
+            |area, painted| {
+                picture.put([area.x, area.y], &painted);
+                Ok(())
+            },
+        )?;
+    }
+    Ok(picture)
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,3 @@
+//! Runs: trained networks with everything that their run knows.
+
+pub mod summary;
