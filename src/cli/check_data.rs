@@ -4,10 +4,11 @@ use crate::cli::model::Model;
 use crate::cli::preparation::PreparationArgs;
 use crate::cli::settings::Settings;
 use crate::cli::train::Training;
-use crate::cli::{DeviceArgs, Outcome};
+use crate::cli::{DeviceArgs, Outcome, flag};
 use crate::dataset::check::{DataReport, ValueRange, check};
 use crate::dataset::pairs::DataSource;
 use crate::error::Error;
+use crate::error::name_settings;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -90,7 +91,7 @@ pub fn run(args: CheckDataArgs) -> Outcome {
     if !refusals.is_empty() {
         println!("\n`train` would refuse:");
         for error in refusals.iter().take(MOST_REFUSALS) {
-            println!("  {error}");
+            println!("  {}", error.line(flag));
         }
         if refusals.len() > MOST_REFUSALS {
             println!("  and {} more", refusals.len() - MOST_REFUSALS);
@@ -99,7 +100,7 @@ pub fn run(args: CheckDataArgs) -> Outcome {
         return Err(Error::input(what, folders(&resolved.data), "mend what is listed above").into());
     }
     let data = resolved.data.validate_prepared(crop, readings, &resolved.preparations, None)?;
-    data.notices.iter().for_each(|notice| eprintln!("{notice}"));
+    data.notices.iter().for_each(|notice| eprintln!("{}", name_settings(notice, flag)));
     let training = Training::new(model, settings, resolved, data, None)?;
     println!();
     training.print_rehearsal(&device)?;

@@ -1,6 +1,6 @@
 //! `huetape doctor`: what is there to compute with, and whether it computes right.
 
-use crate::cli::{DeviceArgs, Outcome};
+use crate::cli::{DeviceArgs, Outcome, flag};
 use crate::engine::device::{AdapterReport, Device, DeviceChoice, adapters, human_bytes};
 use crate::engine::self_test::{TOLERANCE, self_test};
 use crate::error::Error;
@@ -40,7 +40,7 @@ pub fn run(args: DoctorArgs) -> Outcome {
             Ok(device) if check(&device) > 0 => bad.push(device.name()),
             Ok(_) => {}
             Err(error) => {
-                println!("\nself-test did not start: {error}");
+                println!("\nself-test did not start: {}", error.line(flag));
                 bad.push(match choice {
                     DeviceChoice::Named(name) => name,
                     _ => "cpu".to_owned(),
@@ -119,7 +119,7 @@ fn check(device: &Device) -> usize {
             Ok(difference) => {
                 println!("  {:<width$}  {difference:>8.1e}  {word}", test.op)
             }
-            Err(error) => println!("  {:<width$}  {word}: {error}", test.op),
+            Err(error) => println!("  {:<width$}  {word}: {}", test.op, error.line(flag)),
         }
     }
     let failed = tests.iter().filter(|test| !test.passed()).count();

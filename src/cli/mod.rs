@@ -103,6 +103,11 @@ impl DeviceArgs {
     }
 }
 
+/// What a setting is called on the command line.
+fn flag(setting: &str) -> String {
+    format!("--{setting}")
+}
+
 /// Runs the command that the process's arguments name; prints a failure as one line and turns it into the exit code:
 /// 0 done, 1 the work failed, 2 the command line or an input was wrong.
 pub fn main() -> ExitCode {
@@ -124,8 +129,9 @@ pub fn main() -> ExitCode {
     match std::panic::catch_unwind(|| run(cli.command)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            eprintln!("error: {error}");
-            ExitCode::from(error.downcast_ref::<Error>().map_or(1, Error::exit_code))
+            let known = error.downcast_ref::<Error>();
+            eprintln!("error: {}", known.map_or_else(|| error.to_string(), |error| error.line(flag)));
+            ExitCode::from(known.map_or(1, Error::exit_code))
         }
         Err(_) => ExitCode::from(1),
     }

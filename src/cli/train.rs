@@ -3,7 +3,7 @@
 use crate::cli::console::Progress;
 use crate::cli::model::Model;
 use crate::cli::settings::{Patches, Resolved, Settings};
-use crate::cli::{DeviceArgs, Outcome, stop_flag};
+use crate::cli::{DeviceArgs, Outcome, flag, stop_flag};
 use crate::dataset::lightness::LightnessMatch;
 use crate::dataset::loader::BatchMaker;
 use crate::dataset::pairs::{DataSource, Dataset};
@@ -11,7 +11,7 @@ use crate::dataset::patches::PatchPlan;
 use crate::dataset::stats::survey;
 use crate::engine::device::{Device, human_bytes};
 use crate::engine::nn::WeightFile;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, name_settings};
 use crate::evaluate::evaluation::{Evaluation, evaluate};
 use crate::files::write_whole;
 use crate::imaging::raster::Stretch;
@@ -84,7 +84,7 @@ pub fn run(args: TrainArgs) -> Outcome {
     let validate =
         |source: &DataSource| source.validate_prepared(size, readings, how, Some(size.max(VALIDATION_WINDOW)));
     let validation = resolved.validation.as_ref().map(validate).transpose()?;
-    data.notices.iter().for_each(|notice| eprintln!("{notice}"));
+    data.notices.iter().for_each(|notice| eprintln!("{}", name_settings(notice, flag)));
     let training = Training::new(args.model, settings, resolved, data, validation)?;
     let device = device.open()?;
     if args.dry_run {
@@ -193,7 +193,7 @@ impl Training {
         }
         let newest = if resume && out.exists() { Checkpoint::newest(&RunDir::open(out)?)? } else { Newest::default() };
         for (path, error) in &newest.broken {
-            eprintln!("passed over {}: {error}", path.display());
+            eprintln!("passed over {}: {}", path.display(), error.line(flag));
         }
         // A checkpoint brings all that --init would have: the file need not be there any more.
         let init = match (&newest.checkpoint, self.resolved.start.init()) {

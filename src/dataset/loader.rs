@@ -246,7 +246,7 @@ impl Loader {
             let thread = std::thread::Builder::new()
                 .name(format!("loader-{index}"))
                 .spawn(move || work(&maker, steps, &sender, &stop))
-                .map_err(|e| Error::failed(format!("no thread for loading ({e})"), "--threads", "use fewer threads"))?;
+                .map_err(|e| Error::failed(format!("no thread for loading ({e})"), "⟨threads⟩", "use fewer threads"))?;
             loader.receivers.push(receiver);
             loader.threads.push(thread);
         }

@@ -113,7 +113,7 @@ impl Pair {
             Error::input(
                 format!("a picture of {}x{} is smaller than the crop of {size}x{size}", info.width, info.height),
                 self.source.path.display(),
-                format!("use --size {} or less, or take the picture away", info.width.min(info.height))
+                format!("use ⟨size⟩ {} or less, or take the picture away", info.width.min(info.height))
             )
         );
         Ok(())
@@ -445,7 +445,7 @@ mod tests {
     #[test]
     fn a_picture_smaller_than_the_crop_says_which_size_fits() {
         let text = error(&[("s", "a.png", 8, 20), ("t", "a.png", 8, 20)], 16);
-        assert!(text.contains("8x20") && text.contains("16x16") && text.contains("--size 8"), "{text}");
+        assert!(text.contains("8x20") && text.contains("16x16") && text.contains("size 8"), "{text}");
     }
 
     #[test]
@@ -480,7 +480,7 @@ mod tests {
         assert_eq!((set.infos[0].width, set.pairs[0].source.half), (8, Some(Half::Right)));
         assert_eq!(set.pairs[0].target.half, Some(Half::Left));
         let error = data(Half::Left).validate(9, None).unwrap_err().to_string();
-        assert!(error.contains("8x8") && error.contains("--size 8"), "{error}");
+        assert!(error.contains("8x8") && error.contains("size 8"), "{error}");
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl PatchPlan {
             count >= infos.len(),
             Error::input(
                 format!("fewer patches than pictures ({})", infos.len()),
-                format!("--patches {count}"),
+                format!("⟨patches⟩ {count}"),
                 format!("use {} or more", infos.len())
             )
         );
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!([0, 1, 2].map(count), [1, 101, 201]);
         let error = PatchPlan::new(&infos, 128, 2, 4, 0).unwrap_err();
         assert_eq!(error.exit_code(), 2);
-        assert!(error.to_string().contains("--patches 2"), "{error}");
+        assert!(error.to_string().contains("patches 2"), "{error}");
     }
 
     #[test]

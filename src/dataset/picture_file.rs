@@ -116,7 +116,7 @@ fn half_of(width: usize, path: &Path) -> Result<usize> {
         Error::input(
             format!("a picture {width} pixels wide does not hold two of one width side by side"),
             path.display(),
-            "take it away, or use --source and --target"
+            "take it away, or use ⟨source⟩ and ⟨target⟩"
         )
     );
     Ok(width / 2)

@@ -46,7 +46,7 @@ impl Despeckle {
 impl FromStr for Despeckle {
     type Err = String;
 
-    /// Reads the text of `--despeckle`; the error says what is wrong with it and what is possible.
+    /// Reads the text of `despeckle`; the error says what is wrong with it and what is possible.
     fn from_str(text: &str) -> Result<Self, String> {
         let read = || -> Result<Self, String> {
             let settings = text.strip_prefix("lee:").ok_or("only Lee's filter is there")?;
@@ -245,7 +245,7 @@ impl PreparedScene {
         let ranges: Vec<String> = scales.iter().map(|scale| format!("{} to {}", scale.lo, scale.hi)).collect();
         let (path, sample) = (self.raster.path().display(), self.info().sample);
         Some(format!(
-            "{path}: samples of type {sample} are stretched by {stretch} ({}); --stretch sets another",
+            "{path}: samples of type {sample} are stretched by {stretch} ({}); ⟨stretch⟩ sets another",
             ranges.join(", ")
         ))
     }

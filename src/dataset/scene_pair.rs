@@ -128,7 +128,7 @@ impl ScenePair {
         Error::input(
             format!("no window of {size}x{size} pixels has data everywhere in scenes of {width}x{height}"),
             self.name(),
-            "use a smaller --size, or fill the gaps",
+            "use a smaller ⟨size⟩, or fill the gaps",
         )
     }
 

@@ -90,7 +90,7 @@ impl Evaluator<'_> {
                 Error::input(
                     "the statistics of the run are of other bands",
                     "statistics.json",
-                    "use --weights instead of --run"
+                    "use ⟨weights⟩ instead of ⟨run⟩"
                 )
             );
             for (method, values) in baselines(&source.values, stats) {

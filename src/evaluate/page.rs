@@ -224,8 +224,10 @@ fn listing(board: &Scoreboard) -> (Table, String) {
         [image.name.clone()].into_iter().chain(figures).collect()
     });
     let note = match board.images.len() {
-        all if all > LISTED => format!("The model's figures; the first {LISTED} of {all}, and all with --csv."),
-        _ => "The model's figures; those of the baselines too with --csv.".to_owned(),
+        all if all > LISTED => {
+            format!("The model's figures; the first {LISTED} of {all}; a CSV file, on request, has all.")
+        }
+        _ => "The model's figures; a CSV file, on request, has those of the baselines too.".to_owned(),
     };
     let head = ["picture".to_owned()].into_iter().chain(shown.iter().map(head)).collect();
     (Table { caption: String::new(), head, rows: rows.collect() }, note)

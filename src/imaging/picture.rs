@@ -85,8 +85,8 @@ impl Reading {
     pub fn check(self, info: &PictureInfo, path: &Path) -> Result<()> {
         let bands = info.bands;
         let (ok, remedy) = match self {
-            Reading::Grey { band: Some(band) } => ((1..=bands).contains(&band), format!("use --band 1 to {bands}")),
-            Reading::Grey { band: None } => (bands == 1 || bands == 3, format!("choose one by --band 1 to {bands}")),
+            Reading::Grey { band: Some(band) } => ((1..=bands).contains(&band), format!("use ⟨band⟩ 1 to {bands}")),
+            Reading::Grey { band: None } => (bands == 1 || bands == 3, format!("choose one by ⟨band⟩ 1 to {bands}")),
             Reading::Rgb | Reading::Lightness => (bands == 1 || bands == 3, "give a grey or an RGB picture".into()),
             Reading::Bands(all) => (bands == all, format!("bring all pictures of its side to {all}")),
         };
@@ -113,7 +113,7 @@ impl Picture {
             Some(v) if v.is_finite() => Err(Error::input(
                 format!("a float picture holds {v}, outside 0 to 1"),
                 path.display(),
-                "say by --stretch which values become 0 and 1, or save it with 8 or 16 bits",
+                "say by ⟨stretch⟩ which values become 0 and 1, or save it with 8 or 16 bits",
             )),
             Some(_) => Err(Error::input(
                 "pixels without a number (NaN or infinite)",
@@ -308,7 +308,7 @@ mod tests {
         let path = Path::new("x.tif");
         assert!(Reading::Grey { band: Some(3) }.check(&info(3), path).is_ok());
         let error = Reading::Grey { band: Some(4) }.check(&info(3), path).unwrap_err();
-        assert_eq!(error.to_string(), "no band 4 in a picture of 3: x.tif: use --band 1 to 3");
+        assert_eq!(error.to_string(), "no band 4 in a picture of 3: x.tif: use band 1 to 3");
         assert!(Reading::Grey { band: Some(0) }.check(&info(3), path).is_err());
         assert!(Reading::Grey { band: None }.check(&info(5), path).is_err());
         assert!(Reading::Rgb.check(&info(5), path).is_err());

@@ -51,8 +51,8 @@ impl Options {
             (bands, None) => Ok(Reading::Bands(bands)),
             (bands, Some(band)) => Err(Error::input(
                 format!("the network reads {bands} bands"),
-                format!("--band {band} with {}", path.display()),
-                "leave --band out",
+                format!("⟨band⟩ {band} with {}", path.display()),
+                "leave ⟨band⟩ out",
             )),
         }
     }
@@ -131,7 +131,7 @@ impl Colorizer {
             by.is_none() || self.painter.keeps_lightness(),
             Error::input(
                 format!("{} makes the lightness of its pictures itself", self.painter.name()),
-                "--lightness despeckle",
+                "⟨lightness⟩ despeckle",
                 "leave it out"
             )
         );
@@ -160,7 +160,7 @@ impl Colorizer {
         let newest = Checkpoint::newest(&dir)?;
         let path = newest.checkpoint.map(|checkpoint| checkpoint.path);
         path.or(newest.broken.into_iter().next().map(|(path, _)| path)).ok_or_else(|| {
-            Error::input("the run has no checkpoint yet", run.display(), "let it train on, or resume it with --resume")
+            Error::input("the run has no checkpoint yet", run.display(), "let it train on, or resume it with ⟨resume⟩")
         })
     }
 
@@ -316,7 +316,7 @@ mod tests {
         let error = colorize(3, Options::default()).unwrap_err().to_string();
         assert!(error.contains("is 3, not 2: p.tif"), "{error}");
         let error = colorize(2, Options { band: Some(1), ..Options::default() }).unwrap_err().to_string();
-        assert!(error.contains("reads 2 bands: --band 1 with p.tif"), "{error}");
+        assert!(error.contains("reads 2 bands: band 1 with p.tif"), "{error}");
     }
 
     #[test]
@@ -361,6 +361,6 @@ mod tests {
         let parameters = Parameters::new(&Device::cpu(), network.param_specs(), 1, false).unwrap();
         save_tensors(&parameters.state().unwrap(), &path).unwrap();
         let error = Colorizer::open(&Device::cpu(), &path).unwrap().with_lightness(Some(by)).err().unwrap();
-        assert!(error.exit_code() == 2 && error.to_string().contains("--lightness despeckle"), "{error}");
+        assert!(error.exit_code() == 2 && error.to_string().contains("lightness despeckle"), "{error}");
     }
 }

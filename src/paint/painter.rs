@@ -98,7 +98,7 @@ pub trait Painter {
 pub fn no_uncertainty(network: &str) -> Error {
     Error::input(
         format!("{network} puts out colours without a distribution over them"),
-        "--uncertainty",
+        "⟨uncertainty⟩",
         "leave it out, or use a classifier: colournet or window8",
     )
 }

@@ -210,5 +210,5 @@ fn only_a_classifier_says_how_sure_it_is() {
     let other = trained(spacenet::Generator::new(1, 3, 0.05));
     assert!(!other.knows_uncertainty());
     let error = other.paint_with_uncertainty(&source, &Look::default()).unwrap_err();
-    assert!(error.exit_code() == 2 && error.to_string().contains("--uncertainty"), "{error}");
+    assert!(error.exit_code() == 2 && error.to_string().contains("uncertainty"), "{error}");
 }

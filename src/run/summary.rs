@@ -102,7 +102,7 @@ pub fn write_report(dir: &RunDir, summary: &Summary) -> Result<()> {
     report.sections.extend(summary.epoch.map(|batches| losses_by_epoch(&metrics, batches)));
     report.sections.push(Section {
         heading: "Settings".into(),
-        note: "The same as in config.toml, which `huetape train --config` reads.".into(),
+        note: "The same as in config.toml, from which a training can be started again.".into(),
         blocks: vec![Block::Facts(summary.settings.clone())],
     });
     report.sections.push(Section {

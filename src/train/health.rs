@@ -45,7 +45,7 @@ impl Notice {
         match self {
             Notice::DiscriminatorWon => {
                 "D's loss stays near zero: it tells every made picture from a real one, and G learns next to nothing from it. \
-                 Lower --lr-d, or raise the weight of the distance from the truth."
+                 Lower the learning rate of the discriminator, or raise the weight of the distance from the truth."
             }
             Notice::GeneratorCopies => {
                 "G copies its input: its pictures lie at least ten times closer to the source than to the truth. Train longer, \

@@ -54,7 +54,7 @@ impl RunDir {
         fs::create_dir_all(folder_of(&root)).map_err(|error| io_error("cannot create the folder", &root, &error))?;
         match fs::create_dir(&root) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let remedy = "choose another --out, or add --resume to go on with it";
+                let remedy = "choose another ⟨out⟩, or add ⟨resume⟩ to go on with it";
                 return Err(Error::input("the run folder exists already", root.display(), remedy));
             }
             made => made.map_err(|error| io_error("cannot create the folder", &root, &error))?,
@@ -91,7 +91,7 @@ impl RunDir {
     pub fn open(root: impl Into<PathBuf>) -> Result<RunDir> {
         let root = root.into();
         if !root.is_dir() {
-            return Err(Error::input("no such run folder", root.display(), "give the --out folder of a training run"));
+            return Err(Error::input("no such run folder", root.display(), "give the ⟨out⟩ folder of a training run"));
         }
         Ok(RunDir { root })
     }
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(names(run.root()), ["checkpoints", "samples"]);
         let error = RunDir::create(&root).unwrap_err();
         assert_eq!(error.exit_code(), 2);
-        assert!(error.to_string().contains("--resume"), "{error}");
+        assert!(error.to_string().contains("resume"), "{error}");
         assert_eq!(RunDir::open(&root).unwrap(), run);
     }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
-/// How the learning rate changes over a run; the value of `--lr-schedule`.
+/// How the learning rate changes over a run; the value of `lr-schedule`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LrSchedule {
     /// `constant`: the base rate throughout.
@@ -39,7 +39,7 @@ impl LrSchedule {
 impl FromStr for LrSchedule {
     type Err = Error;
 
-    /// Reads the text of `--lr-schedule`.
+    /// Reads the text of `lr-schedule`.
     fn from_str(text: &str) -> Result<Self> {
         let parsed = match text {
             "constant" => Some(LrSchedule::Constant),
@@ -49,7 +49,7 @@ impl FromStr for LrSchedule {
         parsed.ok_or_else(|| {
             Error::input(
                 format!("unknown learning-rate schedule `{text}`"),
-                "--lr-schedule",
+                "⟨lr-schedule⟩",
                 "use constant, cosine or linear-after:N, where N is the last step at the full rate",
             )
         })
@@ -84,7 +84,7 @@ mod tests {
             let error = text.parse::<LrSchedule>().unwrap_err();
             assert_eq!(error.exit_code(), 2, "{text}");
             let line = error.to_string();
-            assert!(line.contains("--lr-schedule") && line.contains("linear-after:N"), "{line}");
+            assert!(line.contains("lr-schedule") && line.contains("linear-after:N"), "{line}");
         }
     }
 

@@ -397,7 +397,7 @@ impl Loop<'_, '_> {
 
     fn diverged(&self, what: String, subject: &str) -> Error {
         let good = self.saved.as_ref().map_or("none yet".to_owned(), |path| path.display().to_string());
-        Error::failed(what, subject, format!("lower --lr, or check the data; last good checkpoint: {good}"))
+        Error::failed(what, subject, format!("lower ⟨lr⟩, or check the data; last good checkpoint: {good}"))
     }
 
     fn write_down(&mut self, update: Settled, validation: Option<f64>) -> Result<()> {

@@ -6,7 +6,7 @@ mod work;
 
 use crate::cli::compare;
 use crate::cli::trained::{LookArgs, TrainedArgs};
-use crate::cli::{DeviceArgs, Outcome};
+use crate::cli::{DeviceArgs, Outcome, flag};
 use crate::error::Error;
 use crate::imaging::codec::save::predicted_by;
 use clap::Args;
@@ -108,7 +108,7 @@ pub fn run(args: ColorizeArgs) -> Outcome {
             Ok(()) => {}
             Err(error) if args.keep_going && !work.stop.load(Ordering::Relaxed) => {
                 bad += 1;
-                report.line(&format!("error: {error}"));
+                report.line(&format!("error: {}", error.line(flag)));
             }
             Err(error) => return Err(error.into()),
         }

@@ -4,7 +4,7 @@ use crate::engine::device::stderr::without_display_noise;
 use crate::error::{Error, Result};
 use std::str::FromStr;
 
-/// What `--device` and `HUETAPE_DEVICE` can say.
+/// What `device` and `HUETAPE_DEVICE` can say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
     /// A real GPU if there is one, else the CPU.
@@ -30,7 +30,7 @@ impl FromStr for DeviceChoice {
                 Some(name) if !name.is_empty() => Ok(DeviceChoice::Named(name.to_owned())),
                 _ => Err(Error::input(
                     "no such device",
-                    format!("--device {text}"),
+                    format!("⟨device⟩ {text}"),
                     "use auto, cpu, gpu or gpu:NAME (`huetape doctor` lists the adapters)",
                 )),
             },
@@ -39,7 +39,7 @@ impl FromStr for DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// The choice of `--device` if given, else of `HUETAPE_DEVICE`, else [`DeviceChoice::Auto`].
+    /// The choice of `device` if given, else of `HUETAPE_DEVICE`, else [`DeviceChoice::Auto`].
     ///
     /// # Errors
     /// A text that names no device.
@@ -136,8 +136,8 @@ pub(super) fn choose(choice: &DeviceChoice) -> Result<Option<wgpu::Adapter>> {
         DeviceChoice::Gpu => all().into_iter().next().map(Some).ok_or_else(|| {
             Error::input(
                 "no GPU adapter found",
-                "--device gpu",
-                "install a Vulkan driver (on Debian: apt-get install mesa-vulkan-drivers), or use --device cpu",
+                "⟨device⟩ gpu",
+                "install a Vulkan driver (on Debian: apt-get install mesa-vulkan-drivers), or use ⟨device⟩ cpu",
             )
         }),
         DeviceChoice::Named(name) => {
@@ -149,8 +149,8 @@ pub(super) fn choose(choice: &DeviceChoice) -> Result<Option<wgpu::Adapter>> {
                     let have = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
                     Error::input(
                         "no adapter of that name",
-                        format!("--device gpu:{name}"),
-                        format!("adapters here: {have}; or use --device cpu"),
+                        format!("⟨device⟩ gpu:{name}"),
+                        format!("adapters here: {have}; or use ⟨device⟩ cpu"),
                     )
                 },
             )

@@ -105,7 +105,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn lost(message: impl std::fmt::Display) -> Error {
     let text = message.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-    Error::failed("the GPU stopped working", text, "run `huetape doctor`, lower --batch, or use --device cpu")
+    Error::failed("the GPU stopped working", text, "run `huetape doctor`, lower ⟨batch⟩, or use ⟨device⟩ cpu")
 }
 
 impl Gpu {

@@ -273,7 +273,7 @@ impl Device {
             let clash = ins.iter().any(|read| w.same_buffer(read)) || written().skip(i + 1).any(|o| w.overlaps(o));
             if clash {
                 let message = format!("a buffer is written and bound twice in {}", describe(ins, inouts, outs));
-                return Err(Error::Kernel { kernel: kernel.name.to_owned(), message });
+                return Err(Error::kernel(kernel.name, message));
             }
         }
         match &self.0.backend {

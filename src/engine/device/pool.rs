@@ -60,8 +60,8 @@ impl<B> Pool<B> {
                     let (more, live) = (human_bytes(class), human_bytes(self.report.live_bytes));
                     return Err(Error::input(
                         format!("{more} more do not fit beside the {live} in use"),
-                        format!("--memory {}", human_bytes(cap)),
-                        "raise --memory, or take a smaller batch, tile, picture or width",
+                        format!("⟨memory⟩ {}", human_bytes(cap)),
+                        "raise ⟨memory⟩, or take a smaller batch, tile, picture or width",
                     ));
                 }
                 let buffer = create()?;
@@ -153,7 +153,7 @@ mod tests {
         assert!(!pool.trim());
         let error = pool.take(256, || Ok(3)).unwrap_err();
         assert_eq!(error.exit_code(), 2);
-        assert!(error.to_string().contains("--memory"));
+        assert!(error.to_string().contains("memory"));
     }
 
     #[test]

@@ -151,7 +151,7 @@ fn one_line(text: &str) -> String {
 
 /// A loader's or driver's complaint about kernel `name`.
 pub(super) fn kernel_error(name: &str, message: impl Into<String>) -> Error {
-    Error::Kernel { kernel: name.to_owned(), message: message.into() }
+    Error::kernel(name, message)
 }
 
 #[cfg(test)]

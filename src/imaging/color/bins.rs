@@ -114,8 +114,8 @@ impl Bins {
         if k == 0 || k > points.len() {
             return Err(Error::input(
                 format!("the training pictures have {} distinct ab values", points.len()),
-                format!("--bins kmeans:{k}"),
-                format!("ask for 1 to {} bins, or use --bins grid", points.len()),
+                format!("⟨bins⟩ kmeans:{k}"),
+                format!("ask for 1 to {} bins, or use ⟨bins⟩ grid", points.len()),
             ));
         }
         let mut centres = seed_centres(&points, k, &Rng::new(seed, Stream::Bins, 0));
@@ -156,7 +156,7 @@ impl Bins {
 fn check_width(width: u32) -> Result<()> {
     crate::ensure!(
         (1..=AB_REACH as u32).contains(&width),
-        Error::input(format!("a bin is {width} wide"), "--bin-width", format!("use 1 to {AB_REACH}; 10 is usual"))
+        Error::input(format!("a bin is {width} wide"), "⟨bin-width⟩", format!("use 1 to {AB_REACH}; 10 is usual"))
     );
     Ok(())
 }
@@ -231,7 +231,7 @@ fn update_centres(
     }
 }
 
-/// How to choose the bins: the text of `--bins`.
+/// How to choose the bins: the text of `bins`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum BinSpec {
@@ -267,7 +267,7 @@ impl FromStr for BinSpec {
         spec.ok_or_else(|| {
             Error::input(
                 "no such choice of colour bins",
-                format!("--bins {text}"),
+                format!("⟨bins⟩ {text}"),
                 "use grid, gamut, or kmeans:K with K of 1 or more",
             )
         })
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn a_bin_width_of_zero_is_refused() {
         let error = Bins::grid(&AbHistogram::default(), 0).unwrap_err();
-        assert!(error.to_string().contains("--bin-width"), "{error}");
+        assert!(error.to_string().contains("bin-width"), "{error}");
     }
 
     /// Three groups of colours far apart, with spreads of a few units.
@@ -399,7 +399,7 @@ mod tests {
         for text in ["kmeans:0", "kmeans:", "kmeans:-3", "kmeans", "", "Grid"] {
             let error = text.parse::<BinSpec>().unwrap_err();
             assert_eq!(error.exit_code(), 2);
-            assert!(error.to_string().contains(&format!("--bins {text}")), "{error}");
+            assert!(error.to_string().contains(&format!("bins {text}")), "{error}");
         }
     }
 }

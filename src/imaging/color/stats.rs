@@ -15,7 +15,7 @@ const BLOCK: usize = 1 << 16;
 /// SciPy's `gaussian_filter` cuts its kernel at this many sigmas.
 const TRUNCATE: f64 = 4.0;
 
-/// How the prior is smoothed: the text of `--prior-smoothing`.
+/// How the prior is smoothed: the text of `prior-smoothing`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Smoothing {
@@ -37,7 +37,7 @@ impl FromStr for Smoothing {
             "none" => Ok(Smoothing::None),
             _ => Err(Error::input(
                 "no such smoothing of the prior",
-                format!("--prior-smoothing {text}"),
+                format!("⟨prior-smoothing⟩ {text}"),
                 "use ab, index or none",
             )),
         }
@@ -112,7 +112,7 @@ pub fn class_weights(prior: &[f32], lambda: f32) -> Result<Vec<f32>> {
         (0.0..=1.0).contains(&lambda),
         Error::input(
             "the share of the uniform prior is not within 0 to 1",
-            format!("--lambda {lambda}"),
+            format!("⟨lambda⟩ {lambda}"),
             "0.5 is usual"
         )
     );
@@ -127,7 +127,7 @@ pub fn class_weights(prior: &[f32], lambda: f32) -> Result<Vec<f32>> {
         raw.iter().all(|w| w.is_finite()),
         Error::input(
             "a bin that never occurs would weigh infinitely",
-            format!("--lambda {lambda}"),
+            format!("⟨lambda⟩ {lambda}"),
             "use a value above 0"
         )
     );

@@ -137,7 +137,7 @@ pub fn annealed_mean(logits: &Tensor, bins: &Tensor, factor: usize, temperature:
         (1e-4..=1e4).contains(&temperature),
         Error::input(
             "the temperature must lie in 0.0001 to 10000",
-            format!("--temperature {temperature}"),
+            format!("⟨temperature⟩ {temperature}"),
             "0.38 is the default"
         )
     );

@@ -187,7 +187,7 @@ pub fn soft_encode(ab: &Tensor, bins: &Tensor, sigma: f32) -> Result<Encoding> {
     // Its square must be a normal number, so that the exponents stay finite.
     crate::ensure!(
         (1e-18..1e18).contains(&sigma),
-        Error::input("the width of the soft encoding must be above 0", format!("--sigma {sigma}"), "5 is the default")
+        Error::input("the width of the soft encoding must be above 0", format!("⟨sigma⟩ {sigma}"), "5 is the default")
     );
     let index = Tensor::empty(ab.device(), &[n, h, w, NEIGHBOURS])?;
     let weight = Tensor::empty(ab.device(), &[n, h, w, NEIGHBOURS])?;

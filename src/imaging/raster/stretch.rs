@@ -80,7 +80,7 @@ impl Scale {
 impl FromStr for Stretch {
     type Err = String;
 
-    /// Reads the text of `--stretch`; the error says what is wrong with it and what is possible.
+    /// Reads the text of `stretch`; the error says what is wrong with it and what is possible.
     fn from_str(text: &str) -> Result<Self, String> {
         let range = |range: &str| {
             let (lo, hi) = range.split_once(',').ok_or("LO,HI is missing a comma")?;

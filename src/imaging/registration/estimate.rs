@@ -116,7 +116,7 @@ pub fn estimate(pairs: &[PointPair], settings: &Settings) -> Result<Estimate, Re
             format!(
                 "no homography fits the points: at most {most} of {n} agree within {threshold} pixels, as by chance"
             ),
-            "check that they are paired rightly, or raise --threshold",
+            "check that they are paired rightly, or raise ⟨threshold⟩",
         ));
     }
     // Each set of four that was tried determined its homography; those that agree may still crowd around a line.

@@ -173,22 +173,22 @@ fn places(fields: &[String], named: bool, columns: Option<&str>) -> Outcome<[usi
     if named {
         return by_name(fields).map_err(|missing| {
             let what = format!("no column {missing} among {}", fields.join(", "));
-            Fault::new(what, format!("name them {}, or choose four by --columns", COLUMNS.join(", ")))
+            Fault::new(what, format!("name them {}, or choose four by ⟨columns⟩", COLUMNS.join(", ")))
         });
     }
     if fields.len() != 4 {
         let what = format!("{} values, not x_source, y_source, x_target, y_target", fields.len());
-        return Err(Fault::new(what, "name the columns in a first line, or choose four by --columns, e.g. 2,3,4,5"));
+        return Err(Fault::new(what, "name the columns in a first line, or choose four by ⟨columns⟩, e.g. 2,3,4,5"));
     }
     Ok([0, 1, 2, 3])
 }
 
 /// The columns that the user has chosen, by name or by number from 1.
 fn chosen(fields: &[String], named: bool, columns: &str) -> Outcome<[usize; 4]> {
-    let remedy = "give --columns four names or numbers from 1, those of x and y in the source, then in the target";
+    let remedy = "give ⟨columns⟩ four names or numbers from 1, those of x and y in the source, then in the target";
     let wanted: Vec<&str> = columns.split(',').map(str::trim).collect();
     let wanted: [&str; 4] =
-        wanted.try_into().map_err(|_| Fault::new(format!("--columns {columns} are not four"), remedy))?;
+        wanted.try_into().map_err(|_| Fault::new(format!("⟨columns⟩ {columns} are not four"), remedy))?;
     let mut places = [0; 4];
     for (place, wanted) in places.iter_mut().zip(wanted) {
         let by_name = fields.iter().position(|field| named && field.eq_ignore_ascii_case(wanted));

@@ -103,8 +103,8 @@ impl Start {
         if let Some(width) = self.width.filter(|width| !fits(width)) {
             return Err(Error::input(
                 "the weights are of another width",
-                format!("--width {width} with {}", file.source()),
-                "leave --width out: the file says it",
+                format!("⟨width⟩ {width} with {}", file.source()),
+                "leave ⟨width⟩ out: the file says it",
             ));
         }
         Classification::new(classifier, &self.learning)

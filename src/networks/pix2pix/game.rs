@@ -56,7 +56,7 @@ impl Start {
             Err(Error::input(what, format!("{flag} with {}", file.source()), remedy))
         };
         if let Some(channels) = self.input_channels.filter(|&channels| channels != generator.channels_in) {
-            return refuse("the weights read another number of channels", format!("--input-channels {channels}"));
+            return refuse("the weights read another number of channels", format!("⟨input-channels⟩ {channels}"));
         }
         let (channels, slope) = (generator.channels_in, generator.slope);
         let fits = |&width: &f64| {
@@ -65,7 +65,7 @@ impl Start {
                 && Discriminator::new(channels, width, slope) == discriminator
         };
         if let Some(width) = self.width.filter(|width| !fits(width)) {
-            return refuse("the weights are of another width", format!("--width {width}"));
+            return refuse("the weights are of another width", format!("⟨width⟩ {width}"));
         }
         let pair = self.pair(device, generator, discriminator)?;
         pair.load_weights(file)?;

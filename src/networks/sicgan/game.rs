@@ -59,7 +59,7 @@ impl Start {
         if let Some(width) = self.width.filter(|&width| named(width) != of_file) {
             return Err(Error::input(
                 "the weights are of another width",
-                format!("--width {width} with {}", file.source()),
+                format!("⟨width⟩ {width} with {}", file.source()),
                 "leave the flag out: the file says it",
             ));
         }

@@ -56,15 +56,15 @@ impl Start {
                 "the weights make {} bands of {}, the data have {bands_out} and {bands_in}",
                 generator.bands_out, generator.bands_in
             );
-            return refuse(what, "--source and --target", "use pictures of the same bands");
+            return refuse(what, "⟨source⟩ and ⟨target⟩", "use pictures of the same bands");
         }
         if discriminator.size != size {
             let what = format!("the weights judge windows of {side}x{side}", side = discriminator.size);
-            return refuse(what, &format!("--size {size}"), &format!("use --size {}", discriminator.size));
+            return refuse(what, &format!("⟨size⟩ {size}"), &format!("use ⟨size⟩ {}", discriminator.size));
         }
         if let Some(width) = self.width.filter(|width| of_width(*width) != (generator, discriminator)) {
             let what = "the weights are of another width".to_owned();
-            return refuse(what, &format!("--width {width}"), "leave the flag out: the file says it");
+            return refuse(what, &format!("⟨width⟩ {width}"), "leave the flag out: the file says it");
         }
         let pair = self.pair(device, (generator, discriminator))?;
         pair.load_weights(file)?;
@@ -186,8 +186,8 @@ mod tests {
         assert_eq!(weights(&again), weights(&learner));
         let cases = [
             (start(None, 32), stats(1, 3), "the weights make 4 bands of 3, the data have 3 and 1"),
-            (start(None, 64), stats(3, 4), "use --size 32"),
-            (start(Some(1.0), 32), stats(3, 4), "--width 1 with w.safetensors"),
+            (start(None, 64), stats(3, 4), "use size 32"),
+            (start(Some(1.0), 32), stats(3, 4), "width 1 with w.safetensors"),
         ];
         for (start, stats, expected) in cases {
             let error = start.learner(&device, &stats, Some(&file)).err().unwrap();
