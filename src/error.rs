@@ -167,7 +167,7 @@ mod tests {
         let error = Error::input("out of range", "⟨width⟩ -1", "use ⟨width⟩ above 0, e.g. 1");
         assert_eq!(error.to_string(), "out of range: width -1: use width above 0, e.g. 1");
         let line = error.line(|name| format!("--{name}"));
-        assert_eq!(line, "out of range: width -1: use width above 0, e.g. 1");
+        assert_eq!(line, "out of range: --width -1: use --width above 0, e.g. 1");
         assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Setting, 2));
         assert_eq!(name_settings("a ⟨b", |_| String::new()), "a ⟨b");
     }

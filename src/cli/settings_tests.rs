@@ -63,7 +63,7 @@ fn values_that_make_no_sense_are_refused_by_their_flag() {
     for (settings, expected) in cases {
         let error = settings.resolve(Model::Colournet).unwrap_err();
         assert_eq!(error.exit_code(), 2);
-        assert!(error.to_string().contains(expected), "{error}");
+        assert!(error.line(|name| format!("--{name}")).contains(expected), "{error}");
     }
 }
 
@@ -86,7 +86,7 @@ fn pix2pix_has_its_own_defaults_and_refusals() {
     for (settings, expected) in cases {
         let error = settings.resolve(Model::Pix2pix).unwrap_err();
         assert_eq!(error.exit_code(), 2);
-        assert!(error.to_string().contains(expected), "{error}");
+        assert!(error.line(|name| format!("--{name}")).contains(expected), "{error}");
     }
 }
 
@@ -108,7 +108,7 @@ fn spacenet_has_its_own_defaults_and_refusals() {
     for (settings, expected) in cases {
         let error = settings.resolve(Model::Spacenet).unwrap_err();
         assert_eq!(error.exit_code(), 2);
-        assert!(error.to_string().contains(expected), "{error}");
+        assert!(error.line(|name| format!("--{name}")).contains(expected), "{error}");
     }
     let error = Settings { d_l2: Some(1.0), ..images() }.resolve(Model::Pix2pix).unwrap_err();
     assert!(error.to_string().contains("--d-l2"), "{error}");
@@ -127,7 +127,7 @@ fn window8_has_its_own_defaults_and_refusals() {
         (Settings { lambda_l1: Some(1.0), ..images() }, "--lambda-l1"),
     ] {
         let error = settings.resolve(Model::Window8).unwrap_err();
-        assert!(error.to_string().contains(expected), "{error}");
+        assert!(error.line(|name| format!("--{name}")).contains(expected), "{error}");
     }
     let odd = Settings { size: Some(17), bin_width: Some(5), width: Some(1.0), ..images() };
     assert!(odd.resolve(Model::Window8).is_ok());
