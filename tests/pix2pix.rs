@@ -12,7 +12,7 @@ use huetape::networks::adversarial::{Adversarial, AdversarialConfig};
 use huetape::networks::pix2pix::game::{Pix2pix, Start};
 use huetape::networks::pix2pix::network as pix2pix;
 use huetape::paint::painter::{Generator as _, Look, Painter as _, Trained};
-use huetape::train::session::{Learner, Update};
+use huetape::train::learner::{Learner, Update};
 
 #[derive(serde::Deserialize)]
 struct Settings {

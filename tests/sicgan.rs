@@ -15,7 +15,7 @@ use huetape::networks::adversarial::{Adversarial, AdversarialConfig};
 use huetape::networks::sicgan::game::{Noise, Sicgan, Start};
 use huetape::networks::sicgan::network::Generator;
 use huetape::paint::painter::Generator as _;
-use huetape::train::session::Learner;
+use huetape::train::learner::Learner;
 
 const SILENT: Noise = Noise { sigma: 0.0, label: 0.0 };
 

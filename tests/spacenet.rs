@@ -14,7 +14,7 @@ use huetape::engine::nn::OptimizerKind;
 use huetape::networks::adversarial::{Adversarial, AdversarialConfig};
 use huetape::networks::spacenet::game::{Spacenet, Start};
 use huetape::paint::painter::Look;
-use huetape::train::session::Learner;
+use huetape::train::learner::Learner;
 use serde::Deserialize;
 
 const SGD: OptimizerKind = OptimizerKind::Sgd { momentum: 0.9 };

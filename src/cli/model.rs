@@ -1,8 +1,8 @@
 //! Which network a command is about, and how its training starts.
 
 use crate::cli::settings::{Settings, at_least, below_one, positive};
+use crate::dataset::loader_options::Turns;
 use crate::dataset::pairs::DataSource;
-use crate::dataset::sampler::Turns;
 use crate::dataset::stats::{DataStats, Survey};
 use crate::engine::device::Device;
 use crate::engine::nn::{OptimizerKind, WeightFile};
@@ -20,7 +20,7 @@ use crate::networks::spacenet::game as spacenet_game;
 use crate::networks::spacenet::network as spacenet;
 use crate::networks::window8::network as window8;
 use crate::paint::colorizer::model_of;
-use crate::train::session::Learner;
+use crate::train::learner::Learner;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 

@@ -2,7 +2,7 @@
 
 use crate::cli::model::{Model, Start};
 use crate::cli::preparation::preparations;
-use crate::dataset::loader::LoaderOptions;
+use crate::dataset::loader_options::LoaderOptions;
 use crate::dataset::pairs::{DataSource, Preparations};
 use crate::dataset::picture_file::Half;
 use crate::dataset::prepared::Preparation;

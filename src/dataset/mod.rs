@@ -4,6 +4,7 @@ pub mod cache;
 pub mod check;
 pub mod lightness;
 pub mod loader;
+pub mod loader_options;
 pub mod pairs;
 pub mod patches;
 pub mod picture_file;

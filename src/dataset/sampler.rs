@@ -1,6 +1,6 @@
 //! Which squares of which pictures a training step reads, and how they are cut out and turned.
 
-use crate::dataset::loader::LoaderOptions;
+use crate::dataset::loader_options::{LoaderOptions, Turns};
 use crate::imaging::picture::{Picture, PictureInfo, Reading};
 use crate::imaging::pixels::Area;
 use crate::imaging::pixels::mirrored;
@@ -12,15 +12,6 @@ pub(super) struct Turn {
     pub transpose: bool,
     pub mirror_x: bool,
     pub mirror_y: bool,
-}
-
-/// Which ways of turning a picture augmentation draws from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turns {
-    /// Left-right and up-down, each by chance: four ways.
-    Mirrors,
-    /// As it is, mirrored left-right or up-down, rotated by 90, 180 or 270 degrees: six ways, equally likely.
-    MirrorsAndRotations,
 }
 
 /// The six ways of [`Turns::MirrorsAndRotations`]: transposed, then mirrored once, is a rotation by 90 degrees.

@@ -187,7 +187,8 @@ fn window(scene: &Arc<PreparedScene>, area: Area) -> PictureFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::loader::{BatchMaker, LoaderOptions};
+    use crate::dataset::loader::BatchMaker;
+    use crate::dataset::loader_options::LoaderOptions;
     use crate::dataset::pairs::{DataSource, Dataset};
     use crate::dataset::prepared::Preparation;
     use crate::imaging::codec::save::save_tiff;

@@ -1,6 +1,7 @@
 //! How good predictions are on pictures that were not trained on, beside the baselines that anybody can have.
 
-use crate::dataset::loader::{BatchMaker, LoaderOptions};
+use crate::dataset::loader::BatchMaker;
+use crate::dataset::loader_options::LoaderOptions;
 use crate::dataset::pairs::Dataset;
 use crate::dataset::stats::DataStats;
 use crate::error::Result;
@@ -8,8 +9,8 @@ use crate::evaluate::baselines::{Method, baselines};
 use crate::imaging::codec::save::to_u8;
 use crate::imaging::quality::{Image8, ab_error, psnr, ssim};
 use crate::report::page::{Better, Comparison, Metric};
+use crate::train::learner::Learner;
 use crate::train::samples::predict;
-use crate::train::session::Learner;
 
 /// Largest side of the centre crops that are evaluated: whole scenes are for `colorize`.
 const LARGEST_CROP: usize = 512;

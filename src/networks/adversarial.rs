@@ -14,7 +14,7 @@ use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::paint::painter::{Generator, Painter, Trained};
 use crate::train::health;
-use crate::train::session::{Learner, Update};
+use crate::train::learner::{Learner, Update};
 
 /// How both networks of a pair learn.
 #[derive(Debug, Clone, Copy, PartialEq)]

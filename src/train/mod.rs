@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod health;
+pub mod learner;
 pub mod metrics;
 pub mod progress;
 pub mod run_dir;

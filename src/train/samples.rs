@@ -8,8 +8,8 @@ use crate::imaging::quality::Image8;
 use crate::paint::painter::Look;
 use crate::paint::whole::paint;
 use crate::report::strip::side_by_side;
+use crate::train::learner::Learner;
 use crate::train::run_dir::RunDir;
-use crate::train::session::Learner;
 use image::RgbImage;
 
 /// Pictures that a run shows.

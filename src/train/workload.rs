@@ -6,7 +6,7 @@ use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::paint::painter::Painter;
 use crate::random::{Rng, Stream};
-use crate::train::session::{Learner, Update};
+use crate::train::learner::{Learner, Update};
 use std::time::Instant;
 
 /// Passes before the first that counts: the first compiles kernels, both fill the buffer pool and caches.

@@ -12,7 +12,7 @@ use huetape::imaging::ops::annealed_mean::annealed_mean;
 use huetape::networks::classifier::learner::{Classification, ClassificationConfig};
 use huetape::networks::classifier::network::{Architecture, Classifier, bins_and_prior};
 use huetape::paint::painter::TEMPERATURE;
-use huetape::train::session::{Learner, Update};
+use huetape::train::learner::{Learner, Update};
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -4,7 +4,7 @@ use super::{Tolerance, compare, devices};
 use huetape::dataset::loader::Batch;
 use huetape::engine::device::Device;
 use huetape::engine::nn::{StateTensor, WeightFile};
-use huetape::train::session::{Learner, Update};
+use huetape::train::learner::{Learner, Update};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;

@@ -11,7 +11,7 @@ use crate::files::io_error;
 use crate::imaging::codec::npy::save_npy;
 use crate::imaging::codec::save::save_png;
 use crate::paint::colorizer::Options;
-use crate::train::session::{Learner, Update};
+use crate::train::learner::{Learner, Update};
 use clap::{Args, ValueEnum};
 use std::cell::RefCell;
 use std::path::PathBuf;

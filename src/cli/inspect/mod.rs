@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::imaging::pixels::{Pixels, mirrored};
 use crate::paint::colorizer::{Colorizer, Options};
 use crate::paint::painter::Framing;
-use crate::train::session::{Learner, Update};
+use crate::train::learner::{Learner, Update};
 use crate::train::workload::random_batch;
 use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@ use crate::engine::device::Device;
 use crate::engine::nn::{ParamKind, ParamSpec, Seen, Trace};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
-use crate::train::session::Learner;
+use crate::train::learner::Learner;
 use clap::Args;
 use std::rc::Rc;
 

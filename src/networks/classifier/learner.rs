@@ -14,7 +14,7 @@ use crate::imaging::ops::rebalanced_cross_entropy::RebalancedCrossEntropy;
 use crate::imaging::ops::soft_encode::soft_encode;
 use crate::networks::classifier::network::{Architecture, Classifier, centre};
 use crate::paint::painter::Painter;
-use crate::train::session::{Learner, Update};
+use crate::train::learner::{Learner, Update};
 use std::path::PathBuf;
 
 /// Added to a probability before its logarithm, as in the published loss.

@@ -11,7 +11,7 @@ use crate::networks::adversarial::{Adversarial, AdversarialConfig, Game, Order, 
 use crate::networks::common::repeated;
 use crate::networks::common::to_signed;
 use crate::networks::pix2pix::network::{self as pix2pix, Discriminator, Generator, Pass};
-use crate::train::session::Update;
+use crate::train::learner::Update;
 use std::path::PathBuf;
 
 /// What a pair starts from.

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::networks::adversarial::{Adversarial, AdversarialConfig, Claim, Game, Order, Truth, VITALS};
 use crate::networks::sicgan::network::{self as sicgan, Discriminator, Generator};
 use crate::random::{Rng, Stream};
-use crate::train::session::Update;
+use crate::train::learner::Update;
 use std::path::PathBuf;
 
 /// What keeps the discriminator from being too sure.

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::networks::adversarial::{Adversarial, AdversarialConfig, Game, Order, VITALS};
 use crate::networks::common::{repeated, to_signed};
 use crate::networks::spacenet::network::{Discriminator, Generator};
-use crate::train::session::Update;
+use crate::train::learner::Update;
 use std::path::PathBuf;
 
 /// Share of the weight of the mean squared error that is left from half of the training on.
@@ -141,7 +141,7 @@ impl Game for Spacenet {
 mod tests {
     use super::*;
     use crate::engine::nn::OptimizerKind;
-    use crate::train::session::Learner;
+    use crate::train::learner::Learner;
 
     fn start(width: Option<f64>, size: usize) -> Start {
         let optimizer = OptimizerKind::Sgd { momentum: 0.9 };

@@ -1,0 +1,190 @@
+//! Batches of seven small pairs: order, crops, mirrors, errors.
+
+use super::*;
+use crate::dataset::loader_options::Turns;
+use crate::dataset::pairs::DataSource;
+use crate::imaging::codec::save::save_png;
+use std::collections::BTreeSet;
+
+/// Seven pairs of 12x10 pictures whose values name file, row and column: source = 16 file + ..., target red = source.
+fn data() -> (tempfile::TempDir, Dataset) {
+    let root = tempfile::tempdir().unwrap();
+    for side in ["s", "t"] {
+        std::fs::create_dir(root.path().join(side)).unwrap();
+    }
+    for file in 0..7u8 {
+        let grey: Vec<u8> = (0..120u8).map(|i| i + file * 10).collect();
+        let rgb: Vec<u8> = grey.iter().flat_map(|v| [*v, 255 - *v, file]).collect();
+        save_png(&root.path().join(format!("s/{file}.png")), &grey, 12, 10, None).unwrap();
+        save_png(&root.path().join(format!("t/{file}.png")), &rgb, 12, 10, None).unwrap();
+    }
+    let source = DataSource::Pairs { source: root.path().join("s"), target: root.path().join("t") };
+    let set = source.validate(8, None).unwrap();
+    (root, set)
+}
+
+fn options(shuffle: bool, augment: bool) -> LoaderOptions {
+    let small = LoaderOptions { batch: 3, size: 8, seed: 5, threads: 3, ..LoaderOptions::default() };
+    LoaderOptions { shuffle, augment, cache_bytes: 1 << 20, ..small }
+}
+
+fn file_numbers(batch: &Batch) -> Vec<usize> {
+    batch.files.iter().map(|f| f.file_stem().unwrap().to_str().unwrap().parse().unwrap()).collect()
+}
+
+#[test]
+fn the_loader_delivers_every_step_in_order_as_one_thread_makes_it() {
+    let (_root, data) = data();
+    let maker = BatchMaker::new(data.clone(), options(true, true));
+    let loaded: Vec<Batch> = Loader::new(data, options(true, true), 1, 20).unwrap().map(|b| b.unwrap()).collect();
+    assert_eq!(loaded.len(), 20);
+    for (step, batch) in (1..).zip(&loaded) {
+        assert_eq!(*batch, maker.batch(step).unwrap());
+    }
+}
+
+#[test]
+fn a_resumed_loader_goes_on_with_the_same_batches() {
+    let (_root, data) = data();
+    let all: Vec<Batch> = Loader::new(data.clone(), options(true, true), 1, 12).unwrap().map(|b| b.unwrap()).collect();
+    let rest: Vec<Batch> = Loader::new(data, options(true, true), 8, 12).unwrap().map(|b| b.unwrap()).collect();
+    assert_eq!(all[7..], rest);
+}
+
+#[test]
+fn an_epoch_holds_every_file_once_and_epochs_differ() {
+    let (_root, data) = data();
+    let order: Vec<usize> = Loader::new(data, options(true, false), 1, 7)
+        .unwrap()
+        .flat_map(|batch| file_numbers(&batch.unwrap()))
+        .collect();
+    let epochs: Vec<&[usize]> = order.chunks(7).collect();
+    for epoch in &epochs {
+        assert_eq!(epoch.iter().collect::<BTreeSet<_>>().len(), 7, "{epoch:?}");
+    }
+    assert_ne!(epochs[0], epochs[1]);
+}
+
+#[test]
+fn without_shuffling_the_files_come_in_name_order_and_wrap() {
+    let (_root, data) = data();
+    let maker = BatchMaker::new(data, options(false, false));
+    assert_eq!(file_numbers(&maker.batch(1).unwrap()), [0, 1, 2]);
+    assert_eq!(file_numbers(&maker.batch(3).unwrap()), [6, 0, 1]);
+}
+
+#[test]
+fn without_augmentation_the_centre_is_cut_unmirrored() {
+    let (_root, data) = data();
+    let batch = BatchMaker::new(data, options(false, false)).batch(1).unwrap();
+    // Origin (12 - 8) / 2, (10 - 8) / 2; second picture of the batch, row 3, column 5.
+    let want = ((1 + 3) * 12 + 2 + 5 + 10) as f32;
+    assert_eq!(batch.source[64 + 3 * 8 + 5], want / 255.0);
+    assert_eq!(batch.target[(64 + 3 * 8 + 5) * 3..][..3], [want / 255.0, (255.0 - want) / 255.0, 1.0 / 255.0]);
+}
+
+#[test]
+fn source_and_target_are_cut_and_mirrored_alike_in_all_ways() {
+    let (_root, data) = data();
+    let maker = BatchMaker::new(data.clone(), options(true, true));
+    let mut seen = BTreeSet::new();
+    for step in 1..=60 {
+        let batch = maker.batch(step).unwrap();
+        for (sample, grey) in samples(&data.infos, &maker.options, step).iter().zip(batch.source.chunks(64)) {
+            seen.insert((sample.x, sample.y, sample.turn));
+            let x = if sample.turn.mirror_x { sample.x + 7 } else { sample.x };
+            let y = if sample.turn.mirror_y { sample.y + 7 } else { sample.y };
+            assert_eq!(grey[0], (y * 12 + x + sample.file * 10) as f32 / 255.0);
+        }
+        for (grey, rgb) in batch.source.iter().zip(batch.target.chunks(3)) {
+            assert_eq!(*grey, rgb[0]);
+        }
+    }
+    // 5 x 3 origins, each mirrored four ways; 180 draws reach most of the 60.
+    assert!(seen.len() > 50, "{}", seen.len());
+    assert!(seen.iter().any(|s| s.0 == 4 && s.1 == 2));
+}
+
+#[test]
+fn a_halo_is_cut_and_turned_with_the_crop_it_surrounds() {
+    let (_root, data) = data();
+    let plain = LoaderOptions { turns: Turns::MirrorsAndRotations, ..options(true, true) };
+    let [plain, wide] = [0, 2].map(|halo| BatchMaker::new(data.clone(), LoaderOptions { halo, ..plain.clone() }));
+    for step in 1..=20 {
+        let (plain, wide) = (plain.batch(step).unwrap(), wide.batch(step).unwrap());
+        assert_eq!(plain.target, wide.target);
+        assert_eq!(wide.source_on(&Device::cpu()).unwrap().shape(), [3, 12, 12, 1]);
+        for (plain, wide) in plain.source.chunks(64).zip(wide.source.chunks(144)) {
+            let inner: Vec<f32> = (0..64).map(|i| wide[(i / 8 + 2) * 12 + i % 8 + 2]).collect();
+            assert_eq!(plain, inner);
+        }
+    }
+}
+
+/// Crops and mirrors as the first version drew them: runs begun then go on, and golden runs stay.
+#[test]
+fn crops_and_mirrors_stay_what_they_were() {
+    let (_root, data) = data();
+    let drawn: Vec<_> = samples(&data.infos, &options(true, true), 2)
+        .into_iter()
+        .map(|s| (s.file, s.x, s.y, s.turn.mirror_x, s.turn.mirror_y, s.turn.transpose))
+        .collect();
+    assert_eq!(drawn, [(4, 4, 2, false, true, false), (6, 2, 1, true, true, false), (0, 3, 1, true, false, false)]);
+}
+
+#[test]
+fn a_file_that_breaks_is_reported_at_its_step_and_by_name() {
+    let (root, data) = data();
+    std::fs::write(root.path().join("t/4.png"), "gone bad").unwrap();
+    let mut loader = Loader::new(data, options(false, false), 1, 9).unwrap();
+    assert_eq!(loader.next().unwrap().unwrap().step, 1);
+    let error = loader.next().unwrap().unwrap_err().to_string();
+    assert!(error.contains("t/4.png"), "{error}");
+    assert!(loader.next().is_none());
+}
+
+#[test]
+fn a_picture_replaced_by_another_size_is_reported() {
+    let (root, data) = data();
+    save_png(&root.path().join("s/0.png"), &[0; 81], 9, 9, None).unwrap();
+    let error = BatchMaker::new(data, options(false, false)).batch(1).unwrap_err().to_string();
+    assert!(error.contains("12x10 and is now 9x9") && error.contains("s/0.png"), "{error}");
+}
+
+#[test]
+fn a_loader_that_is_dropped_early_ends_its_threads() {
+    let (_root, data) = data();
+    let mut loader = Loader::new(data, options(true, true), 1, u64::MAX - 1).unwrap();
+    loader.next().unwrap().unwrap();
+    // Joins the threads: a hang here fails the test by its time.
+    drop(loader);
+}
+
+#[test]
+fn small_pictures_are_enlarged_before_random_crops_and_only_then() {
+    let (_root, data) = data();
+    let enlarge = |augment| LoaderOptions { enlarge: Some(15), ..options(true, augment) };
+    let maker = BatchMaker::new(data.clone(), enlarge(true));
+    assert_eq!((maker.infos[0].width, maker.infos[0].height), (18, 15));
+    let batch = maker.batch(1).unwrap();
+    // Values of neighbours are 1 and 12 apart, and linear in between: at 2/3 of the step but at the border.
+    let steps: Vec<f32> = batch.source[..8].windows(2).map(|w| 255.0 * (w[1] - w[0])).collect();
+    assert!(steps.iter().all(|step| step.abs() < 0.67) && steps.iter().any(|step| step.abs() > 0.66), "{steps:?}");
+    for (grey, rgb) in batch.source.iter().zip(batch.target.chunks(3)) {
+        // The same mean of the same values, in another order.
+        assert!((grey - rgb[0]).abs() < 1e-6);
+    }
+    assert_eq!(
+        BatchMaker::new(data.clone(), enlarge(false)).batch(1).unwrap(),
+        BatchMaker::new(data, options(true, false)).batch(1).unwrap()
+    );
+}
+
+#[test]
+fn images_give_their_lightness() {
+    let (root, _) = data();
+    let set = DataSource::Images(root.path().join("t")).validate(8, None).unwrap();
+    let batch = BatchMaker::new(set, options(false, false)).batch(1).unwrap();
+    let lab = crate::imaging::color::srgb_to_lab([batch.target[0], batch.target[1], batch.target[2]]);
+    assert_eq!(batch.source[0], lab[0] / 100.0);
+}

@@ -1,0 +1,75 @@
+//! How batches are made: sizes, order, crops, turns, threads.
+
+use std::sync::Arc;
+
+use crate::dataset::patches::PatchPlan;
+
+/// Which ways of turning a picture augmentation draws from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turns {
+    /// Left-right and up-down, each by chance: four ways.
+    Mirrors,
+    /// As it is, mirrored left-right or up-down, rotated by 90, 180 or 270 degrees: six ways, equally likely.
+    MirrorsAndRotations,
+}
+
+/// How batches are made.
+#[derive(Debug, Clone)]
+pub struct LoaderOptions {
+    /// Pictures a batch (N, at least 1).
+    pub batch: usize,
+    /// Side of the square crop in pixels (S, at least 1).
+    pub size: usize,
+    /// Pixels of the source beyond the crop on each side, mirrored at the picture's border.
+    pub halo: usize,
+    /// Seed of order, crops and turns.
+    pub seed: u64,
+    /// A new order of the files, or patches, in every epoch; otherwise name order, wrapping.
+    pub shuffle: bool,
+    /// Random crops, turned by chance; otherwise the centre, never turned.
+    pub augment: bool,
+    /// How crops are turned.
+    pub turns: Turns,
+    /// Shorter side that pictures are enlarged to, if they are smaller, before random crops are cut.
+    pub enlarge: Option<usize>,
+    /// Fixed patches instead of random crops. Then a batch never reaches into the next epoch: the last one of an epoch is
+    /// what is left.
+    pub patches: Option<Arc<PatchPlan>>,
+    /// Threads that make batches (at least 1).
+    pub threads: usize,
+    /// Bytes of decoded pictures to keep.
+    pub cache_bytes: usize,
+}
+
+impl Default for LoaderOptions {
+    fn default() -> Self {
+        LoaderOptions {
+            batch: 1,
+            size: 256,
+            halo: 0,
+            seed: 0,
+            shuffle: true,
+            augment: true,
+            turns: Turns::Mirrors,
+            enlarge: None,
+            patches: None,
+            threads: 2,
+            cache_bytes: 256 << 20,
+        }
+    }
+}
+
+impl LoaderOptions {
+    /// Batches that `epochs` passes over the data of `files` pictures take.
+    pub fn batches(&self, epochs: u64, files: usize) -> u64 {
+        match &self.patches {
+            Some(plan) => epochs.saturating_mul(plan.patches.len().div_ceil(self.batch) as u64),
+            None => epochs.saturating_mul(files as u64).div_ceil(self.batch as u64),
+        }
+    }
+
+    /// The centre of each picture in name order, one a batch, with `halo` pixels around.
+    pub fn centres(self, halo: usize) -> LoaderOptions {
+        LoaderOptions { batch: 1, halo, shuffle: false, augment: false, patches: None, ..self }
+    }
+}
