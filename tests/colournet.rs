@@ -5,10 +5,10 @@ mod common;
 mod golden_classifier;
 
 use golden_classifier::Golden;
-use huetape::networks::classifier::network::Architecture;
+use huetape::networks::colournet::network::ARCHITECTURE;
 
 fn golden() -> Golden {
-    Golden::read(Architecture::Colournet)
+    Golden::read(&ARCHITECTURE)
 }
 
 #[test]

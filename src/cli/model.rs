@@ -1,25 +1,24 @@
 //! Which network a command is about, and how its training starts.
 
 use crate::cli::settings::{Settings, at_least, below_one, positive};
-use crate::dataset::loader_options::Turns;
 use crate::dataset::pairs::DataSource;
 use crate::dataset::stats::{DataStats, Survey};
 use crate::engine::device::Device;
 use crate::engine::nn::{OptimizerKind, WeightFile};
 use crate::error::{Error, Result};
 use crate::imaging::picture::Reading;
+use crate::networks;
 use crate::networks::adversarial::AdversarialConfig;
 use crate::networks::classifier::learner::{self as classification, ClassificationConfig};
-use crate::networks::classifier::network::Architecture;
 use crate::networks::colournet::network as colournet;
 use crate::networks::pix2pix::game as pix2pix_game;
 use crate::networks::pix2pix::network as pix2pix;
+use crate::networks::recipe::{self, Recipe};
 use crate::networks::sicgan::game as sicgan_game;
 use crate::networks::sicgan::network as sicgan;
 use crate::networks::spacenet::game as spacenet_game;
 use crate::networks::spacenet::network as spacenet;
 use crate::networks::window8::network as window8;
-use crate::paint::colorizer::model_of;
 use crate::train::learner::Learner;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -40,21 +39,24 @@ pub enum Model {
 }
 
 impl Model {
+    /// What the library knows of it.
+    pub fn recipe(self) -> &'static dyn Recipe {
+        networks::NETWORKS[self as usize]
+    }
+
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
-        match self {
-            Model::Colournet => "colournet",
-            Model::Window8 => "window8",
-            Model::Pix2pix => "pix2pix",
-            Model::Sicgan => "sicgan",
-            Model::Spacenet => "spacenet",
-        }
+        self.recipe().name()
     }
 
     /// The network whose weights a file holds.
-    pub fn of(file: &WeightFile) -> Model {
-        let name = model_of(file);
-        Model::value_variants().iter().copied().find(|model| model.name() == name).unwrap_or(Model::Colournet)
+    ///
+    /// # Errors
+    /// Tensors of no network.
+    pub fn of(file: &WeightFile) -> Result<Model> {
+        let name = networks::of_file(file)?.name();
+        let found = Model::value_variants().iter().copied().find(|model| model.name() == name);
+        found.ok_or_else(|| Error::input("no such network", name, "report this"))
     }
 
     /// The side of the pictures that weights were trained on, where the file tells.
@@ -62,23 +64,7 @@ impl Model {
     /// # Errors
     /// Tensors that are missing or do not belong together.
     pub fn trained_size(file: &WeightFile) -> Result<Option<usize>> {
-        Ok(match Model::of(file) {
-            Model::Colournet | Model::Window8 => None,
-            Model::Pix2pix => Some(pix2pix::Generator::of(file)?.side),
-            Model::Sicgan => Some(sicgan::Generator::of(file)?.patch),
-            Model::Spacenet => Some(spacenet::Discriminator::of(file)?.size),
-        })
-    }
-
-    /// Sides of pictures must be multiples of this.
-    fn stride(self) -> usize {
-        match self {
-            Model::Colournet => colournet::STRIDE,
-            Model::Window8 => 1,
-            Model::Pix2pix => pix2pix::STRIDE,
-            Model::Sicgan => 1,
-            Model::Spacenet => spacenet::STRIDE,
-        }
+        networks::of_file(file)?.trained_size(file)
     }
 
     /// How the two sides of `data` are read; `band` (from 1) chooses one of the sources'.
@@ -86,31 +72,15 @@ impl Model {
     /// # Errors
     /// A folder that cannot be read.
     pub fn readings(self, data: &DataSource, band: Option<usize>) -> Result<(Reading, Reading)> {
-        match self {
-            Model::Colournet | Model::Window8 | Model::Pix2pix | Model::Sicgan => Ok(data.readings(band)),
-            Model::Spacenet => data.readings_of_all_bands(band),
+        match self.recipe().reads_all_bands() {
+            true => data.readings_of_all_bands(band),
+            false => Ok(data.readings(band)),
         }
     }
 
     /// Pixels that it reads beyond each side of a crop.
     pub fn halo(self) -> usize {
-        match self {
-            Model::Colournet | Model::Window8 | Model::Pix2pix | Model::Spacenet => 0,
-            Model::Sicgan => sicgan::HALO,
-        }
-    }
-
-    /// Shorter side that pictures are enlarged to, if they are smaller, before crops of `size` are cut by chance.
-    pub fn enlarge(self, size: usize) -> Option<usize> {
-        (self == Model::Pix2pix).then(|| pix2pix::enlarged(size))
-    }
-
-    /// How crops of its pictures are turned.
-    pub fn turns(self) -> Turns {
-        match self {
-            Model::Colournet | Model::Window8 | Model::Pix2pix | Model::Spacenet => Turns::Mirrors,
-            Model::Sicgan => Turns::MirrorsAndRotations,
-        }
+        self.recipe().halo()
     }
 
     /// Refuses pictures of a size, that of `--size`, that the network cannot be run on.
@@ -118,25 +88,7 @@ impl Model {
     /// # Errors
     /// A size that is no multiple of the stride, or leaves nothing to colour.
     pub fn check_size(self, size: usize) -> Result<()> {
-        let stride = self.stride();
-        crate::ensure!(
-            size > 0 && size.is_multiple_of(stride),
-            Error::input(
-                format!("the size is no multiple of {stride}"),
-                format!("--size {size}"),
-                format!("use {}", size.max(1).next_multiple_of(stride))
-            )
-        );
-        let margins = if self == Model::Window8 { 2 * window8::HALO } else { 0 };
-        crate::ensure!(
-            size > margins,
-            Error::input(
-                format!("{} colours no pixel of a picture that is no larger than {margins}", self.name()),
-                format!("--size {size}"),
-                "use a larger size, e.g. 32"
-            )
-        );
-        Ok(())
+        recipe::check_size(self.recipe(), size)
     }
 
     /// The settings that differ from one network to another, for weights that are `fresh` or come from a file, which brings
@@ -300,8 +252,8 @@ impl Start {
                 );
                 let sigma = at_least(f64::from(settings.sigma.unwrap_or_default()), 0.0, true, "--sigma")? as f32;
                 let architecture = match model {
-                    Model::Window8 => Architecture::Window8,
-                    _ => Architecture::Colournet,
+                    Model::Window8 => &window8::ARCHITECTURE,
+                    _ => &colournet::ARCHITECTURE,
                 };
                 Ok(Start::Classification(classification::Start {
                     architecture,
@@ -367,7 +319,12 @@ impl Start {
     /// Weights that do not fit; no memory.
     pub fn learner(&self, device: &Device, survey: &Survey, init: Option<&WeightFile>) -> Result<Box<dyn Learner>> {
         Ok(match self {
-            Start::Classification(start) => Box::new(start.learner(device, survey, init)?),
+            Start::Classification(start) => {
+                if let Some(file) = init {
+                    networks::check_weights(networks::by_name(start.architecture.name)?, file)?;
+                }
+                Box::new(start.learner(device, survey, init)?)
+            }
             Start::Pix2pix(start) => Box::new(start.learner(device, init)?),
             Start::Sicgan(start) => Box::new(start.learner(device, init)?),
             Start::Spacenet(start) => Box::new(start.learner(device, &survey.stats, init)?),
@@ -485,6 +442,7 @@ impl NetworkArgs {
 mod tests {
     use super::*;
     use crate::cli::settings::Patches;
+    use crate::dataset::loader_options::Turns;
 
     fn images() -> Settings {
         Settings { images: Some("pictures".into()), ..Settings::default() }

@@ -392,8 +392,8 @@ impl Settings {
                     shuffle: filled.no_shuffle != Some(true),
                     halo: model.halo(),
                     augment: filled.no_augment != Some(true),
-                    turns: model.turns(),
-                    enlarge: model.enlarge(size),
+                    turns: model.recipe().turns(),
+                    enlarge: model.recipe().enlarge(size),
                     threads: loader_threads(filled.threads),
                     ..LoaderOptions::default()
                 },

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::imaging::color::Smoothing;
-use crate::networks::classifier::network::Architecture;
+use crate::networks::window8;
 
 fn images() -> Settings {
     Settings { images: Some("pictures".into()), ..Settings::default() }
@@ -120,7 +120,7 @@ fn window8_has_its_own_defaults_and_refusals() {
     let loader = &resolved.session.loader;
     assert_eq!((resolved.session.lr, loader.batch, loader.size), (1e-4, 32, 32));
     let Start::Classification(start) = resolved.start else { panic!("{:?}", resolved.start) };
-    assert_eq!((start.architecture, start.smoothing), (Architecture::Window8, Smoothing::None));
+    assert_eq!((start.architecture, start.smoothing), (&window8::network::ARCHITECTURE, Smoothing::None));
     for (settings, expected) in [
         (Settings { size: Some(16), ..images() }, "--size 16"),
         (Settings { width: Some(0.5), ..images() }, "--width"),

@@ -1,10 +1,83 @@
-//! Networks: one folder each.
+//! Networks: one folder each, and one line in [`NETWORKS`].
 
 pub mod adversarial;
 pub mod classifier;
 pub mod colournet;
 pub mod common;
 pub mod pix2pix;
+pub mod recipe;
 pub mod sicgan;
 pub mod spacenet;
 pub mod window8;
+
+use crate::engine::nn::WeightFile;
+use crate::error::{Error, Result};
+use recipe::Recipe;
+
+/// All networks. The first is what commands take where none is named.
+pub const NETWORKS: &[&dyn Recipe] = &[
+    &colournet::recipe::Colournet,
+    &window8::recipe::Window8,
+    &pix2pix::recipe::Pix2pix,
+    &sicgan::recipe::Sicgan,
+    &spacenet::recipe::Spacenet,
+];
+
+/// The network of this name.
+///
+/// # Errors
+/// No such network.
+pub fn by_name(name: &str) -> Result<&'static dyn Recipe> {
+    let names = || NETWORKS.iter().map(|recipe| recipe.name()).collect::<Vec<_>>().join(", ");
+    let found = NETWORKS.iter().copied().find(|recipe| recipe.name() == name);
+    found.ok_or_else(|| Error::input("no such network", name, format!("use one of {}", names())))
+}
+
+/// The network whose weights a file holds, by the names of its tensors.
+///
+/// # Errors
+/// Tensors of no network in the list.
+pub fn of_file(file: &WeightFile) -> Result<&'static dyn Recipe> {
+    let found = NETWORKS.iter().copied().find(|recipe| recipe.recognises(file));
+    found.ok_or_else(|| {
+        Error::input("its tensors are those of no network", file.source(), "use weights that huetape wrote")
+    })
+}
+
+/// Refuses weights of another network than `recipe`'s.
+///
+/// # Errors
+/// A file that `recipe` does not recognise.
+pub fn check_weights(recipe: &dyn Recipe, file: &WeightFile) -> Result<()> {
+    if recipe.recognises(file) {
+        return Ok(());
+    }
+    let found = of_file(file)?;
+    Err(Error::input(
+        format!("the weights are those of {}, not of {}", found.name(), recipe.name()),
+        file.source(),
+        "use weights of the same network",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_known_by_its_name() {
+        for recipe in NETWORKS {
+            assert_eq!(by_name(recipe.name()).unwrap().name(), recipe.name());
+        }
+        let error = by_name("nonesuch").err().unwrap();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains(NETWORKS[0].name()), "{error}");
+    }
+
+    #[test]
+    fn weights_of_no_network_are_refused() {
+        let file = WeightFile::from_tensors("w.safetensors", Vec::new());
+        let error = of_file(&file).err().unwrap();
+        assert!(error.exit_code() == 2 && error.to_string().contains("w.safetensors"), "{error}");
+    }
+}

@@ -93,13 +93,14 @@ fn paint_grey(painter: &dyn Painter, device: &Device, side: usize, look: &Look) 
 mod tests {
     use super::*;
     use crate::imaging::color::Bins;
-    use crate::networks::classifier::network::{Architecture, Classifier};
+    use crate::networks::classifier::network::Classifier;
+    use crate::networks::window8;
 
     fn painter(cap: Option<u64>) -> Classifier {
         let bins = Bins { centres: vec![[-20.0, 10.0], [30.0, 0.0], [5.0, -40.0]] };
         let device = Device::cpu();
         device.set_memory_cap(cap);
-        Classifier::new(&device, Architecture::Window8, 1.0, &bins, vec![0.2, 0.3, 0.5], 3, false).unwrap()
+        Classifier::new(&device, &window8::network::ARCHITECTURE, 1.0, &bins, vec![0.2, 0.3, 0.5], 3, false).unwrap()
     }
 
     #[test]

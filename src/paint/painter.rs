@@ -99,7 +99,7 @@ pub fn no_uncertainty(network: &str) -> Error {
     Error::input(
         format!("{network} puts out colours without a distribution over them"),
         "⟨uncertainty⟩",
-        "leave it out, or use a classifier: colournet or window8",
+        "leave it out, or use a classification network",
     )
 }
 

@@ -11,6 +11,7 @@ use crate::networks::classifier::network::{Architecture, Classifier};
 use crate::networks::pix2pix::network as pix2pix;
 use crate::networks::sicgan::network as sicgan;
 use crate::networks::spacenet::network as spacenet;
+use crate::networks::{colournet, window8};
 use crate::paint::canvas::Canvas;
 use crate::paint::painter::*;
 use crate::paint::plan::{Plan, Tiling};
@@ -126,10 +127,10 @@ fn noise(width: usize, height: usize, bands: usize) -> Pixels {
 }
 
 /// A classifier whose fresh weights tell pixels apart: its logits are enlarged.
-fn classifier(architecture: Architecture) -> Classifier {
+fn classifier(architecture: &'static Architecture) -> Classifier {
     let bins = Bins { centres: vec![[-60.0, 20.0], [50.0, 10.0], [5.0, -70.0], [0.0, 60.0], [30.0, 30.0]] };
     let made = Classifier::new(&Device::cpu(), architecture, 0.05, &bins, vec![0.2; 5], 3, false).unwrap();
-    let last = if architecture == Architecture::Colournet { "out.weight" } else { "conv8.weight" };
+    let last = if architecture == &colournet::network::ARCHITECTURE { "out.weight" } else { "conv8.weight" };
     let weight = made.parameters.get(last).unwrap();
     let enlarged: Vec<f32> = weight.to_vec().unwrap().iter().map(|v| 20.0 * v).collect();
     weight.write(&enlarged).unwrap();
@@ -168,13 +169,13 @@ fn tiles_make_no_difference(painter: &dyn Painter, [width, height]: [usize; 2], 
 
 #[test]
 fn colournet_by_tiles_is_colournet_in_one_go() {
-    tiles_make_no_difference(&classifier(Architecture::Colournet), [493, 410], &[136, 200], 272 * 25);
-    tiles_make_no_difference(&classifier(Architecture::Colournet), [493, 80], &[136], 136);
+    tiles_make_no_difference(&classifier(&colournet::network::ARCHITECTURE), [493, 410], &[136, 200], 272 * 25);
+    tiles_make_no_difference(&classifier(&colournet::network::ARCHITECTURE), [493, 80], &[136], 136);
 }
 
 #[test]
 fn window8_by_tiles_is_window8_in_one_go() {
-    tiles_make_no_difference(&classifier(Architecture::Window8), [101, 73], &[16, 40], 80);
+    tiles_make_no_difference(&classifier(&window8::network::ARCHITECTURE), [101, 73], &[16, 40], 80);
 }
 
 #[test]
@@ -191,14 +192,14 @@ fn the_windows_of_sicgan_and_pix2pix_lie_where_they_lie_whatever_the_panel() {
 #[test]
 fn only_a_classifier_says_how_sure_it_is() {
     let source = noise(24, 24, 1).to_tensor(&Device::cpu()).unwrap();
-    for architecture in [Architecture::Colournet, Architecture::Window8] {
+    for architecture in [&colournet::network::ARCHITECTURE, &window8::network::ARCHITECTURE] {
         let painter = classifier(architecture);
         let (picture, unsure) = painter.paint_with_uncertainty(&source, &Look::default()).unwrap();
         assert_eq!(picture.to_vec().unwrap(), painter.paint(&source, &Look::default()).unwrap().to_vec().unwrap());
         assert_eq!(unsure.shape()[..3], picture.shape()[..3]);
         let unsure = unsure.to_vec().unwrap();
         assert!(unsure.iter().all(|v| (-1e-6..1.0 + 1e-6).contains(v)), "{architecture:?}: {unsure:?}");
-        if architecture == Architecture::Window8 {
+        if architecture == &window8::network::ARCHITECTURE {
             let probabilities = painter.answer(&source).unwrap().to_vec().unwrap();
             for (got, p) in unsure.iter().zip(probabilities.chunks_exact(5)) {
                 let entropy: f64 = p.iter().map(|p| f64::from(*p)).filter(|p| *p > 0.0).map(|p| -p * p.ln()).sum();

@@ -147,8 +147,9 @@ mod tests {
     use crate::imaging::color::Bins;
     use crate::networks::classifier::learner::{Classification, ClassificationConfig};
     use crate::networks::classifier::network::{Architecture, Classifier};
+    use crate::networks::{colournet, window8};
 
-    fn classifier(architecture: Architecture, training: bool) -> Classification {
+    fn classifier(architecture: &'static Architecture, training: bool) -> Classification {
         let learning = ClassificationConfig {
             optimizer: OptimizerKind::Adam { beta1: 0.9, beta2: 0.99, eps: 1e-8 },
             weight_decay: 0.0,
@@ -168,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_forward_pass_ends_with_the_softmax_and_a_training_pass_with_the_optimiser() {
-        for (architecture, size) in [(Architecture::Colournet, 16), (Architecture::Window8, 24)] {
+        for (architecture, size) in [(&colournet::network::ARCHITECTURE, 16), (&window8::network::ARCHITECTURE, 24)] {
             let time = |pass, iterations| {
                 let mut learner = classifier(architecture, pass == Pass::Train);
                 measure(&mut learner, &WorkloadConfig { pass, size, batch: 2, halo: 0 }, iterations).unwrap()

@@ -61,7 +61,7 @@ struct GoldenTensor {
 
 /// A golden run of one network.
 pub struct Golden {
-    architecture: Architecture,
+    architecture: &'static Architecture,
     run: GoldenRun,
     tensors: GoldenFile,
     init: WeightFile,
@@ -69,8 +69,8 @@ pub struct Golden {
 
 impl Golden {
     /// Reads `tests/goldens/NAME_*`.
-    pub fn read(architecture: Architecture) -> Golden {
-        let name = architecture.name();
+    pub fn read(architecture: &'static Architecture) -> Golden {
+        let name = architecture.name;
         let run = std::fs::read_to_string(format!("tests/goldens/{name}_steps.json")).unwrap();
         let init = format!("tests/goldens/{name}_init.safetensors");
         Golden {
@@ -162,7 +162,7 @@ fn compare_decoded(golden: &Golden, learner: &Classification, device: &Device, f
     let grey = Tensor::new(device, &source.shape, &source.data).unwrap();
     let classifier = learner.classifier();
     let logits = classifier.logits(&Tape::inference(), &grey, Norm::Running).unwrap();
-    let upsample = golden.architecture.upsample();
+    let upsample = golden.architecture.upsample;
     let ab = annealed_mean(logits.value(), &classifier.bins, upsample, TEMPERATURE).unwrap().ab;
     let tolerance = Tolerance::Absolute(10.0 * golden.run.ab_gap_f32);
     let label = format!("{}: decoded ab", device.name());

@@ -87,7 +87,7 @@ pub struct ActivationsArgs {
 
 pub fn run(args: &ActivationsArgs) -> Outcome {
     let file = WeightFile::read(&args.trained.weights()?)?;
-    let model = Model::of(&file);
+    let model = Model::of(&file)?;
     let prepared = args.trained.input()?;
     let band = args.band.or(prepared.band);
     let lightness = prepared.lightness && args.band.is_none();

@@ -81,7 +81,7 @@ impl ChosenArgs {
             (None, None) => None,
         };
         // The parser wants a name where there is no file.
-        let model = file.as_ref().map(Model::of).or(self.model).unwrap_or(Model::Colournet);
+        let model = file.as_ref().map(Model::of).transpose()?.or(self.model).unwrap_or(Model::Colournet);
         let trained = file.as_ref().map(Model::trained_size).transpose()?.flatten();
         let network = NetworkArgs { size: self.network.size.or(trained), ..self.network.clone() };
         let size = network.size(model)?;

@@ -41,7 +41,7 @@ pub struct ClassificationConfig {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Start {
     /// Which network.
-    pub architecture: Architecture,
+    pub architecture: &'static Architecture,
     /// Weights to start from; they bring their bins and their prior.
     pub init: Option<PathBuf>,
     /// Channel multiplier; with `init`, one that the weights must have.
@@ -89,17 +89,8 @@ impl Start {
     }
 
     fn with_weights(&self, device: &Device, file: &WeightFile) -> Result<Classification> {
-        let classifier = Classifier::read(device, file, self.learning.training)?;
-        let found = classifier.architecture;
-        crate::ensure!(
-            found == self.architecture,
-            Error::input(
-                format!("the weights are those of {}, not of {}", found.name(), self.architecture.name()),
-                file.source(),
-                "use weights of the same network"
-            )
-        );
-        let fits = |&width: &f64| found.layers(width, classifier.prior.len()) == classifier.network;
+        let classifier = Classifier::read(device, self.architecture, file, self.learning.training)?;
+        let fits = |&width: &f64| (self.architecture.layers)(width, classifier.prior.len()) == classifier.network;
         if let Some(width) = self.width.filter(|width| !fits(width)) {
             return Err(Error::input(
                 "the weights are of another width",
@@ -150,7 +141,7 @@ impl Classification {
             index: encoding.index,
             weight: encoding.weight,
             class_weights: self.class_weights.clone(),
-            factor: self.classifier.architecture.upsample(),
+            factor: self.classifier.architecture.upsample,
             eps: EPS,
         };
         tape.apply(op, &[&logits])

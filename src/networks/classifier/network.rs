@@ -12,78 +12,40 @@ use crate::error::{Error, Result};
 use crate::imaging::color::Bins;
 use crate::imaging::ops::annealed_mean::annealed_mean;
 use crate::imaging::ops::lab;
-use crate::networks::colournet::network as colournet;
-use crate::networks::window8::network as window8;
 use crate::paint::painter::{Framing, Look, Painter, grey_and_lightness};
+use std::fmt;
 
-/// Which classification network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Architecture {
-    /// See [`colournet`].
-    Colournet,
-    /// See [`window8`].
-    Window8,
+/// What differs between classification networks.
+pub struct Architecture {
+    /// Its name, on the command line and in files.
+    pub name: &'static str,
+    /// The layers for a channel multiplier, which a network may ignore, and a number of colour bins.
+    pub layers: fn(width: f64, bins: usize) -> Sequential,
+    /// The layers whose weights a file holds, by the shapes of its tensors: any width, any number of bins. Fails where tensors are
+    /// missing or have other numbers of axes.
+    pub layers_of: fn(&WeightFile) -> Result<Sequential>,
+    /// From the size of the logits to that of the image.
+    pub upsample: usize,
+    /// What it needs of an image.
+    pub framing: Framing,
 }
 
-impl Architecture {
-    /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Architecture::Colournet => "colournet",
-            Architecture::Window8 => "window8",
-        }
+impl PartialEq for Architecture {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
     }
+}
 
-    /// The layers for `bins` colour bins at a channel multiplier of `width`, which Window8 does not have.
-    pub fn layers(self, width: f64, bins: usize) -> Sequential {
-        match self {
-            Architecture::Colournet => colournet::network(width, bins),
-            Architecture::Window8 => window8::network(bins),
-        }
-    }
-
-    /// The network whose weights a file holds, by the names of its tensors; ColourNet where they are those of no network.
-    pub fn of(file: &WeightFile) -> Architecture {
-        match file.get("conv1.weight") {
-            Some(_) => Architecture::Window8,
-            None => Architecture::Colournet,
-        }
-    }
-
-    /// The layers whose weights a file holds, by the shapes of its tensors: any width, any number of bins.
-    ///
-    /// # Errors
-    /// Tensors that are missing or have other numbers of axes.
-    pub fn layers_of(self, file: &WeightFile) -> Result<Sequential> {
-        match self {
-            Architecture::Colournet => colournet::network_of(file),
-            Architecture::Window8 => window8::network_of(file),
-        }
-    }
-
-    /// From the size of the logits to that of the picture.
-    pub fn upsample(self) -> usize {
-        match self {
-            Architecture::Colournet => colournet::UPSAMPLE,
-            Architecture::Window8 => 1,
-        }
-    }
-
-    /// What it needs of a picture.
-    pub fn framing(self) -> Framing {
-        match self {
-            Architecture::Colournet => {
-                Framing { stride: colournet::STRIDE, halo: 0, reach: colournet::REACH, window: None }
-            }
-            Architecture::Window8 => Framing { stride: 1, halo: window8::HALO, reach: 0, window: None },
-        }
+impl fmt::Debug for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
     }
 }
 
 /// A classification network with its weights and its bins.
 pub struct Classifier {
     /// Which network.
-    pub architecture: Architecture,
+    pub architecture: &'static Architecture,
     /// Its layers.
     pub network: Sequential,
     /// Their weights.
@@ -102,14 +64,14 @@ impl Classifier {
     /// No memory.
     pub fn new(
         device: &Device,
-        architecture: Architecture,
+        architecture: &'static Architecture,
         width: f64,
         bins: &Bins,
         prior: Vec<f32>,
         seed: u64,
         training: bool,
     ) -> Result<Self> {
-        let network = architecture.layers(width, bins.len());
+        let network = (architecture.layers)(width, bins.len());
         let parameters = Parameters::new(device, network.param_specs(), seed, training)?;
         Ok(Classifier { architecture, network, parameters, bins: centres(device, bins)?, prior })
     }
@@ -118,9 +80,13 @@ impl Classifier {
     ///
     /// # Errors
     /// Tensors that are missing, do not belong together or hold a NaN; no memory.
-    pub fn read(device: &Device, file: &WeightFile, training: bool) -> Result<Self> {
-        let architecture = Architecture::of(file);
-        let network = architecture.layers_of(file)?;
+    pub fn read(
+        device: &Device,
+        architecture: &'static Architecture,
+        file: &WeightFile,
+        training: bool,
+    ) -> Result<Self> {
+        let network = (architecture.layers_of)(file)?;
         let (bins, prior) = bins_and_prior(file)?;
         let parameters = Parameters::new(device, network.param_specs(), 0, training)?;
         parameters.load(file)?;
@@ -159,8 +125,8 @@ impl Classifier {
         Ok(input)
     }
 
-    /// The network's answer for grey pictures `[N, H, W, 1]` 0..1: logits over the bins, `[N, H / 4, W / 4, Q]` for ColourNet,
-    /// `[N, H - 16, W - 16, Q]` for Window8.
+    /// The network's answer for grey images `[N, H, W, 1]` 0..1: logits over the bins, `[N, (H - 2 halo) / upsample,
+    /// (W - 2 halo) / upsample, Q]`.
     ///
     /// # Errors
     /// Whatever a launch reports.
@@ -174,7 +140,7 @@ impl Classifier {
     fn decode(&self, source: &Tensor, look: &Look) -> Result<(Tensor, Tensor)> {
         let (grey, lightness) = grey_and_lightness(source)?;
         let logits = self.logits(&Tape::inference(), &grey, look.norm)?;
-        let decoded = annealed_mean(logits.value(), &self.bins, self.architecture.upsample(), look.temperature)?;
+        let decoded = annealed_mean(logits.value(), &self.bins, self.architecture.upsample, look.temperature)?;
         let lightness = centre(&lightness, self.framing().halo)?;
         Ok((lab::join(&lightness, &decoded.ab)?, decoded.entropy))
     }
@@ -182,7 +148,7 @@ impl Classifier {
 
 impl Painter for Classifier {
     fn name(&self) -> &'static str {
-        self.architecture.name()
+        self.architecture.name
     }
 
     fn device(&self) -> &Device {
@@ -190,7 +156,7 @@ impl Painter for Classifier {
     }
 
     fn framing(&self) -> Framing {
-        self.architecture.framing()
+        self.architecture.framing
     }
 
     fn source_bands(&self) -> usize {
@@ -279,13 +245,15 @@ pub fn bins_and_prior(file: &WeightFile) -> Result<(Bins, Vec<f32>)> {
 mod tests {
     use super::*;
     use crate::imaging::pixels::Pixels;
+    use crate::networks::{colournet, window8};
     use crate::paint::whole::paint;
     use crate::random::{Rng, Stream};
 
-    fn window8(width: usize, height: usize) -> (Classifier, Pixels) {
+    fn classifier_and_picture(width: usize, height: usize) -> (Classifier, Pixels) {
         let bins = Bins { centres: vec![[-40.0, 20.0], [30.0, 0.0], [5.0, -60.0], [0.0, 50.0]] };
         let classifier =
-            Classifier::new(&Device::cpu(), Architecture::Window8, 1.0, &bins, vec![0.25; 4], 3, false).unwrap();
+            Classifier::new(&Device::cpu(), &window8::network::ARCHITECTURE, 1.0, &bins, vec![0.25; 4], 3, false)
+                .unwrap();
         let rng = Rng::new(4, Stream::Test, 0);
         let values = (0..(width * height) as u64).map(|i| rng.uniform(i)).collect();
         (classifier, Pixels { width, height, bands: 1, values })
@@ -293,7 +261,7 @@ mod tests {
 
     #[test]
     fn window8_colours_the_centre_of_a_window_and_the_whole_of_a_picture() {
-        let (classifier, picture) = window8(32, 32);
+        let (classifier, picture) = classifier_and_picture(32, 32);
         let window = Tensor::new(&Device::cpu(), &[1, 32, 32, 1], &picture.values).unwrap();
         let centre = classifier.paint(&window, &Look::default()).unwrap();
         assert_eq!(centre.shape(), [1, 16, 16, 3]);
@@ -310,20 +278,20 @@ mod tests {
 
     #[test]
     fn a_window_without_a_centre_is_refused() {
-        let (classifier, picture) = window8(16, 16);
+        let (classifier, picture) = classifier_and_picture(16, 16);
         let window = Tensor::new(&Device::cpu(), &[1, 16, 16, 1], &picture.values).unwrap();
         assert_eq!(classifier.paint(&window, &Look::default()).unwrap_err().exit_code(), 2);
         assert!(paint(&classifier, &picture, &Look::default()).is_ok());
     }
 
     #[test]
-    fn a_network_is_known_by_its_tensors() {
+    fn weights_bring_their_width_and_bins() {
         let bins = Bins { centres: vec![[-40.0, 20.0], [30.0, 0.0], [5.0, -60.0]] };
-        for architecture in [Architecture::Colournet, Architecture::Window8] {
+        for architecture in [&colournet::network::ARCHITECTURE, &window8::network::ARCHITECTURE] {
             let written =
                 Classifier::new(&Device::cpu(), architecture, 0.05, &bins, vec![0.2, 0.3, 0.5], 3, false).unwrap();
             let file = WeightFile::from_tensors("memory", written.state().unwrap());
-            let read = Classifier::read(&Device::cpu(), &file, false).unwrap();
+            let read = Classifier::read(&Device::cpu(), architecture, &file, false).unwrap();
             assert_eq!((read.architecture, &read.network), (architecture, &written.network));
             assert_eq!(read.state().unwrap(), written.state().unwrap());
         }

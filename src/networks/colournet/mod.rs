@@ -1,3 +1,4 @@
 //! colournet: the layers of its classifier.
 
 pub mod network;
+pub mod recipe;

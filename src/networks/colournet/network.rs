@@ -7,7 +7,9 @@
 use crate::engine::nn::{Layer, Sequential, WeightFile};
 use crate::engine::ops::conv2d::{Activation, Padding};
 use crate::error::Result;
+use crate::networks::classifier::network::Architecture;
 use crate::networks::common::{kernel_channels, scaled};
+use crate::paint::painter::Framing;
 
 /// Height and width of an input must be multiples of this.
 pub const STRIDE: usize = 8;
@@ -15,6 +17,15 @@ pub const STRIDE: usize = 8;
 pub const REACH: usize = 184;
 /// A quarter of the input's size comes out; the loss and the decoding upsample by this factor.
 pub const UPSAMPLE: usize = 4;
+
+/// ColourNet as a classification network.
+pub static ARCHITECTURE: Architecture = Architecture {
+    name: "colournet",
+    layers: network,
+    layers_of: network_of,
+    upsample: UPSAMPLE,
+    framing: Framing { stride: STRIDE, halo: 0, reach: REACH, window: None },
+};
 
 /// Out, stride, dilation of the 3x3 convolutions, block by block.
 const BLOCKS: [&[(usize, usize, usize)]; 8] = [

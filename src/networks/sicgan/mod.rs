@@ -2,3 +2,4 @@
 
 pub mod game;
 pub mod network;
+pub mod recipe;

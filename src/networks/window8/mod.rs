@@ -1,3 +1,4 @@
 //! window8: the layers of its classifier.
 
 pub mod network;
+pub mod recipe;

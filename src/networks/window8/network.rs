@@ -8,12 +8,23 @@
 use crate::engine::nn::{Layer, Sequential, WeightFile};
 use crate::engine::ops::conv2d::{Activation, Padding};
 use crate::error::Result;
+use crate::networks::classifier::network::Architecture;
 use crate::networks::common::kernel_channels;
+use crate::paint::painter::Framing;
 
 /// Convolutions in a row.
 const LAYERS: usize = 8;
 /// Pixels that the network reads on each side beyond those that it colours: one a layer.
 pub const HALO: usize = LAYERS;
+
+/// Window8 as a classification network, which has one width.
+pub static ARCHITECTURE: Architecture = Architecture {
+    name: "window8",
+    layers: |_, bins| network(bins),
+    layers_of: network_of,
+    upsample: 1,
+    framing: Framing { stride: 1, halo: HALO, reach: 0, window: None },
+};
 
 /// The network for `bins` colour bins. Its output is logits; the softmax belongs to the loss and the decoding.
 pub fn network(bins: usize) -> Sequential {
