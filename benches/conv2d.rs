@@ -49,7 +49,7 @@ fn main() -> huetape::Result<()> {
         let b = normal(&device, &[o], 3)?;
         let dy = normal(&device, &conv.output_shape(x.shape(), w.shape())?, 4)?;
         let gflop = 2e-9 * (dy.len() * kernel * kernel * c) as f64;
-        let mut times: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+        let mut times: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for run in 0..=runs {
             device.start_profile()?;
             let tape = Tape::new();
@@ -66,7 +66,7 @@ fn main() -> huetape::Result<()> {
         let shown = count.max(1) as f64;
         print!("{name:<14} {:>8.3} |", gflop * shown);
         for ((kernel, _), total) in KERNELS.iter().zip(&mut totals) {
-            let Some(times) = times.get_mut(kernel) else {
+            let Some(times) = times.get_mut(*kernel) else {
                 print!("{:>16}", "-");
                 continue;
             };

@@ -52,7 +52,7 @@ impl Cases<'_> {
     fn picture(&self, name: &str) -> Tensor {
         let pixels = self.tensor(name);
         let [n, channels] = pixels.shape() else { panic!("{name} is no list of pixels") };
-        pixels.reshape(&[1, 1, *n, *channels])
+        pixels.reshape(&[1, 1, *n, *channels]).unwrap()
     }
 
     fn check(&mut self, name: &str, got: &Tensor, tolerance: Tolerance) {

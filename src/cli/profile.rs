@@ -101,10 +101,10 @@ fn extremes(measurement: &Measurement) -> (f64, f64) {
 }
 
 /// Launches and seconds by kernel, the longest first.
-fn by_kernel(launches: &[LaunchTime]) -> Vec<(&'static str, usize, f64)> {
-    let mut kernels: BTreeMap<&'static str, (usize, f64)> = BTreeMap::new();
+fn by_kernel(launches: &[LaunchTime]) -> Vec<(&str, usize, f64)> {
+    let mut kernels: BTreeMap<&str, (usize, f64)> = BTreeMap::new();
     for launch in launches {
-        let (count, seconds) = kernels.entry(launch.kernel).or_default();
+        let (count, seconds) = kernels.entry(&launch.kernel).or_default();
         *count += 1;
         *seconds += launch.seconds;
     }
@@ -170,8 +170,8 @@ mod tests {
 
     #[test]
     fn kernels_add_up_and_come_longest_first() {
-        let launch = |kernel, seconds| LaunchTime { kernel, shapes: String::new(), seconds };
-        let rows = by_kernel(&[launch("a", 1.0), launch("b", 4.0), launch("a", 2.0)]);
-        assert_eq!(rows, [("b", 1, 4.0), ("a", 2, 3.0)]);
+        let launch = |kernel: &str, seconds| LaunchTime { kernel: kernel.into(), shapes: String::new(), seconds };
+        let launches = [launch("a", 1.0), launch("b", 4.0), launch("a", 2.0)];
+        assert_eq!(by_kernel(&launches), [("b", 1, 4.0), ("a", 2, 3.0)]);
     }
 }

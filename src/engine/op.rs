@@ -2,7 +2,7 @@
 
 use crate::engine::primitives;
 use crate::engine::tensor::Tensor;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// One differentiable operation with its settings.
 ///
@@ -55,22 +55,39 @@ impl<'a> Backward<'a> {
     /// The tensor to write the whole gradient of input `i` into.
     ///
     /// # Errors
-    /// No memory.
+    /// No input `i`, another shape than its place has, or no memory.
     pub fn out(&mut self, i: usize, shape: &[usize]) -> Result<Tensor> {
+        self.check_input(i)?;
         let grad = match self.slots[i].take() {
             Some(slot) => slot,
             None => Tensor::empty(self.dy.device(), shape)?,
         };
-        assert_eq!(grad.shape(), shape, "gradient of input {i}");
+        crate::ensure!(
+            grad.shape() == shape,
+            Error::input(
+                format!("the gradient of input {i} has another shape than the input"),
+                format!("{shape:?} for {:?}", grad.shape()),
+                "give it the input's shape"
+            )
+            .of(ErrorKind::Shape)
+        );
         self.grads[i] = Some(grad.clone());
         Ok(grad)
+    }
+
+    fn check_input(&self, i: usize) -> Result<()> {
+        let what = || format!("there is no input {i} to give a gradient to");
+        let inputs = || format!("{} inputs", self.grads.len());
+        crate::ensure!(i < self.grads.len(), Error::input(what(), inputs(), "ask `needs` first").of(ErrorKind::Shape));
+        Ok(())
     }
 
     /// Hands an existing tensor over as the gradient of input `i`: for ops that pass `dy` on.
     ///
     /// # Errors
-    /// Whatever the copy reports, where the gradient has a place of its own.
+    /// No input `i`, and whatever the copy reports, where the gradient has a place of its own.
     pub fn pass(&mut self, i: usize, grad: Tensor) -> Result<()> {
+        self.check_input(i)?;
         if self.slots[i].is_some() {
             let slot = self.out(i, grad.shape())?;
             return primitives::copy(&grad, &slot);

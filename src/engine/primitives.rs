@@ -1,6 +1,6 @@
 //! Launches on whole tensors that everything else stands on: fill, copy, weighted sums.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
+use crate::engine::device::{AnyKernel, Args, Device, FILL, Kernel, Plan};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
@@ -10,27 +10,6 @@ pub const KERNELS: &[&dyn AnyKernel] = &[&FILL, &AXPBY, &ACCUMULATE];
 
 /// Elements that one rayon task works on.
 pub(crate) const BLOCK: usize = 1 << 14;
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct FillParams {
-    len: u32,
-    value: f32,
-}
-
-static FILL: Kernel<FillParams> = Kernel {
-    name: "fill",
-    source: include_str!("../../kernels/fill.wgsl"),
-    trusted: true,
-    variants: &[&[]],
-    plan: |p, _| Plan::linear(p.len as usize),
-    twin: fill_twin,
-};
-
-fn fill_twin(p: &FillParams, args: Args) {
-    let ([], [], [y]) = args.split();
-    y.fill(p.value);
-}
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -46,12 +25,12 @@ static AXPBY: Kernel<AxpbyParams> = Kernel {
     source: include_str!("../../kernels/axpby.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.len as usize),
-    twin: axpby_twin,
+    plan: &|p, _| Plan::linear(p.len as usize),
+    twin: &axpby_twin,
 };
 
-fn axpby_twin(p: &AxpbyParams, args: Args) {
-    let ([x, z], [], [y]) = args.split();
+fn axpby_twin(p: &AxpbyParams, args: Args) -> Result<()> {
+    let ([x, z], [], [y]) = args.split()?;
     y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).zip(z.par_chunks(BLOCK)).for_each(|((y, x), z)| {
         if p.beta == 0.0 {
             y.iter_mut().zip(x).for_each(|(y, x)| *y = p.alpha * x);
@@ -59,6 +38,7 @@ fn axpby_twin(p: &AxpbyParams, args: Args) {
             y.iter_mut().zip(x).zip(z).for_each(|((y, x), z)| *y = p.alpha * x + p.beta * z);
         }
     });
+    Ok(())
 }
 
 #[repr(C)]
@@ -72,13 +52,14 @@ static ACCUMULATE: Kernel<AccumulateParams> = Kernel {
     source: include_str!("../../kernels/accumulate.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.len as usize),
-    twin: accumulate_twin,
+    plan: &|p, _| Plan::linear(p.len as usize),
+    twin: &accumulate_twin,
 };
 
-fn accumulate_twin(_: &AccumulateParams, args: Args) {
-    let ([x], [y], []) = args.split();
+fn accumulate_twin(_: &AccumulateParams, args: Args) -> Result<()> {
+    let ([x], [y], []) = args.split()?;
     y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(y, x)| y.iter_mut().zip(x).for_each(|(y, x)| *y += x));
+    Ok(())
 }
 
 /// Sets every element of `y`.
@@ -86,7 +67,7 @@ fn accumulate_twin(_: &AccumulateParams, args: Args) {
 /// # Errors
 /// Whatever the launch reports.
 pub fn fill(y: &Tensor, value: f32) -> Result<()> {
-    y.device().launch(&FILL, &FillParams { len: y.len() as u32, value }, &[], &[], &[y])
+    y.device().fill(y, value)
 }
 
 /// Copies `x` into `y` of the same size.

@@ -164,7 +164,7 @@ mod tests {
     }
 
     fn kernels(measurement: &Measurement) -> Vec<&str> {
-        measurement.launches.iter().map(|launch| launch.kernel).collect()
+        measurement.launches.iter().map(|launch| launch.kernel.as_str()).collect()
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Cpu {
 
     pub fn launch<P>(
         &self,
-        kernel: &Kernel<P>,
+        kernel: &Kernel<'_, P>,
         params: &P,
         ins: &[&View],
         inouts: &[&View],
@@ -111,13 +111,13 @@ impl Cpu {
         }
         let mut slices = slices.into_iter().flatten();
         let inout_slices = slices.by_ref().take(inouts.len()).collect();
-        let args = Args { ins: read, inouts: inout_slices, outs: slices.collect() };
+        let args = Args { kernel: kernel.name, ins: read, inouts: inout_slices, outs: slices.collect() };
 
         let start = Instant::now();
-        (kernel.twin)(params, args);
+        (kernel.twin)(params, args)?;
         if let Some(times) = self.profile().as_mut() {
             times.push(LaunchTime {
-                kernel: kernel.name,
+                kernel: kernel.name.to_owned(),
                 shapes: describe(ins, inouts, outs),
                 seconds: start.elapsed().as_secs_f64(),
             });

@@ -7,6 +7,7 @@ use crate::engine::device::wgsl::{self, Binding, BindingKind, kernel_error};
 use crate::engine::device::{Storage, View, describe, foreign};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -69,7 +70,8 @@ fn check(complaint: &Mutex<Option<String>>) -> Result<()> {
 
 /// Everything a launch changes; one lock for all of it.
 struct Recorder {
-    pipelines: HashMap<PipelineKey, Arc<Compiled>>,
+    /// By the hash of what makes a pipeline; those of one hash are told apart by the whole of it.
+    pipelines: HashMap<u64, Vec<Arc<Compiled>>>,
     bind_groups: HashMap<BindGroupKey, wgpu::BindGroup>,
     layouts: HashMap<Vec<Binding>, (u64, wgpu::BindGroupLayout)>,
     encoder: Option<wgpu::CommandEncoder>,
@@ -80,12 +82,16 @@ struct Recorder {
     profile: Option<Profile>,
 }
 
-/// Kernel, entry point, address of the constants (they are static, so the address is their identity) and their number.
-type PipelineKey = (&'static str, &'static str, usize, usize);
 /// Layout number and, per binding, buffer number, byte offset and size.
 type BindGroupKey = (u64, Vec<(u64, u64, u64)>);
 
+/// A pipeline and all that it follows from: text, entry point, constants, whether the driver's checks are on. Never a name: two texts of
+/// one name have two pipelines.
 struct Compiled {
+    source: String,
+    entry: String,
+    constants: Vec<(&'static str, f64)>,
+    trusted: bool,
     label: String,
     pipeline: wgpu::ComputePipeline,
     layout: wgpu::BindGroupLayout,
@@ -273,14 +279,7 @@ impl Gpu {
         recorder.encoder.get_or_insert_with(|| self.device.create_command_encoder(&Default::default()))
     }
 
-    pub fn launch(
-        &self,
-        kernel: &'static dyn AnyKernel,
-        params: &[u8],
-        plan: &Plan,
-        args: &[&View],
-        ins: usize,
-    ) -> Result<()> {
+    pub fn launch(&self, kernel: &dyn AnyKernel, params: &[u8], plan: &Plan, args: &[&View], ins: usize) -> Result<()> {
         let mut recorder = lock(&self.recorder);
         let recorder = &mut *recorder;
         let align = self.limits.min_uniform_buffer_offset_alignment.max(256) as usize;
@@ -299,7 +298,7 @@ impl Gpu {
         recorder.params.resize(recorder.params.len().next_multiple_of(align), 0);
         recorder.flops += plan.flops;
         for dispatch in &plan.dispatches {
-            let compiled = self.compiled(recorder, kernel, dispatch.entry, dispatch.constants)?;
+            let compiled = self.compiled(recorder, kernel, &dispatch.entry, &dispatch.constants)?;
             let group = self.bind_group(recorder, &compiled, params.len(), args, ins)?;
             let encoder = self.encoder(recorder);
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
@@ -319,7 +318,7 @@ impl Gpu {
             if let Some(profile) = &mut recorder.profile {
                 let (ins, outs) = args.split_at(ins);
                 profile.times.push(LaunchTime {
-                    kernel: kernel.name(),
+                    kernel: kernel.name().to_owned(),
                     shapes: describe(ins, &[], outs),
                     seconds: start.elapsed().as_secs_f64(),
                 });
@@ -407,23 +406,29 @@ impl Gpu {
     fn compiled(
         &self,
         recorder: &mut Recorder,
-        kernel: &'static dyn AnyKernel,
-        entry: &'static str,
-        constants: &'static Constants,
+        kernel: &dyn AnyKernel,
+        entry: &str,
+        constants: &Constants,
     ) -> Result<Arc<Compiled>> {
-        let key = (kernel.name(), entry, constants.as_ptr().addr(), constants.len());
-        if let Some(compiled) = recorder.pipelines.get(&key) {
+        let key = hash(kernel, entry, constants);
+        let same = |known: &&Arc<Compiled>| {
+            known.source == kernel.source()
+                && known.entry == entry
+                && known.constants == constants
+                && known.trusted == kernel.trusted()
+        };
+        if let Some(compiled) = recorder.pipelines.get(&key).and_then(|known| known.iter().find(same)) {
             return Ok(compiled.clone());
         }
         let compiled = Arc::new(self.compile(recorder, kernel, entry, constants)?);
-        recorder.pipelines.insert(key, compiled.clone());
+        recorder.pipelines.entry(key).or_default().push(compiled.clone());
         Ok(compiled)
     }
 
     fn compile(
         &self,
         recorder: &mut Recorder,
-        kernel: &'static dyn AnyKernel,
+        kernel: &dyn AnyKernel,
         entry: &str,
         constants: &Constants,
     ) -> Result<Compiled> {
@@ -481,7 +486,17 @@ impl Gpu {
         });
         let refused = pollster::block_on(validation.pop());
         match pollster::block_on(internal.pop()).or(refused) {
-            None => Ok(Compiled { label, pipeline, layout, layout_id, bindings }),
+            None => Ok(Compiled {
+                source: kernel.source().to_owned(),
+                entry: entry.to_owned(),
+                constants: constants.to_vec(),
+                trusted: kernel.trusted(),
+                label,
+                pipeline,
+                layout,
+                layout_id,
+                bindings,
+            }),
             Some(error) => {
                 Err(kernel_error(&label, error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")))
             }
@@ -522,6 +537,19 @@ impl Gpu {
         self.sync()?;
         Ok(lock(&self.recorder).profile.take().map(|profile| profile.times).unwrap_or_default())
     }
+}
+
+/// The hash of what a pipeline follows from.
+fn hash(kernel: &dyn AnyKernel, entry: &str, constants: &Constants) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    kernel.source().hash(&mut hasher);
+    entry.hash(&mut hasher);
+    for (name, value) in constants {
+        name.hash(&mut hasher);
+        value.to_bits().hash(&mut hasher);
+    }
+    kernel.trusted().hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A shader module without bounds checks, loop bounding and division checks.

@@ -1,54 +1,74 @@
 //! What a kernel is: a WGSL body, a Rust twin, and a plan of dispatches.
 
+use crate::error::{Error, ErrorKind, Result};
+use std::borrow::Cow;
+
 /// Values for the `override` and tunable `const` declarations of a kernel's WGSL, by name.
 pub type Constants = [(&'static str, f64)];
+
+/// How a GPU runs a launch with these parameters.
+pub type Planner<P> = dyn Fn(&P, &GpuInfo) -> Plan + Sync;
+
+/// What a CPU runs for a launch with these parameters.
+pub type Twin<P> = dyn Fn(&P, Args<'_>) -> Result<()> + Sync;
 
 /// One kernel: the same computation as WGSL text for a GPU and as a Rust function, its *twin*, for the CPU.
 ///
 /// `P` is the uniform parameter block: a `#[repr(C)]` struct of scalars that matches the WGSL struct bound at
 /// `@group(0) @binding(0)`. Storage buffers are bound at 1, 2, ... in the order inputs, in-outs, outputs, scratch.
-pub struct Kernel<P: 'static> {
-    /// Name of the kernel and of its file in `kernels/`.
-    pub name: &'static str,
-    /// The WGSL text.
-    pub source: &'static str,
+///
+/// A kernel borrows its text, its plan and its twin: it may be a static, or be made for one launch from text that was computed.
+/// What a device compiled for a text it finds again by the text itself.
+pub struct Kernel<'a, P: 'static> {
+    /// What messages and profiles call it; of the crate's own, the name of the file in `kernels/`.
+    pub name: &'a str,
+    /// The WGSL text. Its first lines may name snippets of `kernels/lib/`: `// use: linear`.
+    pub source: &'a str,
     /// Whether every launch has proved its extents on the host, so that the driver's bounds checks may be off.
     ///
     /// Within the crate alone: what runs unchecked is this crate's own text.
     pub(crate) trusted: bool,
     /// Every set of constants that `plan` can ask for; `&[&[]]` where there is only the text as it stands.
-    pub variants: &'static [&'static Constants],
+    pub variants: &'a [&'a Constants],
     /// How the GPU runs a launch.
-    pub plan: fn(&P, &GpuInfo) -> Plan,
+    pub plan: &'a Planner<P>,
     /// The body that the CPU runs.
-    pub twin: fn(&P, Args<'_>),
+    pub twin: &'a Twin<P>,
+}
+
+impl<'a, P: 'static> Kernel<'a, P> {
+    /// A kernel whose text runs with all of the driver's checks: an index out of bounds reads or writes an element of the same buffer, or
+    /// nothing at all.
+    pub const fn new(name: &'a str, source: &'a str, plan: &'a Planner<P>, twin: &'a Twin<P>) -> Self {
+        Kernel { name, source, trusted: false, variants: &[&[]], plan, twin }
+    }
 }
 
 /// A kernel without its parameter type, for walking over all of them.
 pub trait AnyKernel: Sync {
     /// Name of the kernel and of its file.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
     /// The WGSL text.
-    fn source(&self) -> &'static str;
+    fn source(&self) -> &str;
     /// Whether bounds checks may be off.
     fn trusted(&self) -> bool;
     /// Every set of constants that the host can ask for.
-    fn variants(&self) -> &'static [&'static Constants];
+    fn variants(&self) -> &[&Constants];
     /// Bytes of the parameter block on the host.
     fn param_bytes(&self) -> usize;
 }
 
-impl<P> AnyKernel for Kernel<P> {
-    fn name(&self) -> &'static str {
+impl<P> AnyKernel for Kernel<'_, P> {
+    fn name(&self) -> &str {
         self.name
     }
-    fn source(&self) -> &'static str {
+    fn source(&self) -> &str {
         self.source
     }
     fn trusted(&self) -> bool {
         self.trusted
     }
-    fn variants(&self) -> &'static [&'static Constants] {
+    fn variants(&self) -> &[&Constants] {
         self.variants
     }
     fn param_bytes(&self) -> usize {
@@ -80,11 +100,24 @@ pub struct Plan {
 #[derive(Debug, Clone)]
 pub struct Dispatch {
     /// Name of the WGSL entry point.
-    pub entry: &'static str,
+    pub entry: Cow<'static, str>,
     /// Number of workgroups in x, y, z.
     pub groups: [u32; 3],
-    /// Constants of this variant; one of [`Kernel::variants`].
-    pub constants: &'static Constants,
+    /// Constants of this variant.
+    pub constants: Cow<'static, Constants>,
+}
+
+impl Dispatch {
+    /// `groups` workgroups of `entry` with the text's own constants.
+    pub fn new(entry: impl Into<Cow<'static, str>>, groups: [u32; 3]) -> Self {
+        Dispatch { entry: entry.into(), groups, constants: Cow::Borrowed(&[]) }
+    }
+
+    /// The same with these constants: values of the text's `override` and `const` declarations, by name.
+    #[must_use]
+    pub fn with(self, constants: impl Into<Cow<'static, Constants>>) -> Self {
+        Dispatch { constants: constants.into(), ..self }
+    }
 }
 
 /// Workgroups along x and y at which a linear grid is folded; WebGPU's limit for one dimension.
@@ -110,12 +143,13 @@ impl Plan {
 
     /// One dispatch of entry `main` with the text's own constants.
     pub fn single(groups: [u32; 3], flops: f64) -> Self {
-        Plan { dispatches: vec![Dispatch { entry: "main", groups, constants: &[] }], scratch: Vec::new(), flops }
+        Plan { dispatches: vec![Dispatch::new("main", groups)], scratch: Vec::new(), flops }
     }
 }
 
 /// The buffers of a launch as a twin sees them.
 pub struct Args<'a> {
+    pub(super) kernel: &'a str,
     pub(super) ins: Vec<&'a [f32]>,
     pub(super) inouts: Vec<&'a mut [f32]>,
     pub(super) outs: Vec<&'a mut [f32]>,
@@ -128,13 +162,18 @@ pub type Split<'a, const I: usize, const M: usize, const O: usize> =
 impl<'a> Args<'a> {
     /// Inputs, in-outs and outputs, as many of each as the kernel has.
     ///
-    /// # Panics
-    /// When a launch passed another number of buffers than the twin takes: a mistake in the op, not in its input.
-    pub fn split<const I: usize, const M: usize, const O: usize>(self) -> Split<'a, I, M, O> {
+    /// # Errors
+    /// A launch that passed another number of buffers than the twin takes.
+    pub fn split<const I: usize, const M: usize, const O: usize>(self) -> Result<Split<'a, I, M, O>> {
         let arity = (self.ins.len(), self.inouts.len(), self.outs.len());
         match (self.ins.try_into(), self.inouts.try_into(), self.outs.try_into()) {
-            (Ok(ins), Ok(inouts), Ok(outs)) => (ins, inouts, outs),
-            _ => panic!("a twin takes {:?} buffers (in, in-out, out), its launch passed {arity:?}", (I, M, O)),
+            (Ok(ins), Ok(inouts), Ok(outs)) => Ok((ins, inouts, outs)),
+            _ => Err(Error::input(
+                format!("its twin takes {:?} buffers (in, in-out, out), the launch has {arity:?}", (I, M, O)),
+                self.kernel,
+                "pass as many as it takes",
+            )
+            .of(ErrorKind::Kernel)),
         }
     }
 }

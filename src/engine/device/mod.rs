@@ -5,6 +5,7 @@
 
 mod adapter;
 mod cpu;
+mod fill;
 mod gpu;
 mod kernel;
 mod pool;
@@ -13,11 +14,14 @@ mod stderr;
 pub mod wgsl;
 
 pub use adapter::{AdapterReport, DeviceChoice, adapters};
-pub use kernel::{AnyKernel, Args, Constants, Dispatch, GpuInfo, Kernel, MAX_GROUPS, Plan, Split, linear_grid};
+pub(crate) use fill::FILL;
+pub use kernel::{
+    AnyKernel, Args, Constants, Dispatch, GpuInfo, Kernel, MAX_GROUPS, Plan, Planner, Split, Twin, linear_grid,
+};
 pub use pool::{MemoryReport, human_bytes, parse_bytes};
 pub use profile::LaunchTime;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -89,6 +93,15 @@ pub struct View {
 /// Offsets of views into a shared buffer are multiples of this many elements (256 bytes, WebGPU's alignment).
 pub const VIEW_ALIGN: usize = 64;
 
+/// The number of elements of a tensor of this shape; `None` where it does not fit a `usize`.
+fn elements(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1usize, |len, &axis| len.checked_mul(axis))
+}
+
+fn shape_error(what: impl Into<String>, subject: String, remedy: &str) -> Error {
+    Error::input(what, subject, remedy).of(ErrorKind::Shape)
+}
+
 impl View {
     /// Sizes of the axes, outermost first.
     pub fn shape(&self) -> &[usize] {
@@ -107,25 +120,37 @@ impl View {
 
     /// The same elements under another shape of the same size.
     ///
-    /// # Panics
-    /// When the sizes differ: a mistake in an op.
-    pub fn reshaped(&self, shape: &[usize]) -> View {
-        assert_eq!(shape.iter().product::<usize>(), self.len(), "reshape {:?} to {shape:?}", self.shape);
-        View { buffer: self.buffer.clone(), offset: self.offset, shape: shape.to_vec() }
+    /// # Errors
+    /// Sizes that differ.
+    pub fn reshaped(&self, shape: &[usize]) -> Result<View> {
+        crate::ensure!(
+            elements(shape) == Some(self.len()),
+            shape_error(
+                "a reshape keeps the number of elements",
+                format!("{:?} to {shape:?}", self.shape),
+                "check the sizes"
+            )
+        );
+        Ok(View { buffer: self.buffer.clone(), offset: self.offset, shape: shape.to_vec() })
     }
 
     /// A part of this view, from element `offset` (a multiple of [`VIEW_ALIGN`]) on.
     ///
-    /// # Panics
-    /// When the part leaves the view or is not aligned: a mistake in the caller's layout.
-    pub fn part(&self, offset: usize, shape: &[usize]) -> View {
-        let len: usize = shape.iter().product();
-        assert!(
-            offset.is_multiple_of(VIEW_ALIGN) && offset + len <= self.len(),
-            "part {offset}+{len} of {}",
-            self.len()
+    /// # Errors
+    /// A part that leaves the view, has no element, or does not begin at such a multiple.
+    pub fn part(&self, offset: usize, shape: &[usize]) -> Result<View> {
+        let refuse =
+            |what: String, remedy| shape_error(what, format!("{shape:?} from {offset} of {:?}", self.shape), remedy);
+        let end = elements(shape).filter(|&len| len > 0).and_then(|len| offset.checked_add(len));
+        crate::ensure!(
+            end.is_some_and(|end| end <= self.len()),
+            refuse("a part lies within its tensor and has an element".to_owned(), "check offset and sizes")
         );
-        View { buffer: self.buffer.clone(), offset: self.offset + offset, shape: shape.to_vec() }
+        crate::ensure!(
+            offset.is_multiple_of(VIEW_ALIGN),
+            refuse(format!("a part begins at a multiple of {VIEW_ALIGN} elements"), "leave room before it")
+        );
+        Ok(View { buffer: self.buffer.clone(), offset: self.offset + offset, shape: shape.to_vec() })
     }
 
     fn same_buffer(&self, other: &View) -> bool {
@@ -187,16 +212,16 @@ impl Device {
     /// # Errors
     /// Zero elements, a binding over the adapter's limit, or memory over the cap or out of what there is.
     pub fn alloc(&self, shape: &[usize]) -> Result<View> {
-        let len = shape.iter().try_fold(1usize, |len, &axis| len.checked_mul(axis));
-        let len = len.filter(|&len| len <= self.max_elements().max(1)).ok_or_else(|| {
+        let len = elements(shape).filter(|&len| len <= self.max_elements().max(1)).ok_or_else(|| {
             Error::input(
                 format!("a tensor of over {}, this device's limit", human_bytes(self.max_elements() as u64 * 4)),
                 format!("{shape:?}"),
                 "take a smaller batch, tile, picture or width",
             )
+            .of(ErrorKind::Memory)
         })?;
         if len == 0 {
-            return Err(Error::input("a tensor needs at least one element", format!("{shape:?}"), "check the sizes"));
+            return Err(shape_error("a tensor needs at least one element", format!("{shape:?}"), "check the sizes"));
         }
         let bytes = len as u64 * 4;
         let class = pool::size_class(bytes);
@@ -215,9 +240,9 @@ impl Device {
     /// Copies `data` into a view of the same size, after everything launched so far.
     ///
     /// # Errors
-    /// A lost device.
+    /// Data of another size, a view of another device, or a lost device.
     pub fn write(&self, view: &View, data: &[f32]) -> Result<()> {
-        assert_eq!(view.len(), data.len(), "write of {} elements to {:?}", data.len(), view.shape);
+        check_len(data, &view.shape)?;
         match (&self.0.backend, &view.buffer.storage) {
             (Backend::Cpu(_), Some(Storage::Cpu(memory))) => {
                 memory.write()[view.offset..view.offset + data.len()].copy_from_slice(data);
@@ -262,7 +287,7 @@ impl Device {
     /// when a written buffer is bound twice, or when the driver refuses.
     pub fn launch<P: bytemuck::Pod>(
         &self,
-        kernel: &'static Kernel<P>,
+        kernel: &Kernel<'_, P>,
         params: &P,
         ins: &[&View],
         inouts: &[&View],
@@ -350,6 +375,19 @@ impl std::fmt::Debug for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Device({})", self.name())
     }
+}
+
+/// Refuses data that do not fill `shape`.
+pub(super) fn check_len(data: &[f32], shape: &[usize]) -> Result<()> {
+    crate::ensure!(
+        elements(shape) == Some(data.len()),
+        shape_error(
+            format!("{} values do not fill a tensor", data.len()),
+            format!("{shape:?}"),
+            "pass as many values as it has elements"
+        )
+    );
+    Ok(())
 }
 
 fn foreign(view: &View) -> Error {

@@ -4,7 +4,7 @@
 #[derive(Debug, Clone)]
 pub struct LaunchTime {
     /// Name of the kernel.
-    pub kernel: &'static str,
+    pub kernel: String,
     /// Shapes of its buffers: inputs, `<>` in-outs, `->` outputs.
     pub shapes: String,
     /// Seconds from its start to its end.

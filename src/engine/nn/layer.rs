@@ -124,7 +124,7 @@ pub fn dense(bound: &Bound<'_>, name: &str, x: &Var) -> Result<Var> {
 /// An op on x and on a layer's weight and, where it has one, bias.
 fn weighted(bound: &Bound<'_>, name: &str, op: impl Op + 'static, x: &Var) -> Result<Var> {
     let weight = bound.var(&format!("{name}.weight"))?;
-    match bound.optional(&format!("{name}.bias")) {
+    match bound.optional(&format!("{name}.bias"))? {
         Some(bias) => bound.tape().apply(op, &[x, &weight, &bias]),
         None => bound.tape().apply(op, &[x, &weight]),
     }

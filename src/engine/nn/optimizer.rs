@@ -124,7 +124,8 @@ impl Optimizer {
     pub fn load(&self, parameters: &Parameters, file: &WeightFile) -> Result<()> {
         let expect = |prefix: &str, spec: &ParamSpec| file.expect(&format!("{prefix}{}", spec.name), &spec.shape);
         for (prefix, moment) in self.names().iter().zip(&self.moments).filter(|(_, moment)| !moment.is_empty()) {
-            for (spec, tensor) in parameters.parts(moment) {
+            for part in parameters.parts(moment) {
+                let (spec, tensor) = part?;
                 tensor.write(expect(prefix, spec)?)?;
             }
         }

@@ -112,7 +112,7 @@ impl Parameters {
         let watch = RefCell::new(None);
         let parameters = Parameters { device: device.clone(), specs, places, index, arenas, watch };
         for (number, spec) in parameters.specs.iter().enumerate() {
-            parameters.value(number).write(&spec.init.values(seed, number as u32, spec.len()))?;
+            parameters.value(number)?.write(&spec.init.values(seed, number as u32, spec.len()))?;
         }
         Ok(parameters)
     }
@@ -132,11 +132,11 @@ impl Parameters {
         *self.watch.borrow_mut() = watch;
     }
 
-    fn view(&self, arena: &Tensor, number: usize) -> Tensor {
+    fn view(&self, arena: &Tensor, number: usize) -> Result<Tensor> {
         arena.part(self.places[number].offset, &self.specs[number].shape)
     }
 
-    fn value(&self, number: usize) -> Tensor {
+    fn value(&self, number: usize) -> Result<Tensor> {
         self.view(&self.arenas[self.places[number].arena].values, number)
     }
 
@@ -145,7 +145,7 @@ impl Parameters {
     /// # Errors
     /// No parameter of that name.
     pub fn get(&self, name: &str) -> Result<Tensor> {
-        Ok(self.value(self.number(name)?))
+        self.value(self.number(name)?)
     }
 
     fn number(&self, name: &str) -> Result<usize> {
@@ -169,7 +169,7 @@ impl Parameters {
         let tensors: Vec<&[f32]> =
             self.specs.iter().map(|spec| file.expect(&spec.name, &spec.shape)).collect::<Result<_>>()?;
         for (number, data) in tensors.into_iter().enumerate() {
-            self.value(number).write(data)?;
+            self.value(number)?.write(data)?;
         }
         Ok(())
     }
@@ -199,12 +199,12 @@ impl Parameters {
     }
 
     /// The part of each of `arenas` that belongs to a parameter, with its specification: to load an optimiser's state.
-    pub(super) fn parts<'a>(&'a self, arenas: &'a [Tensor]) -> impl Iterator<Item = (&'a ParamSpec, Tensor)> {
+    pub(super) fn parts<'a>(&'a self, arenas: &'a [Tensor]) -> impl Iterator<Item = Result<(&'a ParamSpec, Tensor)>> {
         self.specs
             .iter()
             .zip(&self.places)
             .filter(|(spec, _)| spec.kind.is_trained())
-            .map(|(spec, place)| (spec, arenas[place.arena].part(place.offset, &spec.shape)))
+            .map(|(spec, place)| Ok((spec, arenas[place.arena].part(place.offset, &spec.shape)?)))
     }
 }
 
@@ -232,24 +232,29 @@ impl Bound<'_> {
     /// # Errors
     /// No parameter of that name.
     pub fn var(&self, name: &str) -> Result<Var> {
-        Ok(self.numbered(self.parameters.number(name)?))
+        self.numbered(self.parameters.number(name)?)
     }
 
     /// As [`Bound::var`], for a parameter that not every layer of its kind has.
-    pub fn optional(&self, name: &str) -> Option<Var> {
-        self.parameters.index.get(name).map(|&number| self.numbered(number))
+    ///
+    /// # Errors
+    /// A parameter that does not lie within its arena.
+    pub fn optional(&self, name: &str) -> Result<Option<Var>> {
+        self.parameters.index.get(name).map(|&number| self.numbered(number)).transpose()
     }
 
-    fn numbered(&self, number: usize) -> Var {
-        let make = || {
-            let value = self.parameters.value(number);
-            let arena = &self.parameters.arenas[self.parameters.places[number].arena];
-            match &arena.grads {
-                Some(grads) if self.trainable => self.tape.leaf_into(value, self.parameters.view(grads, number)),
-                _ => self.tape.constant(value),
-            }
+    fn numbered(&self, number: usize) -> Result<Var> {
+        if let Some(var) = self.vars.borrow().get(&number) {
+            return Ok(var.clone());
+        }
+        let value = self.parameters.value(number)?;
+        let arena = &self.parameters.arenas[self.parameters.places[number].arena];
+        let var = match &arena.grads {
+            Some(grads) if self.trainable => self.tape.leaf_into(value, self.parameters.view(grads, number)?),
+            _ => self.tape.constant(value),
         };
-        self.vars.borrow_mut().entry(number).or_insert_with(make).clone()
+        self.vars.borrow_mut().insert(number, var.clone());
+        Ok(var)
     }
 
     /// The parameters that have been asked for and want a gradient, for [`Tape::backward_to`].

@@ -79,14 +79,14 @@ static ACTIVATION: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/activation.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.len as usize),
-    twin: activation_twin,
+    plan: &|p, _| Plan::linear(p.len as usize),
+    twin: &activation_twin,
 };
 
 // Comparisons are such that a NaN passes through all of these: training notices it.
 
-fn activation_twin(p: &Params, args: Args) {
-    let ([x], [], [y]) = args.split();
+fn activation_twin(p: &Params, args: Args) -> Result<()> {
+    let ([x], [], [y]) = args.split()?;
     let a = p.a;
     match p.kind {
         0 => map(x, y, move |x| if x < 0.0 { a * x } else { x }),
@@ -94,6 +94,7 @@ fn activation_twin(p: &Params, args: Args) {
         2 => map(x, y, tanh),
         _ => map(x, y, sigmoid),
     }
+    Ok(())
 }
 
 #[inline(always)]
@@ -130,12 +131,12 @@ static ACTIVATION_GRAD: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/activation_grad.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.len as usize),
-    twin: activation_grad_twin,
+    plan: &|p, _| Plan::linear(p.len as usize),
+    twin: &activation_grad_twin,
 };
 
-fn activation_grad_twin(p: &Params, args: Args) {
-    let ([y, dy], [], [dx]) = args.split();
+fn activation_grad_twin(p: &Params, args: Args) -> Result<()> {
+    let ([y, dy], [], [dx]) = args.split()?;
     let a = p.a;
     match p.kind {
         0 => map_grad(y, dy, dx, move |y| if y < 0.0 { a } else { 1.0 }),
@@ -143,6 +144,7 @@ fn activation_grad_twin(p: &Params, args: Args) {
         2 => map_grad(y, dy, dx, |y| (1.0 - y) * (1.0 + y)),
         _ => map_grad(y, dy, dx, |y| y * (1.0 - y)),
     }
+    Ok(())
 }
 
 #[inline(always)]

@@ -36,12 +36,12 @@ static ADAM: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/adam.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan { flops: 14.0 * f64::from(p.len), ..Plan::linear(p.len as usize) },
-    twin: adam_twin,
+    plan: &|p, _| Plan { flops: 14.0 * f64::from(p.len), ..Plan::linear(p.len as usize) },
+    twin: &adam_twin,
 };
 
-fn adam_twin(p: &Params, args: Args) {
-    let ([g], [w, m, v], []) = args.split();
+fn adam_twin(p: &Params, args: Args) -> Result<()> {
+    let ([g], [w, m, v], []) = args.split()?;
     let plain = Params { decay: 0.0, l2: 0.0, ..*p };
     let blocks =
         w.par_chunks_mut(BLOCK).zip(m.par_chunks_mut(BLOCK)).zip(v.par_chunks_mut(BLOCK)).zip(g.par_chunks(BLOCK));
@@ -52,6 +52,7 @@ fn adam_twin(p: &Params, args: Args) {
         update(p, w.0, m.0, v.0, g.0);
         update(&plain, w.1, m.1, v.1, g.1);
     });
+    Ok(())
 }
 
 /// Not inlined: as arguments the slices are known to be disjoint, which the compiler needs to make vector code.

@@ -41,8 +41,8 @@ static ADAPTIVE_AVG_POOL2D: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/adaptive_avg_pool2d.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan { flops: f64::from(p.len) * mean_pixels(p), ..Plan::linear(p.len as usize) },
-    twin: adaptive_avg_pool2d_twin,
+    plan: &|p, _| Plan { flops: f64::from(p.len) * mean_pixels(p), ..Plan::linear(p.len as usize) },
+    twin: &adaptive_avg_pool2d_twin,
 };
 
 /// Pixels of a window, on average.
@@ -50,8 +50,8 @@ fn mean_pixels(p: &Params) -> f64 {
     f64::from(p.height) / f64::from(p.out_height) * f64::from(p.width) / f64::from(p.out_width)
 }
 
-fn adaptive_avg_pool2d_twin(p: &Params, args: Args) {
-    let ([x], [], [y]) = args.split();
+fn adaptive_avg_pool2d_twin(p: &Params, args: Args) -> Result<()> {
+    let ([x], [], [y]) = args.split()?;
     let [width, channels, tall, wide] = [p.width, p.channels, p.out_height, p.out_width].map(|v| v as usize);
     y.par_chunks_exact_mut(channels).enumerate().for_each(|(pixel, y)| {
         let (picture, i, j) = (pixel / (tall * wide), pixel / wide % tall, pixel % wide);
@@ -70,6 +70,7 @@ fn adaptive_avg_pool2d_twin(p: &Params, args: Args) {
         }
         y.iter_mut().for_each(|y| *y /= pixels);
     });
+    Ok(())
 }
 
 static ADAPTIVE_AVG_POOL2D_GRAD: Kernel<Params> = Kernel {
@@ -77,12 +78,12 @@ static ADAPTIVE_AVG_POOL2D_GRAD: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/adaptive_avg_pool2d_grad.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.len as usize),
-    twin: adaptive_avg_pool2d_grad_twin,
+    plan: &|p, _| Plan::linear(p.len as usize),
+    twin: &adaptive_avg_pool2d_grad_twin,
 };
 
-fn adaptive_avg_pool2d_grad_twin(p: &Params, args: Args) {
-    let ([dy], [], [dx]) = args.split();
+fn adaptive_avg_pool2d_grad_twin(p: &Params, args: Args) -> Result<()> {
+    let ([dy], [], [dx]) = args.split()?;
     let [height, width, channels, tall, wide] =
         [p.height, p.width, p.channels, p.out_height, p.out_width].map(|v| v as usize);
     dx.par_chunks_exact_mut(width * channels).enumerate().for_each(|(line, dx)| {
@@ -99,6 +100,7 @@ fn adaptive_avg_pool2d_grad_twin(p: &Params, args: Args) {
             }
         }
     });
+    Ok(())
 }
 
 /// x `[N, H, W, C]` to y `[N, Ho, Wo, C]`: y(i, j) is the mean over rows `floor(i H / Ho) .. ceil((i + 1) H / Ho)` and columns

@@ -35,8 +35,8 @@ static STATS: Kernel<StatsParams> = Kernel {
     source: include_str!("../../../kernels/batch_norm_stats.wgsl"),
     trusted: true,
     variants: TILES,
-    plan: |p, _| column_plan(p),
-    twin: stats_twin,
+    plan: &|p, _| column_plan(p),
+    twin: &stats_twin,
 };
 
 /// Channels of a workgroup of a reduction over rows: the fewest that hold them all, 64 at most.
@@ -62,9 +62,9 @@ fn column_plan(p: &StatsParams) -> Plan {
     let elements = p.rows as usize * p.channels as usize;
     Plan {
         dispatches: vec![
-            Dispatch { entry: "partials", groups: [p.blocks, p.channels.div_ceil(tile), 1], constants },
+            Dispatch::new("partials", [p.blocks, p.channels.div_ceil(tile), 1]).with(constants),
             // A narrow tile: the more invocations share a channel's blocks.
-            Dispatch { entry: "combine", groups: [p.channels.div_ceil(4), 1, 1], constants: TILES[0] },
+            Dispatch::new("combine", [p.channels.div_ceil(4), 1, 1]).with(TILES[0]),
         ],
         scratch: vec![p.blocks as usize * 2 * p.channels as usize],
         flops: 4.0 * elements as f64,
@@ -104,8 +104,8 @@ impl Moments {
     }
 }
 
-fn stats_twin(p: &StatsParams, args: Args) {
-    let ([x], [], [mean, variance]) = args.split();
+fn stats_twin(p: &StatsParams, args: Args) -> Result<()> {
+    let ([x], [], [mean, variance]) = args.split()?;
     let channels = p.channels as usize;
     let block = twin_block(channels);
     let blocks: Vec<Moments> = x.par_chunks(block).map(|x| Moments::of(x, channels)).collect();
@@ -116,6 +116,7 @@ fn stats_twin(p: &StatsParams, args: Args) {
         *mean = center as f32;
         *variance = (blocks.iter().map(about).sum::<f64>() / rows) as f32;
     }
+    Ok(())
 }
 
 // The output.
@@ -133,12 +134,12 @@ static NORMALIZE: Kernel<NormalizeParams> = Kernel {
     source: include_str!("../../../kernels/batch_norm.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.len as usize),
-    twin: normalize_twin,
+    plan: &|p, _| Plan::linear(p.len as usize),
+    twin: &normalize_twin,
 };
 
-fn normalize_twin(p: &NormalizeParams, args: Args) {
-    let ([x, gamma, beta, mean, variance], [], [y]) = args.split();
+fn normalize_twin(p: &NormalizeParams, args: Args) -> Result<()> {
+    let ([x, gamma, beta, mean, variance], [], [y]) = args.split()?;
     let channels = p.channels as usize;
     let scale: Vec<f32> =
         gamma.iter().zip(variance).map(|(gamma, variance)| gamma / (variance + p.eps).sqrt()).collect();
@@ -150,6 +151,7 @@ fn normalize_twin(p: &NormalizeParams, args: Args) {
             }
         }
     });
+    Ok(())
 }
 
 // Running statistics.
@@ -168,12 +170,12 @@ static RUNNING: Kernel<RunningParams> = Kernel {
     source: include_str!("../../../kernels/batch_norm_running.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.channels as usize),
-    twin: running_twin,
+    plan: &|p, _| Plan::linear(p.channels as usize),
+    twin: &running_twin,
 };
 
-fn running_twin(p: &RunningParams, args: Args) {
-    let ([mean, variance], [running_mean, running_variance], []) = args.split();
+fn running_twin(p: &RunningParams, args: Args) -> Result<()> {
+    let ([mean, variance], [running_mean, running_variance], []) = args.split()?;
     let (old, new) = (p.momentum, 1.0 - p.momentum);
     let running = running_mean.iter_mut().zip(running_variance);
     for ((mean, variance), (running_mean, running_variance)) in mean.iter().zip(variance).zip(running) {
@@ -181,6 +183,7 @@ fn running_twin(p: &RunningParams, args: Args) {
         *running_variance = old * *running_variance + new * (variance + p.between * old * off * off);
         *running_mean = old * *running_mean + new * mean;
     }
+    Ok(())
 }
 
 // Gradients.
@@ -197,12 +200,12 @@ static PARAMS_GRAD: Kernel<ParamsGradParams> = Kernel {
     source: include_str!("../../../kernels/batch_norm_params_grad.wgsl"),
     trusted: true,
     variants: TILES,
-    plan: |p, _| column_plan(&p.sums),
-    twin: params_grad_twin,
+    plan: &|p, _| column_plan(&p.sums),
+    twin: &params_grad_twin,
 };
 
-fn params_grad_twin(p: &ParamsGradParams, args: Args) {
-    let ([x, dy, mean, variance], [], [dgamma, dbeta]) = args.split();
+fn params_grad_twin(p: &ParamsGradParams, args: Args) -> Result<()> {
+    let ([x, dy, mean, variance], [], [dgamma, dbeta]) = args.split()?;
     let channels = p.sums.channels as usize;
     let block = twin_block(channels);
     // Sums of dy and of dy * (x - mean).
@@ -223,6 +226,7 @@ fn params_grad_twin(p: &ParamsGradParams, args: Args) {
         dbeta[c] = plain as f32;
         dgamma[c] = (centered / f64::from(variance[c] + p.eps).sqrt()) as f32;
     }
+    Ok(())
 }
 
 #[repr(C)]
@@ -240,12 +244,12 @@ static INPUT_GRAD: Kernel<InputGradParams> = Kernel {
     source: include_str!("../../../kernels/batch_norm_input_grad.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.len as usize),
-    twin: input_grad_twin,
+    plan: &|p, _| Plan::linear(p.len as usize),
+    twin: &input_grad_twin,
 };
 
-fn input_grad_twin(p: &InputGradParams, args: Args) {
-    let ([x, dy, gamma, mean, variance, dgamma, dbeta], [], [dx]) = args.split();
+fn input_grad_twin(p: &InputGradParams, args: Args) -> Result<()> {
+    let ([x, dy, gamma, mean, variance, dgamma, dbeta], [], [dx]) = args.split()?;
     let channels = p.channels as usize;
     let share = p.through_batch / (x.len() / channels) as f32;
     // dx = outer * (dy - constant - slope * (x - mean)), three numbers a channel.
@@ -264,6 +268,7 @@ fn input_grad_twin(p: &InputGradParams, args: Args) {
             }
         }
     });
+    Ok(())
 }
 
 // The ops.
@@ -482,7 +487,7 @@ mod tests {
         for device in devices() {
             // gamma, beta, mean and variance in one buffer, as a model keeps them.
             let arena = Tensor::full(&device, &[4 * 64], 1.0).unwrap();
-            let [gamma, beta, mean, var] = [0, 64, 128, 192].map(|offset| arena.part(offset, &[2]));
+            let [gamma, beta, mean, var] = [0, 64, 128, 192].map(|offset| arena.part(offset, &[2]).unwrap());
             let x = Tensor::new(&device, &[1, 1, 2, 2], &[1.0, -4.0, 3.0, -4.0]).unwrap();
             let (running_mean, running_var) = (mean.clone(), var.clone());
             let op = BatchNormTrain { running_mean, running_var, pooled: false, momentum: 0.75, eps: EPS };

@@ -27,12 +27,12 @@ static CONCAT: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/concat.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.len as usize),
-    twin: concat_twin,
+    plan: &|p, _| Plan::linear(p.len as usize),
+    twin: &concat_twin,
 };
 
-fn concat_twin(p: &Params, args: Args) {
-    let ([a, b], [], [y]) = args.split();
+fn concat_twin(p: &Params, args: Args) -> Result<()> {
+    let ([a, b], [], [y]) = args.split()?;
     let (a_channels, b_channels) = (p.a_channels as usize, p.b_channels as usize);
     let channels = a_channels + b_channels;
     let blocks = y.par_chunks_mut(BLOCK * channels).zip(a.par_chunks(BLOCK * a_channels));
@@ -43,6 +43,7 @@ fn concat_twin(p: &Params, args: Args) {
             y[a_channels..].copy_from_slice(b);
         }
     });
+    Ok(())
 }
 
 /// a `[N, H, W, A]` and b `[N, H, W, B]` to y `[N, H, W, A + B]`, a first. da and db are the parts of dy.

@@ -26,16 +26,17 @@ static CONVEX_MIX: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/convex_mix.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.len as usize),
-    twin: convex_mix_twin,
+    plan: &|p, _| Plan::linear(p.len as usize),
+    twin: &convex_mix_twin,
 };
 
-fn convex_mix_twin(_: &Params, args: Args) {
-    let ([x, z, s], [], [y]) = args.split();
+fn convex_mix_twin(_: &Params, args: Args) -> Result<()> {
+    let ([x, z, s], [], [y]) = args.split()?;
     let (a, b) = (sigmoid(s[0]), sigmoid(-s[0]));
     y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).zip(z.par_chunks(BLOCK)).for_each(|((y, x), z)| {
         y.iter_mut().zip(x).zip(z).for_each(|((y, x), z)| *y = a * x + b * z);
     });
+    Ok(())
 }
 
 #[repr(C)]
@@ -50,19 +51,19 @@ static CONVEX_MIX_GRAD: Kernel<GradParams> = Kernel {
     source: include_str!("../../../kernels/convex_mix_grad.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan {
+    plan: &|p, _| Plan {
         dispatches: vec![
-            Dispatch { entry: "partials", groups: linear_grid(p.blocks as usize, 1), constants: &[] },
-            Dispatch { entry: "combine", groups: [1, 1, 1], constants: &[] },
+            Dispatch::new("partials", linear_grid(p.blocks as usize, 1)),
+            Dispatch::new("combine", [1, 1, 1]),
         ],
         scratch: vec![p.blocks as usize],
         flops: 4.0 * f64::from(p.len),
     },
-    twin: convex_mix_grad_twin,
+    twin: &convex_mix_grad_twin,
 };
 
-fn convex_mix_grad_twin(_: &GradParams, args: Args) {
-    let ([x, z, s, dy], [], [dx, dz, ds]) = args.split();
+fn convex_mix_grad_twin(_: &GradParams, args: Args) -> Result<()> {
+    let ([x, z, s, dy], [], [dx, dz, ds]) = args.split()?;
     let (a, b) = (sigmoid(s[0]), sigmoid(-s[0]));
     let inputs = (x.par_chunks(BLOCK), z.par_chunks(BLOCK), dy.par_chunks(BLOCK));
     let outputs = (dx.par_chunks_mut(BLOCK), dz.par_chunks_mut(BLOCK));
@@ -78,6 +79,7 @@ fn convex_mix_grad_twin(_: &GradParams, args: Args) {
         })
         .collect();
     ds[0] = (f64::from(a * b) * sums.iter().sum::<f64>()) as f32;
+    Ok(())
 }
 
 /// `y = a x + (1 - a) z` with `a = sigmoid(s)`: x and z of one shape, s of one element.

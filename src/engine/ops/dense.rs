@@ -48,7 +48,7 @@ impl Op for Dense {
         let geometry = geometry(x, w)?;
         if grad.needs(2) {
             let db = grad.out(2, &[geometry.o as usize])?;
-            conv2d::bias_gradient(&dy.reshape(&geometry.output_shape()), &db)?;
+            conv2d::bias_gradient(&dy.reshape(&geometry.output_shape())?, &db)?;
         }
         if grad.needs(1) {
             let dw = grad.out(1, w.shape())?;

@@ -44,12 +44,12 @@ static MAX_POOL2D: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/max_pool2d.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.len as usize),
-    twin: max_pool2d_twin,
+    plan: &|p, _| Plan::linear(p.len as usize),
+    twin: &max_pool2d_twin,
 };
 
-fn max_pool2d_twin(p: &Params, args: Args) {
-    let ([x], [], [y]) = args.split();
+fn max_pool2d_twin(p: &Params, args: Args) -> Result<()> {
+    let ([x], [], [y]) = args.split()?;
     let (channels, (large, small)) = (p.channels as usize, p.row_lens());
     y.par_chunks_exact_mut(small).enumerate().for_each(|(index, y)| {
         let [above, below] = p.rows(index).map(|start| x[start..start + large].chunks_exact(2 * channels));
@@ -59,6 +59,7 @@ fn max_pool2d_twin(p: &Params, args: Args) {
             }
         }
     });
+    Ok(())
 }
 
 static MAX_POOL2D_GRAD: Kernel<Params> = Kernel {
@@ -66,12 +67,12 @@ static MAX_POOL2D_GRAD: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/max_pool2d_grad.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.len as usize),
-    twin: max_pool2d_grad_twin,
+    plan: &|p, _| Plan::linear(p.len as usize),
+    twin: &max_pool2d_grad_twin,
 };
 
-fn max_pool2d_grad_twin(p: &Params, args: Args) {
-    let ([x, dy], [], [dx]) = args.split();
+fn max_pool2d_grad_twin(p: &Params, args: Args) -> Result<()> {
+    let ([x, dy], [], [dx]) = args.split()?;
     let (channels, (large, small)) = (p.channels as usize, p.row_lens());
     let (picture, tall) = (p.height as usize * large, p.height as usize / 2);
     dx.par_chunks_exact_mut(picture).enumerate().for_each(|(n, dx)| {
@@ -86,6 +87,7 @@ fn max_pool2d_grad_twin(p: &Params, args: Args) {
             }
         }
     });
+    Ok(())
 }
 
 /// x `[N, H, W, C]` to y `[N, H / 2, W / 2, C]`, sizes rounded down: the largest of each 2x2 window, as TensorFlow's "valid".

@@ -106,25 +106,26 @@ static MEAN_LOSS: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/mean_loss.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan {
+    plan: &|p, _| Plan {
         dispatches: vec![
-            Dispatch { entry: "partials", groups: linear_grid(p.blocks as usize, 1), constants: &[] },
-            Dispatch { entry: "combine", groups: [1, 1, 1], constants: &[] },
+            Dispatch::new("partials", linear_grid(p.blocks as usize, 1)),
+            Dispatch::new("combine", [1, 1, 1]),
         ],
         scratch: vec![p.blocks as usize],
         flops: 4.0 * f64::from(p.len),
     },
-    twin: mean_loss_twin,
+    twin: &mean_loss_twin,
 };
 
-fn mean_loss_twin(p: &Params, args: Args) {
-    let ([x, t], [], [y]) = args.split();
+fn mean_loss_twin(p: &Params, args: Args) -> Result<()> {
+    let ([x, t], [], [y]) = args.split()?;
     y[0] = match p.kind {
         0 => mean(p, x, t, |x, t| (x - t).abs()),
         1 => mean(p, x, t, |x, t| (x - t) * (x - t)),
         // Not max(): a NaN stays one, and training notices it.
         _ => mean(p, x, t, |x, t| (if x < 0.0 { 0.0 } else { x }) - x * t + ln(1.0 + exp(-x.abs()))),
     };
+    Ok(())
 }
 
 #[inline(always)]
@@ -143,12 +144,12 @@ static MEAN_LOSS_GRAD: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/mean_loss_grad.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.len as usize),
-    twin: mean_loss_grad_twin,
+    plan: &|p, _| Plan::linear(p.len as usize),
+    twin: &mean_loss_grad_twin,
 };
 
-fn mean_loss_grad_twin(p: &Params, args: Args) {
-    let ([x, t, dy], [], [dx]) = args.split();
+fn mean_loss_grad_twin(p: &Params, args: Args) -> Result<()> {
+    let ([x, t, dy], [], [dx]) = args.split()?;
     let scale = dy[0] / p.len as f32;
     match p.kind {
         // signum() has no zero.
@@ -156,6 +157,7 @@ fn mean_loss_grad_twin(p: &Params, args: Args) {
         1 => slopes(p, x, t, dx, |x, t| scale * (2.0 * (x - t))),
         _ => slopes(p, x, t, dx, |x, t| scale * (sigmoid(x) - t)),
     }
+    Ok(())
 }
 
 #[inline(always)]

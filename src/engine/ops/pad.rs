@@ -23,12 +23,12 @@ static PAD: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/pad.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.len as usize),
-    twin: pad_twin,
+    plan: &|p, _| Plan::linear(p.len as usize),
+    twin: &pad_twin,
 };
 
-fn pad_twin(p: &Params, args: Args) {
-    let ([x], [], [y]) = args.split();
+fn pad_twin(p: &Params, args: Args) -> Result<()> {
+    let ([x], [], [y]) = args.split()?;
     let [height, width, channels] = p.size.map(|v| v as usize);
     let [tall, wide, deep] = p.out_size.map(|v| v as usize);
     let [top, left, first] = p.offset.map(|v| v as isize);
@@ -57,6 +57,7 @@ fn pad_twin(p: &Params, args: Args) {
             y[(y_column + i) * deep + y_channel..][..run].copy_from_slice(&x[from..from + run]);
         }
     });
+    Ok(())
 }
 
 /// Writes y, of any height, width and channels: x (H, W, C) lies `offset` after its start, what is beyond x is 0 and what is

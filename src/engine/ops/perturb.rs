@@ -63,12 +63,12 @@ static PERTURB: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/perturb.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::single(linear_grid(p.len as usize, 4 * 256), 40.0 * f64::from(p.len)),
-    twin: perturb_twin,
+    plan: &|p, _| Plan::single(linear_grid(p.len as usize, 4 * 256), 40.0 * f64::from(p.len)),
+    twin: &perturb_twin,
 };
 
-fn perturb_twin(p: &Params, args: Args) {
-    let ([x, sign], [], [y]) = args.split();
+fn perturb_twin(p: &Params, args: Args) -> Result<()> {
+    let ([x, sign], [], [y]) = args.split()?;
     let (a, b) = (p.a, p.b);
     match p.kind {
         0 => by_blocks(p, x, sign, y, |x, _, words| {
@@ -83,6 +83,7 @@ fn perturb_twin(p: &Params, args: Args) {
             std::array::from_fn(|k| x[k] + a * normals[k])
         }),
     }
+    Ok(())
 }
 
 /// Runs `f` on each four elements and their random words.

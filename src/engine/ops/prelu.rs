@@ -31,17 +31,18 @@ static PRELU: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/prelu.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.len as usize),
-    twin: prelu_twin,
+    plan: &|p, _| Plan::linear(p.len as usize),
+    twin: &prelu_twin,
 };
 
-fn prelu_twin(p: &Params, args: Args) {
-    let ([x, a], [], [y]) = args.split();
+fn prelu_twin(p: &Params, args: Args) -> Result<()> {
+    let ([x, a], [], [y]) = args.split()?;
     y.par_chunks_mut(p.block()).zip(x.par_chunks(p.block())).for_each(|(y, x)| {
         for (y, x) in y.chunks_exact_mut(a.len()).zip(x.chunks_exact(a.len())) {
             y.iter_mut().zip(x).zip(a).for_each(|((y, &x), &a)| *y = if x < 0.0 { a * x } else { x });
         }
     });
+    Ok(())
 }
 
 static PRELU_GRAD: Kernel<Params> = Kernel {
@@ -49,12 +50,12 @@ static PRELU_GRAD: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/prelu_grad.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.len as usize),
-    twin: prelu_grad_twin,
+    plan: &|p, _| Plan::linear(p.len as usize),
+    twin: &prelu_grad_twin,
 };
 
-fn prelu_grad_twin(p: &Params, args: Args) {
-    let ([x, a, dy], [], [dx, share]) = args.split();
+fn prelu_grad_twin(p: &Params, args: Args) -> Result<()> {
+    let ([x, a, dy], [], [dx, share]) = args.split()?;
     let block = p.block();
     let blocks = (x.par_chunks(block), dy.par_chunks(block), dx.par_chunks_mut(block), share.par_chunks_mut(block));
     blocks.into_par_iter().for_each(|(x, dy, dx, share)| {
@@ -62,6 +63,7 @@ fn prelu_grad_twin(p: &Params, args: Args) {
             (*dx, *share) = if *x < 0.0 { (a[i % a.len()] * dy, x * dy) } else { (*dy, 0.0) };
         }
     });
+    Ok(())
 }
 
 /// x `[N, H, W, C]` and a `[C]` to `y = x` where x >= 0, else `a x` (He, Zhang, Ren, Sun, "Delving Deep into Rectifiers", 2015,

@@ -24,12 +24,12 @@ static RANDOM: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/random.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::single(linear_grid(p.len as usize, 4 * 256), 40.0 * f64::from(p.len)),
-    twin: random_twin,
+    plan: &|p, _| Plan::single(linear_grid(p.len as usize, 4 * 256), 40.0 * f64::from(p.len)),
+    twin: &random_twin,
 };
 
-fn random_twin(p: &Params, args: Args) {
-    let ([], [], [y]) = args.split();
+fn random_twin(p: &Params, args: Args) -> Result<()> {
+    let ([], [], [y]) = args.split()?;
     y.par_chunks_mut(4).with_min_len(1 << 10).enumerate().for_each(|(block, y)| {
         let words = philox([block as u32, 0, p.step, p.stream], p.seed);
         let values = if p.normal == 1 {
@@ -40,6 +40,7 @@ fn random_twin(p: &Params, args: Args) {
         };
         y.copy_from_slice(&values[..y.len()]);
     });
+    Ok(())
 }
 
 fn random(y: &Tensor, seed: u64, stream: Stream, step: u32, normal: bool) -> Result<()> {

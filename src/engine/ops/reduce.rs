@@ -29,15 +29,15 @@ static SUM: Kernel<SumParams> = Kernel {
     source: include_str!("../../../kernels/sum.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan {
+    plan: &|p, _| Plan {
         dispatches: vec![
-            Dispatch { entry: "partials", groups: linear_grid(p.blocks as usize, 1), constants: &[] },
-            Dispatch { entry: "combine", groups: [1, 1, 1], constants: &[] },
+            Dispatch::new("partials", linear_grid(p.blocks as usize, 1)),
+            Dispatch::new("combine", [1, 1, 1]),
         ],
         scratch: vec![p.blocks as usize],
         flops: 2.0 * f64::from(p.len),
     },
-    twin: sum_twin,
+    twin: &sum_twin,
 };
 
 /// The sum of `value` of every element of a block.
@@ -51,13 +51,14 @@ fn block_sum(x: &[f32], value: impl Fn(f32) -> f32) -> f64 {
     lanes.iter().map(|&lane| f64::from(lane)).sum::<f64>() + rest
 }
 
-fn sum_twin(p: &SumParams, args: Args) {
-    let ([x], [], [y]) = args.split();
+fn sum_twin(p: &SumParams, args: Args) -> Result<()> {
+    let ([x], [], [y]) = args.split()?;
     let sums: Vec<f64> = match p.squared {
         1 => x.par_chunks(BLOCK).map(|x| block_sum(x, |x| x * x)).collect(),
         _ => x.par_chunks(BLOCK).map(|x| block_sum(x, |x| x)).collect(),
     };
     y[0] = (f64::from(p.scale) * sums.iter().sum::<f64>()) as f32;
+    Ok(())
 }
 
 #[repr(C)]
@@ -72,13 +73,14 @@ static SPREAD: Kernel<SpreadParams> = Kernel {
     source: include_str!("../../../kernels/spread.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.len as usize),
-    twin: spread_twin,
+    plan: &|p, _| Plan::linear(p.len as usize),
+    twin: &spread_twin,
 };
 
-fn spread_twin(p: &SpreadParams, args: Args) {
-    let ([x], [], [y]) = args.split();
+fn spread_twin(p: &SpreadParams, args: Args) -> Result<()> {
+    let ([x], [], [y]) = args.split()?;
     y.fill(p.factor * x[0]);
+    Ok(())
 }
 
 fn reduce(x: &Tensor, squared: bool, scale: f32) -> Result<Tensor> {

@@ -21,16 +21,17 @@ static RELU: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/relu.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.len as usize),
-    twin: relu_twin,
+    plan: &|p, _| Plan::linear(p.len as usize),
+    twin: &relu_twin,
 };
 
-fn relu_twin(_: &Params, args: Args) {
-    let ([x], [], [y]) = args.split();
+fn relu_twin(_: &Params, args: Args) -> Result<()> {
+    let ([x], [], [y]) = args.split()?;
     y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(y, x)| {
         // Not max(): a NaN stays one, and training notices it.
         y.iter_mut().zip(x).for_each(|(y, x)| *y = if *x < 0.0 { 0.0 } else { *x });
     });
+    Ok(())
 }
 
 static RELU_GRAD: Kernel<Params> = Kernel {
@@ -38,16 +39,17 @@ static RELU_GRAD: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/relu_grad.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.len as usize),
-    twin: relu_grad_twin,
+    plan: &|p, _| Plan::linear(p.len as usize),
+    twin: &relu_grad_twin,
 };
 
-fn relu_grad_twin(_: &Params, args: Args) {
-    let ([y, dy], [], [dx]) = args.split();
+fn relu_grad_twin(_: &Params, args: Args) -> Result<()> {
+    let ([y, dy], [], [dx]) = args.split()?;
     dx.par_chunks_mut(BLOCK).zip(y.par_chunks(BLOCK)).zip(dy.par_chunks(BLOCK)).for_each(|((dx, y), dy)| {
         // Both are read before the comparison: a branch that decides whether to read keeps the loop scalar.
         dx.iter_mut().zip(y).zip(dy).for_each(|((dx, &y), &dy)| *dx = if y > 0.0 { dy } else { 0.0 });
     });
+    Ok(())
 }
 
 /// `y = max(x, 0)`, any shape. `dx = dy` where `y > 0`, else 0.

@@ -27,12 +27,12 @@ static SGD: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/sgd.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan { flops: 6.0 * f64::from(p.len), ..Plan::linear(p.len as usize) },
-    twin: sgd_twin,
+    plan: &|p, _| Plan { flops: 6.0 * f64::from(p.len), ..Plan::linear(p.len as usize) },
+    twin: &sgd_twin,
 };
 
-fn sgd_twin(p: &Params, args: Args) {
-    let ([g], [w, v], []) = args.split();
+fn sgd_twin(p: &Params, args: Args) -> Result<()> {
+    let ([g], [w, v], []) = args.split()?;
     let plain = Params { decay: 0.0, l2: 0.0, ..*p };
     let blocks = w.par_chunks_mut(BLOCK).zip(v.par_chunks_mut(BLOCK)).zip(g.par_chunks(BLOCK));
     blocks.enumerate().for_each(|(block, ((w, v), g))| {
@@ -42,6 +42,7 @@ fn sgd_twin(p: &Params, args: Args) {
         update(p, w.0, v.0, g.0);
         update(&plain, w.1, v.1, g.1);
     });
+    Ok(())
 }
 
 /// Not inlined: as arguments the slices are known to be disjoint, which the compiler needs to make vector code.

@@ -40,18 +40,19 @@ static SOFTMAX: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/softmax.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| row_plan(p, 20.0),
-    twin: softmax_twin,
+    plan: &|p, _| row_plan(p, 20.0),
+    twin: &softmax_twin,
 };
 
-fn softmax_twin(p: &Params, args: Args) {
-    let ([x], [], [y]) = args.split();
+fn softmax_twin(p: &Params, args: Args) -> Result<()> {
+    let ([x], [], [y]) = args.split()?;
     let (channels, block) = (p.channels as usize, p.block());
     y.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(y, x)| {
         for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
             softmax_row(x, y);
         }
     });
+    Ok(())
 }
 
 static SOFTMAX_GRAD: Kernel<Params> = Kernel {
@@ -59,12 +60,12 @@ static SOFTMAX_GRAD: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/softmax_grad.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| row_plan(p, 4.0),
-    twin: softmax_grad_twin,
+    plan: &|p, _| row_plan(p, 4.0),
+    twin: &softmax_grad_twin,
 };
 
-fn softmax_grad_twin(p: &Params, args: Args) {
-    let ([y, dy], [], [dx]) = args.split();
+fn softmax_grad_twin(p: &Params, args: Args) -> Result<()> {
+    let ([y, dy], [], [dx]) = args.split()?;
     let (channels, block) = (p.channels as usize, p.block());
     dx.par_chunks_mut(block).zip(y.par_chunks(block)).zip(dy.par_chunks(block)).for_each(|((dx, y), dy)| {
         let rows = dx.chunks_exact_mut(channels).zip(y.chunks_exact(channels)).zip(dy.chunks_exact(channels));
@@ -73,6 +74,7 @@ fn softmax_grad_twin(p: &Params, args: Args) {
             dx.iter_mut().zip(y).zip(dy).for_each(|((dx, y), dy)| *dx = y * (dy - sum));
         }
     });
+    Ok(())
 }
 
 /// `y = exp(x - max x) / sum exp(x - max x)` over the last axis, any shape: finite for any finite x.

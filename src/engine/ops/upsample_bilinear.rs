@@ -18,8 +18,8 @@ static UPSAMPLE_BILINEAR: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/upsample_bilinear.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan { flops: 9.0 * f64::from(p.len), ..Plan::linear(p.len as usize) },
-    twin: upsample_bilinear_twin,
+    plan: &|p, _| Plan { flops: 9.0 * f64::from(p.len), ..Plan::linear(p.len as usize) },
+    twin: &upsample_bilinear_twin,
 };
 
 static UPSAMPLE_BILINEAR_GRAD: Kernel<Params> = Kernel {
@@ -27,8 +27,8 @@ static UPSAMPLE_BILINEAR_GRAD: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/upsample_bilinear_grad.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan { flops: 8.0 * f64::from(p.len) * f64::from(p.factor).powi(2), ..Plan::linear(p.len as usize) },
-    twin: upsample_bilinear_grad_twin,
+    plan: &|p, _| Plan { flops: 8.0 * f64::from(p.len) * f64::from(p.factor).powi(2), ..Plan::linear(p.len as usize) },
+    twin: &upsample_bilinear_grad_twin,
 };
 
 /// The input pixels on both sides of output pixel `at` and the share of the second.
@@ -43,8 +43,8 @@ fn mix(low: f32, high: f32, share: f32) -> f32 {
     low * (1.0 - share) + high * share
 }
 
-fn upsample_bilinear_twin(p: &Params, args: Args) {
-    let ([x], [], [y]) = args.split();
+fn upsample_bilinear_twin(p: &Params, args: Args) -> Result<()> {
+    let ([x], [], [y]) = args.split()?;
     let (factor, channels) = (p.factor as usize, p.channels as usize);
     let (height, width) = (p.height as usize, p.width as usize);
     let (small, large) = p.row_lens();
@@ -63,6 +63,7 @@ fn upsample_bilinear_twin(p: &Params, args: Args) {
             }
         },
     );
+    Ok(())
 }
 
 /// The output pixels that read input pixel `i`, and with which weight.
@@ -77,8 +78,8 @@ fn readers(i: usize, size: usize, factor: usize) -> impl Iterator<Item = (usize,
     })
 }
 
-fn upsample_bilinear_grad_twin(p: &Params, args: Args) {
-    let ([dy], [], [dx]) = args.split();
+fn upsample_bilinear_grad_twin(p: &Params, args: Args) -> Result<()> {
+    let ([dy], [], [dx]) = args.split()?;
     let (factor, channels) = (p.factor as usize, p.channels as usize);
     let (height, width) = (p.height as usize, p.width as usize);
     let (small, large) = p.row_lens();
@@ -100,6 +101,7 @@ fn upsample_bilinear_grad_twin(p: &Params, args: Args) {
             }
         },
     );
+    Ok(())
 }
 
 /// x (N, H, W, C) to y (N, kH, kW, C) by linear interpolation. dx gathers dy by the same weights.

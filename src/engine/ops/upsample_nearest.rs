@@ -33,12 +33,12 @@ static UPSAMPLE_NEAREST: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/upsample_nearest.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.len as usize),
-    twin: upsample_nearest_twin,
+    plan: &|p, _| Plan::linear(p.len as usize),
+    twin: &upsample_nearest_twin,
 };
 
-fn upsample_nearest_twin(p: &Params, args: Args) {
-    let ([x], [], [y]) = args.split();
+fn upsample_nearest_twin(p: &Params, args: Args) -> Result<()> {
+    let ([x], [], [y]) = args.split()?;
     let (factor, channels) = (p.factor as usize, p.channels as usize);
     let (small, large) = p.row_lens();
     // An input row makes `factor` equal output rows.
@@ -49,6 +49,7 @@ fn upsample_nearest_twin(p: &Params, args: Args) {
         }
         others.chunks_exact_mut(large).for_each(|row| row.copy_from_slice(first));
     });
+    Ok(())
 }
 
 static UPSAMPLE_NEAREST_GRAD: Kernel<Params> = Kernel {
@@ -56,12 +57,12 @@ static UPSAMPLE_NEAREST_GRAD: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/upsample_nearest_grad.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan { flops: p.len as f64 * f64::from(p.factor).powi(2), ..Plan::linear(p.len as usize) },
-    twin: upsample_nearest_grad_twin,
+    plan: &|p, _| Plan { flops: p.len as f64 * f64::from(p.factor).powi(2), ..Plan::linear(p.len as usize) },
+    twin: &upsample_nearest_grad_twin,
 };
 
-fn upsample_nearest_grad_twin(p: &Params, args: Args) {
-    let ([dy], [], [dx]) = args.split();
+fn upsample_nearest_grad_twin(p: &Params, args: Args) -> Result<()> {
+    let ([dy], [], [dx]) = args.split()?;
     let (factor, channels) = (p.factor as usize, p.channels as usize);
     let (small, large) = p.row_lens();
     dx.par_chunks_exact_mut(small).zip(dy.par_chunks_exact(factor * large)).for_each(|(dx, dy)| {
@@ -74,6 +75,7 @@ fn upsample_nearest_grad_twin(p: &Params, args: Args) {
             }
         }
     });
+    Ok(())
 }
 
 /// Launches `kernel` from `x` to the picture `factor` times as large.

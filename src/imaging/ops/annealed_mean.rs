@@ -31,16 +31,16 @@ static ANNEALED_MEAN: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/annealed_mean.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| {
+    plan: &|p, _| {
         let [width, height] = [p.w, p.h].map(|size| size * p.factor);
         let flops = 30.0 * f64::from(p.n) * f64::from(width) * f64::from(height) * f64::from(p.q);
         Plan::single([width.div_ceil(GROUP_SIDE), height.div_ceil(GROUP_SIDE), p.n], flops)
     },
-    twin: annealed_mean_twin,
+    twin: &annealed_mean_twin,
 };
 
-fn annealed_mean_twin(p: &Params, args: Args) {
-    let ([probability, bins], [], [ab, entropy]) = args.split();
+fn annealed_mean_twin(p: &Params, args: Args) -> Result<()> {
+    let ([probability, bins], [], [ab, entropy]) = args.split()?;
     let [h, w, q, factor] = [p.h, p.w, p.q, p.factor].map(|size| size as usize);
     let [height, width] = [h * factor, w * factor];
     let columns: Vec<Tap> = (0..width).map(|x| Tap::new(x, factor, w)).collect();
@@ -70,6 +70,7 @@ fn annealed_mean_twin(p: &Params, args: Args) {
             }
         },
     );
+    Ok(())
 }
 
 fn mix(y: &mut [f32], first: &[f32], second: &[f32], share: f32) {

@@ -21,8 +21,8 @@ static EDGE_FEATURES: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/edge_features.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan { flops: 20.0 * f64::from(p.pixels), ..Plan::linear(p.pixels as usize) },
-    twin: edge_features_twin,
+    plan: &|p, _| Plan { flops: 20.0 * f64::from(p.pixels), ..Plan::linear(p.pixels as usize) },
+    twin: &edge_features_twin,
 };
 
 /// The places before and after `i` of `0..size`, reflected at the ends without repeating them.
@@ -31,8 +31,8 @@ fn neighbours(i: usize, size: usize) -> [usize; 2] {
     [if i == 0 { last.min(1) } else { i - 1 }, if i == last { last.saturating_sub(1) } else { i + 1 }]
 }
 
-fn edge_features_twin(p: &Params, args: Args) {
-    let ([x], [], [y]) = args.split();
+fn edge_features_twin(p: &Params, args: Args) -> Result<()> {
+    let ([x], [], [y]) = args.split()?;
     let (height, width) = (p.height as usize, p.width as usize);
     y.par_chunks_exact_mut(2 * width).enumerate().for_each(|(line, y)| {
         let (picture, row) = (line / height * height, line % height);
@@ -47,6 +47,7 @@ fn edge_features_twin(p: &Params, args: Args) {
             y[1] = (above[column] + below[column]) + (here[left] + here[right]) - 4.0 * here[column];
         }
     });
+    Ok(())
 }
 
 /// `[N, H, W, 1]` to `[N, H, W, 2]`: the Sobel magnitude `sqrt(gx^2 + gy^2)` with weights 1, 2, 1, not normalised, and the

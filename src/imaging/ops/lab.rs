@@ -31,8 +31,8 @@ static SRGB_TO_LAB: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/srgb_to_lab.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| p.plan(),
-    twin: |_, args| convert_twin(args, lab::srgb_to_lab),
+    plan: &|p, _| p.plan(),
+    twin: &|_, args| convert_twin(args, lab::srgb_to_lab),
 };
 
 static LAB_TO_SRGB: Kernel<Params> = Kernel {
@@ -40,16 +40,17 @@ static LAB_TO_SRGB: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/lab_to_srgb.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| p.plan(),
-    twin: |_, args| convert_twin(args, lab::lab_to_srgb),
+    plan: &|p, _| p.plan(),
+    twin: &|_, args| convert_twin(args, lab::lab_to_srgb),
 };
 
-fn convert_twin(args: Args, convert: fn([f32; 3]) -> [f32; 3]) {
-    let ([x], [], [y]) = args.split();
+fn convert_twin(args: Args, convert: fn([f32; 3]) -> [f32; 3]) -> Result<()> {
+    let ([x], [], [y]) = args.split()?;
     y.par_chunks_mut(3 * BLOCK).zip(x.par_chunks(3 * BLOCK)).for_each(|(y, x)| {
         let (y, x) = (y.as_chunks_mut::<3>().0, x.as_chunks::<3>().0);
         y.iter_mut().zip(x).for_each(|(y, x)| *y = convert(*x));
     });
+    Ok(())
 }
 
 static LAB_SPLIT: Kernel<Params> = Kernel {
@@ -57,12 +58,12 @@ static LAB_SPLIT: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/lab_split.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| p.plan(),
-    twin: lab_split_twin,
+    plan: &|p, _| p.plan(),
+    twin: &lab_split_twin,
 };
 
-fn lab_split_twin(_: &Params, args: Args) {
-    let ([srgb], [], [lightness, ab]) = args.split();
+fn lab_split_twin(_: &Params, args: Args) -> Result<()> {
+    let ([srgb], [], [lightness, ab]) = args.split()?;
     let blocks = lightness.par_chunks_mut(BLOCK).zip(ab.par_chunks_mut(2 * BLOCK)).zip(srgb.par_chunks(3 * BLOCK));
     blocks.for_each(|((lightness, ab), srgb)| {
         let (ab, srgb) = (ab.as_chunks_mut::<2>().0, srgb.as_chunks::<3>().0);
@@ -72,6 +73,7 @@ fn lab_split_twin(_: &Params, args: Args) {
             *ab = [a, b];
         }
     });
+    Ok(())
 }
 
 static LAB_JOIN: Kernel<Params> = Kernel {
@@ -79,12 +81,12 @@ static LAB_JOIN: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/lab_join.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| p.plan(),
-    twin: lab_join_twin,
+    plan: &|p, _| p.plan(),
+    twin: &lab_join_twin,
 };
 
-fn lab_join_twin(_: &Params, args: Args) {
-    let ([grey, ab], [], [srgb]) = args.split();
+fn lab_join_twin(_: &Params, args: Args) -> Result<()> {
+    let ([grey, ab], [], [srgb]) = args.split()?;
     let blocks = srgb.par_chunks_mut(3 * BLOCK).zip(grey.par_chunks(BLOCK)).zip(ab.par_chunks(2 * BLOCK));
     blocks.for_each(|((srgb, grey), ab)| {
         let (srgb, ab) = (srgb.as_chunks_mut::<3>().0, ab.as_chunks::<2>().0);
@@ -92,6 +94,7 @@ fn lab_join_twin(_: &Params, args: Args) {
             *srgb = lab::lab_to_srgb([100.0 * grey, *a, *b]);
         }
     });
+    Ok(())
 }
 
 /// The axes before the last, whose size must be `channels`.

@@ -27,16 +27,16 @@ static LEE: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/lee.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| {
+    plan: &|p, _| {
         let groups = [p.width.div_ceil(GROUP_SIDE), p.height.div_ceil(GROUP_SIDE), p.pictures];
         let values = [p.width, p.height, p.pictures, p.channels].map(f64::from).iter().product::<f64>();
         Plan::single(groups, values * 6.0 * f64::from(2 * p.radius + 1).powi(2))
     },
-    twin: lee_twin,
+    twin: &lee_twin,
 };
 
-fn lee_twin(p: &Params, args: Args) {
-    let ([x], [], [y]) = args.split();
+fn lee_twin(p: &Params, args: Args) -> Result<()> {
+    let ([x], [], [y]) = args.split()?;
     let [height, width, channels, radius] = [p.height, p.width, p.channels, p.radius].map(|size| size as usize);
     let row_len = width * channels;
     y.par_chunks_exact_mut(row_len).enumerate().for_each(|(line, y)| {
@@ -64,6 +64,7 @@ fn lee_twin(p: &Params, args: Args) {
             *y = mean + k * (value - mean);
         }
     });
+    Ok(())
 }
 
 /// The pictures x `[N, H, W, C]` of linear values, each channel by itself, without their speckle:

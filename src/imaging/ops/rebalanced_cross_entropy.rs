@@ -38,27 +38,26 @@ static REBALANCED_CROSS_ENTROPY: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/rebalanced_cross_entropy.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan,
-    twin: rebalanced_cross_entropy_twin,
+    plan: &plan,
+    twin: &rebalanced_cross_entropy_twin,
 };
 
 fn plan(p: &Params, _: &GpuInfo) -> Plan {
     let [n, h, w, q, factor] = p.sizes();
     let (rows, pixels) = (n * h * w, n * h * w * factor * factor);
-    let dispatch = |entry, groups| Dispatch { entry, groups, constants: &[] };
     Plan {
         dispatches: vec![
-            dispatch("probabilities", linear_grid(rows, 1)),
-            dispatch("pixels", linear_grid(pixels, GROUP)),
-            dispatch("total", [1, 1, 1]),
+            Dispatch::new("probabilities", linear_grid(rows, 1)),
+            Dispatch::new("pixels", linear_grid(pixels, GROUP)),
+            Dispatch::new("total", [1, 1, 1]),
         ],
         scratch: vec![pixels.div_ceil(GROUP)],
         flops: 10.0 * (rows * q) as f64 + 100.0 * pixels as f64,
     }
 }
 
-fn rebalanced_cross_entropy_twin(p: &Params, args: Args) {
-    let ([logits, index, weight, class_weights], [], [loss, probability, slope]) = args.split();
+fn rebalanced_cross_entropy_twin(p: &Params, args: Args) -> Result<()> {
+    let ([logits, index, weight, class_weights], [], [loss, probability, slope]) = args.split()?;
     let [n, h, w, q, factor] = p.sizes();
     probability.par_chunks_mut(w * q).zip(logits.par_chunks(w * q)).for_each(|(probability, logits)| {
         probability.chunks_exact_mut(q).zip(logits.chunks_exact(q)).for_each(|(p, x)| softmax_row(x, p));
@@ -97,6 +96,7 @@ fn rebalanced_cross_entropy_twin(p: &Params, args: Args) {
         })
         .collect();
     loss[0] = (sums.iter().sum::<f64>() / (n * height * width) as f64) as f32;
+    Ok(())
 }
 
 /// The bin that an element of an encoding names.
@@ -115,17 +115,17 @@ static REBALANCED_CROSS_ENTROPY_GRAD: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/rebalanced_cross_entropy_grad.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| {
+    plan: &|p, _| {
         let [n, h, w, q, factor] = p.sizes();
         // Every invocation of a workgroup goes through every entry.
         let entries = 4 * factor * factor * NEIGHBOURS;
         Plan::single(linear_grid(n * h * w, 1), (n * h * w) as f64 * (2 * GROUP * entries + 8 * q) as f64)
     },
-    twin: rebalanced_cross_entropy_grad_twin,
+    twin: &rebalanced_cross_entropy_grad_twin,
 };
 
-fn rebalanced_cross_entropy_grad_twin(p: &Params, args: Args) {
-    let ([probability, index, slope, dy], [], [dlogits]) = args.split();
+fn rebalanced_cross_entropy_grad_twin(p: &Params, args: Args) -> Result<()> {
+    let ([probability, index, slope, dy], [], [dlogits]) = args.split()?;
     let [_, h, w, q, factor] = p.sizes();
     let [height, width] = [h * factor, w * factor];
     let columns: Vec<Tap> = (0..width).map(|x| Tap::new(x, factor, w)).collect();
@@ -151,6 +151,7 @@ fn rebalanced_cross_entropy_grad_twin(p: &Params, args: Args) {
             dp.iter_mut().zip(p).for_each(|(dp, p)| *dp = dy[0] * p * (*dp - mean));
         }
     });
+    Ok(())
 }
 
 /// `loss = -1 / (N H W) sum_pixels v_q0 sum_k z_k log(zhat_qk + eps)`, one element, of low-resolution logits.

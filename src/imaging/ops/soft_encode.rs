@@ -29,12 +29,12 @@ static SOFT_ENCODE: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/soft_encode.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::single(linear_grid(p.pixels as usize, 256), 5.0 * f64::from(p.pixels) * f64::from(p.bins)),
-    twin: soft_encode_twin,
+    plan: &|p, _| Plan::single(linear_grid(p.pixels as usize, 256), 5.0 * f64::from(p.pixels) * f64::from(p.bins)),
+    twin: &soft_encode_twin,
 };
 
-fn soft_encode_twin(p: &Params, args: Args) {
-    let ([ab, bins], [], [index, weight]) = args.split();
+fn soft_encode_twin(p: &Params, args: Args) -> Result<()> {
+    let ([ab, bins], [], [index, weight]) = args.split()?;
     let (ab, _) = ab.as_chunks::<2>();
     let (bins, _) = bins.as_chunks::<2>();
     let cells = Cells::new(ab, bins);
@@ -55,6 +55,7 @@ fn soft_encode_twin(p: &Params, args: Args) {
                 weight.iter_mut().for_each(|w| *w /= sum);
             }
         });
+    Ok(())
 }
 
 /// A bin with its number.

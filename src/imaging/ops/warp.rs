@@ -36,16 +36,16 @@ static WARP: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/warp.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| {
+    plan: &|p, _| {
         let groups = [p.out_width.div_ceil(GROUP_SIDE), p.out_height.div_ceil(GROUP_SIDE), p.pictures];
         let pixels = f64::from(p.out_width) * f64::from(p.out_height) * f64::from(p.pictures);
         Plan::single(groups, pixels * (30.0 + 20.0 * f64::from(p.channels)))
     },
-    twin: warp_twin,
+    twin: &warp_twin,
 };
 
-fn warp_twin(p: &Params, args: Args) {
-    let ([x], [], [y]) = args.split();
+fn warp_twin(p: &Params, args: Args) -> Result<()> {
+    let ([x], [], [y]) = args.split()?;
     let [channels, width, height] = [p.channels, p.width, p.height].map(|size| size as usize);
     let (out_width, out_height) = (p.out_width as usize, p.out_height as usize);
     let fill = f32::from_bits(p.fill);
@@ -86,6 +86,7 @@ fn warp_twin(p: &Params, args: Args) {
             }
         }
     });
+    Ok(())
 }
 
 /// The place in x of a pixel of y, counted from `p.cell`; `None` on and beyond the horizon.

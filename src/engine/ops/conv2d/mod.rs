@@ -14,7 +14,7 @@ mod tests;
 
 pub use geometry::{Geometry, Padding};
 
-use crate::engine::device::{AnyKernel, Constants, Device, Dispatch, GpuInfo, Kernel, Plan, linear_grid};
+use crate::engine::device::{AnyKernel, Device, Dispatch, GpuInfo, Kernel, Plan, Planner, linear_grid};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
@@ -224,24 +224,23 @@ impl Variant {
             Variant::Software => ("software", [8, 32]),
         };
         let [x, y, _] = linear_grid(rows.div_ceil(tile[0]) * columns.div_ceil(tile[1]), 1);
-        Dispatch { entry, groups: [x, y, depth], constants: AS_WRITTEN }
+        Dispatch::new(entry, [x, y, depth])
     }
 }
 
-const AS_WRITTEN: &Constants = &[];
+static FORWARD: Kernel<Params> = forward_kernel(&|p, gpu| forward_plan(p, Variant::of(&p.geometry, gpu)));
 
-static FORWARD: Kernel<Params> = forward_kernel(|p, gpu| forward_plan(p, Variant::of(&p.geometry, gpu)));
-
-const fn forward_kernel(plan: fn(&Params, &GpuInfo) -> Plan) -> Kernel<Params> {
+const fn forward_kernel(plan: &'static Planner<Params>) -> Kernel<'static, Params> {
     Kernel {
         name: "conv2d",
         source: include_str!("../../../../kernels/conv2d.wgsl"),
         trusted: true,
-        variants: &[AS_WRITTEN],
+        variants: &[&[]],
         plan,
-        twin: |p, args| {
-            let ([x, w, b], [], [y]) = args.split();
+        twin: &|p, args| {
+            let ([x, w, b], [], [y]) = args.split()?;
             twin::forward(&p.geometry, p.layout(), p.finish(b), x, w, y);
+            Ok(())
         },
     }
 }
@@ -253,18 +252,19 @@ fn forward_plan(p: &Params, variant: Variant) -> Plan {
 }
 
 static INPUT_GRADIENT: Kernel<Params> =
-    input_gradient_kernel(|p, gpu| input_gradient_plan(p, Variant::of(&p.geometry, gpu)));
+    input_gradient_kernel(&|p, gpu| input_gradient_plan(p, Variant::of(&p.geometry, gpu)));
 
-const fn input_gradient_kernel(plan: fn(&Params, &GpuInfo) -> Plan) -> Kernel<Params> {
+const fn input_gradient_kernel(plan: &'static Planner<Params>) -> Kernel<'static, Params> {
     Kernel {
         name: "conv2d_dx",
         source: include_str!("../../../../kernels/conv2d_dx.wgsl"),
         trusted: true,
-        variants: &[AS_WRITTEN],
+        variants: &[&[]],
         plan,
-        twin: |p, args| {
-            let ([dz, w, b], [], [dx]) = args.split();
+        twin: &|p, args| {
+            let ([dz, w, b], [], [dx]) = args.split()?;
             twin::input_gradient(&p.geometry, p.layout(), p.finish(b), dz, w, dx);
+            Ok(())
         },
     }
 }
@@ -278,18 +278,19 @@ fn input_gradient_plan(p: &Params, variant: Variant) -> Plan {
 }
 
 static WEIGHT_GRADIENT: Kernel<Params> =
-    weight_gradient_kernel(|p, gpu| weight_gradient_plan(p, Variant::of(&p.geometry, gpu)));
+    weight_gradient_kernel(&|p, gpu| weight_gradient_plan(p, Variant::of(&p.geometry, gpu)));
 
-const fn weight_gradient_kernel(plan: fn(&Params, &GpuInfo) -> Plan) -> Kernel<Params> {
+const fn weight_gradient_kernel(plan: &'static Planner<Params>) -> Kernel<'static, Params> {
     Kernel {
         name: "conv2d_dw",
         source: include_str!("../../../../kernels/conv2d_dw.wgsl"),
         trusted: true,
-        variants: &[AS_WRITTEN],
+        variants: &[&[]],
         plan,
-        twin: |p, args| {
-            let ([x, dz], [], [dw]) = args.split();
+        twin: &|p, args| {
+            let ([x, dz], [], [dw]) = args.split()?;
             twin::weight_gradient(&p.geometry, p.layout(), x, dz, dw);
+            Ok(())
         },
     }
 }
@@ -298,7 +299,7 @@ fn weight_gradient_plan(p: &Params, variant: Variant) -> Plan {
     let g = &p.geometry;
     let channels = if variant == Variant::Software { g.c } else { g.c.next_multiple_of(4) };
     let product = variant.dispatch((g.kh * g.kw * channels) as usize, g.o as usize, p.chunks);
-    let total = Dispatch { entry: "total", groups: linear_grid(g.weights(), 256), constants: AS_WRITTEN };
+    let total = Dispatch::new("total", linear_grid(g.weights(), 256));
     Plan { dispatches: vec![product, total], scratch: vec![p.chunks as usize * g.weights()], flops: g.flops() }
 }
 
@@ -306,11 +307,12 @@ static RELU_GRADIENT: Kernel<Params> = Kernel {
     name: "conv2d_dz",
     source: include_str!("../../../../kernels/conv2d_dz.wgsl"),
     trusted: true,
-    variants: &[AS_WRITTEN],
-    plan: |p, _| column_sum_plan(p),
-    twin: |p, args| {
-        let ([dy, y], [], [dz, db]) = args.split();
+    variants: &[&[]],
+    plan: &|p, _| column_sum_plan(p),
+    twin: &|p, args| {
+        let ([dy, y], [], [dz, db]) = args.split()?;
         twin::relu_gradient(&p.geometry, dy, y, dz, db);
+        Ok(())
     },
 };
 
@@ -318,11 +320,12 @@ static BIAS_GRADIENT: Kernel<Params> = Kernel {
     name: "conv2d_db",
     source: include_str!("../../../../kernels/conv2d_db.wgsl"),
     trusted: true,
-    variants: &[AS_WRITTEN],
-    plan: |p, _| column_sum_plan(p),
-    twin: |p, args| {
-        let ([dy], [], [db]) = args.split();
+    variants: &[&[]],
+    plan: &|p, _| column_sum_plan(p),
+    twin: &|p, args| {
+        let ([dy], [], [db]) = args.split()?;
         twin::bias_gradient(&p.geometry, dy, db);
+        Ok(())
     },
 };
 
@@ -330,10 +333,7 @@ fn column_sum_plan(p: &Params) -> Plan {
     let g = &p.geometry;
     let columns = g.o.div_ceil(64);
     Plan {
-        dispatches: vec![
-            Dispatch { entry: "main", groups: [columns, p.chunks, 1], constants: AS_WRITTEN },
-            Dispatch { entry: "total", groups: [columns, 1, 1], constants: AS_WRITTEN },
-        ],
+        dispatches: vec![Dispatch::new("main", [columns, p.chunks, 1]), Dispatch::new("total", [columns, 1, 1])],
         scratch: vec![(p.chunks * g.o) as usize],
         flops: g.output_pixels() as f64 * f64::from(g.o),
     }

@@ -128,7 +128,7 @@ mod variants {
             [forced!($kernel, $plan, Quads), forced!($kernel, $plan, Scalars), forced!($kernel, $plan, Software)]
         };
         ($kernel:ident, $plan:ident, $variant:ident) => {{
-            static KERNEL: Kernel<Params> = $kernel(|p, _| $plan(p, Variant::$variant));
+            static KERNEL: Kernel<Params> = $kernel(&|p, _| $plan(p, Variant::$variant));
             &KERNEL
         }};
     }
@@ -257,7 +257,7 @@ fn gradients_are_written_into_parts_of_one_buffer() {
         let conv = Conv2d { activation: Activation::Relu, ..SAME };
         let forward = conv.forward(&[&x, &w, &b]).unwrap();
         let arena = Tensor::full(&device, &[512], 99.0).unwrap();
-        let slots = vec![None, Some(arena.part(0, w.shape())), Some(arena.part(192, b.shape()))];
+        let slots = vec![None, Some(arena.part(0, w.shape()).unwrap()), Some(arena.part(192, b.shape()).unwrap())];
         let dy = crate::engine::self_test::seeded(&device, forward.y.shape(), 8).unwrap();
         let mut placed = Backward::new(&dy, &forward.saved, &[false, true, true], slots);
         conv.backward(&mut placed).unwrap();
