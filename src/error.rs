@@ -166,8 +166,8 @@ mod tests {
     fn settings_have_the_names_that_a_front_end_gives_them() {
         let error = Error::input("out of range", "⟨width⟩ -1", "use ⟨width⟩ above 0, e.g. 1");
         assert_eq!(error.to_string(), "out of range: width -1: use width above 0, e.g. 1");
-        let line = error.line(|name| format!("--{name}"));
-        assert_eq!(line, "out of range: --width -1: use --width above 0, e.g. 1");
+        let line = error.line(|name| format!("[{name}]"));
+        assert_eq!(line, "out of range: [width] -1: use [width] above 0, e.g. 1");
         assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Setting, 2));
         assert_eq!(name_settings("a ⟨b", |_| String::new()), "a ⟨b");
     }
