@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::imaging::color::{Bins, SoftEncoder, delta_e_76, delta_e_2000, srgb8_to_lab_f64};
-use crate::imaging::quality::Image8;
+use crate::imaging::quality::image8::Image8;
 use rayon::prelude::*;
 
 /// The largest ab distance of the curve whose area is [`Measure::AbAuc`](crate::imaging::quality::Measure::AbAuc).

@@ -1,7 +1,7 @@
 //! Errors of samples, whatever they stand for.
 
 use crate::error::Result;
-use crate::imaging::quality::Image8;
+use crate::imaging::quality::image8::Image8;
 use rayon::prelude::*;
 
 /// Mean squared error, samples 0..255, over all pixels and bands.

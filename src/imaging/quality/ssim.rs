@@ -1,7 +1,7 @@
 //! Structural similarity.
 
 use crate::error::Result;
-use crate::imaging::quality::Image8;
+use crate::imaging::quality::image8::Image8;
 use rayon::prelude::*;
 use std::borrow::Cow;
 

@@ -10,7 +10,9 @@ use crate::error::Result;
 use crate::files::{Unfinished, io_error};
 use crate::imaging::pixels::Area;
 use crate::imaging::raster::directory::{self, Directory, HEADER_BYTES};
-use crate::imaging::raster::{Raster, RasterInfo, RasterWriter};
+use crate::imaging::raster::info::RasterInfo;
+use crate::imaging::raster::reader::Raster;
+use crate::imaging::raster::writer::RasterWriter;
 
 /// An image whose sides are no larger needs no overview.
 const SMALLEST: usize = 512;

@@ -3,7 +3,8 @@
 //! Sources: TIFF 6.0 (Adobe, 1992), section 2; the BigTIFF design (libtiff).
 
 use crate::imaging::raster::ifd::{RawTag, type_bytes};
-use crate::imaging::raster::{GDAL_NODATA, IMAGE_DESCRIPTION, NEW_SUBFILE_TYPE, RasterInfo, SampleType};
+use crate::imaging::raster::info::{GDAL_NODATA, IMAGE_DESCRIPTION, NEW_SUBFILE_TYPE, RasterInfo};
+use crate::imaging::raster::sample::SampleType;
 
 /// Room for the header of a BigTIFF; a classic one, half as long, leaves the rest empty.
 pub(super) const HEADER_BYTES: u64 = 16;

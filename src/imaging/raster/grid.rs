@@ -1,6 +1,7 @@
 //! Whether two rasters lie on one grid: as many pixels, in the same places on Earth.
 
-use crate::imaging::raster::{RasterInfo, RawTag};
+use crate::imaging::raster::ifd::RawTag;
+use crate::imaging::raster::info::RasterInfo;
 
 /// Pixels by which places may differ: programs write them with different roundings.
 const TOLERANCE: f64 = 0.01;
@@ -86,7 +87,7 @@ fn doubles(raw: &RawTag) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imaging::raster::SampleType;
+    use crate::imaging::raster::sample::SampleType;
 
     fn tag(tag: u16, values: &[f64]) -> RawTag {
         RawTag { tag, field_type: 12, bytes: values.iter().flat_map(|v| v.to_le_bytes()).collect() }

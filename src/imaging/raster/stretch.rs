@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::imaging::raster::{Raster, SampleType};
+use crate::imaging::raster::reader::Raster;
+use crate::imaging::raster::sample::SampleType;
 
 /// Pixels read at a time in the pass over the scene.
 const BLOCK_PIXELS: usize = 1 << 20;

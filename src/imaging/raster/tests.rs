@@ -3,10 +3,12 @@
 //! The fixtures are made by `tools/goldens/raster.py`, by the formula of [`ramp`].
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tiff::encoder::{Compression, TiffEncoder, colortype};
 
+use crate::imaging::pixels::Area;
+use crate::imaging::raster::reader::CACHE_BYTES;
 use crate::imaging::raster::*;
 
 const WIDTH: usize = 29;

@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 use crate::files::{Unfinished, io_error};
 use crate::imaging::pixels::Area;
 use crate::imaging::raster::directory::{self, Directory, HEADER_BYTES};
-use crate::imaging::raster::{RasterInfo, SampleType};
+use crate::imaging::raster::info::RasterInfo;
+use crate::imaging::raster::sample::SampleType;
 
 /// The deflate level: twice as fast as zlib's own default of 6 and hardly larger after the predictor.
 const LEVEL: u32 = 4;

@@ -1,0 +1,332 @@
+//! Reading a TIFF by windows: chunks are decoded as they are needed, in parallel, and kept up to a limit.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::imaging::pixels::Area;
+use crate::imaging::raster::cache::{ChunkCache, ChunkId};
+use crate::imaging::raster::chunk;
+use crate::imaging::raster::fault::{self, Fault, Outcome};
+use crate::imaging::raster::ifd::{RawTag, Tiff};
+use crate::imaging::raster::info::{
+    GDAL_NODATA, GEOREFERENCE, IMAGE_DESCRIPTION, NEW_SUBFILE_TYPE, Nodata, RasterInfo,
+};
+use crate::imaging::raster::layout::Layout;
+
+/// Decoded chunks kept by a [`Raster`] unless [`Raster::with_cache`] says otherwise: enough for the tiles under a window
+/// and its neighbour, and for the strips of a scene of bytes; little beside what a network takes.
+pub(super) const CACHE_BYTES: usize = 32 << 20;
+
+/// Chunks decoded at a time, in parallel.
+const BATCH: usize = 16;
+
+/// Samples of a rectangle of a raster.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Window {
+    /// `[height, width, bands]`, in the unit of the file. 32-bit integers and 64-bit floats are rounded to the nearest
+    /// float.
+    pub samples: Vec<f32>,
+    /// `[height, width]`: whether the pixel has data.
+    ///
+    /// It has not where a sample is NaN or infinite, where all the bands read are the nodata value, where the alpha
+    /// band is 0 or where the file's mask says so.
+    pub valid: Vec<bool>,
+}
+
+/// A raster file opened for reading. Can be shared by threads.
+#[derive(Debug)]
+pub struct Raster {
+    path: PathBuf,
+    info: RasterInfo,
+    pub(super) image: Layout,
+    mask: Option<Layout>,
+    overviews: usize,
+    file: Mutex<File>,
+    /// Bytes of the file when it was opened.
+    length: u64,
+    cache: Mutex<ChunkCache>,
+}
+
+/// The number of the image and of its mask in a [`ChunkId`].
+const IMAGE: usize = 0;
+const MASK: usize = 1;
+
+impl Raster {
+    /// Opens a raster and reads its header.
+    ///
+    /// # Errors
+    ///
+    /// Names `path`: no TIFF, a kind that is not read, a file that is damaged or ends too early.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::read_header(path).map_err(|fault| fault.at(path))
+    }
+
+    /// Whether a file begins as TIFF files do, whatever its name; false where it cannot be read.
+    pub fn is_one(path: &Path) -> bool {
+        let mut head = [0; 4];
+        let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
+        // Classic TIFF is version 42, BigTIFF 43, in either byte order.
+        read.is_ok() && matches!(head, [b'I', b'I', 42 | 43, 0] | [b'M', b'M', 0, 42 | 43])
+    }
+
+    fn read_header(path: &Path) -> Outcome<Self> {
+        let mut tiff = Tiff::new(std::io::BufReader::new(File::open(path)?))?;
+        // Bit 0: an overview; bit 2: a mask.
+        let kinds: Vec<u64> =
+            (0..tiff.directories.len()).map(|i| tiff.first(i, NEW_SUBFILE_TYPE, 0)).collect::<Outcome<_>>()?;
+        let Some(main) = kinds.iter().position(|kind| kind & 0b101 == 0) else {
+            return fault::damaged("it holds no image at full resolution");
+        };
+        let image = Layout::new(&mut tiff, main)?;
+        let mut mask = None;
+        for index in (0..kinds.len()).filter(|i| kinds[*i] & 0b101 == 0b100) {
+            let layout = Layout::new(&mut tiff, index)?;
+            if (layout.width, layout.height, layout.bands) == (image.width, image.height, 1) {
+                mask = Some(layout);
+            }
+        }
+        let text = |raw: Option<RawTag>| raw.map(|raw| raw.text());
+        let info = RasterInfo {
+            width: image.width,
+            height: image.height,
+            bands: image.bands,
+            sample: image.sample,
+            nodata: text(tiff.find(main, GDAL_NODATA)?).and_then(|text| Nodata::parse(&text)),
+            alpha: image.alpha.map(|band| band + 1),
+            georeference: GEOREFERENCE
+                .iter()
+                .filter_map(|tag| tiff.find(main, *tag).transpose())
+                .collect::<Outcome<_>>()?,
+            description: text(tiff.find(main, IMAGE_DESCRIPTION)?),
+        };
+        Ok(Raster {
+            path: path.to_path_buf(),
+            info,
+            image,
+            mask,
+            overviews: kinds.iter().filter(|kind| *kind & 0b101 == 0b001).count(),
+            length: tiff.length,
+            file: Mutex::new(tiff.into_file().into_inner()),
+            cache: Mutex::new(ChunkCache::new(CACHE_BYTES)),
+        })
+    }
+
+    /// The same raster with a cache of at most `bytes` bytes of decoded chunks; 0 keeps nothing.
+    ///
+    /// Reading windows row by row decodes each chunk once if the cache holds those that a row of windows touches: for
+    /// strips, the scene's width times the windows' height, in bytes of samples.
+    pub fn with_cache(mut self, bytes: usize) -> Self {
+        self.cache = Mutex::new(ChunkCache::new(bytes));
+        self
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Size, samples, nodata value and georeference.
+    pub fn info(&self) -> &RasterInfo {
+        &self.info
+    }
+
+    /// Whether a mask within the file says which pixels have data.
+    pub fn has_mask(&self) -> bool {
+        self.mask.is_some()
+    }
+
+    /// How many images of reduced resolution the file has besides; they are not read.
+    pub fn overviews(&self) -> usize {
+        self.overviews
+    }
+
+    /// The whole raster as an area.
+    pub fn area(&self) -> Area {
+        Area { x: 0, y: 0, width: self.info.width, height: self.info.height }
+    }
+
+    /// Areas that cover the raster once, in the order in which reading them decodes each chunk once; each holds about
+    /// `pixels` pixels, or a single chunk if that is larger.
+    pub fn blocks(&self, pixels: usize) -> Vec<Area> {
+        let Layout { width, height, chunk_width, chunk_height, .. } = self.image;
+        let step_x = (pixels / chunk_height / chunk_width).max(1).saturating_mul(chunk_width).min(width);
+        // Strips, and tiles of narrow rasters, leave room for several rows of chunks.
+        let step_y = (pixels / step_x / chunk_height).max(1).saturating_mul(chunk_height).min(height);
+        let block = |x: usize, y: usize| Area { x, y, width: step_x.min(width - x), height: step_y.min(height - y) };
+        (0..height).step_by(step_y).flat_map(|y| (0..width).step_by(step_x).map(move |x| block(x, y))).collect()
+    }
+
+    /// Reads bands of a rectangle; `bands` are counted from 1, as GDAL does, and come in the order asked for.
+    ///
+    /// # Errors
+    ///
+    /// An area that reaches beyond the raster or a band that it has not; chunks that are damaged or missing.
+    pub fn read_window(&self, area: Area, bands: &[usize]) -> Result<Window> {
+        let Area { x, y, width, height } = area;
+        let inside = |at: usize, size: usize, limit: usize| at.checked_add(size).is_some_and(|end| end <= limit);
+        crate::ensure!(
+            inside(x, width, self.info.width) && inside(y, height, self.info.height),
+            Error::input(
+                format!(
+                    "no window of {width}x{height} at ({x}, {y}) in a raster of {}x{}",
+                    self.info.width, self.info.height
+                ),
+                self.path.display(),
+                "give an area within the raster"
+            )
+        );
+        if let Some(band) = bands.iter().find(|band| !(1..=self.info.bands).contains(band)) {
+            let what = format!("no band {band} in a raster of {}", self.info.bands);
+            return Err(Error::input(what, self.path.display(), format!("use bands 1 to {}", self.info.bands)));
+        }
+        let window = self.read(area, bands);
+        crate::ensure!(
+            self.is_unchanged(),
+            Error::input(
+                "the raster has changed while it was read",
+                self.path.display(),
+                "leave it alone while it is in use"
+            )
+        );
+        window.map_err(|fault| fault.at(&self.path))
+    }
+
+    /// Whether the file has as many bytes as when it was opened: one that is written over holds chunks elsewhere.
+    fn is_unchanged(&self) -> bool {
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.metadata().is_ok_and(|metadata| metadata.len() == self.length)
+    }
+
+    /// Whether it may have pixels without data: they are marked somehow, or samples are floats, which can be NaN.
+    pub fn may_have_gaps(&self) -> bool {
+        self.mask.is_some() || self.info.nodata.is_some() || self.info.alpha.is_some() || self.info.sample.is_float()
+    }
+
+    fn read(&self, area: Area, bands: &[usize]) -> Outcome<Window> {
+        let pixels = area.width * area.height;
+        let mut samples = vec![0.0; pixels * bands.len()];
+        // A pixel has data once one of its bands has, unless something else says that it has not.
+        let nodata = self.info.nodata.as_ref().map(|nodata| self.info.sample.round_trip(nodata.value));
+        let mut filled = vec![nodata.is_none() || bands.is_empty(); pixels];
+        let mut hidden = vec![false; pixels];
+        let mut wanted: Vec<usize> = bands.iter().map(|band| band - 1).collect();
+        wanted.extend(self.image.alpha);
+        self.visit(IMAGE, &self.image, area, &wanted, |position, pixel, value| {
+            if position == bands.len() {
+                hidden[pixel] |= value == 0.0;
+                return;
+            }
+            let sample = value as f32;
+            samples[pixel * bands.len() + position] = sample;
+            filled[pixel] |= nodata.is_some_and(|nodata| value != nodata);
+            hidden[pixel] |= !sample.is_finite();
+        })?;
+        if let Some(mask) = &self.mask {
+            self.visit(MASK, mask, area, &[0], |_, pixel, value| hidden[pixel] |= value == 0.0)?;
+        }
+        let valid = filled.iter().zip(&hidden).map(|(filled, hidden)| *filled && !hidden).collect();
+        Ok(Window { samples, valid })
+    }
+
+    /// Calls `each(position in bands, pixel of the area, value)` for all samples of `bands` (counted from 0) in `area`.
+    fn visit(
+        &self,
+        which: usize,
+        image: &Layout,
+        area: Area,
+        bands: &[usize],
+        mut each: impl FnMut(usize, usize, f64),
+    ) -> Outcome<()> {
+        if area.width == 0 || area.height == 0 || bands.is_empty() {
+            return Ok(());
+        }
+        let columns = area.x / image.chunk_width..(area.x + area.width).div_ceil(image.chunk_width);
+        let rows = area.y / image.chunk_height..(area.y + area.height).div_ceil(image.chunk_height);
+        let mut planes: Vec<usize> = if image.planar { bands.to_vec() } else { vec![0] };
+        planes.sort_unstable();
+        planes.dedup();
+        let mut chunks = Vec::new();
+        for plane in planes {
+            for row in rows.clone() {
+                chunks.extend(columns.clone().map(|column| (plane * image.down + row) * image.across + column));
+            }
+        }
+        let chunk_bands = image.chunk_bands();
+        for batch in chunks.chunks(BATCH) {
+            for (chunk, bytes) in batch.iter().zip(self.decoded(which, image, batch)?) {
+                let (column, row) = (chunk % image.across, chunk / image.across % image.down);
+                let plane = chunk / image.across / image.down;
+                let (left, top) = (column * image.chunk_width, row * image.chunk_height);
+                let (x0, x1) = (left.max(area.x), (left + image.chunk_width).min(area.x + area.width));
+                let (y0, y1) = (top.max(area.y), (top + image.chunk_height).min(area.y + area.height));
+                for (position, band) in bands.iter().enumerate().filter(|(_, band)| !image.planar || **band == plane) {
+                    let within = if image.planar { 0 } else { *band };
+                    for y in y0..y1 {
+                        let first = ((y - top) * image.chunk_width + x0 - left) * chunk_bands + within;
+                        let pixel = (y - area.y) * area.width + x0 - area.x;
+                        image.sample.read(&bytes, first, chunk_bands, x1 - x0, |i, value| {
+                            each(position, pixel + i, value);
+                        });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The decoded chunks, from memory or from the file.
+    fn decoded(&self, which: usize, image: &Layout, chunks: &[usize]) -> Outcome<Vec<Arc<Vec<u8>>>> {
+        let id = |chunk: &usize| -> ChunkId { (which, *chunk) };
+        let kept: Vec<Option<Arc<Vec<u8>>>> = {
+            let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+            chunks.iter().map(|chunk| cache.get(id(chunk))).collect()
+        };
+        let decode = |(chunk, kept): (&usize, Option<Arc<Vec<u8>>>)| match kept {
+            Some(bytes) => Ok(bytes),
+            None => self.decode(which, image, *chunk).map(Arc::new),
+        };
+        let decoded: Vec<Arc<Vec<u8>>> =
+            chunks.par_iter().zip(kept).map(decode).collect::<Vec<_>>().into_iter().collect::<Outcome<_>>()?;
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        chunks.iter().zip(&decoded).for_each(|(chunk, bytes)| cache.insert(id(chunk), bytes.clone()));
+        Ok(decoded)
+    }
+
+    fn decode(&self, which: usize, image: &Layout, chunk: usize) -> Outcome<Vec<u8>> {
+        let (offset, count) = image.ranges[chunk];
+        if count == 0 {
+            return Ok(self.absent(which, image, chunk));
+        }
+        let mut packed = vec![0; count as usize];
+        {
+            let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+            file.seek(SeekFrom::Start(offset))?;
+            file.read_exact(&mut packed)?;
+        }
+        chunk::decode(image, chunk, packed).map_err(|fault| {
+            let (column, row) = (chunk % image.across, chunk / image.across % image.down);
+            let at = format!("at column {}, row {}", column * image.chunk_width, row * image.chunk_height);
+            match fault {
+                Fault::Damaged(message) => Fault::Damaged(format!("{message}, {at}")),
+                Fault::Truncated => Fault::Damaged(format!("data are missing {at}")),
+                other => other,
+            }
+        })
+    }
+
+    /// A chunk that was never written: no data, or zeros where no value stands for that.
+    fn absent(&self, which: usize, image: &Layout, chunk: usize) -> Vec<u8> {
+        let bytes = image.rows_of(chunk) * image.decoded_row_bytes();
+        let size = image.sample.bytes();
+        let mut sample = Vec::with_capacity(size);
+        let nodata = self.info.nodata.as_ref().filter(|_| which == IMAGE);
+        image.sample.push(&mut sample, nodata.map_or(0.0, |nodata| nodata.value));
+        chunk::swap_to_native(&mut sample, size, true);
+        sample.repeat(bytes / size)
+    }
+}
