@@ -166,7 +166,7 @@ fn print_shifts(report: &DataReport) {
     let shifted: Vec<_> = report
         .pairs
         .iter()
-        .filter_map(|found| found.shift.map(|shift| (&found.pair.source.path, shift)))
+        .filter_map(|found| found.shift.map(|shift| (found.pair.source.path(), shift)))
         .filter(|(_, shift)| shift.dx.hypot(shift.dy) >= SMALL_SHIFT)
         .collect();
     if shifted.is_empty() {

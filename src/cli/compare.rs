@@ -1,6 +1,6 @@
 //! `huetape colorize --compare`: a coloured picture beside its source and the truth, and split with the truth.
 
-use crate::dataset::pairs::pictures_in;
+use crate::dataset::folder::pictures_in;
 use crate::error::{Error, Result};
 use crate::imaging::codec::decode;
 use crate::imaging::codec::save::save_png;

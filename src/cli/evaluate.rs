@@ -110,7 +110,7 @@ pub fn run(args: EvaluateArgs) -> Outcome {
             gallery.add(&name, &judged)?;
         }
         board.add(name.into_owned(), &judged);
-        progress.at(i as u64 + 1, &pair.source.path.display().to_string());
+        progress.at(i as u64 + 1, &pair.source.path().display().to_string());
     }
     drop(progress);
 
@@ -153,7 +153,7 @@ fn names(data: &Dataset) -> Result<Vec<OsString>> {
     let mut seen: HashMap<OsString, &Path> = HashMap::new();
     let mut names = Vec::new();
     for pair in &data.pairs {
-        let path = &pair.source.path;
+        let path = pair.source.path();
         let name = path.file_stem().unwrap_or_default().to_owned();
         if let Some(other) = seen.insert(name.clone(), path) {
             return Err(Error::input(
@@ -183,7 +183,7 @@ impl Folders {
         for folder in [&folders.predictions, &folders.targets] {
             let Ok(place) = folder.canonicalize() else { continue };
             let is_here = |path: &Path| path.parent().and_then(|p| p.canonicalize().ok()).is_some_and(|p| p == place);
-            let mut inputs = data.pairs.iter().flat_map(|pair| [&pair.source.path, &pair.target.path]);
+            let mut inputs = data.pairs.iter().flat_map(|pair| [pair.source.path(), pair.target.path()]);
             crate::ensure!(
                 !inputs.any(|path| is_here(path)),
                 Error::input(

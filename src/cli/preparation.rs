@@ -1,8 +1,7 @@
 //! Flags that say what is done to inputs before a network reads them.
 
 use crate::cli::settings::Settings;
-use crate::dataset::pairs::Preparations;
-use crate::dataset::prepared::{Despeckle, Preparation};
+use crate::dataset::preparation::{Despeckle, Preparation, Preparations};
 use crate::error::{Error, Result};
 use crate::imaging::raster::Stretch;
 use clap::Args;

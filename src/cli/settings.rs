@@ -3,9 +3,9 @@
 use crate::cli::model::{Model, Start};
 use crate::cli::preparation::preparations;
 use crate::dataset::loader_options::LoaderOptions;
-use crate::dataset::pairs::{DataSource, Preparations};
+use crate::dataset::pairs::DataSource;
 use crate::dataset::picture_file::Half;
-use crate::dataset::prepared::Preparation;
+use crate::dataset::preparation::{Preparation, Preparations};
 use crate::engine::nn::OptimizerKind;
 use crate::error::{Error, Result};
 use crate::files::write_whole;

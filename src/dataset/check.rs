@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use crate::dataset::pairs::{DataSource, Listing, Pair, Preparations};
+use crate::dataset::pair::Pair;
+use crate::dataset::pairs::{DataSource, Listing};
 use crate::dataset::picture_file::PictureFile;
+use crate::dataset::preparation::Preparations;
 use crate::dataset::shift::{Shift, likely_shift};
 use crate::error::{Error, Result};
 use crate::imaging::picture::{Picture, PictureInfo, Reading};
@@ -127,8 +129,8 @@ pub fn check(data: &DataSource, readings: (Reading, Reading), how: &Preparations
 fn examine(pair: &Pair, source_reading: Reading, target_reading: Reading, most: usize) -> Result<Examined> {
     let open = |file: &PictureFile, reading: Reading| -> Result<Picture> {
         let picture = file.open()?;
-        reading.check(&picture.info, &file.path)?;
-        picture.check_range(&file.path)?;
+        reading.check(&picture.info, file.path())?;
+        picture.check_range(file.path())?;
         Ok(picture)
     };
     let target = open(&pair.target, target_reading)?;

@@ -8,8 +8,9 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::pairs::{Dataset, Pair};
-use crate::dataset::prepared::Despeckle;
+use crate::dataset::pair::Pair;
+use crate::dataset::pairs::Dataset;
+use crate::dataset::preparation::{Despeckle, LOOKS};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::imaging::ops::lee::lee;
@@ -23,7 +24,7 @@ const STEPS: usize = 256;
 /// Cells of the histograms that quantiles are read off.
 const CELLS: usize = 4096;
 /// The filter: prepared values are taken for amplitudes of Sentinel-1.
-const FILTER: Despeckle = Despeckle { side: 7, looks: crate::dataset::prepared::LOOKS };
+const FILTER: Despeckle = Despeckle { side: 7, looks: LOOKS };
 
 /// Pixels around a window that its lightness depends on.
 pub const MARGIN: usize = FILTER.side / 2;

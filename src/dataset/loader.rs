@@ -102,7 +102,7 @@ impl BatchMaker {
                 (&pair.source, self.data.source_reading, halo, &mut source),
                 (&pair.target, self.data.target_reading, 0, &mut target),
             ] {
-                let (picture, path) = (self.cache.open(file)?, &file.path);
+                let (picture, path) = (self.cache.open(file)?, file.path());
                 self.check_unchanged(sample.file, path, &picture, reading)?;
                 let (side, start) = (size + 2 * halo, out.len());
                 out.resize(start + side * side * reading.channels(), 0.0);
@@ -117,7 +117,7 @@ impl BatchMaker {
                 turn(out, side, reading.channels(), sample.turn);
             }
         }
-        let files = samples.iter().map(|sample| self.data.pairs[sample.file].source.path.clone()).collect();
+        let files = samples.iter().map(|sample| self.data.pairs[sample.file].source.path().to_owned()).collect();
         Ok(Some(Batch { step, files, n: samples.len(), size, halo, source, target }))
     }
 

@@ -2,14 +2,18 @@
 
 pub mod cache;
 pub mod check;
+pub mod folder;
 pub mod lightness;
 pub mod loader;
 pub mod loader_options;
+pub mod pair;
 pub mod pairs;
 pub mod patches;
 pub mod picture_file;
+pub mod preparation;
 pub mod prepared;
 pub mod sampler;
 pub mod scene_pair;
+pub mod scene_window;
 pub mod shift;
 pub mod stats;

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use crate::dataset::folder::pictures_in;
+use crate::dataset::pair::Pair;
 use crate::dataset::picture_file::{Half, PictureFile};
-use crate::dataset::prepared::Preparation;
+use crate::dataset::preparation::Preparations;
 use crate::dataset::scene_pair::ScenePair;
 use crate::error::{Error, Result};
-use crate::imaging::codec::decode::EXTENSIONS;
 use crate::imaging::picture::{Depth, PictureInfo, Reading};
 use crate::imaging::raster::{Raster, Stretch};
 
@@ -43,24 +43,6 @@ pub enum DataSource {
     },
 }
 
-/// How the two sides are prepared.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Preparations {
-    /// The sources. Of [`DataSource::Images`] it is that of the pictures.
-    pub source: Preparation,
-    /// The targets.
-    pub target: Preparation,
-}
-
-/// One training example's files; with [`DataSource::Images`] both are the same.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Pair {
-    /// The input.
-    pub source: PictureFile,
-    /// The colour picture.
-    pub target: PictureFile,
-}
-
 /// What two folders hold, in name order.
 #[derive(Debug, Clone, Default)]
 pub struct Listing {
@@ -89,45 +71,14 @@ pub struct Dataset {
     pub notices: Vec<String>,
 }
 
-impl Pair {
-    /// Source and target must have the same size; the error names both files and both sizes.
-    pub(crate) fn check_sizes(&self, source: &PictureInfo, target: &PictureInfo) -> Result<()> {
-        crate::ensure!(
-            (source.width, source.height) == (target.width, target.height),
-            Error::input(
-                format!(
-                    "source and target differ in size, {}x{} and {}x{}",
-                    source.width, source.height, target.width, target.height
-                ),
-                format!("{} and {}", self.source.path.display(), self.target.path.display()),
-                "bring both to one grid"
-            )
-        );
-        Ok(())
-    }
-
-    /// A picture must hold a crop of `size` x `size` pixels; the error says which size fits.
-    pub(crate) fn check_crop(&self, info: &PictureInfo, size: usize) -> Result<()> {
-        crate::ensure!(
-            info.width >= size && info.height >= size,
-            Error::input(
-                format!("a picture of {}x{} is smaller than the crop of {size}x{size}", info.width, info.height),
-                self.source.path.display(),
-                format!("use ⟨size⟩ {} or less, or take the picture away", info.width.min(info.height))
-            )
-        );
-        Ok(())
-    }
-}
-
 impl Dataset {
     /// Decodes every picture once, so that a file cut short is found before it is needed. The first fault in name order
     /// is the error. Training data need not be read for this: a [`survey`](crate::dataset::stats::survey) reads all of it anyway.
     pub fn read_through(&self) -> Result<()> {
         let read = |pair: &Pair| -> Result<()> {
-            pair.source.open()?.check_range(&pair.source.path)?;
+            pair.source.open()?.check_range(pair.source.path())?;
             if pair.target != pair.source {
-                pair.target.open()?.check_range(&pair.target.path)?;
+                pair.target.open()?.check_range(pair.target.path())?;
             }
             Ok(())
         };
@@ -145,11 +96,11 @@ impl DataSource {
                 Ok(Listing { pairs: pairs.collect(), ..Listing::default() })
             }
             DataSource::SideBySide { folder, source } => {
-                let half = |path: &Path, half| PictureFile { half: Some(half), ..PictureFile::from(path.to_owned()) };
-                let files = pictures_in(folder)?.into_iter();
-                let pairs =
-                    files.map(|path| Pair { source: half(&path, *source), target: half(&path, source.other()) });
-                Ok(Listing { pairs: pairs.collect(), ..Listing::default() })
+                let pair = |path: PathBuf| Pair {
+                    source: PictureFile::half_of(path.clone(), *source),
+                    target: PictureFile::half_of(path, source.other()),
+                };
+                Ok(Listing { pairs: pictures_in(folder)?.into_iter().map(pair).collect(), ..Listing::default() })
             }
             DataSource::Pairs { source, target } => Ok(matched(pictures_in(source)?, pictures_in(target)?)),
             DataSource::Scenes { source, target } => {
@@ -164,13 +115,11 @@ impl DataSource {
     /// # Errors
     /// As [`DataSource::list`].
     pub(super) fn list_prepared(&self, how: &Preparations) -> Result<Listing> {
-        let mut listing = self.list()?;
-        let images = matches!(self, DataSource::Images(_));
-        for pair in &mut listing.pairs {
-            pair.source.preparation = how.source;
-            pair.target.preparation = if images { how.source } else { how.target };
-        }
-        Ok(listing)
+        let listing = self.list()?;
+        let target = if matches!(self, DataSource::Images(_)) { how.source } else { how.target };
+        let prepared =
+            |pair: Pair| Pair { source: pair.source.prepared(how.source), target: pair.target.prepared(target) };
+        Ok(Listing { pairs: listing.pairs.into_iter().map(prepared).collect(), ..listing })
     }
 
     /// The error for a source whose target is not there; it names the file that is expected.
@@ -261,9 +210,9 @@ impl DataSource {
         let (source_reading, target_reading) = readings;
         let check = |pair: &Pair| -> Result<PictureInfo> {
             let info = pair.source.probe()?;
-            source_reading.check(&info, &pair.source.path)?;
+            source_reading.check(&info, pair.source.path())?;
             let other = if pair.source == pair.target { info } else { pair.target.probe()? };
-            target_reading.check(&other, &pair.target.path)?;
+            target_reading.check(&other, pair.target.path())?;
             pair.check_sizes(&info, &other)?;
             pair.check_crop(&info, size)?;
             Ok(info)
@@ -287,43 +236,6 @@ fn usual_bands(files: Vec<&PictureFile>) -> usize {
         *counts.entry(bands).or_default() += 1;
     }
     counts.into_iter().max_by_key(|(_, count)| *count).map_or(1, |(bands, _)| bands)
-}
-
-/// The pictures of a folder by name: files with a known extension, hidden ones and folders passed over.
-///
-/// Fails when there is no such folder, or no picture in it.
-pub fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>> {
-    let unreadable = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::input("no such folder", folder.display(), "check the path"),
-        std::io::ErrorKind::NotADirectory => {
-            Error::input("not a folder", folder.display(), "give the folder of pictures")
-        }
-        _ => Error::input(format!("cannot read the folder ({error})"), folder.display(), "check its permissions"),
-    };
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        // `is_file` follows links: a folder of links to pictures is a folder of pictures.
-        if !hidden && has_picture_extension(&path) && path.is_file() {
-            files.push(path);
-        }
-    }
-    crate::ensure!(
-        !files.is_empty(),
-        Error::input(
-            "no pictures in the folder",
-            folder.display(),
-            format!("put {} files there", EXTENSIONS.join(", "))
-        )
-    );
-    files.sort_by(|x, y| x.file_name().cmp(&y.file_name()));
-    Ok(files)
-}
-
-/// Whether the name ends as a picture's does.
-pub fn has_picture_extension(path: &Path) -> bool {
-    path.extension().is_some_and(|e| EXTENSIONS.iter().any(|known| e.eq_ignore_ascii_case(known)))
 }
 
 /// Pairs equal names; of the rest, equal stems where each side has just one.
@@ -361,133 +273,4 @@ fn matched(sources: Vec<PathBuf>, targets: Vec<PathBuf>) -> Listing {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::imaging::codec::save::save_png;
-
-    /// Two folders of grey PNGs: (side, name, width, height).
-    fn folders(files: &[(&str, &str, usize, usize)]) -> (tempfile::TempDir, DataSource) {
-        let root = tempfile::tempdir().unwrap();
-        for side in ["s", "t"] {
-            fs::create_dir(root.path().join(side)).unwrap();
-        }
-        for (side, name, width, height) in files {
-            save_png(&root.path().join(side).join(name), &vec![1; width * height], *width, *height, None).unwrap();
-        }
-        let data = DataSource::Pairs { source: root.path().join("s"), target: root.path().join("t") };
-        (root, data)
-    }
-
-    fn names(paths: impl IntoIterator<Item = PathBuf>) -> Vec<String> {
-        paths.into_iter().map(|p| p.file_name().unwrap().to_str().unwrap().to_owned()).collect()
-    }
-
-    fn error(files: &[(&str, &str, usize, usize)], size: usize) -> String {
-        let (_root, data) = folders(files);
-        let error = data.validate(size, None).unwrap_err();
-        assert_eq!(error.exit_code(), 2);
-        let text = error.to_string();
-        assert!(!text.contains('\n'), "{text}");
-        text
-    }
-
-    #[test]
-    fn pairs_come_in_name_order_and_other_files_are_passed_over() {
-        let (root, data) =
-            folders(&[("s", "b.png", 8, 8), ("s", "a.png", 9, 8), ("t", "a.png", 9, 8), ("t", "b.png", 8, 8)]);
-        for other in ["s/notes.txt", "s/.hidden.png", "t/.DS_Store", "t/c.md"] {
-            fs::write(root.path().join(other), "x").unwrap();
-        }
-        fs::create_dir(root.path().join("s/folder.png")).unwrap();
-        let set = data.validate(8, None).unwrap();
-        assert_eq!(names(set.pairs.iter().map(|p| p.source.path.clone())), ["a.png", "b.png"]);
-        assert_eq!(names(set.pairs.iter().map(|p| p.target.path.clone())), ["a.png", "b.png"]);
-        assert_eq!(set.infos[0].width, 9);
-    }
-
-    #[test]
-    fn another_extension_pairs_only_where_it_is_unambiguous() {
-        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
-        let listing = matched(
-            paths(&["1.jpg", "2.jpg", "2.png", "3.jpg", "4.tif"]),
-            paths(&["1.png", "2.png", "3.png", "3.tif", "5.tif"]),
-        );
-        assert_eq!(names(listing.pairs.iter().map(|p| p.source.path.clone())), ["1.jpg", "2.png"]);
-        assert_eq!(names(listing.lone_sources), ["2.jpg", "3.jpg", "4.tif"]);
-        assert_eq!(names(listing.lone_targets), ["3.png", "3.tif", "5.tif"]);
-    }
-
-    #[test]
-    fn a_missing_or_empty_folder_is_named() {
-        let missing = DataSource::Images("/nonesuch".into()).validate(8, None).unwrap_err();
-        assert_eq!(missing.to_string(), "no such folder: /nonesuch: check the path");
-        assert!(error(&[("s", "a.png", 8, 8)], 8).starts_with("no pictures in the folder: "));
-    }
-
-    #[test]
-    fn a_source_without_its_target_names_the_file_that_is_expected() {
-        let text = error(&[("s", "a.png", 8, 8), ("s", "b.png", 8, 8), ("t", "a.png", 8, 8)], 8);
-        assert!(text.contains("s/b.png: add ") && text.contains("t/b.png or take"), "{text}");
-    }
-
-    #[test]
-    fn a_target_without_a_source_is_no_error() {
-        let (_root, data) = folders(&[("s", "a.png", 8, 8), ("t", "a.png", 8, 8), ("t", "b.png", 8, 8)]);
-        assert_eq!(data.validate(8, None).unwrap().pairs.len(), 1);
-    }
-
-    #[test]
-    fn sizes_that_differ_are_named_with_both_files() {
-        let text = error(&[("s", "a.png", 8, 9), ("t", "a.png", 10, 9)], 8);
-        assert!(text.contains("8x9 and 10x9") && text.contains("s/a.png and ") && text.contains("t/a.png"), "{text}");
-    }
-
-    #[test]
-    fn a_picture_smaller_than_the_crop_says_which_size_fits() {
-        let text = error(&[("s", "a.png", 8, 20), ("t", "a.png", 8, 20)], 16);
-        assert!(text.contains("8x20") && text.contains("16x16") && text.contains("size 8"), "{text}");
-    }
-
-    #[test]
-    fn a_text_file_among_the_pictures_is_named() {
-        let (root, data) = folders(&[("s", "a.png", 8, 8), ("t", "a.png", 8, 8), ("t", "b.png", 8, 8)]);
-        fs::write(root.path().join("s/b.png"), "not a picture").unwrap();
-        assert!(data.validate(8, None).unwrap_err().to_string().contains("s/b.png"));
-    }
-
-    #[test]
-    fn all_bands_are_those_of_most_pictures_and_the_odd_one_is_named() {
-        let (root, data) = folders(&[("s", "a.png", 8, 8), ("s", "b.png", 8, 8), ("s", "c.png", 8, 8)]);
-        for name in ["a.png", "b.png", "c.png"] {
-            save_png(&root.path().join("t").join(name), &[1; 3 * 64], 8, 8, None).unwrap();
-        }
-        let readings = data.readings_of_all_bands(None).unwrap();
-        assert_eq!(readings, (Reading::Bands(1), Reading::Bands(3)));
-        assert_eq!(data.readings_of_all_bands(Some(1)).unwrap().0, Reading::Grey { band: Some(1) });
-        assert_eq!(data.validate_as(8, readings).unwrap().pairs.len(), 3);
-        // Not even the first file decides alone.
-        save_png(&root.path().join("t/a.png"), &[1; 64], 8, 8, None).unwrap();
-        let readings = data.readings_of_all_bands(None).unwrap();
-        let error = data.validate_as(8, readings).unwrap_err().to_string();
-        assert!(error.starts_with("the number of bands is 1, not 3: ") && error.contains("t/a.png"), "{error}");
-    }
-
-    #[test]
-    fn side_by_side_pictures_are_read_as_two() {
-        let (root, _) = folders(&[("s", "a.png", 16, 8)]);
-        let data = |source| DataSource::SideBySide { folder: root.path().join("s"), source };
-        let set = data(Half::Right).validate(8, None).unwrap();
-        assert_eq!((set.infos[0].width, set.pairs[0].source.half), (8, Some(Half::Right)));
-        assert_eq!(set.pairs[0].target.half, Some(Half::Left));
-        let error = data(Half::Left).validate(9, None).unwrap_err().to_string();
-        assert!(error.contains("8x8") && error.contains("size 8"), "{error}");
-    }
-
-    #[test]
-    fn images_are_their_own_source() {
-        let (root, _) = folders(&[("s", "a.png", 8, 8)]);
-        let set = DataSource::Images(root.path().join("s")).validate(8, None).unwrap();
-        assert_eq!(set.pairs[0].source, set.pairs[0].target);
-        assert_eq!(set.source_reading, Reading::Lightness);
-    }
-}
+mod tests;

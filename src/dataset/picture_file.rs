@@ -1,15 +1,15 @@
-//! A picture in a file: all of it, one of two that stand side by side, or a window of a scene; and how it is prepared.
+//! Where an image comes from: a file, one half of a file, or a window of a scene; and how it is prepared.
 
 use std::path::{Path, PathBuf};
 
-use crate::dataset::prepared::Preparation;
-use crate::dataset::scene_pair::SceneWindow;
+use crate::dataset::preparation::Preparation;
+use crate::dataset::scene_window::SceneWindow;
 use crate::error::{Error, Result};
-use crate::imaging::codec::{decode, extra_bands};
+use crate::imaging::codec::decode;
 use crate::imaging::picture::{Picture, PictureInfo, Samples};
-use crate::imaging::raster::Raster;
+use crate::imaging::pixels::Area;
 
-/// One of two pictures of equal width in one.
+/// One of two images of equal width that stand side by side in one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Half {
     /// Columns up to the middle.
@@ -28,95 +28,151 @@ impl Half {
     }
 }
 
-/// Where a picture lies.
+/// Where an image comes from.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PictureFile {
-    /// Its file.
-    pub path: PathBuf,
-    /// Which half of it; `None` for all.
-    pub half: Option<Half>,
-    /// Which window of a scene, which brings its own preparation; `None` for a picture that is decoded whole.
-    pub window: Option<SceneWindow>,
-    /// What is done to it once decoded.
-    pub preparation: Preparation,
+pub enum PictureFile {
+    /// The whole of a file.
+    Whole {
+        /// The file.
+        path: PathBuf,
+        /// What is done to the image once it is decoded.
+        preparation: Preparation,
+    },
+    /// One of two images side by side in a file.
+    Half {
+        /// The file.
+        path: PathBuf,
+        /// Which of the two.
+        half: Half,
+        /// What is done to the half once it is decoded.
+        preparation: Preparation,
+    },
+    /// A window of a scene, prepared as the scene is.
+    Window(SceneWindow),
 }
 
-/// What tells a picture from others: of a file, which half or window, prepared how.
+/// What tells an image from others, for a cache.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct PictureKey(PathBuf, Option<Half>, Option<[usize; 4]>, String);
+pub(super) enum PictureKey {
+    /// Of a file, which half if not the whole, prepared how.
+    File(PathBuf, Option<Half>, String),
+    /// Of a scene, which window.
+    Window(PathBuf, Area),
+}
 
 impl From<PathBuf> for PictureFile {
+    /// The whole file, without preparation.
     fn from(path: PathBuf) -> Self {
-        PictureFile { path, half: None, window: None, preparation: Preparation::default() }
+        PictureFile::Whole { path, preparation: Preparation::default() }
     }
 }
 
 impl PictureFile {
-    /// What the file's header says of the picture.
+    /// One half of a file, without preparation.
+    pub fn half_of(path: PathBuf, half: Half) -> Self {
+        PictureFile::Half { path, half, preparation: Preparation::default() }
+    }
+
+    /// The same image, prepared by `preparation`. A window of a scene keeps the preparation of its scene.
+    #[must_use]
+    pub fn prepared(mut self, by: Preparation) -> Self {
+        match &mut self {
+            PictureFile::Whole { preparation, .. } | PictureFile::Half { preparation, .. } => *preparation = by,
+            PictureFile::Window(_) => {}
+        }
+        self
+    }
+
+    /// The file that it lies in.
+    pub fn path(&self) -> &Path {
+        match self {
+            PictureFile::Whole { path, .. } | PictureFile::Half { path, .. } => path,
+            PictureFile::Window(window) => window.path(),
+        }
+    }
+
+    /// Size, bands and depth, by the header of the file.
     ///
     /// # Errors
-    /// As [`decode::probe`]; a file of an odd width, which has no halves.
+    /// As [`decode::probe`]; a half of a file of an odd width.
     pub fn probe(&self) -> Result<PictureInfo> {
-        if let Some(window) = &self.window {
-            return Ok(window.info());
+        match self {
+            PictureFile::Whole { path, preparation } => probe(path, preparation),
+            PictureFile::Half { path, preparation, .. } => {
+                let info = probe(path, preparation)?;
+                Ok(PictureInfo { width: half_width(info.width, path)?, ..info })
+            }
+            PictureFile::Window(window) => Ok(window.info()),
         }
-        let mut info = if self.is_raster() { extra_bands::probe(&self.path)? } else { decode::probe(&self.path)? };
-        if self.half.is_some() {
-            info.width = half_of(info.width, &self.path)?;
-        }
-        Ok(info)
     }
 
-    /// Whether it is read as a raster: a TIFF that is to be stretched may have samples of any type.
-    fn is_raster(&self) -> bool {
-        self.preparation.picture_stretch().is_some() && Raster::is_one(&self.path)
-    }
-
-    /// What tells it from other pictures.
+    /// What tells it from other images.
     pub(super) fn key(&self) -> PictureKey {
-        let place = self.window.as_ref().map(SceneWindow::place);
-        PictureKey(self.path.clone(), self.half, place, self.preparation.to_string())
+        match self {
+            PictureFile::Whole { path, preparation } => PictureKey::File(path.clone(), None, preparation.to_string()),
+            PictureFile::Half { path, half, preparation } => {
+                PictureKey::File(path.clone(), Some(*half), preparation.to_string())
+            }
+            PictureFile::Window(window) => PictureKey::Window(window.path().to_owned(), window.area()),
+        }
     }
 
-    /// The picture, decoded and prepared.
+    /// The image, decoded and prepared.
     ///
     /// # Errors
-    /// As [`decode::open`] and [`Preparation::apply`]; a file of an odd width.
+    /// As [`decode::open`] and [`Preparation::apply`]; a half of a file of an odd width.
     pub fn open(&self) -> Result<Picture> {
-        match &self.window {
-            Some(window) => window.open(),
-            None => self.preparation.apply(self.decode()?, &self.path),
+        match self {
+            PictureFile::Whole { path, preparation } => preparation.apply(decode(path, preparation)?, path),
+            PictureFile::Half { path, half, preparation } => {
+                preparation.apply(cut(decode(path, preparation)?, *half, path)?, path)
+            }
+            PictureFile::Window(window) => window.open(),
         }
     }
+}
 
-    fn decode(&self) -> Result<Picture> {
-        let picture = if self.is_raster() { extra_bands::open(&self.path)? } else { decode::open(&self.path)? };
-        let Some(half) = self.half else { return Ok(picture) };
-        let width = half_of(picture.info.width, &self.path)?;
-        let first = if half == Half::Left { 0 } else { width };
-        let bands = picture.info.bands;
-        let columns = first * bands..(first + width) * bands;
-        let samples = match &picture.samples {
-            Samples::U8(v) => Samples::U8(cut(v, columns, 2 * width * bands)),
-            Samples::U16(v) => Samples::U16(cut(v, columns, 2 * width * bands)),
-            Samples::F32(v) => Samples::F32(cut(v, columns, 2 * width * bands)),
-        };
-        Ok(Picture { info: PictureInfo { width, ..picture.info }, samples })
+/// A stretch makes 0..1 of samples of any type; without one, only some types have a meaning.
+fn probe(path: &Path, preparation: &Preparation) -> Result<PictureInfo> {
+    match preparation.picture_stretch() {
+        Some(_) => decode::probe_any_type(path),
+        None => decode::probe(path),
     }
+}
+
+fn decode(path: &Path, preparation: &Preparation) -> Result<Picture> {
+    match preparation.picture_stretch() {
+        Some(_) => decode::open_any_type(path),
+        None => decode::open(path),
+    }
+}
+
+/// One half of an image.
+fn cut(picture: Picture, half: Half, path: &Path) -> Result<Picture> {
+    let width = half_width(picture.info.width, path)?;
+    let first = if half == Half::Left { 0 } else { width };
+    let bands = picture.info.bands;
+    let columns = first * bands..(first + width) * bands;
+    let samples = match &picture.samples {
+        Samples::U8(v) => Samples::U8(columns_of(v, columns, 2 * width * bands)),
+        Samples::U16(v) => Samples::U16(columns_of(v, columns, 2 * width * bands)),
+        Samples::F32(v) => Samples::F32(columns_of(v, columns, 2 * width * bands)),
+    };
+    Ok(Picture { info: PictureInfo { width, ..picture.info }, samples })
 }
 
 /// The same part of every row.
-fn cut<T: Copy>(samples: &[T], columns: std::ops::Range<usize>, row: usize) -> Vec<T> {
+fn columns_of<T: Copy>(samples: &[T], columns: std::ops::Range<usize>, row: usize) -> Vec<T> {
     samples.chunks_exact(row).flat_map(|row| &row[columns.clone()]).copied().collect()
 }
 
-fn half_of(width: usize, path: &Path) -> Result<usize> {
+fn half_width(width: usize, path: &Path) -> Result<usize> {
     crate::ensure!(
         width.is_multiple_of(2),
         Error::input(
-            format!("a picture {width} pixels wide does not hold two of one width side by side"),
+            format!("an image {width} pixels wide does not hold two of one width side by side"),
             path.display(),
-            "take it away, or use ⟨source⟩ and ⟨target⟩"
+            "remove it, or use ⟨source⟩ and ⟨target⟩"
         )
     );
     Ok(width / 2)
@@ -132,14 +188,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ab.png");
         save_png(&path, &[1, 2, 3, 4, 5, 6, 7, 8], 4, 2, None).unwrap();
-        let half = |half| PictureFile { half, ..PictureFile::from(path.clone()) };
-        for (which, samples) in [(Half::Left, [1, 2, 5, 6]), (Half::Right, [3, 4, 7, 8])] {
-            let file = half(Some(which));
+        for (half, samples) in [(Half::Left, [1, 2, 5, 6]), (Half::Right, [3, 4, 7, 8])] {
+            let file = PictureFile::half_of(path.clone(), half);
             let picture = file.open().unwrap();
             assert_eq!(picture.samples, Samples::U8(samples.to_vec()));
             assert_eq!(file.probe().unwrap(), picture.info);
         }
-        assert_eq!(half(None).open().unwrap().info.width, 4);
+        assert_eq!(PictureFile::from(path).open().unwrap().info.width, 4);
     }
 
     #[test]
@@ -147,10 +202,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("odd.png");
         save_png(&path, &[0; 6], 3, 2, None).unwrap();
-        let file = PictureFile { half: Some(Half::Left), ..PictureFile::from(path) };
+        let file = PictureFile::half_of(path, Half::Left);
         for error in [file.probe().unwrap_err(), file.open().unwrap_err()] {
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().contains("odd.png") && error.to_string().contains("3 pixels wide"), "{error}");
         }
+    }
+
+    #[test]
+    fn images_of_one_file_that_differ_have_different_keys() {
+        let whole = PictureFile::from(PathBuf::from("a.png"));
+        let stretched = Preparation { stretch: Some("0,9".parse().unwrap()), ..Preparation::default() };
+        let halves = [Half::Left, Half::Right].map(|half| PictureFile::half_of("a.png".into(), half));
+        let mut keys: Vec<PictureKey> = halves.iter().map(PictureFile::key).collect();
+        keys.extend([whole.key(), whole.clone().prepared(stretched).key()]);
+        assert_eq!(keys.iter().collect::<std::collections::HashSet<_>>().len(), 4);
+        assert_eq!(whole.key(), PictureFile::from(PathBuf::from("a.png")).key());
     }
 }

@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 
 use crate::dataset::lightness::LightnessMatch;
-use crate::dataset::pairs::{Dataset, Pair};
+use crate::dataset::pair::Pair;
+use crate::dataset::pairs::Dataset;
 use crate::error::{Error, Result};
 use crate::imaging::color::AbHistogram;
 use crate::imaging::picture::Reading;
@@ -193,7 +194,7 @@ pub fn survey(data: &Dataset) -> Result<Survey> {
         sums.pixels > 0,
         Error::input(
             "no pixel has a number in source and target",
-            data.pairs[0].target.path.display(),
+            data.pairs[0].target.path().display(),
             "fill the missing values"
         )
     );
@@ -205,10 +206,10 @@ fn survey_pair(data: &Dataset, pair: &Pair, step: usize) -> Result<(Sums, AbHist
     let target = pair.target.open()?;
     let separate = if pair.source == pair.target { None } else { Some(pair.source.open()?) };
     let source = separate.as_ref().unwrap_or(&target);
-    data.source_reading.check(&source.info, &pair.source.path)?;
-    data.target_reading.check(&target.info, &pair.target.path)?;
-    target.check_range(&pair.target.path)?;
-    source.check_range(&pair.source.path)?;
+    data.source_reading.check(&source.info, pair.source.path())?;
+    data.target_reading.check(&target.info, pair.target.path())?;
+    target.check_range(pair.target.path())?;
+    source.check_range(pair.source.path())?;
     let (width, height) = (target.info.width.min(source.info.width), target.info.height.min(source.info.height));
     let (source_bands, target_bands) = (data.source_reading.channels(), data.target_reading.channels());
     let mut sums = Sums::new(source_bands, target_bands);

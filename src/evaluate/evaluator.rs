@@ -1,8 +1,8 @@
 //! A trained network and the baselines, judged on whole pictures.
 
-use crate::dataset::pairs::Pair;
-use crate::dataset::pairs::{DataSource, Dataset, Preparations};
-use crate::dataset::prepared::Preparation;
+use crate::dataset::pair::Pair;
+use crate::dataset::pairs::{DataSource, Dataset};
+use crate::dataset::preparation::{Preparation, Preparations};
 use crate::dataset::stats::DataStats;
 use crate::error::{Error, Result};
 use crate::evaluate::baselines::{Method, baselines, grey_copy};
@@ -73,7 +73,7 @@ impl Evaluator<'_> {
         let Evaluator { colorizer, .. } = self;
         // The pair prepares its pictures itself.
         let options = &Options { preparation: Preparation::default(), ..self.options };
-        let source = colorizer.source(&pair.source.open()?, &pair.source.path, options)?;
+        let source = colorizer.source(&pair.source.open()?, pair.source.path(), options)?;
         let bands = colorizer.bands();
         let image = |values: &[f32], bands: usize| Image8::new(source.width, source.height, bands, to_u8(values));
         let picture = pair.target.open()?;

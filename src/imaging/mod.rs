@@ -2,6 +2,7 @@
 
 pub mod codec;
 pub mod color;
+pub mod lru;
 pub mod ops;
 pub mod picture;
 pub mod pixels;

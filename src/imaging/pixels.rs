@@ -6,7 +6,7 @@ use crate::error::Result;
 use std::ops::Range;
 
 /// A rectangle of pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Area {
     /// Left column.
     pub x: usize,

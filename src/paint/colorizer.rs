@@ -1,7 +1,8 @@
 //! A trained network that colours pictures and scenes of any size.
 
 use crate::dataset::lightness::LightnessMatch;
-use crate::dataset::prepared::{Preparation, PreparedScene};
+use crate::dataset::preparation::Preparation;
+use crate::dataset::prepared::PreparedScene;
 use crate::error::{Error, Result};
 use crate::imaging::picture::{Picture, Reading};
 use crate::imaging::pixels::Area;

@@ -1,6 +1,6 @@
 //! Which files `huetape colorize` reads and which it writes.
 
-use crate::dataset::pairs::pictures_in;
+use crate::dataset::folder::pictures_in;
 use crate::error::{Error, Result};
 use crate::imaging::raster::Raster;
 use std::collections::HashMap;

@@ -7,7 +7,7 @@ mod summary;
 use crate::cli::Outcome;
 use crate::cli::model::{Model, NetworkArgs};
 use crate::dataset::picture_file::PictureFile;
-use crate::dataset::prepared::Preparation;
+use crate::dataset::preparation::Preparation;
 use crate::engine::device::Device;
 use crate::engine::nn::{Watch, WeightFile};
 use crate::engine::tensor::Tensor;
@@ -98,7 +98,7 @@ fn random_source(learner: &dyn Learner, size: usize, halo: usize) -> Result<Tens
 /// of the window that the network paints by, or all of it.
 fn source_of(learner: &dyn Learner, path: &Path, options: &Options, size: Option<usize>) -> Result<Tensor> {
     let painter = learner.painter();
-    let file = PictureFile { preparation: options.preparation, ..PictureFile::from(path.to_owned()) };
+    let file = PictureFile::from(path.to_owned()).prepared(options.preparation);
     let read = Options { preparation: Preparation::default(), ..*options };
     let pixels = read.source(painter.source_bands(), &file.open()?, path)?;
     if let Some(size) = size {

@@ -14,6 +14,7 @@ use tiff::tags::{SampleFormat, Tag};
 use crate::error::{Error, Result};
 use crate::imaging::codec::extra_bands;
 use crate::imaging::picture::{Depth, Picture, PictureInfo, Samples};
+use crate::imaging::raster::Raster;
 
 /// File name extensions (lower case) of pictures in a folder; others are passed over.
 pub const EXTENSIONS: [&str; 5] = ["png", "jpg", "jpeg", "tif", "tiff"];
@@ -67,6 +68,16 @@ pub fn open(path: &Path) -> Result<Picture> {
         Err(Fault::ExtraBands) => extra_bands::open(path),
         other => other.map_err(|fault| fault.at(path)),
     }
+}
+
+/// As [`probe`], TIFFs of samples of any type too.
+pub fn probe_any_type(path: &Path) -> Result<PictureInfo> {
+    if Raster::is_one(path) { extra_bands::probe(path) } else { probe(path) }
+}
+
+/// As [`open`], TIFFs of samples of any type too; those that are neither of 8 nor of 16 bits become floats.
+pub fn open_any_type(path: &Path) -> Result<Picture> {
+    if Raster::is_one(path) { extra_bands::open(path) } else { open(path) }
 }
 
 fn decode(bytes: &[u8]) -> Outcome<Picture> {

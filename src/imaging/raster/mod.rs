@@ -11,7 +11,6 @@
 //! not applied. Of JPEG chunks, where decoders differ, they are within 1 of libjpeg's, and where the colours are stored at
 //! half resolution, within 4 of libjpeg-turbo's. Overviews are passed over.
 
-mod cache;
 mod chunk;
 mod cog;
 mod directory;

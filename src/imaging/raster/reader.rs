@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
+use crate::imaging::lru::Lru;
 use crate::imaging::pixels::Area;
-use crate::imaging::raster::cache::{ChunkCache, ChunkId};
 use crate::imaging::raster::chunk;
 use crate::imaging::raster::fault::{self, Fault, Outcome};
 use crate::imaging::raster::ifd::{RawTag, Tiff};
@@ -49,10 +49,12 @@ pub struct Raster {
     file: Mutex<File>,
     /// Bytes of the file when it was opened.
     length: u64,
-    cache: Mutex<ChunkCache>,
+    cache: Mutex<Lru<ChunkId, Arc<Vec<u8>>>>,
 }
 
-/// The number of the image and of its mask in a [`ChunkId`].
+/// Which image of the file, [`IMAGE`] or [`MASK`], and which of its chunks.
+type ChunkId = (usize, usize);
+
 const IMAGE: usize = 0;
 const MASK: usize = 1;
 
@@ -112,7 +114,7 @@ impl Raster {
             overviews: kinds.iter().filter(|kind| *kind & 0b101 == 0b001).count(),
             length: tiff.length,
             file: Mutex::new(tiff.into_file().into_inner()),
-            cache: Mutex::new(ChunkCache::new(CACHE_BYTES)),
+            cache: Mutex::new(Lru::new(CACHE_BYTES)),
         })
     }
 
@@ -121,7 +123,7 @@ impl Raster {
     /// Reading windows row by row decodes each chunk once if the cache holds those that a row of windows touches: for
     /// strips, the scene's width times the windows' height, in bytes of samples.
     pub fn with_cache(mut self, bytes: usize) -> Self {
-        self.cache = Mutex::new(ChunkCache::new(bytes));
+        self.cache = Mutex::new(Lru::new(bytes));
         self
     }
 
@@ -284,7 +286,7 @@ impl Raster {
         let id = |chunk: &usize| -> ChunkId { (which, *chunk) };
         let kept: Vec<Option<Arc<Vec<u8>>>> = {
             let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-            chunks.iter().map(|chunk| cache.get(id(chunk))).collect()
+            chunks.iter().map(|chunk| cache.get(&id(chunk))).collect()
         };
         let decode = |(chunk, kept): (&usize, Option<Arc<Vec<u8>>>)| match kept {
             Some(bytes) => Ok(bytes),
@@ -293,7 +295,7 @@ impl Raster {
         let decoded: Vec<Arc<Vec<u8>>> =
             chunks.par_iter().zip(kept).map(decode).collect::<Vec<_>>().into_iter().collect::<Outcome<_>>()?;
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        chunks.iter().zip(&decoded).for_each(|(chunk, bytes)| cache.insert(id(chunk), bytes.clone()));
+        chunks.iter().zip(&decoded).for_each(|(chunk, bytes)| cache.insert(id(chunk), bytes.clone(), bytes.len()));
         Ok(decoded)
     }
 

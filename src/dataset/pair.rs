@@ -1,0 +1,45 @@
+//! One training example: an input and its colours.
+
+use crate::dataset::picture_file::PictureFile;
+use crate::error::{Error, Result};
+use crate::imaging::picture::PictureInfo;
+
+/// One training example's files; with [`DataSource::Images`] both are the same.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pair {
+    /// The input.
+    pub source: PictureFile,
+    /// The colour picture.
+    pub target: PictureFile,
+}
+
+impl Pair {
+    /// Source and target must have the same size; the error names both files and both sizes.
+    pub(crate) fn check_sizes(&self, source: &PictureInfo, target: &PictureInfo) -> Result<()> {
+        crate::ensure!(
+            (source.width, source.height) == (target.width, target.height),
+            Error::input(
+                format!(
+                    "source and target differ in size, {}x{} and {}x{}",
+                    source.width, source.height, target.width, target.height
+                ),
+                format!("{} and {}", self.source.path().display(), self.target.path().display()),
+                "bring both to one grid"
+            )
+        );
+        Ok(())
+    }
+
+    /// A picture must hold a crop of `size` x `size` pixels; the error says which size fits.
+    pub(crate) fn check_crop(&self, info: &PictureInfo, size: usize) -> Result<()> {
+        crate::ensure!(
+            info.width >= size && info.height >= size,
+            Error::input(
+                format!("a picture of {}x{} is smaller than the crop of {size}x{size}", info.width, info.height),
+                self.source.path().display(),
+                format!("use ⟨size⟩ {} or less, or take the picture away", info.width.min(info.height))
+            )
+        );
+        Ok(())
+    }
+}
