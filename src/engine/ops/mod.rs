@@ -13,6 +13,8 @@ pub mod activation;
 pub mod adam;
 /// Means over a given number of windows.
 pub mod adaptive_avg_pool2d;
+/// Product, difference and quotient of two tensors.
+pub mod arithmetic;
 /// Batch normalisation, in training and with fixed statistics.
 pub mod batch_norm;
 pub(crate) mod bilinear_tap;
@@ -24,6 +26,8 @@ pub mod conv2d;
 pub mod conv_transpose2d;
 /// The learned mean of two tensors.
 pub mod convex_mix;
+/// The cross-entropy of a softmax over classes.
+pub mod cross_entropy;
 /// The dense layer.
 pub mod dense;
 /// Fill, copy, sum of two, scaling.
@@ -37,6 +41,8 @@ pub mod mean_loss;
 pub mod pad;
 /// Dropout, the randomised leaky ReLU, Gaussian noise.
 pub mod perturb;
+/// Exponential, logarithm and square.
+pub mod pointwise;
 /// The leaky ReLU with learned slopes.
 pub mod prelu;
 /// Uniform and normal random numbers.
@@ -49,6 +55,8 @@ pub mod relu;
 pub mod sgd;
 /// Softmax over the last axis.
 pub mod softmax;
+/// Sums over some axes.
+pub mod sum_axes;
 /// Enlargement by linear interpolation.
 pub mod upsample_bilinear;
 /// Enlargement by repetition.
@@ -62,22 +70,26 @@ pub fn kernels() -> Vec<&'static dyn AnyKernel> {
         activation::KERNELS,
         adam::KERNELS,
         adaptive_avg_pool2d::KERNELS,
+        arithmetic::KERNELS,
         batch_norm::KERNELS,
         concat::KERNELS,
         conv2d::KERNELS,
         conv_transpose2d::KERNELS,
         convex_mix::KERNELS,
+        cross_entropy::KERNELS,
         dense::KERNELS,
         max_pool2d::KERNELS,
         mean_loss::KERNELS,
         pad::KERNELS,
         perturb::KERNELS,
+        pointwise::KERNELS,
         prelu::KERNELS,
         random::KERNELS,
         reduce::KERNELS,
         relu::KERNELS,
         sgd::KERNELS,
         softmax::KERNELS,
+        sum_axes::KERNELS,
         upsample_bilinear::KERNELS,
         upsample_nearest::KERNELS,
     ]
@@ -90,22 +102,26 @@ pub const SELF_TESTS: &[SelfTestOf] = &[
     ("activation", activation::self_test),
     ("adam", adam::self_test),
     ("adaptive_avg_pool2d", adaptive_avg_pool2d::self_test),
+    ("arithmetic", arithmetic::self_test),
     ("batch_norm", batch_norm::self_test),
     ("concat", concat::self_test),
     ("conv2d", conv2d::self_test),
     ("conv_transpose2d", conv_transpose2d::self_test),
     ("convex_mix", convex_mix::self_test),
+    ("cross_entropy", cross_entropy::self_test),
     ("dense", dense::self_test),
     ("max_pool2d", max_pool2d::self_test),
     ("mean_loss", mean_loss::self_test),
     ("pad", pad::self_test),
     ("perturb", perturb::self_test),
+    ("pointwise", pointwise::self_test),
     ("prelu", prelu::self_test),
     ("random", random::self_test),
     ("reduce", reduce::self_test),
     ("relu", relu::self_test),
     ("sgd", sgd::self_test),
     ("softmax", softmax::self_test),
+    ("sum_axes", sum_axes::self_test),
     ("upsample_bilinear", upsample_bilinear::self_test),
     ("upsample_nearest", upsample_nearest::self_test),
 ];
