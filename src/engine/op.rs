@@ -3,6 +3,7 @@
 use crate::engine::primitives;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, ErrorKind, Result};
+use std::sync::Arc;
 
 /// One differentiable operation with its settings.
 ///
@@ -20,6 +21,26 @@ pub trait Op {
     /// # Errors
     /// Whatever a launch reports.
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()>;
+}
+
+impl<T: Op + ?Sized> Op for &T {
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Forward> {
+        (**self).forward(inputs)
+    }
+
+    fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {
+        (**self).backward(grad)
+    }
+}
+
+impl<T: Op + ?Sized> Op for Arc<T> {
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Forward> {
+        (**self).forward(inputs)
+    }
+
+    fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {
+        (**self).backward(grad)
+    }
 }
 
 /// What [`Op::forward`] hands back.
@@ -42,8 +63,9 @@ pub struct Backward<'a> {
 }
 
 impl<'a> Backward<'a> {
-    /// `needs[i]`: whether input i wants a gradient. `slots[i]`: where it is to be written, if it matters.
-    pub(crate) fn new(dy: &'a Tensor, saved: &'a [Tensor], needs: &'a [bool], slots: Vec<Option<Tensor>>) -> Self {
+    /// For a call of [`Op::backward`] without a tape. `needs[i]`: whether input i wants a gradient. `slots[i]`: where it is
+    /// to be written, if it matters; one for each of `needs`.
+    pub fn new(dy: &'a Tensor, saved: &'a [Tensor], needs: &'a [bool], slots: Vec<Option<Tensor>>) -> Self {
         Backward { dy, saved, needs, slots, grads: vec![None; needs.len()] }
     }
 
@@ -96,7 +118,8 @@ impl<'a> Backward<'a> {
         Ok(())
     }
 
-    pub(crate) fn into_grads(self) -> Vec<Option<Tensor>> {
+    /// The gradient of each input; `None` where the op made none.
+    pub fn into_grads(self) -> Vec<Option<Tensor>> {
         self.grads
     }
 }

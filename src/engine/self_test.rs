@@ -70,7 +70,10 @@ fn relative_difference(got: &[f32], expected: &[f32]) -> f64 {
 }
 
 /// Output and gradients of `op` for a seeded gradient of the output: what a self-test compares.
-pub(crate) fn run_op(op: &dyn Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+///
+/// # Errors
+/// Whatever the op reports.
+pub fn run_op(op: &dyn Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     let forward = op.forward(inputs)?;
     let dy = seeded(forward.y.device(), forward.y.shape(), 99)?;
     let needs = vec![true; inputs.len()];
@@ -79,8 +82,11 @@ pub(crate) fn run_op(op: &dyn Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     Ok(std::iter::once(forward.y).chain(backward.into_grads().into_iter().flatten()).collect())
 }
 
-/// Normal values that depend on the shape's size and `seed` alone: inputs of self-tests.
-pub(crate) fn seeded(device: &Device, shape: &[usize], seed: u64) -> Result<Tensor> {
+/// Standard normal values that depend on the shape's size and `seed` alone: inputs of self-tests.
+///
+/// # Errors
+/// No memory.
+pub fn seeded(device: &Device, shape: &[usize], seed: u64) -> Result<Tensor> {
     let rng = Rng::new(seed, Stream::Test, 0);
     let data: Vec<f32> = (0..shape.iter().product::<usize>() as u64).map(|i| rng.normal(i)).collect();
     Tensor::new(device, shape, &data)

@@ -12,6 +12,6 @@ pub use init::Init;
 pub use layer::Norm;
 pub use optimizer::{Optimizer, OptimizerKind};
 pub use parameters::{Bound, ParamKind, ParamSpec, Parameters};
-pub use sequential::{Layer, Sequential};
+pub use sequential::{BatchNormLayer, ConvLayer, DenseLayer, Layer, OpLayer, Sequential, UpsampleLayer};
 pub use watch::{Seen, Trace, Watch};
 pub use weights::{StateTensor, WeightFile, save_tensors};

@@ -31,7 +31,7 @@ impl ParamKind {
 }
 
 /// Name, shape and start of one parameter.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ParamSpec {
     /// Its name in a weight file.
     pub name: String,

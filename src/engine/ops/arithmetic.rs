@@ -39,18 +39,19 @@ static ARITHMETIC: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/arithmetic.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.len as usize),
-    twin: arithmetic_twin,
+    plan: &|p, _| Plan::linear(p.len as usize),
+    twin: &arithmetic_twin,
 };
 
-fn arithmetic_twin(p: &Params, args: Args) {
-    let ([a, b], [], [y]) = args.split();
+fn arithmetic_twin(p: &Params, args: Args) -> Result<()> {
+    let ([a, b], [], [y]) = args.split()?;
     let factor = p.factor;
     match p.kind {
         0 => map(a, b, y, move |a, b| factor * (a * b)),
         1 => map(a, b, y, move |a, b| factor * (a - b)),
         _ => map(a, b, y, move |a, b| factor * (a / b)),
     }
+    Ok(())
 }
 
 #[inline(always)]

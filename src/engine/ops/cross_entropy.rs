@@ -63,12 +63,12 @@ static CROSS_ENTROPY: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/cross_entropy.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::single(linear_grid(p.rows as usize, 1), 20.0 * f64::from(p.rows) * f64::from(p.channels)),
-    twin: cross_entropy_twin,
+    plan: &|p, _| Plan::single(linear_grid(p.rows as usize, 1), 20.0 * f64::from(p.rows) * f64::from(p.channels)),
+    twin: &cross_entropy_twin,
 };
 
-fn cross_entropy_twin(p: &Params, args: Args) {
-    let ([x, t], [], [losses, stats]) = args.split();
+fn cross_entropy_twin(p: &Params, args: Args) -> Result<()> {
+    let ([x, t], [], [losses, stats]) = args.split()?;
     let channels = p.channels as usize;
     let rows = losses.par_iter_mut().zip(stats.par_chunks_exact_mut(3)).zip(x.par_chunks_exact(channels)).enumerate();
     rows.with_min_len(((1 << 12) / channels).max(1)).for_each(|(row, ((loss, stats), x))| {
@@ -90,6 +90,7 @@ fn cross_entropy_twin(p: &Params, args: Args) {
         };
         stats.copy_from_slice(&[peak, exponentials, targets]);
     });
+    Ok(())
 }
 
 /// The class that a number stands for, if it is one of `0..classes`.
@@ -102,12 +103,12 @@ static CROSS_ENTROPY_GRAD: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/cross_entropy_grad.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.rows as usize * p.channels as usize),
-    twin: cross_entropy_grad_twin,
+    plan: &|p, _| Plan::linear(p.rows as usize * p.channels as usize),
+    twin: &cross_entropy_grad_twin,
 };
 
-fn cross_entropy_grad_twin(p: &Params, args: Args) {
-    let ([x, t, stats, dy], [], [dx]) = args.split();
+fn cross_entropy_grad_twin(p: &Params, args: Args) -> Result<()> {
+    let ([x, t, stats, dy], [], [dx]) = args.split()?;
     let channels = p.channels as usize;
     let scale = dy[0] / p.rows as f32;
     let rows = dx.par_chunks_exact_mut(channels).zip(x.par_chunks_exact(channels)).enumerate();
@@ -124,6 +125,7 @@ fn cross_entropy_grad_twin(p: &Params, args: Args) {
             }
         }
     });
+    Ok(())
 }
 
 impl CrossEntropy {

@@ -35,17 +35,18 @@ static POINTWISE: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/pointwise.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.len as usize),
-    twin: pointwise_twin,
+    plan: &|p, _| Plan::linear(p.len as usize),
+    twin: &pointwise_twin,
 };
 
-fn pointwise_twin(p: &Params, args: Args) {
-    let ([x], [], [y]) = args.split();
+fn pointwise_twin(p: &Params, args: Args) -> Result<()> {
+    let ([x], [], [y]) = args.split()?;
     match p.kind {
         0 => map(x, y, exp),
         1 => map(x, y, log),
         _ => map(x, y, |x| x * x),
     }
+    Ok(())
 }
 
 #[inline(always)]

@@ -29,12 +29,12 @@ static SUM_AXES: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/sum_axes.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.rows as usize * p.step as usize),
-    twin: sum_axes_twin,
+    plan: &|p, _| Plan::linear(p.rows as usize * p.step as usize),
+    twin: &sum_axes_twin,
 };
 
-fn sum_axes_twin(p: &Params, args: Args) {
-    let ([x], [], [y]) = args.split();
+fn sum_axes_twin(p: &Params, args: Args) -> Result<()> {
+    let ([x], [], [y]) = args.split()?;
     let (len, step) = (p.len as usize, p.step as usize);
     // Many short rows go to one task, parts of a long one to several.
     let rows = (BLOCK / len).max(1);
@@ -46,6 +46,7 @@ fn sum_axes_twin(p: &Params, args: Args) {
             }
         });
     });
+    Ok(())
 }
 
 static SUM_AXES_GRAD: Kernel<Params> = Kernel {
@@ -53,18 +54,19 @@ static SUM_AXES_GRAD: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/sum_axes_grad.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: |p, _| Plan::linear(p.rows as usize * p.len as usize),
-    twin: sum_axes_grad_twin,
+    plan: &|p, _| Plan::linear(p.rows as usize * p.len as usize),
+    twin: &sum_axes_grad_twin,
 };
 
-fn sum_axes_grad_twin(p: &Params, args: Args) {
-    let ([x], [], [y]) = args.split();
+fn sum_axes_grad_twin(p: &Params, args: Args) -> Result<()> {
+    let ([x], [], [y]) = args.split()?;
     let (len, step) = (p.len as usize, p.step as usize);
     let rows = (BLOCK / len).max(1);
     y.par_chunks_mut(len).zip(x.par_chunks(step)).with_min_len(rows).for_each(|(y, x)| match x {
         [x] => y.fill(*x),
         _ => y.chunks_mut(step).for_each(|y| y.copy_from_slice(x)),
     });
+    Ok(())
 }
 
 /// `y = sum over j of x[row, j, column]` for x of `rows * n * columns` elements and y of `rows * columns`, whatever

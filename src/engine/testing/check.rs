@@ -43,16 +43,6 @@ pub fn devices() -> Vec<Device> {
     std::iter::once(cpu).chain(gpu.clone()).collect()
 }
 
-impl<T: Op + ?Sized> Op for &T {
-    fn forward(&self, inputs: &[&Tensor]) -> crate::Result<crate::engine::op::Forward> {
-        (**self).forward(inputs)
-    }
-
-    fn backward(&self, grad: &mut Backward<'_>) -> crate::Result<()> {
-        (**self).backward(grad)
-    }
-}
-
 type Reference = Box<dyn Fn(&[Vec<f64>]) -> Vec<f64>>;
 
 /// One check of one op: inputs, reference, tolerances.

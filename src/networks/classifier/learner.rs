@@ -90,7 +90,10 @@ impl Start {
 
     fn with_weights(&self, device: &Device, file: &WeightFile) -> Result<Classification> {
         let classifier = Classifier::read(device, self.architecture, file, self.learning.training)?;
-        let fits = |&width: &f64| (self.architecture.layers)(width, classifier.prior.len()) == classifier.network;
+        let fits = |&width: &f64| {
+            let layers = (self.architecture.layers)(width, classifier.prior.len());
+            layers.param_specs() == classifier.network.param_specs()
+        };
         if let Some(width) = self.width.filter(|width| !fits(width)) {
             return Err(Error::input(
                 "the weights are of another width",

@@ -4,12 +4,12 @@
 //! note: eight blocks of 3x3 convolutions with ReLU, batch norm after each block, three halvings, dilated blocks at an
 //! eighth of the size, one doubling, and a 1x1 convolution to Q bins at a quarter of the size.
 
-use crate::engine::nn::{Layer, Sequential, WeightFile};
-use crate::engine::ops::conv2d::{Activation, Padding};
+use crate::engine::nn::{BatchNormLayer, ConvLayer, Sequential, UpsampleLayer, WeightFile};
 use crate::error::Result;
 use crate::networks::classifier::network::Architecture;
 use crate::networks::common::{kernel_channels, scaled};
 use crate::paint::painter::Framing;
+use std::convert::Infallible;
 
 /// Height and width of an input must be multiples of this.
 pub const STRIDE: usize = 8;
@@ -42,35 +42,9 @@ const BLOCKS: [&[(usize, usize, usize)]; 8] = [
 /// The network for `bins` colour bins at a channel multiplier of `width`. Its output is logits; the softmax belongs to
 /// the loss and the decoding.
 pub fn network(width: f64, bins: usize) -> Sequential {
-    let mut layers = Vec::new();
-    for (block, convs) in BLOCKS.iter().enumerate() {
-        let block = block + 1;
-        if block == 8 {
-            layers.push(Layer::UpsampleNearest { factor: 2 });
-        }
-        for (i, &(out, stride, dilation)) in convs.iter().enumerate() {
-            layers.push(Layer::Conv {
-                name: format!("conv{block}_{}", i + 1),
-                kernel: 3,
-                out: scaled(out, width),
-                stride,
-                dilation,
-                padding: Padding::Same,
-                activation: Activation::Relu,
-            });
-        }
-        layers.push(Layer::BatchNorm { name: format!("bn{block}") });
-    }
-    layers.push(Layer::Conv {
-        name: "out".to_owned(),
-        kernel: 1,
-        out: bins,
-        stride: 1,
-        dilation: 1,
-        padding: Padding::Same,
-        activation: Activation::None,
-    });
-    Sequential { channels_in: 1, layers }
+    let filters = |_: &str, published: Option<usize>| Ok(published.map_or(bins, |out| scaled(out, width)));
+    let Ok(network) = of_filters::<Infallible>(filters);
+    network
 }
 
 /// The network whose weights a file holds, read off the tensors' shapes: any width, any number of bins.
@@ -78,13 +52,26 @@ pub fn network(width: f64, bins: usize) -> Sequential {
 /// # Errors
 /// Tensors that are missing or have other numbers of axes.
 pub fn network_of(file: &WeightFile) -> Result<Sequential> {
-    let mut network = network(1.0, 1);
-    for layer in &mut network.layers {
-        if let Layer::Conv { name, out, .. } = layer {
-            [_, *out] = kernel_channels(file, name)?;
+    of_filters(|name, _| kernel_channels(file, name).map(|[_, out]| out))
+}
+
+/// The network with as many channels out of each convolution as `filters` says for its name and its published number;
+/// the last one has no such number.
+fn of_filters<E>(filters: impl Fn(&str, Option<usize>) -> Result<usize, E>) -> Result<Sequential, E> {
+    let mut network = Sequential::new(1);
+    for (block, convs) in BLOCKS.iter().enumerate() {
+        let block = block + 1;
+        if block == 8 {
+            network = network.then(UpsampleLayer { factor: 2 });
         }
+        for (i, &(out, stride, dilation)) in convs.iter().enumerate() {
+            let name = format!("conv{block}_{}", i + 1);
+            let out = filters(&name, Some(out))?;
+            network = network.then(ConvLayer::same(name, 3, out).stride(stride).dilation(dilation).relu());
+        }
+        network = network.then(BatchNormLayer::new(format!("bn{block}")));
     }
-    Ok(network)
+    Ok(network.then(ConvLayer::same("out", 1, filters("out", None)?)))
 }
 
 #[cfg(test)]

@@ -5,8 +5,7 @@
 //! filters a layer has: the k-th has `floor(k Q / 8 + 1/2)`. Any picture can be read in one go: its colours come out without
 //! the outermost 8 pixels.
 
-use crate::engine::nn::{Layer, Sequential, WeightFile};
-use crate::engine::ops::conv2d::{Activation, Padding};
+use crate::engine::nn::{ConvLayer, Sequential, WeightFile};
 use crate::error::Result;
 use crate::networks::classifier::network::Architecture;
 use crate::networks::common::kernel_channels;
@@ -42,16 +41,10 @@ pub fn network_of(file: &WeightFile) -> Result<Sequential> {
 }
 
 fn of_filters(filters: impl IntoIterator<Item = usize>) -> Sequential {
-    let layer = |(i, out)| Layer::Conv {
-        name: name(i + 1),
-        kernel: 3,
-        out,
-        stride: 1,
-        dilation: 1,
-        padding: Padding::Valid,
-        activation: if i + 1 < LAYERS { Activation::Relu } else { Activation::None },
-    };
-    Sequential { channels_in: 1, layers: filters.into_iter().enumerate().map(layer).collect() }
+    filters.into_iter().enumerate().fold(Sequential::new(1), |network, (i, out)| {
+        let layer = ConvLayer::valid(name(i + 1), 3, out);
+        network.then(if i + 1 < LAYERS { layer.relu() } else { layer })
+    })
 }
 
 fn name(k: usize) -> String {
@@ -63,11 +56,8 @@ mod tests {
     use super::*;
 
     fn filters(network: &Sequential) -> Vec<usize> {
-        let out = |layer: &Layer| match layer {
-            Layer::Conv { out, .. } => *out,
-            other => panic!("{other:?}"),
-        };
-        network.layers.iter().map(out).collect()
+        let specs = network.param_specs().into_iter();
+        specs.filter(|spec| spec.name.ends_with(".bias")).map(|spec| spec.len()).collect()
     }
 
     #[test]
