@@ -8,5 +8,5 @@ pub mod primitives;
 pub mod self_test;
 pub mod tape;
 pub mod tensor;
-#[cfg(test)]
-pub(crate) mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

@@ -136,10 +136,12 @@ fn path_attribute(item: &ItemMod) -> Option<String> {
     })
 }
 
-/// Whether an item stands under `#[cfg(test)]` or `#[test]`.
+/// Whether an item stands under `#[cfg(test)]`, alone or with the harness's feature beside it, or `#[test]`.
 pub fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| match &attribute.meta {
-        Meta::List(list) if list.path.is_ident("cfg") => list.tokens.to_string() == "test",
+        Meta::List(list) if list.path.is_ident("cfg") => {
+            matches!(list.tokens.to_string().as_str(), "test" | "any (test , feature = \"testing\")")
+        }
         Meta::Path(path) => path.is_ident("test"),
         _ => false,
     })

@@ -4,11 +4,12 @@ use crate::engine::device::{Device, DeviceChoice};
 use crate::engine::op::{Backward, Op};
 use crate::engine::tensor::Tensor;
 use crate::random::{Rng, Stream};
-use proptest::test_runner::{Config as ProptestConfig, RngSeed};
 use std::sync::OnceLock;
 
 /// A property test of this many cases, the same on each run.
-pub fn cases(cases: u32) -> ProptestConfig {
+#[cfg(test)]
+pub fn cases(cases: u32) -> proptest::test_runner::Config {
+    use proptest::test_runner::{Config as ProptestConfig, RngSeed};
     ProptestConfig { cases, failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() }
 }
 
@@ -24,7 +25,11 @@ pub enum Tolerance {
 
 /// Every device to test on: the CPU and, where an adapter answers, a GPU.
 ///
-/// With `HUETAPE_REQUIRE_GPU=1` a missing adapter fails the test; otherwise it is said once on stderr.
+/// With `HUETAPE_REQUIRE_GPU=1` in the environment a missing adapter fails the test; otherwise it is said once on stderr. Their
+/// new buffers hold NaN, so that what a kernel leaves unwritten shows.
+///
+/// # Panics
+/// Without an adapter where one is required.
 pub fn devices() -> Vec<Device> {
     static GPU: OnceLock<Option<Device>> = OnceLock::new();
     let gpu = GPU.get_or_init(|| match Device::open(&DeviceChoice::Gpu) {
@@ -45,7 +50,9 @@ pub fn devices() -> Vec<Device> {
 
 type Reference = Box<dyn Fn(&[Vec<f64>]) -> Vec<f64>>;
 
-/// One check of one op: inputs, reference, tolerances.
+/// One check of one op: inputs, reference, tolerances. [`Check::run`] or [`Check::run_each`] does it.
+///
+/// Up to 24 elements of each gradient are compared, at places that do not change from run to run: each costs two references.
 pub struct Check {
     shapes: Vec<Vec<usize>>,
     inputs: Vec<Vec<f32>>,
@@ -109,12 +116,19 @@ impl Check {
         self
     }
 
-    /// Runs the op forward and backward on every device and reports all elements that are off at once.
+    /// Runs the op forward and backward on every device.
+    ///
+    /// # Panics
+    /// With a list of what is off: elements beyond the tolerance, a gradient that is missing or not written whole. Also when the
+    /// op reports an error, its output has another size than the reference's, or there is no reference.
     pub fn run(self, op: &(impl Op + ?Sized)) {
         self.run_each(|_| op);
     }
 
     /// As [`Check::run`] for an op that holds tensors: `make` builds it on each device.
+    ///
+    /// # Panics
+    /// As [`Check::run`].
     pub fn run_each<O: Op>(self, make: impl Fn(&Device) -> O) {
         let reference = self.reference.as_ref().expect("a check needs its reference");
         let x: Vec<Vec<f64>> = self.inputs.iter().map(|v| v.iter().map(|&v| f64::from(v)).collect()).collect();
