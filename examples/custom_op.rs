@@ -1,4 +1,4 @@
-//! An op of your own, y = x / (1 + |x|): its kernels in WGSL, their twins in Rust, its gradient; checked, then trained with.
+//! An op of your own, y = x / (1 + |x|): kernels in WGSL, twins in Rust, a gradient; checked, then trained with.
 //! Run it by `cargo run --release --features testing --example custom_op`.
 
 use huetape::Result;
