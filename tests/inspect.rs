@@ -3,6 +3,7 @@
 mod common;
 
 use common::binary::{done, listing, refused, scenes};
+use huetape::engine::nn::{StateTensor, WeightFile, save_described, save_tensors};
 use std::fs;
 use std::path::Path;
 
@@ -47,6 +48,43 @@ fn the_values_of_a_layer_before_and_after_its_activation_in_both_modes() {
     assert_ne!(at("conv2_1.post-train.npy").1, at("conv2_1.post-test.npy").1);
     let all = listing(&root.path().join("looks"));
     assert!(all.iter().filter(|path| path.to_string_lossy().ends_with(".post-train.npy")).count() > 30);
+}
+
+#[test]
+fn a_weight_file_says_what_it_is() {
+    let root = scenes(&[64]);
+    let train = "train window8 --source source --target target --size 24 --device cpu --threads 1";
+    let flags = "--bins kmeans:4 --band 1 --stretch 0,255 --despeckle lee:3 --batch 1 --steps 1";
+    for run in ["run", "again"] {
+        done(root.path(), &format!("{train} {flags} --out {run}"));
+    }
+    let file = "checkpoints/step-00000001.safetensors";
+    let [one, two] = ["run", "again"].map(|run| fs::read(root.path().join(run).join(file)).unwrap());
+    assert_eq!(one, two, "the same run gives the same bytes");
+    let text = done(root.path(), &format!("inspect run/{file}"));
+    for line in [
+        "network:      window8",
+        "updates:      1",
+        "bins:         4 (kmeans:4)",
+        "input:        band 1, stretch 0,255, despeckle lee:3",
+        "trained on:   1 (pairs of images), crops of 24x24, batches of 1, by huetape ",
+    ] {
+        assert!(text.lines().any(|found| found.starts_with(line)), "no `{line}` in {text}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&done(root.path(), "inspect run --json")).unwrap();
+    assert_eq!(json["metadata"]["input"]["stretch"], "0,255");
+    assert_eq!((&json["network"], &json["bins"]), (&"window8".into(), &4.into()));
+
+    // The tensors alone, as an earlier version wrote them; and what a later one may write.
+    let tensors: Vec<StateTensor> = WeightFile::from_bytes("run", &one).unwrap().tensors().cloned().collect();
+    save_tensors(&tensors, &root.path().join("old.safetensors")).unwrap();
+    let text = done(root.path(), "inspect old.safetensors");
+    assert!(text.contains("metadata:     none") && text.contains("network:      window8"), "{text}");
+    save_described(&tensors, Some(r#"{"format":2}"#), &root.path().join("later.safetensors")).unwrap();
+    for line in ["inspect later.safetensors", "colorize source/0.png --out c.png --weights later.safetensors"] {
+        refused(root.path(), line, &["format 2", "format 1", "later.safetensors"]);
+    }
+    refused(root.path(), "inspect nothing.safetensors", &["nothing.safetensors"]);
 }
 
 #[test]

@@ -20,6 +20,7 @@ use crate::run::summary::{Summary, write_report};
 use crate::train::checkpoint::{Checkpoint, Newest};
 use crate::train::health;
 use crate::train::learner::{Learner, Update};
+use crate::train::metadata::{BinsMetadata, Input, Lightness, Metadata, TrainedOn};
 use crate::train::progress::human_seconds;
 use crate::train::run_dir::RunDir;
 use crate::train::session::{self, Event, Session};
@@ -219,9 +220,11 @@ impl Training {
             Error::failed(format!("statistics that JSON cannot hold ({error})"), out.display(), "report this")
         })?;
         write_whole(&dir.statistics(), text.as_bytes())?;
+        let metadata = self.metadata(init.as_ref(), survey.stats.lightness.as_ref())?;
         let session = Session {
             config: self.resolved.session.clone(),
             dir,
+            metadata,
             data: self.data.clone(),
             validation: self.validation.clone(),
             stop,
@@ -244,6 +247,33 @@ impl Training {
         };
         self.report(&session.dir, device, learner.losses(), evaluation.clone())?;
         Ok(Ended { outcome, evaluation })
+    }
+
+    /// What the weights say of themselves that the training's loop does not know; bins come from `init`, if there are weights to
+    /// start from.
+    fn metadata(&self, init: Option<&WeightFile>, matched: Option<&LightnessMatch>) -> Result<Metadata> {
+        let bins = match &self.settings.bins {
+            Some(kind) => {
+                let width = self.settings.bin_width.filter(|_| !kind.starts_with("kmeans"));
+                Some(BinsMetadata { kind: kind.clone(), width })
+            }
+            None => init.map(Metadata::of).transpose()?.flatten().and_then(|metadata| metadata.bins),
+        };
+        let despeckled = self.settings.lightness.as_deref() == Some("despeckle");
+        let lightness = if despeckled { Lightness::Despeckle } else { Lightness::Input };
+        let data = match &self.resolved.data {
+            DataSource::Pairs { .. } => "pairs of images",
+            DataSource::Images(_) => "colour images and their lightness",
+            DataSource::SideBySide { .. } => "images side by side",
+            DataSource::Scenes { .. } => "windows of two scenes",
+        };
+        Ok(Metadata {
+            bins,
+            input: Input { lightness, ..Input::default() },
+            lightness_match: matched.filter(|_| despeckled).cloned(),
+            trained_on: TrainedOn { data: data.to_owned(), ..TrainedOn::default() },
+            ..Metadata::default()
+        })
     }
 
     fn write_settings(&self, dir: &RunDir, device: &Device) -> Result<()> {

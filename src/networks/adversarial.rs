@@ -342,6 +342,10 @@ impl<G: Game> Learner for Adversarial<G> {
         Ok(state)
     }
 
+    fn settings(&self) -> Vec<StateTensor> {
+        self.g.network.settings()
+    }
+
     fn load(&mut self, file: &WeightFile) -> Result<()> {
         self.load_weights(file)?;
         self.g_optimizer.load(&self.g.parameters, file)?;

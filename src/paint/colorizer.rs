@@ -111,6 +111,11 @@ impl Colorizer {
         self.painter.name()
     }
 
+    /// Bands that it reads.
+    pub fn source_bands(&self) -> usize {
+        self.painter.source_bands()
+    }
+
     /// Bands of the pictures that it makes; three are sRGB.
     pub fn bands(&self) -> usize {
         self.painter.bands()

@@ -16,8 +16,15 @@ impl Colorizer {
     /// # Errors
     /// A file that cannot be read, is cut short, lacks a tensor, or has one of a wrong shape or with a NaN.
     pub fn open(device: &Device, weights: &Path) -> Result<Self> {
-        let file = WeightFile::read(weights)?;
-        Ok(Colorizer::new(networks::of_file(&file)?.painter(device, &file)?))
+        Colorizer::of(device, &WeightFile::read(weights)?)
+    }
+
+    /// As [`Colorizer::open`], of a file that has been read.
+    ///
+    /// # Errors
+    /// As [`Colorizer::open`].
+    pub fn of(device: &Device, file: &WeightFile) -> Result<Self> {
+        Ok(Colorizer::new(networks::of_file(file)?.painter(device, file)?))
     }
 
     /// The weights that a run colours with: the best by validation if there are such, else the newest.

@@ -1,25 +1,33 @@
 //! Checkpoints: everything that a run needs to go on bit for bit, in one safetensors file, whole or absent.
 
-use crate::engine::nn::{StateTensor, WeightFile, save_tensors};
+use crate::engine::nn::{StateTensor, WeightFile, save_described};
 use crate::error::{Error, Result};
+use crate::train::metadata::Metadata;
 use crate::train::run_dir::RunDir;
 use std::path::PathBuf;
 
 /// The lowest validation loss up to the checkpoint, `[1]`; infinite where there was none.
 const BEST_LOSS: &str = "train.best_loss";
 
-/// Writes the checkpoint of `step`; with `improved` also as `best.safetensors`.
+/// Writes the checkpoint of `metadata.step`; with `improved` also as `best.safetensors`.
 ///
 /// # Errors
 /// A disk that is full or may not be written.
-pub fn save(dir: &RunDir, step: u64, mut state: Vec<StateTensor>, best: f64, improved: bool) -> Result<PathBuf> {
+pub fn save(
+    dir: &RunDir,
+    metadata: &Metadata,
+    mut state: Vec<StateTensor>,
+    best: f64,
+    improved: bool,
+) -> Result<PathBuf> {
     state.push(StateTensor { name: BEST_LOSS.to_owned(), shape: vec![1], data: vec![best as f32] });
+    let json = metadata.to_json()?;
     // The best first: a run killed between the two goes on from before this step, and writes both again.
     if improved {
-        save_tensors(&state, &dir.best())?;
+        save_described(&state, Some(&json), &dir.best())?;
     }
-    let path = dir.checkpoint(step);
-    save_tensors(&state, &path)?;
+    let path = dir.checkpoint(metadata.step);
+    save_described(&state, Some(&json), &path)?;
     Ok(path)
 }
 

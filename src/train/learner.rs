@@ -71,6 +71,11 @@ pub trait Learner {
     /// A lost device.
     fn state(&self) -> Result<Vec<StateTensor>>;
 
+    /// Those of [`Learner::state`] that are settings of the network which no shape tells, each `[1]`.
+    fn settings(&self) -> Vec<StateTensor> {
+        Vec::new()
+    }
+
     /// Takes over what [`Learner::state`] handed out.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod health;
 pub mod learner;
+pub mod metadata;
 pub mod metrics;
 pub mod progress;
 pub mod run_dir;

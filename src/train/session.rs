@@ -6,10 +6,12 @@ use crate::dataset::loader::{Batch, BatchMaker, Loader};
 use crate::dataset::loader_options::LoaderOptions;
 use crate::dataset::pairs::Dataset;
 use crate::engine::device::PendingRead;
+use crate::engine::nn::StateTensor;
 use crate::error::{Error, Result};
 use crate::train::checkpoint::{self, Checkpoint};
 use crate::train::health::{Health, Notice};
 use crate::train::learner::{Learner, Update};
+use crate::train::metadata::Metadata;
 use crate::train::metrics::{MetricsWriter, StepMetrics};
 use crate::train::progress::Pace;
 use crate::train::run_dir::RunDir;
@@ -103,6 +105,8 @@ pub struct Session<'a> {
     pub config: SessionConfig,
     /// Where it writes.
     pub dir: RunDir,
+    /// What its weights say of themselves beyond what data, settings and network tell.
+    pub metadata: Metadata,
     /// Training data.
     pub data: Dataset,
     /// Validation data, if any.
@@ -249,6 +253,15 @@ impl Session<'_> {
         (1..=(data.pairs.len() as u64).min(samples::PICTURES)).map(|step| maker.batch(step)).collect()
     }
 
+    /// What the weights after `step` are.
+    fn metadata(&self, learner: &dyn Learner, step: u64) -> Metadata {
+        let setting = |tensor: StateTensor| Some((tensor.name, *tensor.data.first()?));
+        let settings = learner.settings().into_iter().filter_map(setting).collect();
+        let network = learner.painter().name().to_owned();
+        let metadata = Metadata { network, step, settings, ..self.metadata.clone() };
+        metadata.of_training(&self.data, &self.config.loader)
+    }
+
     fn centre_crops(&self, data: &Dataset, size: usize, halo: usize) -> BatchMaker {
         BatchMaker::new(data.clone(), LoaderOptions { size, ..self.config.loader.clone().centres(halo) })
     }
@@ -292,7 +305,8 @@ impl Loop<'_, '_> {
             // The update itself overflowed: the loss, that of the batch before it, did not show it yet.
             return Err(self.diverged(format!("{} is no number any more at step {step}", tensor.name), "the weights"));
         }
-        let path = checkpoint::save(&self.session.dir, step, state, self.best, improved)?;
+        let metadata = self.session.metadata(learner, step);
+        let path = checkpoint::save(&self.session.dir, &metadata, state, self.best, improved)?;
         self.session.dir.prune(self.session.config.keep)?;
         (self.observe)(Event::Saved { step, path: path.clone() });
         self.saved = Some(path);

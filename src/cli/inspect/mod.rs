@@ -1,6 +1,7 @@
 //! `huetape inspect`: what a network is made of, and what passes through its layers.
 
 mod activations;
+mod file;
 mod shapes;
 mod summary;
 
@@ -22,13 +23,17 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 #[command(after_help = "Examples:
+  huetape inspect best.safetensors
   huetape inspect summary --run runs/first
   huetape inspect shapes colournet --size 512
   huetape inspect activations sar.png --run runs/first --layer conv1_2 --out looks")]
 pub struct InspectArgs {
     #[command(subcommand)]
-    what: What,
+    what: Option<What>,
+    #[command(flatten)]
+    file: file::FileArgs,
 }
 
 #[derive(Subcommand, Debug)]
@@ -43,9 +48,10 @@ enum What {
 
 pub fn run(args: InspectArgs) -> Outcome {
     match args.what {
-        What::Summary(args) => summary::run(&args),
-        What::Shapes(args) => shapes::run(&args),
-        What::Activations(args) => activations::run(&args),
+        None => file::run(&args.file),
+        Some(What::Summary(args)) => summary::run(&args),
+        Some(What::Shapes(args)) => shapes::run(&args),
+        Some(What::Activations(args)) => activations::run(&args),
     }
 }
 

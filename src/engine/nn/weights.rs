@@ -1,11 +1,21 @@
-//! Weight files and checkpoints: named f32 tensors in safetensors.
+//! Weight files and checkpoints: named f32 tensors in safetensors, and what the file says of itself.
+//!
+//! The latter is JSON under one key of the safetensors metadata, [`KEY`]: the library orders several by a hash map, so that the same
+//! run would not give the same bytes. This module reads of it what every reader must know, the format's version and the settings
+//! that stand for tensors of one element; the rest is `train::metadata`'s.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files::write_whole_with;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
-use std::collections::BTreeMap;
+use serde::Deserialize;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
+
+/// The key of the safetensors metadata.
+pub const KEY: &str = "huetape";
+/// The version of the metadata that this program writes, and the latest that it reads.
+pub const FORMAT: u32 = 1;
 
 /// A named tensor on the host.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +33,14 @@ pub struct StateTensor {
 /// # Errors
 /// A folder that may not be written, a full disk; two tensors of one name.
 pub fn save_tensors(tensors: &[StateTensor], path: &Path) -> Result<()> {
+    save_described(tensors, None, path)
+}
+
+/// As [`save_tensors`], with JSON that says what the file is.
+///
+/// # Errors
+/// As [`save_tensors`].
+pub fn save_described(tensors: &[StateTensor], metadata: Option<&str>, path: &Path) -> Result<()> {
     let mut tensors: Vec<&StateTensor> = tensors.iter().collect();
     tensors.sort_by_key(|tensor| &tensor.name);
     let mut end = 0;
@@ -34,7 +52,8 @@ pub fn save_tensors(tensors: &[StateTensor], path: &Path) -> Result<()> {
     let infos = tensors.iter().map(info).collect();
     // The library's own writing to a file brings a temporary file of its own, out of reach of `write_whole_with`.
     write_whole_with(path, |file| {
-        let metadata = Metadata::new(None, infos).map_err(io::Error::other)?;
+        let described = metadata.map(|json| HashMap::from([(KEY.to_owned(), json.to_owned())]));
+        let metadata = Metadata::new(described, infos).map_err(io::Error::other)?;
         let mut header = serde_json::to_vec(&metadata)?;
         // As the library does: elements begin at a multiple of eight bytes.
         header.resize(header.len().next_multiple_of(8), b' ');
@@ -44,29 +63,46 @@ pub fn save_tensors(tensors: &[StateTensor], path: &Path) -> Result<()> {
     })
 }
 
+/// What every reader must know of the metadata.
+#[derive(Deserialize)]
+struct Described {
+    /// Values that a tensor of one element stands for in files without metadata, by the names of those.
+    #[serde(default)]
+    settings: BTreeMap<String, f32>,
+}
+
 /// The tensors of a weight file, read whole.
 #[derive(Debug, Clone)]
 pub struct WeightFile {
     source: String,
     tensors: BTreeMap<String, StateTensor>,
+    metadata: Option<String>,
 }
 
 impl WeightFile {
     /// Reads a safetensors file of f32 tensors.
     ///
     /// # Errors
-    /// No such file, a file cut short or of another kind, another element type; each names the file.
+    /// No such file, a file cut short or of another kind, another element type, metadata of a later version; each names the file.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|error| {
-            Error::input(
-                format!("cannot read the weights ({error})"),
-                path.display(),
-                "name an existing .safetensors file",
-            )
+            let what = format!("cannot read the weights ({error})");
+            let kind = if error.kind() == io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Io };
+            Error::input(what, path.display(), "name an existing .safetensors file").of(kind).caused_by(error)
         })?;
-        let refuse = |what: String| Error::input(what, path.display(), "use a whole .safetensors file of f32 tensors");
-        let parsed = SafeTensors::deserialize(&bytes)
-            .map_err(|error| refuse(format!("not a whole safetensors file ({error})")))?;
+        WeightFile::from_bytes(&path.display().to_string(), &bytes)
+    }
+
+    /// The tensors of a safetensors file that lies in memory; `source` is what messages call it.
+    ///
+    /// # Errors
+    /// As [`WeightFile::read`].
+    pub fn from_bytes(source: &str, bytes: &[u8]) -> Result<Self> {
+        let refuse = |what: String| {
+            Error::input(what, source, "use a whole .safetensors file of f32 tensors").of(ErrorKind::File)
+        };
+        let broken = |error| refuse(format!("not a whole safetensors file ({error})"));
+        let parsed = SafeTensors::deserialize(bytes).map_err(broken)?;
         let mut tensors = BTreeMap::new();
         for (name, view) in parsed.iter() {
             if view.dtype() != Dtype::F32 {
@@ -76,13 +112,59 @@ impl WeightFile {
             let tensor = StateTensor { name: name.to_owned(), shape: view.shape().to_vec(), data };
             tensors.insert(name.to_owned(), tensor);
         }
-        Ok(WeightFile { source: path.display().to_string(), tensors })
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
+        let file = WeightFile { source: source.to_owned(), tensors, metadata: None };
+        match header.metadata().as_ref().and_then(|texts| texts.get(KEY)) {
+            Some(json) => file.described(json),
+            None => Ok(file),
+        }
+    }
+
+    /// The file with its metadata: settings that it holds no tensor of become one, so that networks read both kinds of file alike.
+    fn described(mut self, json: &str) -> Result<Self> {
+        /// The version alone: what else a later format holds is not known.
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let broken = |error: serde_json::Error| {
+            let what = format!("the metadata under `{KEY}` cannot be read ({error})");
+            Error::input(what, &self.source, "use a file as huetape wrote it, or one without that key")
+                .of(ErrorKind::File)
+        };
+        let Version { format } = serde_json::from_str(json).map_err(broken)?;
+        crate::ensure!(
+            format <= FORMAT,
+            Error::input(
+                format!("a weight file of format {format}, and this program reads up to format {FORMAT}"),
+                &self.source,
+                "use a newer huetape"
+            )
+            .of(ErrorKind::File)
+        );
+        let Described { settings } = serde_json::from_str(json).map_err(broken)?;
+        for (name, value) in settings {
+            let tensor = StateTensor { name: name.clone(), shape: vec![1], data: vec![value] };
+            self.tensors.entry(name).or_insert(tensor);
+        }
+        self.metadata = Some(json.to_owned());
+        Ok(self)
     }
 
     /// Tensors that are in memory; `source` is what messages call them.
     pub fn from_tensors(source: &str, tensors: Vec<StateTensor>) -> Self {
         let tensors = tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
-        WeightFile { source: source.to_owned(), tensors }
+        WeightFile { source: source.to_owned(), tensors, metadata: None }
+    }
+
+    /// The JSON that says what the file is, see [`KEY`]; `None` of a file that does not say it.
+    pub fn metadata(&self) -> Option<&str> {
+        self.metadata.as_deref()
+    }
+
+    /// All tensors, by name.
+    pub fn tensors(&self) -> impl Iterator<Item = &StateTensor> {
+        self.tensors.values()
     }
 
     /// What messages call this file.
@@ -172,6 +254,39 @@ mod tests {
         let bytes: &[u8] = bytemuck::cast_slice(&tensor.data);
         let view = safetensors::tensor::TensorView::new(Dtype::F32, tensor.shape.clone(), bytes).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), safetensors::serialize([(&tensor.name, view)], None).unwrap());
+    }
+
+    #[test]
+    fn metadata_comes_back_and_its_settings_stand_for_tensors_that_are_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights");
+        let json = r#"{"format":1,"settings":{"slope":0.2,"side":64.0},"of a later program":[1]}"#;
+        let side = tensor("side", &[1], 32.0);
+        save_described(std::slice::from_ref(&side), Some(json), &path).unwrap();
+        let file = WeightFile::read(&path).unwrap();
+        assert_eq!(file.metadata(), Some(json));
+        assert_eq!((file.get("side"), file.expect("slope", &[1]).unwrap()), (Some(&side), &[0.2][..]));
+        let bytes = std::fs::read(&path).unwrap();
+        let view = safetensors::tensor::TensorView::new(Dtype::F32, vec![1], bytemuck::cast_slice(&side.data)).unwrap();
+        let described = Some(HashMap::from([(KEY.to_owned(), json.to_owned())]));
+        assert_eq!(bytes, safetensors::serialize([("side", view)], described).unwrap());
+    }
+
+    #[test]
+    fn a_later_format_and_broken_metadata_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("later.safetensors");
+        for (json, named) in [
+            (r#"{"format":7,"settings":"of another kind"}"#, "format 7, and this program reads up to format 1"),
+            (r#"{"format":"#, "cannot be read"),
+            (r#"{"network":"window8"}"#, "missing field `format`"),
+        ] {
+            save_described(&[tensor("a", &[1], 0.0)], Some(json), &path).unwrap();
+            let error = WeightFile::read(&path).unwrap_err();
+            assert_eq!((error.exit_code(), error.kind()), (2, ErrorKind::File));
+            let text = error.to_string();
+            assert!(text.contains(named) && text.contains("later.safetensors"), "{text}");
+        }
     }
 
     #[test]
