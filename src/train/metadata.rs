@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::dataset::lightness::LightnessMatch;
 use crate::dataset::loader_options::LoaderOptions;
 use crate::dataset::pairs::Dataset;
-use crate::dataset::prepared::{Despeckle, Preparation};
+use crate::dataset::preparation::{Despeckle, Preparation};
 use crate::engine::nn::{FORMAT, WeightFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::imaging::picture::Reading;
@@ -203,7 +203,7 @@ mod tests {
 
     fn metadata() -> Metadata {
         Metadata {
-            network: "window8".to_owned(),
+            network: "toy".to_owned(),
             step: 600,
             settings: BTreeMap::from([("slope".to_owned(), 0.3), ("side".to_owned(), 64.0)]),
             bins: Some(BinsMetadata { kind: "grid".to_owned(), width: Some(10) }),
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(read(&json).unwrap(), Some(metadata()));
         assert_eq!(read(&json).unwrap().unwrap().to_json().unwrap(), json);
         assert!(json.contains(r#""stretch":"db:-25,0","despeckle":"lee:5","lightness":"despeckle""#), "{json}");
-        assert!(json.starts_with(r#"{"format":1,"network":"window8","step":600,"settings":{"side":64.0,"slope":0.3}"#));
+        assert!(json.starts_with(r#"{"format":1,"network":"toy","step":600,"settings":{"side":64.0,"slope":0.3}"#));
     }
 
     #[test]

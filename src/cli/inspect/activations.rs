@@ -1,6 +1,7 @@
 //! `huetape inspect activations`: the values of layers, as pictures and for NumPy.
 
-use crate::cli::inspect::{print_rows, shape_of, source_of, watched};
+use crate::cli::inspect::network::{source_of, watched};
+use crate::cli::inspect::tables::{print_rows, shape_of};
 use crate::cli::model::{Model, NetworkArgs};
 use crate::cli::trained::TrainedArgs;
 use crate::cli::{DeviceArgs, Outcome};

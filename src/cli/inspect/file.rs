@@ -1,7 +1,6 @@
 //! `huetape inspect FILE`: what a weight file says of itself, and what its tensors tell.
 
-use crate::cli::Outcome;
-use crate::cli::inspect::thousands;
+use crate::cli::inspect::tables::thousands;
 use crate::engine::device::Device;
 use crate::engine::nn::{StateTensor, WeightFile};
 use crate::error::{Error, Result};
@@ -43,7 +42,7 @@ struct Facts {
     optimizer: usize,
 }
 
-pub fn run(args: &FileArgs) -> Outcome {
+pub fn run(args: &FileArgs) -> anyhow::Result<()> {
     let Some(path) = &args.file else {
         return Err(Error::input("nothing to look at", "command line", "name a weight file").into());
     };

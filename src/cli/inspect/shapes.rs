@@ -1,7 +1,8 @@
 //! `huetape inspect shapes`: what each layer reads and puts out, and its work.
 
 use crate::cli::Outcome;
-use crate::cli::inspect::{Chosen, ChosenArgs, print_rows, random_source, shape_of, source_of, thousands, watched};
+use crate::cli::inspect::network::{Chosen, ChosenArgs, random_source, source_of, watched};
+use crate::cli::inspect::tables::{print_rows, shape_of, thousands};
 use crate::engine::device::Device;
 use crate::engine::nn::{ParamSpec, Seen, Trace};
 use crate::paint::colorizer::Options;

@@ -1,7 +1,8 @@
 //! `huetape inspect summary`: layers, their output shapes and parameters.
 
 use crate::cli::Outcome;
-use crate::cli::inspect::{ChosenArgs, print_rows, random_source, shape_of, thousands, watched};
+use crate::cli::inspect::network::{ChosenArgs, random_source, watched};
+use crate::cli::inspect::tables::{print_rows, shape_of, thousands};
 use crate::engine::device::Device;
 use crate::engine::nn::{ParamKind, ParamSpec, Seen, Trace};
 use crate::engine::tensor::Tensor;

@@ -279,7 +279,7 @@ mod tests {
         for (json, named) in [
             (r#"{"format":7,"settings":"of another kind"}"#, "format 7, and this program reads up to format 1"),
             (r#"{"format":"#, "cannot be read"),
-            (r#"{"network":"window8"}"#, "missing field `format`"),
+            (r#"{"network":"toy"}"#, "missing field `format`"),
         ] {
             save_described(&[tensor("a", &[1], 0.0)], Some(json), &path).unwrap();
             let error = WeightFile::read(&path).unwrap_err();
