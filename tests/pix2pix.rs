@@ -49,7 +49,6 @@ impl Golden {
             training: true,
         };
         let start = Start {
-            init: None,
             width: Some(width),
             leaky_slope: Some(slope),
             input_channels: Some(1),

@@ -53,7 +53,7 @@ impl Golden {
         let lr_ratio = lr_d / lr_g;
         let learning =
             AdversarialConfig { optimizer, weight_decay: 0.0, l2: 0.0, d_l2: 0.0, lr_ratio, seed: 5, training: true };
-        let start = Start { init: None, width: Some(width), patch: size, lambda_l1, noise, learning };
+        let start = Start { width: Some(width), patch: size, lambda_l1, noise, learning };
         start.learner(device, Some(&self.init)).unwrap()
     }
 

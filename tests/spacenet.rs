@@ -8,7 +8,6 @@ mod common;
 use common::GoldenFile;
 use common::golden_run::{GoldenRun, goes_on_bit_for_bit, initial_weights};
 use huetape::dataset::loader::Batch;
-use huetape::dataset::stats::DataStats;
 use huetape::engine::device::Device;
 use huetape::engine::nn::OptimizerKind;
 use huetape::networks::adversarial::{Adversarial, AdversarialConfig};
@@ -49,17 +48,8 @@ impl Bench {
         let &Settings { width, size, bands_in, bands_out, d_l2, ref lambda, .. } = &self.run.settings;
         let learning =
             AdversarialConfig { optimizer, weight_decay: 0.0, l2: 0.0, d_l2, lr_ratio: 1.0, seed: 5, training: true };
-        let start = Start { init: None, width: Some(width), size, lambda_mse: lambda[0], learning };
-        let stats = DataStats {
-            pictures: 1,
-            pixels: 1,
-            mean_ab: None,
-            mean: vec![0.5; bands_out],
-            slope: vec![vec![0.0; bands_in]; bands_out],
-            intercept: vec![0.5; bands_out],
-            lightness: None,
-        };
-        start.learner(device, &stats, Some(&initial_weights(self.name))).unwrap()
+        let start = Start { width: Some(width), size, lambda_mse: lambda[0], learning };
+        start.learner(device, [bands_in, bands_out], Some(&initial_weights(self.name))).unwrap()
     }
 
     fn batch(&self, step: u64) -> Batch {

@@ -1,14 +1,18 @@
 //! `huetape check-data`: what `train` would read, and what a step of it would cost.
 
-use crate::cli::model::Model;
-use crate::cli::preparation::PreparationArgs;
-use crate::cli::settings::Settings;
-use crate::cli::train::Training;
-use crate::cli::{DeviceArgs, Outcome, flag};
+use crate::cli::Outcome;
+use crate::cli::args::device;
+use crate::cli::args::given::{Choice, Given};
+use crate::cli::args::help::examples;
+use crate::cli::args::network::{Network, networks};
+use crate::cli::names::{flag, flags};
+use crate::cli::training::print_rehearsal;
 use crate::dataset::check::{DataReport, ValueRange, check};
 use crate::dataset::pairs::DataSource;
 use crate::error::Error;
-use crate::error::name_settings;
+use crate::networks::NETWORKS;
+use crate::run::plan::Plan;
+use crate::run::training::Training;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -17,77 +21,55 @@ const NAMED: usize = 5;
 /// Shifts below this many pixels are not worth a word.
 const SMALL_SHIFT: f32 = 0.5;
 
+/// The settings that say what is read and what a step costs.
+#[derive(Debug, Clone, Default)]
+struct OfData;
+
+impl Choice for OfData {
+    const KEYS: Option<&'static [&'static str]> = Some(&[
+        "source",
+        "target",
+        "images",
+        "pairs",
+        "pairs-source",
+        "band",
+        "stretch",
+        "target-stretch",
+        "despeckle",
+        "size",
+        "batch",
+        "width",
+        "device",
+        "memory",
+        "threads",
+    ]);
+}
+
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
-  huetape check-data --source sar/ --target optical/
-  huetape check-data --images photos/ --size 128 --batch 4 --width 0.5")]
+#[command(after_help = examples(&[
+    "check-data ⟨source⟩ sar/ ⟨target⟩ optical/",
+    "check-data ⟨images⟩ photos/ ⟨size⟩ 128 ⟨batch⟩ 4 ⟨width⟩ 0.5",
+]))]
 pub struct CheckDataArgs {
-    /// Which network they are for; spacenet reads all bands
-    #[arg(long, default_value = "colournet")]
-    model: Model,
-    /// Folder of inputs, e.g. SAR pictures, with pictures of the same names in --target; or a scene
-    #[arg(long, value_name = "PATH", conflicts_with = "images")]
-    source: Option<PathBuf>,
-    /// Folder of colour pictures that belong to --source, or a scene on its grid
-    #[arg(long, value_name = "PATH", conflicts_with = "images")]
-    target: Option<PathBuf>,
-    /// Folder of colour pictures; the input is their lightness
-    #[arg(long, value_name = "DIR")]
-    images: Option<PathBuf>,
-    /// Folder of files that hold an input and its colour picture side by side, of equal width
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["source", "target", "images"])]
-    pairs: Option<PathBuf>,
-    /// Which half of --pairs is the input, left or right [default: left]
-    #[arg(long, value_name = "HALF")]
-    pairs_source: Option<String>,
-    /// Band of a multi-band source, from 1 [default: the only one, or the luma of three; spacenet all]
-    #[arg(long, value_name = "N")]
-    band: Option<usize>,
+    /// Which network they are for
+    #[arg(long, value_parser = networks(), default_value = NETWORKS[0].name())]
+    model: Network,
     #[command(flatten)]
-    preparation: PreparationArgs,
-    /// Side of the training's square crop in pixels [default: that of the network]
-    #[arg(long, value_name = "S")]
-    size: Option<usize>,
-    /// Pictures a batch [default: that of the network]
-    #[arg(long, value_name = "N")]
-    batch: Option<usize>,
-    /// Multiplier of every layer's channels [default: 1.0]
-    #[arg(long, value_name = "F")]
-    width: Option<f64>,
-    #[command(flatten)]
-    device: DeviceArgs,
+    given: Given<OfData>,
 }
 
 /// Faults that are printed; the rest are counted.
 const MOST_REFUSALS: usize = 50;
 
 pub fn run(args: CheckDataArgs) -> Outcome {
-    let &CheckDataArgs { model, band, size, batch, width, .. } = &args;
-    let CheckDataArgs { source, target, images, pairs, pairs_source, .. } = args;
-    let PreparationArgs { stretch, despeckle } = args.preparation;
-    let settings = Settings {
-        source,
-        target,
-        images,
-        pairs,
-        pairs_source,
-        band,
-        stretch,
-        despeckle,
-        size,
-        batch,
-        width,
-        threads: args.device.threads,
-        ..Settings::default()
-    };
-    let device = args.device.open()?;
-    let resolved = settings.resolve(model)?;
-    let readings = model.readings(&resolved.data, resolved.band)?;
-    let crop = resolved.session.loader.size;
-    let report = check(&resolved.data, readings, &resolved.preparations, crop)?;
-    let scenes = matches!(resolved.data, DataSource::Scenes { .. });
+    let CheckDataArgs { model, given: Given { settings, .. } } = args;
+    let device = device::open(&settings)?;
+    let plan = Plan::new(model, &settings)?;
+    let crop = plan.session.loader.size;
+    let report = check(&plan.data, plan.readings()?, &plan.preparations, crop)?;
+    let scenes = matches!(plan.data, DataSource::Scenes { .. });
     print_report(&report, if scenes { "window" } else { "picture" });
-    let refusals = report.refusals(&resolved.data, crop);
+    let refusals = report.refusals(&plan.data, crop);
     if !refusals.is_empty() {
         println!("\n`train` would refuse:");
         for error in refusals.iter().take(MOST_REFUSALS) {
@@ -97,13 +79,12 @@ pub fn run(args: CheckDataArgs) -> Outcome {
             println!("  and {} more", refusals.len() - MOST_REFUSALS);
         }
         let what = format!("{} that `train` would refuse", count(refusals.len(), "fault"));
-        return Err(Error::input(what, folders(&resolved.data), "mend what is listed above").into());
+        return Err(Error::input(what, folders(&plan.data), "mend what is listed above").into());
     }
-    let data = resolved.data.validate_prepared(crop, readings, &resolved.preparations, None)?;
-    data.notices.iter().for_each(|notice| eprintln!("{}", name_settings(notice, flag)));
-    let training = Training::new(model, settings, resolved, data, None)?;
+    let training = Training::new(model, settings)?;
+    training.data().notices.iter().for_each(|notice| eprintln!("{}", flags(notice)));
     println!();
-    training.print_rehearsal(&device)?;
+    print_rehearsal(&training, &device)?;
     Ok(())
 }
 

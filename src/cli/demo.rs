@@ -1,16 +1,22 @@
 //! `huetape demo`: the main job with nothing at hand.
 
-use crate::cli::model::Model;
-use crate::cli::settings::Settings;
-use crate::cli::train::{Ended, Training, print_evaluation};
-use crate::cli::{DeviceArgs, Outcome, stop_flag};
+use crate::cli::args::device::DeviceArgs;
+use crate::cli::args::help::examples;
+use crate::cli::args::network::{Network, networks};
+use crate::cli::names::flags;
+use crate::cli::training::{print_evaluation, run_with_progress};
+use crate::cli::{Outcome, stop_flag};
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
 use crate::imaging::codec::save::{save_png, save_tiff};
 use crate::imaging::raster::{RasterInfo, SampleType};
 use crate::imaging::synth::Scene;
+use crate::networks::NETWORKS;
+use crate::networks::recipe::Demo;
+use crate::run::training::{Ended, Training};
 use crate::train::run_dir::RunDir;
 use crate::train::session;
+use crate::train::settings::table::Settings;
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -24,151 +30,12 @@ const SCENE_SIZE: usize = 256;
 /// Looks of the synthetic SAR pictures.
 const LOOKS: usize = 4;
 
-/// What a network shows, small enough for two cores and two minutes.
-struct Show {
-    model: Model,
-    /// What it does, in a line.
-    what: &'static str,
-    /// Pictures that are made of each scene; the last is the target.
-    sides: &'static [&'static str],
-    /// What a sample strip shows.
-    strip: &'static str,
-    /// Folder of its run.
-    run: &'static str,
-    /// Scenes to train on.
-    scenes: u32,
-    settings: Settings,
-}
-
-impl Show {
-    /// What `model` shows.
-    fn of(model: Model) -> Vec<Show> {
-        match model {
-            Model::Colournet => vec![Show {
-                model: Model::Colournet,
-                what: "SAR to colour, on scenes made here",
-                sides: &["sar", "optical"],
-                strip: "SAR | predicted | truth",
-                run: "run",
-                scenes: 24,
-                settings: Settings {
-                    width: Some(0.25),
-                    size: Some(128),
-                    batch: Some(4),
-                    steps: Some(500),
-                    lr: Some(1e-3),
-                    lr_schedule: Some("cosine".to_owned()),
-                    checkpoint_every: Some(250),
-                    sample_every: Some(100),
-                    ..Settings::default()
-                },
-            }],
-            Model::Window8 => vec![Show {
-                model: Model::Window8,
-                what: "SAR to colour, on scenes made here",
-                sides: &["sar", "optical"],
-                strip: "SAR | predicted | truth",
-                run: "run",
-                scenes: 24,
-                settings: Settings {
-                    size: Some(48),
-                    batch: Some(8),
-                    bins: Some("kmeans:48".to_owned()),
-                    steps: Some(600),
-                    lr: Some(1e-3),
-                    lr_schedule: Some("cosine".to_owned()),
-                    checkpoint_every: Some(300),
-                    sample_every: Some(300),
-                    ..Settings::default()
-                },
-            }],
-            Model::Pix2pix => vec![Show {
-                model: Model::Pix2pix,
-                what: "SAR to colour, on scenes made here",
-                sides: &["sar", "optical"],
-                strip: "SAR | predicted | truth",
-                run: "run",
-                scenes: 24,
-                settings: Settings {
-                    width: Some(0.25),
-                    steps: Some(1200),
-                    lr_schedule: Some("cosine".to_owned()),
-                    checkpoint_every: Some(600),
-                    sample_every: Some(300),
-                    ..Settings::default()
-                },
-            }],
-            Model::Sicgan => vec![Show {
-                model: Model::Sicgan,
-                what: "grey to colour after two pictures, on scenes made here; with --lambda-l1 10 (published: 0)",
-                sides: &["optical"],
-                strip: "lightness | predicted | truth",
-                run: "run",
-                scenes: 2,
-                settings: Settings {
-                    width: Some(0.25),
-                    size: Some(48),
-                    batch: Some(16),
-                    patches: Some(800),
-                    steps: Some(1200),
-                    lr: Some(1e-3),
-                    lr_d: Some(1e-3),
-                    lr_schedule: Some("cosine".to_owned()),
-                    lambda_l1: Some(10.0),
-                    checkpoint_every: Some(600),
-                    sample_every: Some(300),
-                    ..Settings::default()
-                },
-            }],
-            Model::Spacenet => {
-                let settings = Settings {
-                    width: Some(0.25),
-                    batch: Some(4),
-                    steps: Some(800),
-                    // Plain SGD at the published rate overshoots: see the README.
-                    optimizer: Some("adam".to_owned()),
-                    lr: Some(2e-3),
-                    lr_d: Some(2e-4),
-                    lr_schedule: Some("cosine".to_owned()),
-                    lambda_mse: Some(3000.0),
-                    checkpoint_every: Some(400),
-                    sample_every: Some(200),
-                    ..Settings::default()
-                };
-                vec![
-                    Show {
-                        model: Model::Spacenet,
-                        what: "grey to colour, on scenes made here; by Adam (--optimizer adam) instead of SGD",
-                        sides: &["optical"],
-                        strip: "lightness | predicted | truth",
-                        run: "run",
-                        scenes: 24,
-                        settings: settings.clone(),
-                    },
-                    Show {
-                        model: Model::Spacenet,
-                        what: "colour to colour and near infrared, on the same scenes, by Adam",
-                        sides: &["optical", "multispectral"],
-                        strip: "colour | predicted | truth | predicted infrared | true infrared",
-                        run: "run-infrared",
-                        scenes: 24,
-                        settings,
-                    },
-                ]
-            }
-        }
-    }
-}
-
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
-  huetape demo --out demo
-  huetape demo --model sicgan --out demo-sicgan
-  huetape demo --model spacenet --out demo-spacenet")]
+#[command(after_help = examples_of_networks())]
 pub struct DemoArgs {
     /// Which network
-    #[arg(long, default_value = "colournet")]
-    model: Model,
+    #[arg(long, value_parser = networks(), default_value = NETWORKS[0].name())]
+    model: Network,
     /// Folder of the results; one that an earlier demo made is replaced
     #[arg(long, value_name = "DIR", default_value = "demo")]
     out: PathBuf,
@@ -176,12 +43,19 @@ pub struct DemoArgs {
     device: DeviceArgs,
 }
 
+fn examples_of_networks() -> String {
+    let others = NETWORKS.iter().skip(1).map(|recipe| recipe.name());
+    let lines = others.map(|name| format!("demo ⟨model⟩ {name} ⟨out⟩ demo-{name}"));
+    let lines: Vec<String> = std::iter::once("demo ⟨out⟩ demo".to_owned()).chain(lines).collect();
+    examples(&lines.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
 pub fn run(args: DemoArgs) -> Outcome {
     let start = Instant::now();
     let device = args.device.open()?;
     make_room(&args.out)?;
     println!("huetape demo on {}", device.name());
-    let shows = Show::of(args.model);
+    let shows = args.model.demos();
     for show in &shows {
         make_scenes(&args.out.join("train"), show.sides, 0, show.scenes)?;
         make_scenes(&args.out.join("unseen"), show.sides, UNSEEN, UNSEEN_SCENES)?;
@@ -194,8 +68,8 @@ pub fn run(args: DemoArgs) -> Outcome {
 }
 
 /// Trains on the scenes of a show and says what came of it.
-fn run_show(args: &DemoArgs, show: &Show, device: &Device) -> Outcome {
-    println!("\n{}: {}", show.model.name(), show.what);
+fn run_show(args: &DemoArgs, show: &Demo, device: &Device) -> Outcome {
+    println!("\n{}: {}", args.model.name(), flags(show.what));
     println!("scenes: {} to train on, {UNSEEN_SCENES} that it will not see, in {}", show.scenes, args.out.display());
     let ended = train(args, show, device)?;
     let run = RunDir::open(args.out.join(show.run))?;
@@ -265,9 +139,9 @@ fn make_scenes(folder: &Path, sides: &[&str], first: u32, count: u32) -> Result<
     Ok(())
 }
 
-fn train(args: &DemoArgs, show: &Show, device: &Device) -> Result<Ended> {
+fn train(args: &DemoArgs, show: &Demo, device: &Device) -> Result<Ended> {
     let side = |kind: &str, side: &str| Some(args.out.join(kind).join(side));
-    let settings = Settings { threads: args.device.threads, ..show.settings.clone() };
+    let settings = Settings { threads: args.device.threads(), ..show.settings.clone() };
     let settings = match show.sides {
         [source, target] => Settings {
             source: side("train", source),
@@ -278,12 +152,7 @@ fn train(args: &DemoArgs, show: &Show, device: &Device) -> Result<Ended> {
         },
         sides => Settings { images: side("train", sides[0]), val_source: side("unseen", sides[0]), ..settings },
     };
-    let mut resolved = settings.resolve(show.model)?;
     // The scenes that it is judged by must not choose its weights.
-    resolved.session.keep_best = false;
-    let readings = show.model.readings(&resolved.data, None)?;
-    let data = resolved.data.validate_as(resolved.session.loader.size, readings)?;
-    let validation = resolved.validation.as_ref().map(|source| source.validate_as(SCENE_SIZE, readings)).transpose()?;
-    let training = Training::new(show.model, settings, resolved, data, validation)?;
-    training.run(device, &args.out.join(show.run), false, &*stop_flag()?)
+    let training = Training::new(args.model, settings)?.keeping_the_last().stopped_by(stop_flag()?);
+    run_with_progress(&training, device, &args.out.join(show.run))
 }

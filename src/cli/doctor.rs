@@ -1,6 +1,8 @@
 //! `huetape doctor`: what is there to compute with, and whether it computes right.
 
-use crate::cli::{DeviceArgs, Outcome, flag};
+use crate::cli::Outcome;
+use crate::cli::args::device::DeviceArgs;
+use crate::cli::names::flag;
 use crate::engine::device::{AdapterReport, Device, DeviceChoice, adapters, human_bytes};
 use crate::engine::self_test::{TOLERANCE, self_test};
 use crate::error::Error;
@@ -17,7 +19,7 @@ pub struct DoctorArgs {
 }
 
 pub fn run(args: DoctorArgs) -> Outcome {
-    if args.device.device.is_some() {
+    if args.device.device().is_some() {
         let device = args.device.open()?;
         print_cpu();
         // With --device cpu no driver is asked: that must work where one is broken.

@@ -1,9 +1,10 @@
 //! `huetape evaluate`: how good a network is, beside what needs none.
 
+use crate::cli::Outcome;
+use crate::cli::args::device::DeviceArgs;
+use crate::cli::args::given::{Choice, Given};
+use crate::cli::args::trained::{LookArgs, TrainedArgs};
 use crate::cli::console::Progress;
-use crate::cli::settings::{Settings, data_source};
-use crate::cli::trained::{LookArgs, TrainedArgs};
-use crate::cli::{DeviceArgs, Outcome};
 use crate::dataset::pairs::{DataSource, Dataset};
 use crate::engine::nn::WeightFile;
 use crate::error::{Error, Result};
@@ -15,7 +16,7 @@ use crate::imaging::codec::save::{predicted_by, save_png, save_tiff};
 use crate::imaging::quality::{Image8, Measure, Rebalance};
 use crate::imaging::raster::{RasterInfo, SampleType};
 use crate::networks::classifier::network::bins_and_prior;
-use clap::Args;
+use clap::{Arg, Args};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -31,21 +32,8 @@ equal names, as evaluators of FID or LPIPS take them.")]
 pub struct EvaluateArgs {
     #[command(flatten)]
     trained: TrainedArgs,
-    /// Folder of inputs; --target holds pictures of the same names
-    #[arg(long, value_name = "DIR", conflicts_with = "images", required_unless_present_any = ["images", "pairs"])]
-    source: Option<PathBuf>,
-    /// Folder of pictures that belong to --source
-    #[arg(long, value_name = "DIR", conflicts_with = "images")]
-    target: Option<PathBuf>,
-    /// Folder of colour pictures; the input is their lightness
-    #[arg(long, value_name = "DIR")]
-    images: Option<PathBuf>,
-    /// Folder of files that hold an input and its colour picture side by side, of equal width
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["source", "target", "images"])]
-    pairs: Option<PathBuf>,
-    /// Which half of --pairs is the input, left or right [default: left]
-    #[arg(long, value_name = "HALF")]
-    pairs_source: Option<String>,
+    #[command(flatten)]
+    data: Given<OfData>,
     /// Folder for the pictures: predictions/ and targets/
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -64,6 +52,26 @@ pub struct EvaluateArgs {
     device: DeviceArgs,
 }
 
+/// The settings that say what is read.
+#[derive(Debug, Clone, Default)]
+struct OfData;
+
+impl Choice for OfData {
+    const KEYS: Option<&'static [&'static str]> = Some(&["source", "target", "images", "pairs", "pairs-source"]);
+
+    /// Scenes are not evaluated.
+    fn adjust(arg: Arg) -> Arg {
+        match arg.get_id().as_str() {
+            "source" => arg
+                .value_name("DIR")
+                .help("Folder of inputs; --target holds images of the same names")
+                .required_unless_present_any(["images", "pairs"]),
+            "target" => arg.value_name("DIR").help("Folder of images that belong to --source"),
+            _ => arg,
+        }
+    }
+}
+
 pub fn run(args: EvaluateArgs) -> Outcome {
     for file in [&args.json, &args.csv, &args.html].into_iter().flatten() {
         crate::ensure!(
@@ -71,14 +79,8 @@ pub fn run(args: EvaluateArgs) -> Outcome {
             Error::input("a folder is in the way of a file", file.display(), "give the file's name too").into()
         );
     }
-    let source = data_source(&Settings {
-        source: args.source.clone(),
-        target: args.target.clone(),
-        images: args.images.clone(),
-        pairs: args.pairs.clone(),
-        pairs_source: args.pairs_source.clone(),
-        ..Settings::default()
-    })?;
+    args.data.settings.check_values()?;
+    let source = args.data.settings.data()?;
     if let DataSource::Scenes { source, .. } = &source {
         let remedy = "give two folders: pictures cut of the scenes, or links to them";
         return Err(Error::input("this is a file, and folders are evaluated", source.display(), remedy).into());

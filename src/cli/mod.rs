@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand. Nothing else in the crate prints.
 
+mod args;
 mod check_data;
 mod colorize;
 mod compare;
@@ -8,18 +9,15 @@ mod demo;
 mod doctor;
 mod evaluate;
 mod inspect;
-mod model;
-mod preparation;
+mod names;
 mod profile;
 mod register;
-mod settings;
 mod train;
-mod trained;
+mod training;
 
-use crate::engine::device::{Device, DeviceChoice, parse_bytes};
 use crate::error::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -57,57 +55,6 @@ enum Command {
     Doctor(doctor::DoctorArgs),
 }
 
-/// Flags about the device, which every command that computes has.
-#[derive(Args, Debug, Clone, Default)]
-struct DeviceArgs {
-    /// Where to compute: auto, cpu, gpu or gpu:NAME [default: HUETAPE_DEVICE, else auto]
-    #[arg(long)]
-    device: Option<String>,
-    /// Most memory that buffers may take on the device, e.g. 6G [default: no cap]
-    #[arg(long, value_name = "SIZE")]
-    memory: Option<String>,
-    /// Threads of the CPU device and of loading [default: one per core]
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-}
-
-impl DeviceArgs {
-    /// Opens the device that the flag or the environment names and sets its cap and the number of threads.
-    fn open(&self) -> crate::Result<Device> {
-        self.open_choice(&DeviceChoice::from_flag_or_env(self.device.as_deref())?)
-    }
-
-    /// Sets the number of threads; commands that work in parallel before they open a device call it first.
-    fn set_threads(&self) -> crate::Result<()> {
-        if let Some(threads) = self.threads {
-            let remedy = "use 1 or more";
-            crate::ensure!(threads > 0, Error::input("no threads to work with", "--threads 0", remedy));
-            // Fails only when the pool exists already: the first call stands.
-            let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-        }
-        Ok(())
-    }
-
-    /// As [`DeviceArgs::open`] for a device of the caller's choice.
-    fn open_choice(&self, choice: &DeviceChoice) -> crate::Result<Device> {
-        self.set_threads()?;
-        let cap = match &self.memory {
-            None => None,
-            Some(text) => Some(parse_bytes(text).ok_or_else(|| {
-                Error::input("not a size in bytes", format!("--memory {text}"), "write e.g. 800M, 6G or 6.5GiB")
-            })?),
-        };
-        let device = Device::open(choice)?;
-        device.set_memory_cap(cap);
-        Ok(device)
-    }
-}
-
-/// What a setting is called on the command line.
-fn flag(setting: &str) -> String {
-    format!("--{setting}")
-}
-
 /// Runs the command that the process's arguments name; prints a failure as one line and turns it into the exit code:
 /// 0 done, 1 the work failed, 2 the command line or an input was wrong.
 pub fn main() -> ExitCode {
@@ -126,11 +73,11 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    match std::panic::catch_unwind(|| run(cli.command)) {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(cli.command))) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
             let known = error.downcast_ref::<Error>();
-            eprintln!("error: {}", known.map_or_else(|| error.to_string(), |error| error.line(flag)));
+            eprintln!("error: {}", known.map_or_else(|| error.to_string(), |error| error.line(names::flag)));
             ExitCode::from(known.map_or(1, Error::exit_code))
         }
         Err(_) => ExitCode::from(1),

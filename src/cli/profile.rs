@@ -1,7 +1,9 @@
 //! `huetape profile`: how long a pass takes, and which launches it spends that time on.
 
-use crate::cli::model::{Model, NetworkArgs};
-use crate::cli::{DeviceArgs, Outcome};
+use crate::cli::Outcome;
+use crate::cli::args::device::DeviceArgs;
+use crate::cli::args::help::examples;
+use crate::cli::args::network::{Network, NetworkArgs, networks};
 use crate::engine::device::{LaunchTime, human_bytes};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
@@ -23,13 +25,15 @@ enum PassName {
 }
 
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
-  huetape profile colournet --pass forward --size 256 --device cpu
-  huetape profile colournet --pass train --batch 8 --iters 20 --json step.json
-  huetape profile pix2pix --pass train --width 0.25")]
+#[command(after_help = examples(&[
+    "profile {network} ⟨pass⟩ forward ⟨size⟩ 256 ⟨device⟩ cpu",
+    "profile {network} ⟨pass⟩ train ⟨batch⟩ 8 ⟨iters⟩ 20 ⟨json⟩ step.json",
+    "profile {network} ⟨pass⟩ train ⟨width⟩ 0.25",
+]))]
 pub struct ProfileArgs {
     /// Which network
-    model: Model,
+    #[arg(value_parser = networks())]
+    model: Network,
     /// What is timed
     #[arg(long, value_name = "PASS")]
     pass: PassName,
@@ -61,10 +65,10 @@ pub fn run(args: ProfileArgs) -> Outcome {
         PassName::Train => Pass::Train,
     };
     let &ProfileArgs { model, batch, iters, .. } = &args;
-    let mut learner = args.network.networks(model, &device, None, pass == Pass::Train)?;
+    let mut learner = args.network.learner(model, &device, None, pass == Pass::Train)?;
     let measurement = measure(learner.as_mut(), &WorkloadConfig { pass, size, batch, halo: model.halo() }, iters)?;
     let (least, most) = extremes(&measurement);
-    let width = args.network.width.unwrap_or(1.0);
+    let width = args.network.width().unwrap_or(1.0);
     println!("{} {} pass on {}", model.name(), args.pass.name(), device.name());
     let of_bins = bins.map(|bins| format!(", {bins} bins")).unwrap_or_default();
     println!("{size}x{size}, batch {batch}, width {width}{of_bins}, {iters} passes after 2 of warm-up");
@@ -151,7 +155,7 @@ fn write_json(
         "pass": args.pass.name(),
         "size": size,
         "batch": args.batch,
-        "width": args.network.width.unwrap_or(1.0),
+        "width": args.network.width().unwrap_or(1.0),
         "bins": bins,
         "iterations": args.iters,
         "device": device,

@@ -1,7 +1,8 @@
 //! `huetape register`: a picture onto the grid of another, by point pairs.
 
+use crate::cli::args::device::DeviceArgs;
 use crate::cli::console::Progress;
-use crate::cli::{DeviceArgs, Outcome, stop_flag};
+use crate::cli::{Outcome, stop_flag};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::imaging::ops::warp::Interpolation;

@@ -12,6 +12,7 @@ use crate::engine::primitives;
 use crate::engine::tape::{Tape, Var};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
+use crate::networks::recipe::Setup;
 use crate::paint::painter::{Generator, Painter, Trained};
 use crate::train::health;
 use crate::train::learner::{Learner, Update};
@@ -33,6 +34,30 @@ pub struct AdversarialConfig {
     pub seed: u64,
     /// Whether both will learn: then gradients and the optimisers' moments lie beside the weights.
     pub training: bool,
+}
+
+impl AdversarialConfig {
+    /// What filled settings say.
+    ///
+    /// # Errors
+    /// An unknown rule.
+    pub fn of(setup: &Setup<'_>) -> Result<Self> {
+        let settings = setup.settings;
+        let l2 = settings.l2.unwrap_or_default();
+        let lr_ratio = match (settings.lr_d, settings.lr) {
+            (Some(lr_d), Some(lr)) => lr_d / lr,
+            _ => 1.0,
+        };
+        Ok(AdversarialConfig {
+            optimizer: settings.rule()?,
+            weight_decay: settings.weight_decay.unwrap_or_default(),
+            l2,
+            d_l2: settings.d_l2.unwrap_or(l2),
+            lr_ratio,
+            seed: settings.seed.unwrap_or_default(),
+            training: setup.training,
+        })
+    }
 }
 
 /// Which network steps when.

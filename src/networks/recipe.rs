@@ -1,10 +1,49 @@
 //! What the rest of the program asks of a network.
 
 use crate::dataset::loader_options::Turns;
+use crate::dataset::stats::Survey;
 use crate::engine::device::Device;
 use crate::engine::nn::{Parameters, WeightFile};
 use crate::error::{Error, Result};
 use crate::paint::painter::{Generator, Painter, Trained};
+use crate::train::learner::Learner;
+use crate::train::settings::table::{Settings, TABLE};
+use std::fmt;
+
+/// What a learner is made of.
+#[derive(Clone, Copy)]
+pub struct Setup<'a> {
+    /// Where it learns.
+    pub device: &'a Device,
+    /// Its settings, [filled](fill) and [checked](check).
+    pub settings: &'a Settings,
+    /// What was found in the training data. Without, for a network that is looked at apart from any training, a classifier's bins lie
+    /// on a lattice, and bands are one and three where no weights tell them.
+    pub survey: Option<&'a Survey>,
+    /// Colour bins of a classifier without a survey and without weights.
+    pub bins: usize,
+    /// Weights to start from.
+    pub weights: Option<&'a WeightFile>,
+    /// Whether it will learn: then gradients and the optimiser's moments lie beside the weights.
+    pub training: bool,
+}
+
+/// What a network shows on scenes made by [`synth`](crate::imaging::synth), small enough for two cores and two minutes.
+pub struct Demo {
+    /// What it does, in a line; settings are named as `⟨width⟩`.
+    pub what: &'static str,
+    /// Images that are made of each scene: `sar`, `optical`, `multispectral`. The last is the target; one alone is read by its
+    /// lightness.
+    pub sides: &'static [&'static str],
+    /// What a sample strip shows.
+    pub strip: &'static str,
+    /// Folder of its run; each demo of a network has its own.
+    pub run: &'static str,
+    /// Scenes to train on.
+    pub scenes: u32,
+    /// How it is trained.
+    pub settings: Settings,
+}
 
 /// A network as the rest of the program knows it: one value of this kind a network, in [`NETWORKS`](crate::networks::NETWORKS).
 pub trait Recipe: Sync {
@@ -22,6 +61,46 @@ pub trait Recipe: Sync {
     /// # Errors
     /// Tensors that are missing, do not belong together or hold a NaN; no memory.
     fn painter(&self, device: &Device, file: &WeightFile) -> Result<Box<dyn Painter>>;
+
+    /// Those settings that only some networks have, by their keys, which this one has.
+    fn own_settings(&self) -> &'static [&'static str];
+
+    /// Its defaults where they differ from those that all networks share.
+    fn defaults(&self) -> Settings;
+
+    /// A learner over fresh weights, or on from given ones, which it recognises.
+    ///
+    /// # Errors
+    /// Weights that do not fit the settings or the data; fewer colours than bins; no memory.
+    fn learner(&self, setup: &Setup<'_>) -> Result<Box<dyn Learner>>;
+
+    /// What `huetape demo` shows of it.
+    fn demos(&self) -> Vec<Demo>;
+
+    /// Command lines for help, without the program and the network; settings are named as `⟨width⟩`.
+    fn examples(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Colour bins of the published network; `None` where it is not a classifier.
+    fn bins(&self) -> Option<usize> {
+        None
+    }
+
+    /// Whether it paints by windows of the side that it was trained on, at half overlap.
+    fn paints_by_windows(&self) -> bool {
+        false
+    }
+
+    /// Whether a part of it, a discriminator, runs at the side of its training alone, while the network itself takes any size.
+    fn judges_one_size(&self) -> bool {
+        false
+    }
+
+    /// Whether the report of a training lists the losses of its epochs.
+    fn lists_epochs(&self) -> bool {
+        false
+    }
 
     /// The side of the images that weights were trained on, where the file tells.
     ///
@@ -59,6 +138,41 @@ pub trait Recipe: Sync {
     /// Whether it reads all bands of a source and makes all bands of a target, instead of one band and sRGB.
     fn reads_all_bands(&self) -> bool {
         false
+    }
+}
+
+impl fmt::Debug for dyn Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Settings of a training of `recipe`'s network with every default filled in.
+pub fn fill(recipe: &dyn Recipe, settings: Settings) -> Settings {
+    settings.filled(recipe.defaults())
+}
+
+/// Refuses settings that make no sense, or that the network does not have.
+///
+/// # Errors
+/// The first of them, by its name.
+pub fn check(recipe: &dyn Recipe, settings: &Settings) -> Result<()> {
+    settings.check_values()?;
+    let (own, common) = (recipe.own_settings(), Settings::common());
+    // What all networks have by default is what one without the setting has.
+    let foreign = TABLE.iter().find(|setting| {
+        setting.about.of_some
+            && !own.contains(&setting.key)
+            && (setting.given)(settings)
+            && !((setting.given)(&common) && (setting.same)(settings, &common))
+    });
+    match foreign {
+        None => Ok(()),
+        Some(setting) => Err(Error::input(
+            format!("{} has no such setting", recipe.name()),
+            format!("⟨{}⟩", setting.key),
+            "leave it out",
+        )),
     }
 }
 

@@ -1,4 +1,7 @@
-//! Runs: trained networks with everything that their run knows.
+//! Runs: trainings, and trained networks with everything that their run knows.
 
 pub mod colorizer;
+pub mod input;
+pub mod plan;
 pub mod summary;
+pub mod training;

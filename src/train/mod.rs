@@ -10,4 +10,5 @@ pub mod run_dir;
 pub mod samples;
 pub mod schedule;
 pub mod session;
+pub mod settings;
 pub mod workload;

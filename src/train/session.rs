@@ -46,6 +46,11 @@ pub struct SessionConfig {
 /// What the loop tells as it goes.
 #[derive(Debug, Clone)]
 pub enum Event<'a> {
+    /// Something to know of the run; settings are named in it as `⟨width⟩`.
+    Notice {
+        /// What it is, in a line.
+        text: &'a str,
+    },
     /// It goes on after this step (0: from the start).
     Started {
         /// Updates done before.

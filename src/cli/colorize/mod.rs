@@ -4,9 +4,12 @@ mod progress;
 mod targets;
 mod work;
 
+use crate::cli::Outcome;
+use crate::cli::args::device::DeviceArgs;
+use crate::cli::args::help::names_of;
+use crate::cli::args::trained::{LookArgs, TrainedArgs};
 use crate::cli::compare;
-use crate::cli::trained::{LookArgs, TrainedArgs};
-use crate::cli::{DeviceArgs, Outcome, flag};
+use crate::cli::names::flag;
 use crate::error::Error;
 use crate::imaging::codec::save::predicted_by;
 use clap::Args;
@@ -36,9 +39,11 @@ pub struct ColorizeArgs {
     out: Option<PathBuf>,
     #[command(flatten)]
     look: LookArgs,
-    /// Side of the tiles that a scene is painted by, in pixels, rounded up to a multiple of 64; pix2pix and sicgan have windows of
-    /// their own [default: 512, or what fits --memory]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help = format!(
+        "Side of the tiles that a scene is painted by, in pixels, rounded up to a multiple of 64; {} have windows of their own \
+         [default: 512, or what fits --memory]",
+        names_of(|recipe| recipe.paints_by_windows())
+    ))]
     tile: Option<usize>,
     /// Pixels that a tile reads beyond each side [default: as far as the network sees, so that tiles make no difference]
     #[arg(long, value_name = "N")]

@@ -1,18 +1,23 @@
 //! `huetape inspect activations`: the values of layers, as pictures and for NumPy.
 
+use crate::cli::Outcome;
+use crate::cli::args::device::DeviceArgs;
+use crate::cli::args::help::{examples, names_of};
+use crate::cli::args::network::NetworkArgs;
+use crate::cli::args::trained::TrainedArgs;
 use crate::cli::inspect::network::{source_of, watched};
 use crate::cli::inspect::tables::{print_rows, shape_of};
-use crate::cli::model::{Model, NetworkArgs};
-use crate::cli::trained::TrainedArgs;
-use crate::cli::{DeviceArgs, Outcome};
 use crate::engine::nn::{Watch, WeightFile};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::files::io_error;
 use crate::imaging::codec::npy::save_npy;
 use crate::imaging::codec::save::save_png;
+use crate::networks::of_file;
+use crate::networks::recipe::check_size;
 use crate::paint::colorizer::Options;
 use crate::train::learner::{Learner, Update};
+use crate::train::settings::table::Settings;
 use clap::{Args, ValueEnum};
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -27,6 +32,11 @@ const GAP: usize = 2;
 const GAP_GREY: u8 = 96;
 /// Names that are offered for one that is not there.
 const OFFERED: usize = 5;
+
+/// What the command writes.
+const FILES: &str = "Writes LAYER.WHEN-MODE.png, a grid of the layer's channels from left to right and top to bottom, each from its \
+    least value in black to its greatest in white, and LAYER.WHEN-MODE.npy, the values [height, width, channels]. `huetape inspect \
+    summary` lists the layers.";
 
 /// When a layer is looked at.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,13 +57,11 @@ enum Mode {
 }
 
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
-  huetape inspect activations sar.png --run runs/first --layer conv1_2
-  huetape inspect activations sar.png --run runs/first --all --when pre --out looks
-  huetape inspect activations sar.png --weights pix2pix.safetensors --layer g.down2 --mode train
-
-Writes LAYER.WHEN-MODE.png, a grid of the layer's channels from left to right and top to bottom, each from its least value in black
-to its greatest in white, and LAYER.WHEN-MODE.npy, the values [height, width, channels]. `huetape inspect summary` lists the layers.")]
+#[command(after_help = format!("{}\n\n{FILES}", examples(&[
+    "inspect activations sar.png ⟨run⟩ runs/first ⟨layer⟩ conv1_2",
+    "inspect activations sar.png ⟨run⟩ runs/first ⟨all⟩ ⟨when⟩ pre ⟨out⟩ looks",
+    "inspect activations sar.png ⟨weights⟩ best.safetensors ⟨layer⟩ g.down2 ⟨mode⟩ train",
+])))]
 pub struct ActivationsArgs {
     /// The picture
     #[arg(value_name = "INPUT")]
@@ -72,9 +80,12 @@ pub struct ActivationsArgs {
     /// How the network runs
     #[arg(long, value_name = "MODE", default_value = "test")]
     mode: Mode,
-    /// The centre of the picture, of so many pixels a side [default: all of it; pix2pix and sicgan one window; spacenet's
-    /// discriminator runs at the size of its training alone]
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", help = format!(
+        "The centre of the picture, of so many pixels a side [default: all of it; {} one window]; the discriminator of {} runs at \
+         the size of its training alone",
+        names_of(|recipe| recipe.paints_by_windows()),
+        names_of(|recipe| recipe.judges_one_size())
+    ))]
     size: Option<usize>,
     /// Band of a multi-band input, from 1 [default: the run's, else the only one, or the luma of three]
     #[arg(long, value_name = "N")]
@@ -88,23 +99,23 @@ pub struct ActivationsArgs {
 
 pub fn run(args: &ActivationsArgs) -> Outcome {
     let file = WeightFile::read(&args.trained.weights()?)?;
-    let model = Model::of(&file)?;
+    let recipe = of_file(&file)?;
     let prepared = args.trained.input()?;
     let band = args.band.or(prepared.band);
     let lightness = prepared.lightness && args.band.is_none();
     let options = Options { band, lightness, preparation: prepared.preparation, ..Options::default() };
     if let Some(size) = args.size {
-        model.check_size(size)?;
+        check_size(recipe, size)?;
     }
     let device = args.device.open()?;
-    // Spacenet's discriminator keeps its size, whatever its generator is shown.
-    let size = args.size.filter(|_| model != Model::Spacenet);
-    let network = NetworkArgs { width: None, bins: None, input_channels: None, size };
-    let learner = network.networks(model, &device, Some(&file), false)?;
+    // A discriminator of one size keeps it, whatever its generator is shown.
+    let size = args.size.filter(|_| !recipe.judges_one_size());
+    let network = NetworkArgs::of(Settings { size, ..Settings::default() });
+    let learner = network.learner(recipe, &device, Some(&file), false)?;
     let source = source_of(learner.as_ref(), &args.input, &options, args.size)?;
     let seen = look(learner.as_ref(), &source, args)?;
     if let Some(wanted) = args.layer.as_ref().filter(|_| seen.is_empty()) {
-        return Err(not_seen(wanted, learner.as_ref(), &source, Model::trained_size(&file)?)?.into());
+        return Err(not_seen(wanted, learner.as_ref(), &source, recipe.trained_size(&file)?)?.into());
     }
     write(args, &seen)
 }

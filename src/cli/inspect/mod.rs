@@ -8,15 +8,17 @@ mod summary;
 mod tables;
 
 use crate::cli::Outcome;
+use crate::cli::args::help::examples;
 use clap::{Args, Subcommand};
 
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
-#[command(after_help = "Examples:
-  huetape inspect best.safetensors
-  huetape inspect summary --run runs/first
-  huetape inspect shapes colournet --size 512
-  huetape inspect activations sar.png --run runs/first --layer conv1_2 --out looks")]
+#[command(after_help = examples(&[
+    "inspect best.safetensors",
+    "inspect summary ⟨run⟩ runs/first",
+    "inspect shapes {network} ⟨size⟩ 512",
+    "inspect activations sar.png ⟨run⟩ runs/first ⟨layer⟩ conv1_2 ⟨out⟩ looks",
+]))]
 pub struct InspectArgs {
     #[command(subcommand)]
     what: Option<What>,

@@ -1,6 +1,6 @@
 //! The network that `huetape inspect` looks into, and the source that it is shown.
 
-use crate::cli::model::{Model, NetworkArgs};
+use crate::cli::args::network::{Network, NetworkArgs, networks};
 use crate::dataset::picture_file::PictureFile;
 use crate::dataset::preparation::Preparation;
 use crate::engine::device::Device;
@@ -8,6 +8,7 @@ use crate::engine::nn::{Watch, WeightFile};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::imaging::pixels::{Pixels, mirrored};
+use crate::networks::{NETWORKS, of_file};
 use crate::paint::colorizer::{Colorizer, Options};
 use crate::paint::painter::Framing;
 use crate::train::learner::{Learner, Update};
@@ -20,8 +21,8 @@ use std::rc::Rc;
 #[derive(Args, Debug)]
 pub(super) struct ChosenArgs {
     /// A network by its name, instead of one that was trained
-    #[arg(required_unless_present_any = ["run", "weights"], conflicts_with_all = ["run", "weights"])]
-    model: Option<Model>,
+    #[arg(required_unless_present_any = ["run", "weights"], conflicts_with_all = ["run", "weights"], value_parser = networks())]
+    model: Option<Network>,
     /// Run folder: its best checkpoint, else its newest
     #[arg(long, value_name = "RUN", conflicts_with = "weights")]
     run: Option<PathBuf>,
@@ -34,7 +35,7 @@ pub(super) struct ChosenArgs {
 
 /// A network that was chosen.
 pub(super) struct Chosen {
-    pub(super) model: Model,
+    pub(super) recipe: Network,
     pub(super) learner: Box<dyn Learner>,
     /// Side of the pictures that it was trained on, or that was asked for.
     pub(super) size: usize,
@@ -47,12 +48,17 @@ impl ChosenArgs {
             (None, Some(run)) => Some(WeightFile::read(&Colorizer::weights_of_run(run)?)?),
             (None, None) => None,
         };
-        // The parser wants a name where there is no file.
-        let model = file.as_ref().map(Model::of).transpose()?.or(self.model).unwrap_or(Model::Colournet);
-        let trained = file.as_ref().map(Model::trained_size).transpose()?.flatten();
-        let network = NetworkArgs { size: self.network.size.or(trained), ..self.network.clone() };
-        let size = network.size(model)?;
-        Ok(Chosen { model, learner: network.networks(model, device, file.as_ref(), false)?, size })
+        let (recipe, trained) = match (&file, self.model) {
+            (Some(file), _) => {
+                let recipe = of_file(file)?;
+                (recipe, recipe.trained_size(file)?)
+            }
+            // The parser wants a name where there is no file.
+            (None, named) => (named.unwrap_or(NETWORKS[0]), None),
+        };
+        let network = self.network.of_size(trained);
+        let size = network.size(recipe)?;
+        Ok(Chosen { recipe, learner: network.learner(recipe, device, file.as_ref(), false)?, size })
     }
 }
 

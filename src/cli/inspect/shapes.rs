@@ -1,6 +1,7 @@
 //! `huetape inspect shapes`: what each layer reads and puts out, and its work.
 
 use crate::cli::Outcome;
+use crate::cli::args::help::{examples, names_of};
 use crate::cli::inspect::network::{Chosen, ChosenArgs, random_source, source_of, watched};
 use crate::cli::inspect::tables::{print_rows, shape_of, thousands};
 use crate::engine::device::Device;
@@ -11,14 +12,17 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
-  huetape inspect shapes colournet --size 512
-  huetape inspect shapes --run runs/first --input sar.png")]
+#[command(after_help = examples(&[
+    "inspect shapes {network} ⟨size⟩ 512",
+    "inspect shapes ⟨run⟩ runs/first ⟨input⟩ sar.png",
+]))]
 pub struct ShapesArgs {
     #[command(flatten)]
     chosen: ChosenArgs,
-    /// A picture of the size to show; pix2pix and sicgan read a window of it [default: a square of --size]
-    #[arg(long, value_name = "FILE", conflicts_with = "size")]
+    #[arg(long, value_name = "FILE", conflicts_with = "size", help = format!(
+        "A picture of the size to show; {} read a window of it [default: a square of --size]",
+        names_of(|recipe| recipe.paints_by_windows())
+    ))]
     input: Option<PathBuf>,
     /// Band of a multi-band input, from 1 [default: the only one, or the luma of three]
     #[arg(long, value_name = "N", requires = "input")]
@@ -26,11 +30,11 @@ pub struct ShapesArgs {
 }
 
 pub fn run(args: &ShapesArgs) -> Outcome {
-    let Chosen { model, learner, size } = args.chosen.open(&Device::cpu())?;
+    let Chosen { recipe, learner, size } = args.chosen.open(&Device::cpu())?;
     let learner = learner.as_ref();
     let source = match &args.input {
         Some(path) => source_of(learner, path, &Options { band: args.band, ..Options::default() }, None)?,
-        None => random_source(learner, size, model.halo())?,
+        None => random_source(learner, size, recipe.halo())?,
     };
     let networks = learner.networks();
     let traces: Vec<_> = networks.iter().map(|_| Rc::new(Trace::of_shapes())).collect();

@@ -1,6 +1,7 @@
 //! `huetape inspect summary`: layers, their output shapes and parameters.
 
 use crate::cli::Outcome;
+use crate::cli::args::help::examples;
 use crate::cli::inspect::network::{ChosenArgs, random_source, watched};
 use crate::cli::inspect::tables::{print_rows, shape_of, thousands};
 use crate::engine::device::Device;
@@ -12,10 +13,11 @@ use clap::Args;
 use std::rc::Rc;
 
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
-  huetape inspect summary colournet --width 0.5
-  huetape inspect summary pix2pix --input-channels 3
-  huetape inspect summary --weights best.safetensors --size 512")]
+#[command(after_help = examples(&[
+    "inspect summary {network} ⟨width⟩ 0.5",
+    "inspect summary {network} ⟨q⟩ 64",
+    "inspect summary ⟨weights⟩ best.safetensors ⟨size⟩ 512",
+]))]
 pub struct SummaryArgs {
     #[command(flatten)]
     chosen: ChosenArgs,
@@ -23,7 +25,7 @@ pub struct SummaryArgs {
 
 pub fn run(args: &SummaryArgs) -> Outcome {
     let chosen = args.chosen.open(&Device::cpu())?;
-    let source = random_source(chosen.learner.as_ref(), chosen.size, chosen.model.halo())?;
+    let source = random_source(chosen.learner.as_ref(), chosen.size, chosen.recipe.halo())?;
     let summaries = summarise(chosen.learner.as_ref(), &source)?;
     for (i, (role, rows)) in summaries.iter().enumerate() {
         if i > 0 {
@@ -103,31 +105,35 @@ fn print_summary(rows: &[Row]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::model::{Model, NetworkArgs};
-    use clap::ValueEnum;
+    use crate::cli::args::network::NetworkArgs;
+    use crate::networks::recipe::Recipe;
+    use crate::networks::{NETWORKS, by_name};
+    use crate::train::settings::table::Settings;
 
-    fn flags() -> NetworkArgs {
-        NetworkArgs { width: Some(0.05), bins: None, input_channels: None, size: None }
+    fn narrow(recipe: &dyn Recipe) -> NetworkArgs {
+        let width = recipe.own_settings().contains(&"width").then_some(0.05);
+        NetworkArgs::of(Settings { width, ..Settings::default() })
     }
 
     /// Every parameter belongs to a layer that was seen to run: no network forgets to show one.
     #[test]
-    fn every_layer_of_every_model_is_seen_with_its_parameters() {
-        for &model in Model::value_variants() {
-            let flags = if model == Model::Window8 { NetworkArgs { width: None, ..flags() } } else { flags() };
-            let learner = flags.networks(model, &Device::cpu(), None, false).unwrap();
-            let source = random_source(learner.as_ref(), flags.size(model).unwrap(), model.halo()).unwrap();
+    fn every_layer_of_every_network_is_seen_with_its_parameters() {
+        for recipe in NETWORKS {
+            let flags = narrow(*recipe);
+            let learner = flags.learner(*recipe, &Device::cpu(), None, false).unwrap();
+            let source = random_source(learner.as_ref(), flags.size(*recipe).unwrap(), recipe.halo()).unwrap();
             for (role, rows) in summarise(learner.as_ref(), &source).unwrap() {
                 let lost: Vec<&str> =
                     rows.iter().filter(|row| row.output.is_none()).map(|row| row.name.as_str()).collect();
-                assert!(rows.len() > 3 && lost.is_empty(), "{} {role}: {lost:?}", model.name());
+                assert!(rows.len() > 3 && lost.is_empty(), "{} {role}: {lost:?}", recipe.name());
             }
         }
     }
 
     #[test]
     fn a_watch_sees_what_comes_before_an_activation_and_changes_nothing() {
-        let learner = flags().networks(Model::Pix2pix, &Device::cpu(), None, false).unwrap();
+        let recipe = by_name("pix2pix").unwrap();
+        let learner = narrow(recipe).learner(recipe, &Device::cpu(), None, false).unwrap();
         let source = random_source(learner.as_ref(), 256, 0).unwrap();
         let look = crate::paint::painter::Look::default();
         let unwatched = learner.painter().paint(&source, &look).unwrap().to_vec().unwrap();

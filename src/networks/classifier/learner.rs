@@ -15,7 +15,6 @@ use crate::imaging::ops::soft_encode::soft_encode;
 use crate::networks::classifier::network::{Architecture, Classifier, centre};
 use crate::paint::painter::Painter;
 use crate::train::learner::{Learner, Update};
-use std::path::PathBuf;
 
 /// Added to a probability before its logarithm, as in the published loss.
 const EPS: f32 = 1e-4;
@@ -42,9 +41,7 @@ pub struct ClassificationConfig {
 pub struct Start {
     /// Which network.
     pub architecture: &'static Architecture,
-    /// Weights to start from; they bring their bins and their prior.
-    pub init: Option<PathBuf>,
-    /// Channel multiplier; with `init`, one that the weights must have.
+    /// Channel multiplier; with weights, one that the weights must have.
     pub width: Option<f64>,
     /// How bins are chosen where no weights bring them.
     pub bins: BinSpec,
@@ -59,7 +56,7 @@ pub struct Start {
 }
 
 impl Start {
-    /// A classifier for training on what `survey` found in the data, or on from the weights in `init`.
+    /// A classifier for training on what `survey` found in the data, or on from the weights `init`.
     ///
     /// # Errors
     /// Weights that cannot be read, or are of another network or width; fewer colours than bins; no memory.
@@ -88,7 +85,11 @@ impl Start {
         Classification::new(classifier, &self.learning)
     }
 
-    fn with_weights(&self, device: &Device, file: &WeightFile) -> Result<Classification> {
+    /// A classifier on from given weights, with their bins and their prior.
+    ///
+    /// # Errors
+    /// Weights that are of another width, or do not fit; no memory.
+    pub fn with_weights(&self, device: &Device, file: &WeightFile) -> Result<Classification> {
         let classifier = Classifier::read(device, self.architecture, file, self.learning.training)?;
         let fits = |&width: &f64| {
             let layers = (self.architecture.layers)(width, classifier.prior.len());

@@ -4,9 +4,12 @@ use crate::engine::device::Device;
 use crate::engine::nn::WeightFile;
 use crate::error::Result;
 use crate::networks::classifier::network::Classifier;
+use crate::networks::classifier::recipe as classification;
 use crate::networks::colournet::network::{ARCHITECTURE, STRIDE};
-use crate::networks::recipe::Recipe;
+use crate::networks::recipe::{Demo, Recipe, Setup};
 use crate::paint::painter::Painter;
+use crate::train::learner::Learner;
+use crate::train::settings::table::Settings;
 
 /// See [`network`](crate::networks::colournet::network).
 pub struct Colournet;
@@ -30,5 +33,50 @@ impl Recipe for Colournet {
 
     fn stride(&self) -> usize {
         STRIDE
+    }
+
+    fn own_settings(&self) -> &'static [&'static str] {
+        &["width", "lightness", "bins", "bin-width", "lambda", "sigma", "prior-smoothing"]
+    }
+
+    fn defaults(&self) -> Settings {
+        classification::defaults()
+    }
+
+    fn learner(&self, setup: &Setup<'_>) -> Result<Box<dyn Learner>> {
+        classification::learner(&ARCHITECTURE, setup)
+    }
+
+    fn bins(&self) -> Option<usize> {
+        Some(classification::BINS)
+    }
+
+    fn demos(&self) -> Vec<Demo> {
+        vec![Demo {
+            what: "SAR to colour, on scenes made here",
+            sides: &["sar", "optical"],
+            strip: "SAR | predicted | truth",
+            run: "run",
+            scenes: 24,
+            settings: Settings {
+                width: Some(0.25),
+                size: Some(128),
+                batch: Some(4),
+                steps: Some(500),
+                lr: Some(1e-3),
+                lr_schedule: Some("cosine".to_owned()),
+                checkpoint_every: Some(250),
+                sample_every: Some(100),
+                ..Settings::default()
+            },
+        }]
+    }
+
+    fn examples(&self) -> &'static [&'static str] {
+        &[
+            "⟨source⟩ sar/ ⟨target⟩ optical/ ⟨out⟩ runs/first",
+            "⟨images⟩ photos/ ⟨width⟩ 0.5 ⟨batch⟩ 4 ⟨steps⟩ 2000",
+            "⟨source⟩ scene_vh.tif ⟨target⟩ scene_optical.tif ⟨stretch⟩ db:-25,0 ⟨despeckle⟩ lee:7",
+        ]
     }
 }

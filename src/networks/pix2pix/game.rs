@@ -12,18 +12,15 @@ use crate::networks::common::repeated;
 use crate::networks::common::to_signed;
 use crate::networks::pix2pix::network::{self as pix2pix, Discriminator, Generator, Pass};
 use crate::train::learner::Update;
-use std::path::PathBuf;
 
 /// What a pair starts from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Start {
-    /// Weights of both networks to start from.
-    pub init: Option<PathBuf>,
-    /// Channel multiplier (1.0); with `init`, one that the weights must have.
+    /// Channel multiplier (1.0); with weights, one that the weights must have.
     pub width: Option<f64>,
     /// Slope of the leaky ReLU; else that of the weights, else [`pix2pix::LEAKY_SLOPE`].
     pub leaky_slope: Option<f32>,
-    /// Channels that the grey source is repeated to (1); with `init`, what the weights must read.
+    /// Channels that the grey source is repeated to (1); with weights, what the weights must read.
     pub input_channels: Option<usize>,
     /// Weight of the mean distance from the target in the generator's loss.
     pub lambda_l1: f32,
@@ -36,7 +33,7 @@ pub struct Start {
 }
 
 impl Start {
-    /// A pair for training, or on from the weights in `init`.
+    /// A pair for training, or on from the weights `init`.
     ///
     /// # Errors
     /// Weights that do not fit; no memory.

@@ -3,9 +3,13 @@
 use crate::engine::device::Device;
 use crate::engine::nn::WeightFile;
 use crate::error::Result;
+use crate::networks::adversarial::AdversarialConfig;
+use crate::networks::pix2pix::game::Start;
 use crate::networks::pix2pix::network::{self as pix2pix, Generator};
-use crate::networks::recipe::{Recipe, trained};
+use crate::networks::recipe::{Demo, Recipe, Setup, trained};
 use crate::paint::painter::{self, Painter};
+use crate::train::learner::Learner;
+use crate::train::settings::table::Settings;
 
 /// See [`network`](crate::networks::pix2pix::network).
 pub struct Pix2pix;
@@ -37,5 +41,63 @@ impl Recipe for Pix2pix {
 
     fn enlarge(&self, size: usize) -> Option<usize> {
         Some(pix2pix::enlarged(size))
+    }
+
+    fn own_settings(&self) -> &'static [&'static str] {
+        &["width", "lr-d", "lambda-l1", "dropout", "leaky-slope", "input-channels"]
+    }
+
+    fn defaults(&self) -> Settings {
+        Settings {
+            batch: Some(1),
+            lr: Some(2e-4),
+            beta1: Some(0.5),
+            beta2: Some(0.999),
+            lambda_l1: Some(100.0),
+            dropout: Some(pix2pix::DROPOUT),
+            leaky_slope: Some(pix2pix::LEAKY_SLOPE),
+            input_channels: Some(1),
+            ..Settings::default()
+        }
+    }
+
+    fn learner(&self, setup: &Setup<'_>) -> Result<Box<dyn Learner>> {
+        let settings = setup.settings;
+        let start = Start {
+            width: settings.width,
+            leaky_slope: settings.leaky_slope,
+            input_channels: settings.input_channels,
+            lambda_l1: settings.lambda_l1.unwrap_or_default(),
+            dropout: settings.dropout.unwrap_or_default(),
+            side: settings.size.unwrap_or(pix2pix::STRIDE),
+            learning: AdversarialConfig::of(setup)?,
+        };
+        Ok(Box::new(start.learner(setup.device, setup.weights)?))
+    }
+
+    fn paints_by_windows(&self) -> bool {
+        true
+    }
+
+    fn demos(&self) -> Vec<Demo> {
+        vec![Demo {
+            what: "SAR to colour, on scenes made here",
+            sides: &["sar", "optical"],
+            strip: "SAR | predicted | truth",
+            run: "run",
+            scenes: 24,
+            settings: Settings {
+                width: Some(0.25),
+                steps: Some(1200),
+                lr_schedule: Some("cosine".to_owned()),
+                checkpoint_every: Some(600),
+                sample_every: Some(300),
+                ..Settings::default()
+            },
+        }]
+    }
+
+    fn examples(&self) -> &'static [&'static str] {
+        &["⟨source⟩ sar/ ⟨target⟩ optical/ ⟨width⟩ 0.25 ⟨epochs⟩ 50"]
     }
 }

@@ -12,7 +12,6 @@ use crate::networks::adversarial::{Adversarial, AdversarialConfig, Claim, Game, 
 use crate::networks::sicgan::network::{self as sicgan, Discriminator, Generator};
 use crate::random::{Rng, Stream};
 use crate::train::learner::Update;
-use std::path::PathBuf;
 
 /// What keeps the discriminator from being too sure.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,9 +32,7 @@ impl Default for Noise {
 /// What a pair starts from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Start {
-    /// Weights of both networks to start from.
-    pub init: Option<PathBuf>,
-    /// Channel multiplier (1.0); with `init`, one that the weights must have.
+    /// Channel multiplier (1.0); with weights, one that the weights must have.
     pub width: Option<f64>,
     /// Side of the patches in pixels; weights to start from may have seen others.
     pub patch: usize,
@@ -48,7 +45,7 @@ pub struct Start {
 }
 
 impl Start {
-    /// A pair for training, or on from the weights in `init`.
+    /// A pair for training, or on from the weights `init`.
     ///
     /// # Errors
     /// Weights that do not fit; no memory.

@@ -4,9 +4,13 @@ use crate::dataset::loader_options::Turns;
 use crate::engine::device::Device;
 use crate::engine::nn::WeightFile;
 use crate::error::Result;
-use crate::networks::recipe::{Recipe, trained};
+use crate::networks::adversarial::AdversarialConfig;
+use crate::networks::recipe::{Demo, Recipe, Setup, trained};
+use crate::networks::sicgan::game::{Noise, Start};
 use crate::networks::sicgan::network::{self as sicgan, Generator};
 use crate::paint::painter::{self, Painter};
+use crate::train::learner::Learner;
+use crate::train::settings::table::Settings;
 
 /// See [`network`](crate::networks::sicgan::network).
 pub struct Sicgan;
@@ -38,5 +42,73 @@ impl Recipe for Sicgan {
 
     fn turns(&self) -> Turns {
         Turns::MirrorsAndRotations
+    }
+
+    fn own_settings(&self) -> &'static [&'static str] {
+        &["width", "lightness", "lr-d", "lambda-l1", "patches", "min-distance"]
+    }
+
+    fn defaults(&self) -> Settings {
+        Settings {
+            size: Some(sicgan::PATCH),
+            epochs: Some(20),
+            batch: Some(32),
+            lr: Some(1e-4),
+            lr_d: Some(4e-4),
+            beta1: Some(0.5),
+            beta2: Some(0.999),
+            lambda_l1: Some(0.0),
+            patches: Some(5000),
+            min_distance: Some(64),
+            ..Settings::default()
+        }
+    }
+
+    fn learner(&self, setup: &Setup<'_>) -> Result<Box<dyn Learner>> {
+        let settings = setup.settings;
+        let start = Start {
+            width: settings.width,
+            patch: settings.size.unwrap_or(sicgan::PATCH),
+            lambda_l1: settings.lambda_l1.unwrap_or_default(),
+            noise: Noise::default(),
+            learning: AdversarialConfig::of(setup)?,
+        };
+        Ok(Box::new(start.learner(setup.device, setup.weights)?))
+    }
+
+    fn paints_by_windows(&self) -> bool {
+        true
+    }
+
+    fn lists_epochs(&self) -> bool {
+        true
+    }
+
+    fn demos(&self) -> Vec<Demo> {
+        vec![Demo {
+            what: "grey to colour after two images, on scenes made here; with ⟨lambda-l1⟩ 10 (published: 0)",
+            sides: &["optical"],
+            strip: "lightness | predicted | truth",
+            run: "run",
+            scenes: 2,
+            settings: Settings {
+                width: Some(0.25),
+                size: Some(48),
+                batch: Some(16),
+                patches: Some(800),
+                steps: Some(1200),
+                lr: Some(1e-3),
+                lr_d: Some(1e-3),
+                lr_schedule: Some("cosine".to_owned()),
+                lambda_l1: Some(10.0),
+                checkpoint_every: Some(600),
+                sample_every: Some(300),
+                ..Settings::default()
+            },
+        }]
+    }
+
+    fn examples(&self) -> &'static [&'static str] {
+        &["⟨images⟩ one-photo/ ⟨width⟩ 0.5 ⟨lambda-l1⟩ 10"]
     }
 }

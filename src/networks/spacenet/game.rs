@@ -1,7 +1,6 @@
 //! How SpaceNet's satellite GAN learns: by turns, the generator close to the truth at first and freer later.
 
 use crate::dataset::loader::Batch;
-use crate::dataset::stats::DataStats;
 use crate::engine::device::Device;
 use crate::engine::nn::{Bound, ParamSpec, WeightFile};
 use crate::engine::ops::mean_loss::MeanLoss;
@@ -12,7 +11,6 @@ use crate::networks::adversarial::{Adversarial, AdversarialConfig, Game, Order, 
 use crate::networks::common::{repeated, to_signed};
 use crate::networks::spacenet::network::{Discriminator, Generator};
 use crate::train::learner::Update;
-use std::path::PathBuf;
 
 /// Share of the weight of the mean squared error that is left from half of the training on.
 const LEFT: f64 = 0.1;
@@ -20,9 +18,7 @@ const LEFT: f64 = 0.1;
 /// What a pair starts from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Start {
-    /// Weights of both networks to start from.
-    pub init: Option<PathBuf>,
-    /// Channel multiplier (1.0); with `init`, one that the weights must have.
+    /// Channel multiplier (1.0); with weights, one that the weights must have.
     pub width: Option<f64>,
     /// Side of the windows, a multiple of [`STRIDE`](crate::networks::spacenet::network::STRIDE).
     pub size: usize,
@@ -33,17 +29,17 @@ pub struct Start {
 }
 
 impl Start {
-    /// A pair for training on data of the bands that `stats` has seen, or on from the weights in `init`.
+    /// A pair for training on data of these bands in and out, or on from the weights `init`.
     ///
     /// # Errors
     /// Weights that do not fit; no memory.
     pub fn learner(
         &self,
         device: &Device,
-        stats: &DataStats,
+        [bands_in, bands_out]: [usize; 2],
         init: Option<&WeightFile>,
     ) -> Result<Adversarial<Spacenet>> {
-        let (bands_in, bands_out, size) = (stats.source_bands(), stats.target_bands(), self.size);
+        let size = self.size;
         let of_width =
             |width: f64| (Generator::new(bands_in, bands_out, width), Discriminator::new(bands_out, width, size));
         let Some(file) = init else { return self.pair(device, of_width(self.width.unwrap_or(1.0))) };
@@ -154,19 +150,7 @@ mod tests {
             seed: 1,
             training: true,
         };
-        Start { init: None, width, size, lambda_mse: 100.0, learning }
-    }
-
-    fn stats(bands_in: usize, bands_out: usize) -> DataStats {
-        DataStats {
-            pictures: 1,
-            pixels: 1,
-            mean_ab: None,
-            mean: vec![0.5; bands_out],
-            slope: vec![vec![0.0; bands_in]; bands_out],
-            intercept: vec![0.5; bands_out],
-            lightness: None,
-        }
+        Start { width, size, lambda_mse: 100.0, learning }
     }
 
     #[test]
@@ -179,18 +163,18 @@ mod tests {
     #[test]
     fn weights_go_on_where_bands_size_and_width_are_theirs() {
         let device = Device::cpu();
-        let learner = start(Some(0.05), 32).learner(&device, &stats(3, 4), None).unwrap();
+        let learner = start(Some(0.05), 32).learner(&device, [3, 4], None).unwrap();
         let file = WeightFile::from_tensors("w.safetensors", learner.state().unwrap());
-        let again = start(None, 32).learner(&device, &stats(3, 4), Some(&file)).unwrap();
+        let again = start(None, 32).learner(&device, [3, 4], Some(&file)).unwrap();
         let weights = |learner: &Adversarial<Spacenet>| learner.g.parameters.state().unwrap();
         assert_eq!(weights(&again), weights(&learner));
         let cases = [
-            (start(None, 32), stats(1, 3), "the weights make 4 bands of 3, the data have 3 and 1"),
-            (start(None, 64), stats(3, 4), "use size 32"),
-            (start(Some(1.0), 32), stats(3, 4), "width 1 with w.safetensors"),
+            (start(None, 32), [1, 3], "the weights make 4 bands of 3, the data have 3 and 1"),
+            (start(None, 64), [3, 4], "use size 32"),
+            (start(Some(1.0), 32), [3, 4], "width 1 with w.safetensors"),
         ];
-        for (start, stats, expected) in cases {
-            let error = start.learner(&device, &stats, Some(&file)).err().unwrap();
+        for (start, bands, expected) in cases {
+            let error = start.learner(&device, bands, Some(&file)).err().unwrap();
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().contains(expected), "{error}");
         }

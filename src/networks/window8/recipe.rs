@@ -4,9 +4,12 @@ use crate::engine::device::Device;
 use crate::engine::nn::WeightFile;
 use crate::error::Result;
 use crate::networks::classifier::network::Classifier;
-use crate::networks::recipe::Recipe;
+use crate::networks::classifier::recipe as classification;
+use crate::networks::recipe::{Demo, Recipe, Setup};
 use crate::networks::window8::network::{ARCHITECTURE, HALO};
 use crate::paint::painter::Painter;
+use crate::train::learner::Learner;
+use crate::train::settings::table::Settings;
 
 /// See [`network`](crate::networks::window8::network).
 pub struct Window8;
@@ -30,5 +33,47 @@ impl Recipe for Window8 {
 
     fn margin(&self) -> usize {
         HALO
+    }
+
+    fn own_settings(&self) -> &'static [&'static str] {
+        &["lightness", "bins", "bin-width", "lambda", "sigma", "prior-smoothing"]
+    }
+
+    fn defaults(&self) -> Settings {
+        Settings {
+            size: Some(32),
+            batch: Some(32),
+            prior_smoothing: Some("none".to_owned()),
+            ..classification::defaults()
+        }
+    }
+
+    fn learner(&self, setup: &Setup<'_>) -> Result<Box<dyn Learner>> {
+        classification::learner(&ARCHITECTURE, setup)
+    }
+
+    fn bins(&self) -> Option<usize> {
+        Some(classification::BINS)
+    }
+
+    fn demos(&self) -> Vec<Demo> {
+        vec![Demo {
+            what: "SAR to colour, on scenes made here",
+            sides: &["sar", "optical"],
+            strip: "SAR | predicted | truth",
+            run: "run",
+            scenes: 24,
+            settings: Settings {
+                size: Some(48),
+                batch: Some(8),
+                bins: Some("kmeans:48".to_owned()),
+                steps: Some(600),
+                lr: Some(1e-3),
+                lr_schedule: Some("cosine".to_owned()),
+                checkpoint_every: Some(300),
+                sample_every: Some(300),
+                ..Settings::default()
+            },
+        }]
     }
 }

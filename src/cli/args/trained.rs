@@ -1,7 +1,6 @@
 //! Which trained network a command works with, and how it colours.
 
-use crate::cli::preparation::PreparationArgs;
-use crate::cli::settings::{RunInput, input_of_run};
+use crate::cli::args::given::{Choice, Given};
 use crate::dataset::lightness::LightnessMatch;
 use crate::dataset::stats::DataStats;
 use crate::engine::device::Device;
@@ -10,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::files::io_error;
 use crate::paint::colorizer::{Colorizer, Options};
 use crate::paint::painter::Look;
+use crate::run::input::{RunInput, input_of_run};
 use crate::train::run_dir::RunDir;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -31,27 +31,20 @@ pub struct LookArgs {
     /// Of a classifier: towards 0 the likeliest colour, 1 the mean colour
     #[arg(long, value_name = "T", default_value_t = 0.38)]
     temperature: f32,
-    /// Statistics of batch norm: running, or batch, which is what the published pix2pix does, dropout included
+    /// Statistics of batch norm: running, or batch, with dropout where the network has it, as some GANs are published
     #[arg(long, value_name = "WHICH", default_value = "running")]
     norm: NormName,
-    /// Band of a multi-band input, from 1 [default: the run's, else the only one, or the luma of three]
-    #[arg(long, value_name = "N")]
-    band: Option<usize>,
     #[command(flatten)]
-    preparation: PreparationArgs,
-    /// Lightness of the picture, for colournet, window8 and sicgan: that of the input, or the input without speckle, matched to the
-    /// lightness of the training's colour pictures [default: the run's, else input]
-    #[arg(long, value_name = "WHICH")]
-    lightness: Option<LightnessName>,
+    input: Given<OfInput>,
 }
 
-/// Which lightness a picture gets.
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-enum LightnessName {
-    /// The input's
-    Input,
-    /// The input without speckle, matched to colour pictures
-    Despeckle,
+/// The settings of inputs, which a run has too.
+#[derive(Debug, Clone, Default)]
+pub struct OfInput;
+
+impl Choice for OfInput {
+    const KEYS: Option<&'static [&'static str]> = Some(&["band", "stretch", "despeckle", "lightness"]);
+    const BESIDE_A_RUN: bool = true;
 }
 
 /// Which statistics batch norm uses.
@@ -116,8 +109,9 @@ impl TrainedArgs {
 
     /// The match of lightness that is asked for, by flag or by the run's settings.
     fn lightness(&self, look: &LookArgs) -> Result<Option<LightnessMatch>> {
+        let given = &look.input.settings;
         let of_run = self.input()?.despeckled;
-        if !look.lightness.map_or(of_run, |name| name == LightnessName::Despeckle) {
+        if !given.lightness.as_ref().map_or(of_run, |_| given.despeckles_lightness()) {
             return Ok(None);
         }
         let unknown = || {
@@ -136,6 +130,8 @@ impl TrainedArgs {
             look.temperature > 0.0 && look.temperature.is_finite(),
             Error::input("out of range", format!("--temperature {}", look.temperature), "use a number above 0")
         );
+        let given = &look.input.settings;
+        given.check_values()?;
         let prepared = self.input()?;
         let norm = match look.norm {
             NormName::Running => Norm::Running,
@@ -143,10 +139,10 @@ impl TrainedArgs {
         };
         Ok(Options {
             look: Look { temperature: look.temperature, norm },
-            band: look.band.or(prepared.band),
+            band: given.band.or(prepared.band),
             // A band asked for now is read, also where the run was trained on the lightness of colour pictures.
-            lightness: prepared.lightness && look.band.is_none(),
-            preparation: look.preparation.over(prepared.preparation)?,
+            lightness: prepared.lightness && given.band.is_none(),
+            preparation: given.preparation_over(prepared.preparation)?,
         })
     }
 }

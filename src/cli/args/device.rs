@@ -1,0 +1,84 @@
+//! Flags about the device, which every command that computes has.
+
+use crate::cli::args::given::{Choice, Given};
+use crate::engine::device::{Device, DeviceChoice, parse_bytes};
+use crate::error::{Error, Result};
+use crate::train::settings::table::Settings;
+use clap::Args;
+
+/// The settings of a device.
+#[derive(Debug, Clone, Default)]
+pub struct OfDevice;
+
+impl Choice for OfDevice {
+    const KEYS: Option<&'static [&'static str]> = Some(&["device", "memory", "threads"]);
+}
+
+/// Where a command computes.
+#[derive(Args, Debug, Clone, Default)]
+pub struct DeviceArgs {
+    #[command(flatten)]
+    given: Given<OfDevice>,
+}
+
+impl DeviceArgs {
+    /// Opens the device that the flag or the environment names and sets its cap and the number of threads.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub fn open(&self) -> Result<Device> {
+        open(&self.given.settings)
+    }
+
+    /// As [`DeviceArgs::open`] for a device of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub fn open_choice(&self, choice: &DeviceChoice) -> Result<Device> {
+        open_choice(&self.given.settings, choice)
+    }
+
+    /// The device that the flag names.
+    pub fn device(&self) -> Option<&str> {
+        self.given.settings.device.as_deref()
+    }
+
+    /// The number of threads that was given.
+    pub fn threads(&self) -> Option<usize> {
+        self.given.settings.threads
+    }
+}
+
+/// Opens the device that settings or the environment name and sets its cap and the number of threads.
+///
+/// # Errors
+/// A device that is not there; values that make no sense.
+pub fn open(settings: &Settings) -> Result<Device> {
+    open_choice(settings, &DeviceChoice::from_flag_or_env(settings.device.as_deref())?)
+}
+
+/// Sets the number of threads; commands that work in parallel before they open a device call it first.
+///
+/// # Errors
+/// No threads.
+pub fn set_threads(settings: &Settings) -> Result<()> {
+    if let Some(threads) = settings.threads {
+        crate::ensure!(threads > 0, Error::input("no threads to work with", "⟨threads⟩ 0", "use 1 or more"));
+        // Fails only when the pool exists already: the first call stands.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    }
+    Ok(())
+}
+
+fn open_choice(settings: &Settings, choice: &DeviceChoice) -> Result<Device> {
+    set_threads(settings)?;
+    let cap = match &settings.memory {
+        None => None,
+        Some(text) => Some(parse_bytes(text).ok_or_else(|| {
+            Error::input("not a size in bytes", format!("⟨memory⟩ {text}"), "write e.g. 800M, 6G or 6.5GiB")
+        })?),
+    };
+    let device = Device::open(choice)?;
+    device.set_memory_cap(cap);
+    Ok(device)
+}

@@ -1,0 +1,345 @@
+//! A training by a recipe: settings in, a run folder out.
+
+use crate::dataset::lightness::LightnessMatch;
+use crate::dataset::loader::BatchMaker;
+use crate::dataset::pairs::{DataSource, Dataset};
+use crate::dataset::patches::PatchPlan;
+use crate::dataset::stats::{Survey, survey};
+use crate::engine::device::{Device, human_bytes};
+use crate::engine::nn::WeightFile;
+use crate::error::{Error, Result};
+use crate::evaluate::evaluation::{Evaluation, evaluate};
+use crate::files::write_whole;
+use crate::imaging::raster::Stretch;
+use crate::networks;
+use crate::networks::recipe::{Recipe, Setup};
+use crate::run::plan::{Patches, Plan};
+use crate::run::summary::{Summary, write_report};
+use crate::train::checkpoint::{Checkpoint, Newest};
+use crate::train::learner::{Learner, Update};
+use crate::train::metadata::{BinsMetadata, Input, Lightness, Metadata, TrainedOn};
+use crate::train::run_dir::RunDir;
+use crate::train::session::{Event, Outcome, Session};
+use crate::train::settings::table::Settings;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+/// Side of the windows that a scene is cut into for validation, pixels.
+const VALIDATION_WINDOW: usize = 256;
+
+/// A training whose inputs have been checked.
+///
+/// ```
+/// use huetape::engine::device::Device;
+/// use huetape::imaging::{codec::save::save_png, synth::Scene};
+/// use huetape::networks::NETWORKS;
+/// use huetape::run::training::Training;
+/// use huetape::train::settings::table::Settings;
+///
+/// let folder = tempfile::tempdir().unwrap();
+/// let photos = folder.path().join("photos");
+/// std::fs::create_dir(&photos).unwrap();
+/// save_png(&photos.join("0.png"), &Scene::new(1, 0, 16).optical(), 16, 16, None)?;
+///
+/// let settings = Settings {
+///     images: Some(photos),
+///     width: Some(0.05),
+///     size: Some(16),
+///     batch: Some(1),
+///     steps: Some(1),
+///     ..Settings::default()
+/// };
+/// let training = Training::new(NETWORKS[0], settings)?;
+/// training.run(&Device::cpu(), &folder.path().join("run"), &mut |_| {})?;
+/// assert!(folder.path().join("run/report.html").is_file());
+/// # Ok::<(), huetape::Error>(())
+/// ```
+pub struct Training {
+    recipe: &'static dyn Recipe,
+    plan: Plan,
+    data: Dataset,
+    validation: Option<Dataset>,
+    resume: bool,
+    stop: Arc<AtomicBool>,
+}
+
+/// How a training ended.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// Whether it came to its end.
+    pub outcome: Outcome,
+    /// Quality on the validation images, of a training that came to its end and has some.
+    pub evaluation: Option<Evaluation>,
+}
+
+/// What a step costs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rehearsal {
+    /// Seconds of an update.
+    pub seconds: f64,
+    /// The most bytes that buffers took on the device.
+    pub peak_bytes: u64,
+}
+
+/// These settings, and where they say nothing those of the run in `folder`, if there is one: what a training that goes on with it is
+/// made of.
+///
+/// # Errors
+/// Settings of the run that cannot be read; a setting that its checkpoints have settled and that differs.
+pub fn settings_to_resume(settings: Settings, folder: &Path) -> Result<Settings> {
+    let config = folder.join("config.toml");
+    if !config.exists() {
+        return Ok(settings);
+    }
+    let before = Settings::read(&config)?;
+    settings.check_unchanged(&before, folder)?;
+    Ok(settings.or(before))
+}
+
+impl Training {
+    /// Checks the settings and finds the images; settles what depends on them: which patches are read, how many steps the epochs
+    /// take.
+    ///
+    /// # Errors
+    /// A setting that makes no sense; images that cannot be trained on.
+    pub fn new(recipe: &'static dyn Recipe, settings: Settings) -> Result<Self> {
+        let mut plan = Plan::new(recipe, &settings)?;
+        let (size, readings) = (plan.session.loader.size, plan.readings()?);
+        let grid = (!plan.session.loader.augment).then_some(size);
+        let data = plan.data.validate_prepared(size, readings, &plan.preparations, grid)?;
+        // Both are stretched alike.
+        let how = &data.preparations;
+        let validate =
+            |source: &DataSource| source.validate_prepared(size, readings, how, Some(size.max(VALIDATION_WINDOW)));
+        let validation = plan.validation.as_ref().map(validate).transpose()?;
+        let loader = &mut plan.session.loader;
+        if let Some(Patches { count, min_distance }) = plan.patches {
+            let patches = PatchPlan::new(&data.infos, size, count, min_distance, loader.seed)?;
+            loader.patches = Some(Arc::new(patches));
+        }
+        if let Some(epochs) = plan.epochs {
+            plan.session.steps = loader.batches(epochs, data.pairs.len());
+        }
+        let text = |stretch: Option<Stretch>| stretch.map(|stretch| stretch.to_string());
+        plan.settings.stretch = text(data.preparations.source.stretch);
+        plan.settings.target_stretch = text(data.preparations.target.stretch);
+        Ok(Training { recipe, plan, data, validation, resume: false, stop: Arc::default() })
+    }
+
+    /// The same training, which goes on from the newest whole checkpoint of its folder, where there is one. See
+    /// [`settings_to_resume`].
+    #[must_use]
+    pub fn resuming(self, resume: bool) -> Self {
+        Training { resume, ..self }
+    }
+
+    /// The same training, which ends with a checkpoint after the step at hand once `stop` is set.
+    #[must_use]
+    pub fn stopped_by(self, stop: Arc<AtomicBool>) -> Self {
+        Training { stop, ..self }
+    }
+
+    /// The same training, whose weights are those of its last step: its validation images do not choose among them.
+    #[must_use]
+    pub fn keeping_the_last(mut self) -> Self {
+        self.plan.session.keep_best = false;
+        self
+    }
+
+    /// What the settings come to.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The training data.
+    pub fn data(&self) -> &Dataset {
+        &self.data
+    }
+
+    /// The validation data, if there are any.
+    pub fn validation(&self) -> Option<&Dataset> {
+        self.validation.as_ref()
+    }
+
+    /// How many patches there are and which distance they keep, where patches are read.
+    pub fn patches(&self) -> Option<String> {
+        let plan = self.plan.session.loader.patches.as_ref()?;
+        let (count, asked, kept) = (plan.patches.len(), plan.min_distance, plan.kept_distance);
+        Some(match kept == asked {
+            true => format!("{count}, squared distance between origins at least {kept} pixels"),
+            false => format!(
+                "{count}, squared distance between origins lowered to {kept} pixels: there was no place left at {asked}"
+            ),
+        })
+    }
+
+    /// Runs the training in the folder `out`. Nothing is created before a learner stands; with a memory cap, before one update has
+    /// been seen to fit.
+    ///
+    /// # Errors
+    /// A folder that is there already, of a training that does not resume; images or weights that cannot be read; no memory; a loss
+    /// that is not finite; whatever the device or the disk reports.
+    pub fn run(&self, device: &Device, out: &Path, observe: &mut dyn FnMut(Event<'_>)) -> Result<Ended> {
+        let mut survey = survey(&self.data)?;
+        if let Some(validation) = &self.validation {
+            validation.read_through()?;
+        }
+        let newest =
+            if self.resume && out.exists() { Checkpoint::newest(&RunDir::open(out)?)? } else { Newest::default() };
+        for (path, error) in &newest.broken {
+            let error = error.line(|setting| format!("⟨{setting}⟩"));
+            observe(Event::Notice { text: &format!("passed over {}: {error}", path.display()) });
+        }
+        // A checkpoint brings all that weights to start from would have: their file need not be there any more.
+        let weights = match &newest.checkpoint {
+            Some(checkpoint) => Some(checkpoint.file.clone()),
+            None => self.weights()?,
+        };
+        let learner = || self.learner(device, &survey, weights.as_ref());
+        if device.memory().cap_bytes.is_some() {
+            self.rehearse_on(device, learner()?)?;
+        }
+        let mut learner = learner()?;
+        if learner.painter().keeps_lightness() {
+            survey.stats.lightness = LightnessMatch::of(&self.data)?;
+        }
+        if let Some(patches) = self.patches() {
+            observe(Event::Notice { text: &format!("patches: {patches}") });
+        }
+        let dir = if self.resume { RunDir::resume(out)? } else { RunDir::create(out)? };
+        self.write_settings(&dir, device)?;
+        let text = serde_json::to_string_pretty(&survey.stats).map_err(|error| {
+            Error::failed(format!("statistics that JSON cannot hold ({error})"), out.display(), "report this")
+        })?;
+        write_whole(&dir.statistics(), text.as_bytes())?;
+        let session = Session {
+            config: self.plan.session.clone(),
+            dir,
+            metadata: self.metadata(weights.as_ref(), survey.stats.lightness.as_ref())?,
+            data: self.data.clone(),
+            validation: self.validation.clone(),
+            stop: &self.stop,
+            asynchronous: device.is_gpu(),
+        };
+        let outcome = session.run(learner.as_mut(), newest.checkpoint.as_ref(), observe)?;
+        let evaluation = match &self.validation {
+            Some(data) if outcome == Outcome::Finished => {
+                // What will be coloured with is what is judged.
+                if session.dir.best().is_file() {
+                    learner.load(&WeightFile::read(&session.dir.best())?)?;
+                }
+                Some(evaluate(learner.as_ref(), data, &survey.stats)?)
+            }
+            _ => None,
+        };
+        self.report(&session.dir, device, learner.losses(), evaluation.clone())?;
+        Ok(Ended { outcome, evaluation })
+    }
+
+    /// Two updates of a learner that is thrown away after.
+    ///
+    /// # Errors
+    /// As [`Training::run`].
+    pub fn rehearse(&self, device: &Device) -> Result<Rehearsal> {
+        let learner = self.learner(device, &survey(&self.data)?, self.weights()?.as_ref())?;
+        self.rehearse_on(device, learner)
+    }
+
+    /// The weights that the settings tell it to start from.
+    fn weights(&self) -> Result<Option<WeightFile>> {
+        self.plan.settings.init.as_deref().map(WeightFile::read).transpose()
+    }
+
+    fn learner(&self, device: &Device, survey: &Survey, weights: Option<&WeightFile>) -> Result<Box<dyn Learner>> {
+        if let Some(weights) = weights {
+            networks::check_weights(self.recipe, weights)?;
+        }
+        let settings = &self.plan.settings;
+        self.recipe.learner(&Setup { device, settings, survey: Some(survey), bins: 0, weights, training: true })
+    }
+
+    fn rehearse_on(&self, device: &Device, mut learner: Box<dyn Learner>) -> Result<Rehearsal> {
+        let batch = BatchMaker::new(self.data.clone(), self.plan.session.loader.clone()).batch(1)?;
+        device.reset_peak();
+        let mut seconds = f64::INFINITY;
+        // The first update also compiles kernels.
+        for _ in 0..2 {
+            let start = Instant::now();
+            for loss in learner.step(&batch, &Update { step: 1, steps: self.plan.session.steps, lr: 0.0 })? {
+                loss.finish()?;
+            }
+            seconds = seconds.min(start.elapsed().as_secs_f64());
+        }
+        Ok(Rehearsal { seconds, peak_bytes: device.memory().peak_bytes })
+    }
+
+    /// What the weights say of themselves that the training's loop does not know; bins come from `weights`, if there are some to
+    /// start from.
+    fn metadata(&self, weights: Option<&WeightFile>, matched: Option<&LightnessMatch>) -> Result<Metadata> {
+        let settings = &self.plan.settings;
+        let bins = match &settings.bins {
+            Some(kind) => {
+                let width = settings.bin_width.filter(|_| !kind.starts_with("kmeans"));
+                Some(BinsMetadata { kind: kind.clone(), width })
+            }
+            None => weights.map(Metadata::of).transpose()?.flatten().and_then(|metadata| metadata.bins),
+        };
+        let despeckled = settings.despeckles_lightness();
+        let lightness = if despeckled { Lightness::Despeckle } else { Lightness::Input };
+        let data = match &self.plan.data {
+            DataSource::Pairs { .. } => "pairs of images",
+            DataSource::Images(_) => "colour images and their lightness",
+            DataSource::SideBySide { .. } => "images side by side",
+            DataSource::Scenes { .. } => "windows of two scenes",
+        };
+        Ok(Metadata {
+            bins,
+            input: Input { lightness, ..Input::default() },
+            lightness_match: matched.filter(|_| despeckled).cloned(),
+            trained_on: TrainedOn { data: data.to_owned(), ..TrainedOn::default() },
+            ..Metadata::default()
+        })
+    }
+
+    fn write_settings(&self, dir: &RunDir, device: &Device) -> Result<()> {
+        let made_by = BTreeMap::from([
+            ("huetape".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+            ("device".to_owned(), device.name()),
+            ("processor".to_owned(), format!("{} {}", std::env::consts::ARCH, std::env::consts::OS)),
+        ]);
+        let model = Some(self.recipe.name().to_owned());
+        Settings { model, made_by: Some(made_by), ..self.plan.settings.clone() }.write(&dir.config())
+    }
+
+    fn report(
+        &self,
+        dir: &RunDir,
+        device: &Device,
+        losses: &[(&'static str, &'static str)],
+        evaluation: Option<Evaluation>,
+    ) -> Result<()> {
+        let text = toml::to_string(&self.plan.settings).unwrap_or_default();
+        let pair = |line: &str| line.split_once(" = ").map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let images = self.data.pairs.len();
+        let mut environment = vec![
+            ("huetape".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+            ("device".to_owned(), device.name()),
+            ("peak device memory".to_owned(), human_bytes(device.memory().peak_bytes)),
+            ("training pictures".to_owned(), images.to_string()),
+        ];
+        environment.extend(self.patches().map(|patches| ("patches".to_owned(), patches)));
+        let summary = Summary {
+            title: format!("{} in {}", self.recipe.name(), dir.root().display()),
+            losses: losses.to_vec(),
+            target_bands: self.data.target_reading.channels(),
+            settings: text.lines().filter_map(pair).collect(),
+            environment,
+            epoch: self.recipe.lists_epochs().then(|| self.plan.session.loader.batches(1, images)),
+            evaluation,
+        };
+        write_report(dir, &summary)
+    }
+}

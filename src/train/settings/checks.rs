@@ -1,0 +1,144 @@
+//! What values of a setting make sense.
+
+use crate::dataset::preparation::Despeckle;
+use crate::error::{Error, Result};
+use crate::imaging::color::{BinSpec, Smoothing};
+use crate::imaging::raster::Stretch;
+use crate::train::schedule::LrSchedule;
+use std::fmt::Display;
+
+/// Patches at most: they are put into a new order for every batch.
+const MOST_PATCHES: usize = 1_000_000;
+
+/// Any value.
+pub fn any<T>(_: &T, _: &str) -> Result<()> {
+    Ok(())
+}
+
+fn refuse<T>(fits: bool, what: &str, key: &str, value: T, remedy: impl Into<String>) -> Result<()>
+where
+    T: Display,
+{
+    crate::ensure!(fits, Error::input(what, format!("⟨{key}⟩ {value}"), remedy));
+    Ok(())
+}
+
+/// A count from 1.
+pub fn positive<T: Copy + Into<u64> + Display>(value: &T, key: &str) -> Result<()> {
+    refuse((*value).into() > 0, "must be at least 1", key, *value, "use 1 or more")
+}
+
+/// A count from 1 of what lies in memory.
+pub fn some(value: &usize, key: &str) -> Result<()> {
+    positive(&(*value as u64), key)
+}
+
+/// A finite number above 0.
+pub fn above_zero<T: Copy + Into<f64> + Display>(value: &T, key: &str) -> Result<()> {
+    let number: f64 = (*value).into();
+    refuse(number.is_finite() && number > 0.0, "out of range", key, *value, "use a number above 0")
+}
+
+/// A finite number from 0.
+pub fn not_negative<T: Copy + Into<f64> + Display>(value: &T, key: &str) -> Result<()> {
+    let number: f64 = (*value).into();
+    refuse(number.is_finite() && number >= 0.0, "out of range", key, *value, "use a number of at least 0")
+}
+
+/// A number from 0 to below 1.
+pub fn below_one<T: Copy + Into<f64> + Display>(value: &T, key: &str) -> Result<()> {
+    let fits = (0.0..1.0).contains(&(*value).into());
+    refuse(fits, "out of range", key, *value, "use a number from 0 to below 1")
+}
+
+/// A number from 0 to 1.
+pub fn share(value: &f32, key: &str) -> Result<()> {
+    refuse((0.0..=1.0).contains(value), "out of range", key, value, "use a number from 0 to 1")
+}
+
+/// A multiplier of channels.
+pub fn width(value: &f64, key: &str) -> Result<()> {
+    let fits = *value > 0.0 && *value <= 16.0;
+    refuse(fits, "the width makes no network", key, value, "use a multiplier above 0, e.g. 0.25 or 1")
+}
+
+/// The side of a bin, ab units.
+pub fn bin_width(value: &u32, key: &str) -> Result<()> {
+    refuse((1..=100).contains(value), "out of range", key, value, "use 1 to 100 ab units; 10 is usual")
+}
+
+/// A number of patches.
+pub fn patches(value: &usize, key: &str) -> Result<()> {
+    some(value, key)?;
+    refuse(*value <= MOST_PATCHES, "too many patches", key, value, format!("use {MOST_PATCHES} or fewer"))
+}
+
+/// One of some words; `what` is what another one is not.
+fn word(value: &str, key: &str, what: &str, words: [&str; 2]) -> Result<()> {
+    refuse(words.contains(&value), what, key, value, format!("use {}", words.join(" or ")))
+}
+
+/// A half of a picture.
+pub fn half(value: &String, key: &str) -> Result<()> {
+    word(value, key, "no such half", ["left", "right"])
+}
+
+/// Where the lightness comes from.
+pub fn lightness(value: &String, key: &str) -> Result<()> {
+    word(value, key, "no such lightness", ["input", "despeckle"])
+}
+
+/// A rule of updates.
+pub fn optimizer(value: &String, key: &str) -> Result<()> {
+    word(value, key, "no such optimizer", ["adam", "sgd"])
+}
+
+/// A schedule of the learning rate.
+pub fn schedule(value: &String, _: &str) -> Result<()> {
+    value.parse::<LrSchedule>().map(drop)
+}
+
+/// A choice of colour bins.
+pub fn bins(value: &String, _: &str) -> Result<()> {
+    value.parse::<BinSpec>().map(drop)
+}
+
+/// A way of smoothing the prior.
+pub fn smoothing(value: &String, _: &str) -> Result<()> {
+    value.parse::<Smoothing>().map(drop)
+}
+
+/// A way of stretching values.
+pub fn stretch(value: &String, key: &str) -> Result<()> {
+    read_stretch(value, key).map(drop)
+}
+
+/// A way of taking speckle off.
+pub fn despeckle(value: &String, key: &str) -> Result<()> {
+    read_despeckle(value, key).map(drop)
+}
+
+/// The stretch that a text stands for.
+///
+/// # Errors
+/// A text that is not one.
+pub fn read_stretch(text: &str, key: &str) -> Result<Stretch> {
+    text.parse().map_err(|why: String| refused(&why, key, text))
+}
+
+/// The filter that a text stands for, `none` for none.
+///
+/// # Errors
+/// A text that is not one.
+pub fn read_despeckle(text: &str, key: &str) -> Result<Option<Despeckle>> {
+    if text == "none" {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|why: String| refused(&why, key, text))
+}
+
+/// `what; use ...` as what is wrong and what to do.
+fn refused(why: &str, key: &str, text: &str) -> Error {
+    let (what, remedy) = why.split_once("; ").unwrap_or((why, "see its help"));
+    Error::input(what, format!("⟨{key}⟩ {text}"), remedy)
+}

@@ -1,0 +1,150 @@
+//! Where settings say that the data come from, and how they are prepared.
+
+use crate::dataset::pairs::DataSource;
+use crate::dataset::picture_file::Half;
+use crate::dataset::preparation::{Despeckle, Preparation, Preparations};
+use crate::error::{Error, Result};
+use crate::imaging::raster::Stretch;
+use crate::train::settings::checks::{read_despeckle, read_stretch};
+use crate::train::settings::table::Settings;
+use std::path::Path;
+
+impl Settings {
+    /// Where the training data come from.
+    ///
+    /// # Errors
+    /// Settings that name none, or a part only.
+    pub fn data(&self) -> Result<DataSource> {
+        crate::ensure!(
+            self.pairs.is_some() || self.pairs_source.is_none(),
+            Error::input("no side-by-side images", "⟨pairs-source⟩", "add ⟨pairs⟩ DIR, or leave it out")
+        );
+        if let Some(folder) = &self.pairs {
+            let source = if self.pairs_source.as_deref() == Some("right") { Half::Right } else { Half::Left };
+            return Ok(DataSource::SideBySide { folder: folder.clone(), source });
+        }
+        match (&self.source, &self.target, &self.images) {
+            (Some(source), Some(target), _) => pairs_or_scenes(source, target, ["⟨source⟩", "⟨target⟩"]),
+            (None, None, Some(images)) => Ok(DataSource::Images(images.clone())),
+            (Some(_), None, _) => Err(Error::input("the colour images are missing", "⟨source⟩", "add ⟨target⟩ DIR")),
+            (None, Some(_), _) => Err(Error::input("the inputs are missing", "⟨target⟩", "add ⟨source⟩ DIR")),
+            (None, None, None) => Err(Error::input(
+                "nothing to train on",
+                "command line",
+                "give ⟨source⟩ DIR ⟨target⟩ DIR, ⟨pairs⟩ DIR or ⟨images⟩ DIR; `huetape demo` needs none",
+            )),
+        }
+    }
+
+    /// Where the validation data of a training on `data` come from, if there are any.
+    ///
+    /// # Errors
+    /// Settings that name a part only, or data of another kind.
+    pub fn validation(&self, data: &DataSource) -> Result<Option<DataSource>> {
+        match (&self.val_source, &self.val_target, data) {
+            (None, None, _) => Ok(None),
+            (None, Some(_), _) => Err(Error::input("the inputs are missing", "⟨val-target⟩", "add ⟨val-source⟩ DIR")),
+            (Some(images), None, DataSource::Images(_)) => Ok(Some(DataSource::Images(images.clone()))),
+            (Some(folder), None, DataSource::SideBySide { source, .. }) => {
+                Ok(Some(DataSource::SideBySide { folder: folder.clone(), source: *source }))
+            }
+            (Some(source), Some(target), DataSource::Pairs { .. } | DataSource::Scenes { .. }) => {
+                pairs_or_scenes(source, target, ["⟨val-source⟩", "⟨val-target⟩"]).map(Some)
+            }
+            (Some(_), None, DataSource::Pairs { .. } | DataSource::Scenes { .. }) => {
+                Err(Error::input("the colour images are missing", "⟨val-source⟩", "add ⟨val-target⟩ DIR"))
+            }
+            (Some(_), Some(_), _) => Err(Error::input(
+                "validation would differ from training",
+                "⟨val-target⟩ beside ⟨images⟩ or ⟨pairs⟩",
+                "leave ⟨val-target⟩ out: ⟨val-source⟩ holds both sides",
+            )),
+        }
+    }
+
+    /// What is done to both sides before a network reads them.
+    ///
+    /// # Errors
+    /// A setting that makes no sense, or not beside the others.
+    pub fn preparations(&self) -> Result<Preparations> {
+        let source = self.preparation_over(Preparation::default())?;
+        let target =
+            Preparation { stretch: stretch(self.target_stretch.as_deref(), "target-stretch")?, despeckle: None };
+        for (setting, given) in [
+            ("⟨despeckle⟩", source.despeckle.is_some()),
+            ("⟨target-stretch⟩", target.stretch.is_some()),
+            ("⟨lightness⟩ despeckle", self.despeckles_lightness()),
+        ] {
+            crate::ensure!(
+                !(self.images.is_some() && given),
+                Error::input(
+                    "colour images are their own sources",
+                    format!("{setting} beside ⟨images⟩"),
+                    "leave it out"
+                )
+            );
+        }
+        Ok(Preparations { source, target })
+    }
+
+    /// What is done to sources, and, where the settings say nothing, `before`.
+    ///
+    /// # Errors
+    /// A setting that makes no sense.
+    pub fn preparation_over(&self, before: Preparation) -> Result<Preparation> {
+        let despeckle: Option<Despeckle> = match &self.despeckle {
+            Some(text) => read_despeckle(text, "despeckle")?,
+            None => before.despeckle,
+        };
+        Ok(Preparation { stretch: stretch(self.stretch.as_deref(), "stretch")?.or(before.stretch), despeckle })
+    }
+
+    /// Whether what is coloured gets the lightness of its source without speckle, matched to the targets.
+    pub fn despeckles_lightness(&self) -> bool {
+        self.lightness.as_deref() == Some("despeckle")
+    }
+}
+
+fn stretch(text: Option<&str>, key: &str) -> Result<Option<Stretch>> {
+    text.map(|text| read_stretch(text, key)).transpose()
+}
+
+/// Two folders of images, or two scenes.
+fn pairs_or_scenes(source: &Path, target: &Path, settings: [&str; 2]) -> Result<DataSource> {
+    let (from, to) = (source.to_owned(), target.to_owned());
+    match (source.is_file(), target.is_file()) {
+        (true, true) => Ok(DataSource::Scenes { source: from, target: to }),
+        (false, false) => Ok(DataSource::Pairs { source: from, target: to }),
+        (scene, _) => {
+            let [file, other] = if scene { [source, target] } else { [target, source] };
+            Err(Error::input(
+                "one is a file, the other none",
+                format!("{} {} and {} {}", settings[0], source.display(), settings[1], target.display()),
+                format!("give two scenes or two folders: {} beside {}", file.display(), other.display()),
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_win_over_the_run_and_none_takes_its_filter_away() {
+        let before =
+            Preparation { stretch: Some("db:-25,0".parse().unwrap()), despeckle: Some("lee:7".parse().unwrap()) };
+        let over = |stretch: Option<&str>, despeckle: Option<&str>| {
+            let [stretch, despeckle] = [stretch, despeckle].map(|text| text.map(str::to_owned));
+            let settings = Settings { stretch, despeckle, ..Settings::default() };
+            settings.preparation_over(before).map(|preparation| preparation.to_string())
+        };
+        assert_eq!(over(None, None).unwrap(), "lee:7 db:-25,0");
+        assert_eq!(over(Some("none"), None).unwrap(), "lee:7 none");
+        assert_eq!(over(None, Some("none")).unwrap(), "db:-25,0");
+        let error = over(Some("5,1"), None).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().starts_with("5 is not below 1: stretch 5,1: use LO,HI"), "{error}");
+        assert!(over(None, Some("lee:2")).unwrap_err().to_string().contains("despeckle lee:2"));
+    }
+}

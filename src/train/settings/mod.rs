@@ -1,0 +1,8 @@
+//! The settings of a training: one table, from which flags, help, keys of a TOML file, checks and the rule for resuming follow.
+
+mod checks;
+pub mod data;
+pub mod setting;
+pub mod settings;
+pub mod table;
+pub mod value;

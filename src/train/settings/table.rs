@@ -1,0 +1,271 @@
+//! All settings of a training, one entry each.
+
+use crate::error::Result;
+use crate::train::settings::checks;
+use crate::train::settings::setting::{ABOUT, About, Setting};
+use crate::train::settings::value::Value;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+const DATA: About = About { heading: "Data", ..ABOUT };
+const TRAINING: About = About { heading: "Training", value_name: "F", ..ABOUT };
+const GAN: About = About { heading: "GAN", value_name: "F", ..ABOUT };
+const NETWORK: About = About { heading: "Network", ..ABOUT };
+const CLASSIFICATION: About = About { heading: "Classification", value_name: "F", ..ABOUT };
+const RUN: About = About { heading: "Run", ..ABOUT };
+const DEVICE: About = About { heading: "Device", value_name: "DEVICE", ..ABOUT };
+
+/// Makes the settings and their table of entries `"key" field: Type = default, check, "help", about;`. The default is that of all
+/// networks that have none of their own; without one, nothing is set.
+macro_rules! settings {
+    ($($key:tt $name:ident: $type:ty $(= $default:expr)?, $check:expr, $help:tt, $about:expr;)*) => {
+        /// Everything that sets a training: what was given, or, [filled](Settings::filled), all that holds. A run's `config.toml`
+        /// holds them all, defaults filled in.
+        #[derive(Serialize, Deserialize, Debug, Clone, Default, PartialEq)]
+        #[serde(deny_unknown_fields)]
+        pub struct Settings {
+            /// Written with a run for whoever reads it: the network.
+            pub model: Option<String>,
+            $(
+                #[doc = $help]
+                #[serde(rename = $key)]
+                pub $name: Option<$type>,
+            )*
+            /// Written with a run for whoever reads it: version, device.
+            #[serde(rename = "made-by")]
+            pub made_by: Option<BTreeMap<String, String>>,
+        }
+
+        impl Settings {
+            /// The defaults that all networks share.
+            pub fn common() -> Settings {
+                #[allow(clippy::needless_update, reason = "entries without a default are left to it")]
+                Settings { $($($name: Some($default.into()),)?)* ..Settings::default() }
+            }
+        }
+
+        /// All settings, in the order of help.
+        pub static TABLE: &[Setting<Settings>] = &[$(
+            Setting {
+                key: $key,
+                help: $help,
+                about: $about,
+                is_switch: is_switch(stringify!($type)),
+                given: |settings| settings.$name.is_some(),
+                clear: |settings| settings.$name = None,
+                copy: |settings, other| settings.$name.clone_from(&other.$name),
+                same: |settings, other| settings.$name == other.$name,
+                show: |settings| settings.$name.as_ref().map(Value::show),
+                read: |settings, text| {
+                    settings.$name = <$type>::read(text);
+                    settings.$name.is_some()
+                },
+                check: |settings| match &settings.$name {
+                    Some(value) => {
+                        let check: fn(&$type, &str) -> Result<()> = $check;
+                        check(value, $key)
+                    }
+                    None => Ok(()),
+                },
+            },
+        )*];
+    };
+}
+
+const fn is_switch(type_name: &str) -> bool {
+    matches!(type_name.as_bytes(), b"bool")
+}
+
+settings! {
+    "source" source: PathBuf, checks::any,
+        "Folder of inputs, e.g. SAR images, with images of the same names in ⟨target⟩; or a scene. One band is read; {all-bands}: all",
+        About { value_name: "PATH", conflicts: &["images"], displaces: &["pairs", "pairs-source", "images"], ..DATA };
+    "target" target: PathBuf, checks::any,
+        "Folder of colour images that belong to ⟨source⟩, or a scene on its grid",
+        About { value_name: "PATH", conflicts: &["images"], displaces: &["pairs", "pairs-source", "images"], ..DATA };
+    "images" images: PathBuf, checks::any,
+        "Folder of colour images; the input is their lightness",
+        About {
+            value_name: "DIR",
+            displaces: &["source", "target", "val-target", "pairs", "pairs-source"],
+            ..DATA
+        };
+    "pairs" pairs: PathBuf, checks::any,
+        "Folder of files that hold an input and its colour image side by side, of equal width",
+        About {
+            value_name: "DIR",
+            conflicts: &["source", "target", "images"],
+            displaces: &["source", "target", "val-target", "images"],
+            ..DATA
+        };
+    "pairs-source" pairs_source: String, checks::half,
+        "Which half of ⟨pairs⟩ is the input, left or right",
+        About { value_name: "HALF", otherwise: Some("left"), ..DATA };
+    "val-source" val_source: PathBuf, checks::any,
+        "Inputs for validation (8 of them, spread evenly, at each checkpoint); with ⟨images⟩ or ⟨pairs⟩, images like those",
+        About { value_name: "PATH", ..DATA };
+    "val-target" val_target: PathBuf, checks::any,
+        "Colour images that belong to ⟨val-source⟩",
+        About { value_name: "PATH", ..DATA };
+    "band" band: usize, checks::some,
+        "Band of a multi-band source, from 1",
+        About {
+            value_name: "N",
+            otherwise: Some("the only one, or the luma of three; {all-bands}: all"),
+            ..DATA
+        };
+    "stretch" stretch: String, checks::stretch,
+        "How source values become 0 to 1: LO,HI, percentile:P over each scene or image, db:LO,HI of intensities, db-amplitude:LO,HI, \
+         or none",
+        About {
+            value_name: "HOW",
+            otherwise: Some("by the type's range; scenes of 16 bits or floats percentile:2"),
+            settled: true,
+            hyphens: true,
+            ..DATA
+        };
+    "target-stretch" target_stretch: String, checks::stretch,
+        "The same of targets",
+        About { value_name: "HOW", settled: true, hyphens: true, ..DATA };
+    "despeckle" despeckle: String, checks::despeckle,
+        "Take speckle off sources before, in the values of the file: lee:N, a window of NxN pixels, lee:N,LOOKS, or none",
+        About { value_name: "HOW", otherwise: Some("none"), settled: true, ..DATA };
+    "lightness" lightness: String, checks::lightness,
+        "Lightness of what is coloured: input, or despeckle, the input without speckle, matched to the lightness of the training's \
+         targets",
+        About { value_name: "WHICH", otherwise: Some("input"), of_some: true, ..DATA };
+    "size" size: usize = 256usize, checks::some,
+        "Side of the square crop in pixels; {sizes}",
+        About { value_name: "S", ..DATA };
+    "no-shuffle" no_shuffle: bool = false, checks::any,
+        "Take the files in name order",
+        About { otherwise: Some("a new order in each epoch"), ..DATA };
+    "no-augment" no_augment: bool = false, checks::any,
+        "Take the centre of each image",
+        About { otherwise: Some("random crops, or ⟨patches⟩, mirrored at random; {rotated}: rotated too"), ..DATA };
+    "patches" patches: usize, checks::patches,
+        "Fixed patches in all, one epoch, spread over the images",
+        About { value_name: "N", of_some: true, ..DATA };
+    "min-distance" min_distance: usize, checks::any,
+        "Least squared distance between two patches' origins, lowered where there is no place left",
+        About { value_name: "PIXELS", of_some: true, ..DATA };
+
+    "steps" steps: u64, checks::positive,
+        "Updates in all",
+        About {
+            value_name: "N",
+            otherwise: Some("those of ⟨epochs⟩"),
+            conflicts: &["epochs"],
+            displaces: &["steps", "epochs"],
+            ..TRAINING
+        };
+    "epochs" epochs: u64 = 100u64, checks::positive,
+        "Passes over the data, instead of ⟨steps⟩",
+        About { value_name: "N", displaces: &["steps", "epochs"], ..TRAINING };
+    "batch" batch: usize, checks::some,
+        "Images a batch",
+        About { value_name: "N", ..TRAINING };
+    "lr" lr: f64, checks::above_zero,
+        "Learning rate",
+        TRAINING;
+    "lr-d" lr_d: f64, checks::above_zero,
+        "Learning rate of the discriminator, on the same schedule",
+        About { otherwise: Some("that of ⟨lr⟩"), of_some: true, ..GAN };
+    "lr-schedule" lr_schedule: String = "constant", checks::schedule,
+        "constant, cosine or linear-after:N",
+        About { value_name: "SCHEDULE", ..TRAINING };
+    "optimizer" optimizer: String = "adam", checks::optimizer,
+        "adam or sgd (momentum 0.9)",
+        About { value_name: "RULE", ..TRAINING };
+    "beta1" beta1: f64, checks::below_one,
+        "Adam's decay of the first moment",
+        TRAINING;
+    "beta2" beta2: f64, checks::below_one,
+        "Adam's decay of the second moment",
+        TRAINING;
+    "adam-eps" adam_eps: f64 = 1e-8, checks::above_zero,
+        "Added to the square root of Adam's second moment",
+        TRAINING;
+    "weight-decay" weight_decay: f64 = 0.0, checks::not_negative,
+        "Decoupled decay of kernels",
+        TRAINING;
+    "l2" l2: f64 = 0.0, checks::not_negative,
+        "Penalty on the squares of kernels",
+        TRAINING;
+    "seed" seed: u64 = 0u64, checks::any,
+        "Seed of weights, order and crops",
+        About { value_name: "N", ..TRAINING };
+
+    "width" width: f64 = 1.0, checks::width,
+        "Multiplier of every layer's channels",
+        About { value_name: "F", of_some: true, settled: true, ..NETWORK };
+    "init" init: PathBuf, checks::any,
+        "Start from these weights; bins, prior and slope are taken from the file",
+        About {
+            value_name: "FILE",
+            settled: true,
+            displaces: &["bins", "width", "leaky-slope", "input-channels"],
+            ..NETWORK
+        };
+    "bins" bins: String, checks::bins,
+        "Colour bins: grid, gamut or kmeans:K",
+        About {
+            value_name: "BINS",
+            of_some: true,
+            settled: true,
+            conflicts: &["init"],
+            displaces: &["init"],
+            ..CLASSIFICATION
+        };
+    "bin-width" bin_width: u32, checks::bin_width,
+        "Side of a grid cell in ab units",
+        About { value_name: "N", of_some: true, settled: true, ..CLASSIFICATION };
+    "lambda" lambda: f32, checks::share,
+        "Share of the uniform prior in the class weights",
+        About { of_some: true, ..CLASSIFICATION };
+    "sigma" sigma: f32, checks::above_zero,
+        "Width of the soft encoding and of the prior's smoothing, ab units",
+        About { of_some: true, ..CLASSIFICATION };
+    "prior-smoothing" prior_smoothing: String, checks::smoothing,
+        "How the prior is smoothed: ab, index or none",
+        About { value_name: "HOW", of_some: true, settled: true, ..CLASSIFICATION };
+
+    "lambda-l1" lambda_l1: f32, checks::not_negative,
+        "Weight of the mean distance from the target in the generator's loss",
+        About { value_name: "F", of_some: true, ..GAN };
+    "lambda-mse" lambda_mse: f32, checks::not_negative,
+        "Weight of the mean squared error at the start, which falls to a tenth by half of the training",
+        About { value_name: "F", of_some: true, ..GAN };
+    "d-l2" d_l2: f64, checks::not_negative,
+        "Penalty on the squares of the discriminator's kernels",
+        About { value_name: "F", of_some: true, ..GAN };
+    "dropout" dropout: f32, checks::below_one,
+        "Share of values that dropout takes, 0 for none",
+        About { value_name: "SHARE", of_some: true, ..GAN };
+    "leaky-slope" leaky_slope: f32, checks::above_zero,
+        "Slope of the leaky ReLU below 0",
+        About { value_name: "F", of_some: true, settled: true, ..GAN };
+    "input-channels" input_channels: usize, checks::some,
+        "Channels that the grey input is repeated to",
+        About { value_name: "N", of_some: true, settled: true, ..GAN };
+
+    "checkpoint-every" checkpoint_every: u64 = 500u64, checks::positive,
+        "Updates between checkpoints",
+        About { value_name: "N", ..RUN };
+    "keep" keep: usize = 3usize, checks::some,
+        "Checkpoints that stay",
+        About { value_name: "N", ..RUN };
+    "sample-every" sample_every: u64 = 500u64, checks::any,
+        "Updates between sample images, 0 for the last only",
+        About { value_name: "N", ..RUN };
+    "device" device: String, checks::any,
+        "Where to compute: auto, cpu, gpu or gpu:NAME",
+        About { otherwise: Some("HUETAPE_DEVICE, else auto"), ..DEVICE };
+    "memory" memory: String, checks::any,
+        "Most memory that buffers may take on the device, e.g. 6G",
+        About { value_name: "SIZE", otherwise: Some("no cap"), ..DEVICE };
+    "threads" threads: usize, checks::any,
+        "Threads of the CPU device and of loading",
+        About { value_name: "N", otherwise: Some("one per core"), ..DEVICE };
+}

@@ -1,0 +1,77 @@
+//! The types that a setting's value may have, as text.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+/// A value that is read from a command line and printed in help.
+pub trait Value: Clone + PartialEq {
+    /// The value that a text stands for; `None` for a text that is not one.
+    fn read(text: &OsStr) -> Option<Self>;
+
+    /// The value as [`Value::read`] takes it.
+    fn show(&self) -> String;
+}
+
+impl Value for PathBuf {
+    fn read(text: &OsStr) -> Option<Self> {
+        Some(text.into()).filter(|path: &PathBuf| !path.as_os_str().is_empty())
+    }
+
+    fn show(&self) -> String {
+        self.display().to_string()
+    }
+}
+
+impl Value for String {
+    fn read(text: &OsStr) -> Option<Self> {
+        text.to_str().map(str::to_owned)
+    }
+
+    fn show(&self) -> String {
+        self.clone()
+    }
+}
+
+macro_rules! by_from_str {
+    ($($type:ty => $show:expr),* $(,)?) => {
+        $(impl Value for $type {
+            fn read(text: &OsStr) -> Option<Self> {
+                text.to_str()?.parse().ok()
+            }
+
+            fn show(&self) -> String {
+                $show(*self)
+            }
+        })*
+    };
+}
+
+by_from_str! {
+    bool => |value: bool| value.to_string(),
+    u32 => |value: u32| value.to_string(),
+    u64 => |value: u64| value.to_string(),
+    usize => |value: usize| value.to_string(),
+    f32 => |value: f32| number(f64::from(value), value.to_string(), format!("{value:e}")),
+    f64 => |value: f64| number(value, value.to_string(), format!("{value:e}")),
+}
+
+/// Small numbers by their exponent.
+fn number(value: f64, plain: String, scientific: String) -> String {
+    if value != 0.0 && value.abs() < 1e-3 { scientific } else { plain }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_reads_back() {
+        for value in [0.0, 1.0, 0.5, 0.001, 1e-4, 1e-8, 286.0] {
+            assert_eq!(f64::read(OsStr::new(&value.show())), Some(value));
+        }
+        assert_eq!([1e-4, 0.99, 0.0].map(|value: f64| value.show()), ["1e-4", "0.99", "0"]);
+        assert_eq!(0.1f32.show(), "0.1");
+        assert_eq!(usize::read(OsStr::new("x")), None);
+        assert_eq!(PathBuf::read(OsStr::new("")), None);
+    }
+}
