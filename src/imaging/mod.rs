@@ -2,6 +2,8 @@
 
 pub mod codec;
 pub mod color;
+mod fault;
+mod jpeg;
 pub mod lru;
 pub mod ops;
 pub mod picture;

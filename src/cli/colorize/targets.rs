@@ -32,7 +32,7 @@ impl Format {
 
 /// Whether an input is a TIFF, by its content; a file that cannot be read, by its name.
 pub fn is_scene(input: &Path) -> bool {
-    Raster::is_one(input) || !input.is_file() && input.extension().is_some_and(is_tiff)
+    Raster::is_tiff(input) || !input.is_file() && input.extension().is_some_and(is_tiff)
 }
 
 fn is_tiff(ending: &OsStr) -> bool {

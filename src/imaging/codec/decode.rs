@@ -1,83 +1,74 @@
 //! Reading PNG, JPEG and TIFF files, judged by their bytes and not by their names.
 
 use std::fs::{self, File};
-use std::io::{BufReader, Cursor, Read, Seek};
+use std::io::{BufRead, BufReader, Cursor};
 use std::path::Path;
 
 use image::codecs::jpeg::JpegDecoder;
 use image::codecs::png::PngDecoder;
 use image::{ColorType, ImageDecoder, ImageError, Limits};
-use tiff::TiffError;
-use tiff::decoder::{Decoder as TiffDecoder, DecodingResult};
-use tiff::tags::{SampleFormat, Tag};
 
-use crate::error::{Error, Result};
-use crate::imaging::codec::extra_bands;
+use crate::error::Result;
+use crate::imaging::codec::tiff::{self, Types};
+use crate::imaging::fault::{Fault, MAX_BYTES, Outcome};
+use crate::imaging::jpeg;
 use crate::imaging::picture::{Depth, Picture, PictureInfo, Samples};
 use crate::imaging::raster::Raster;
 
-/// File name extensions (lower case) of pictures in a folder; others are passed over.
+/// File name extensions (lower case) of images in a folder; others are passed over.
 pub const EXTENSIONS: [&str; 5] = ["png", "jpg", "jpeg", "tif", "tiff"];
 
-/// No picture may take more than this once decoded: a small file can claim any size.
-pub const MAX_BYTES: u64 = 4 << 30;
-
-/// Why a file could not be decoded; becomes an [`Error`] when the path is known.
-enum Fault {
-    /// Not one of the three formats.
-    Unknown,
-    /// The file ends too early.
-    Truncated,
-    /// Decoded, it would take this many bytes.
-    TooLarge(u64),
-    /// What the decoder said.
-    Broken(String),
-    /// A valid file of a kind that is not read.
-    Unsupported(String),
-    /// A TIFF file with bands beside its colours, which [`extra_bands`] reads.
-    ExtraBands,
-    Io(std::io::Error),
-}
-
-type Outcome<T> = std::result::Result<T, Fault>;
-
-/// Reads the header of a picture: size, bands and depth.
+/// Reads the header of an image: size, bands (alpha left out) and depth.
+///
+/// # Errors
+/// Names the file: missing, damaged, not an image, of a kind that is not read, or larger than 4 GiB once decoded.
 pub fn probe(path: &Path) -> Result<PictureInfo> {
-    let open = || -> Outcome<PictureInfo> {
-        let mut file = BufReader::new(File::open(path).map_err(Fault::Io)?);
-        let mut head = Vec::with_capacity(8);
-        file.by_ref().take(8).read_to_end(&mut head).map_err(Fault::Io)?;
-        file.rewind().map_err(Fault::Io)?;
-        match Format::of(&head)? {
-            Format::Png => info_of(&PngDecoder::new(file)?),
-            Format::Jpeg => info_of(&JpegDecoder::new(file)?),
-            Format::Tiff => Tiff::new(file).map(|tiff| tiff.info),
-        }
-    };
-    match open() {
-        Err(Fault::ExtraBands) => extra_bands::probe(path),
-        other => other.map_err(|fault| fault.at(path)),
-    }
+    probe_types(path, Types::Plain)
 }
 
-/// Decodes a picture, alpha left out.
+/// As [`probe`], for TIFF samples of any type, which a stretch is to bring to 0..1.
+///
+/// # Errors
+/// As [`probe`].
+pub fn probe_any_type(path: &Path) -> Result<PictureInfo> {
+    probe_types(path, Types::Any)
+}
+
+/// Decodes an image, alpha left out.
 ///
 /// A file that ends too early is an error even where the decoder would fill the rest with grey.
+///
+/// # Errors
+/// As [`probe`].
 pub fn open(path: &Path) -> Result<Picture> {
-    match fs::read(path).map_err(Fault::Io).and_then(|bytes| decode(&bytes)) {
-        Err(Fault::ExtraBands) => extra_bands::open(path),
-        other => other.map_err(|fault| fault.at(path)),
-    }
+    open_types(path, Types::Plain)
 }
 
-/// As [`probe`], TIFFs of samples of any type too.
-pub fn probe_any_type(path: &Path) -> Result<PictureInfo> {
-    if Raster::is_one(path) { extra_bands::probe(path) } else { probe(path) }
-}
-
-/// As [`open`], TIFFs of samples of any type too; those that are neither of 8 nor of 16 bits become floats.
+/// As [`open`], for TIFF samples of any type, which a stretch is to bring to 0..1; those that are neither of 8 nor of 16 bits
+/// without a sign become floats in the unit of the file.
+///
+/// # Errors
+/// As [`probe`].
 pub fn open_any_type(path: &Path) -> Result<Picture> {
-    if Raster::is_one(path) { extra_bands::open(path) } else { open(path) }
+    open_types(path, Types::Any)
+}
+
+fn probe_types(path: &Path, types: Types) -> Result<PictureInfo> {
+    let header = || -> Outcome<PictureInfo> {
+        let mut file = BufReader::new(File::open(path)?);
+        match Format::of(file.fill_buf()?)? {
+            Format::Png => info_of(&PngDecoder::new(file)?),
+            Format::Jpeg => info_of(&JpegDecoder::new(file)?),
+        }
+    };
+    if Raster::is_tiff(path) { tiff::probe(path, types) } else { header().map_err(|fault| fault.at(path)) }
+}
+
+fn open_types(path: &Path, types: Types) -> Result<Picture> {
+    if Raster::is_tiff(path) {
+        return tiff::open(path, types);
+    }
+    fs::read(path).map_err(Fault::from).and_then(|bytes| decode(&bytes)).map_err(|fault| fault.at(path))
 }
 
 fn decode(bytes: &[u8]) -> Outcome<Picture> {
@@ -91,19 +82,18 @@ fn decode(bytes: &[u8]) -> Outcome<Picture> {
         }
         Format::Jpeg => {
             let decoder = JpegDecoder::new(Cursor::new(bytes))?;
-            if !jpeg_is_whole(bytes) {
+            if !jpeg::is_whole(bytes) {
                 return Err(Fault::Truncated);
             }
             pixels_of(decoder)
         }
-        Format::Tiff => Tiff::new(Cursor::new(bytes))?.pixels(),
     }
 }
 
+/// The formats beside TIFF.
 enum Format {
     Png,
     Jpeg,
-    Tiff,
 }
 
 impl Format {
@@ -112,9 +102,7 @@ impl Format {
         match bytes {
             [0x89, b'P', b'N', b'G', ..] => Ok(Format::Png),
             [0xFF, 0xD8, 0xFF, ..] => Ok(Format::Jpeg),
-            // Classic TIFF is version 42, BigTIFF 43, in either byte order.
-            [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Ok(Format::Tiff),
-            _ => Err(Fault::Unknown),
+            _ => Err(Fault::NotAnImage),
         }
     }
 }
@@ -186,185 +174,13 @@ fn png_is_whole(bytes: &[u8]) -> bool {
     false
 }
 
-/// Whether the segments of a JPEG run up to its end-of-image marker.
-///
-/// The decoder fills what is missing with grey and says nothing. Looking for the marker in the last two bytes would not
-/// do: cameras append data, and an embedded thumbnail has a marker of its own.
-pub(crate) fn jpeg_is_whole(bytes: &[u8]) -> bool {
-    let mut at = 2;
-    // The next marker: 0xFF and a byte that is neither stuffing (00), fill (FF) nor a restart marker (D0..D7).
-    while let Some(offset) = bytes[at.min(bytes.len())..]
-        .windows(2)
-        .position(|pair| pair[0] == 0xFF && !matches!(pair[1], 0x00 | 0xFF | 0xD0..=0xD7))
-    {
-        let marker = bytes[at + offset + 1];
-        at += offset + 2;
-        match marker {
-            0xD9 => return true,
-            0x01 | 0xD8 => {}
-            _ => match bytes.get(at..at + 2) {
-                Some(length) => at += usize::from(u16::from_be_bytes([length[0], length[1]])),
-                None => return false,
-            },
-        }
-    }
-    false
-}
-
-/// A TIFF by the tiff crate itself: image has no single-band floats and no pictures of many bands.
-struct Tiff<R: Read + Seek> {
-    decoder: TiffDecoder<R>,
-    info: PictureInfo,
-    /// Bands in the file, alpha included.
-    stored: usize,
-    /// JPEG inside TIFF comes as YCbCr.
-    ycbcr: bool,
-}
-
-impl<R: Read + Seek> Tiff<R> {
-    fn new(reader: R) -> Outcome<Self> {
-        let mut limits = tiff::decoder::Limits::default();
-        limits.decoding_buffer_size = MAX_BYTES as usize;
-        limits.intermediate_buffer_size = MAX_BYTES as usize;
-        let mut decoder = TiffDecoder::new(reader)?.with_limits(limits);
-        let (width, height) = decoder.dimensions()?;
-        let color = decoder.colortype()?;
-        let extra = decoder.find_tag_unsigned_vec::<u16>(Tag::ExtraSamples)?.unwrap_or_default();
-        let is_alpha = |kind: &u16| matches!(kind, 1 | 2);
-        let (bits, bands, stored) = match color {
-            tiff::ColorType::Gray(bits) => (bits, 1, 1),
-            tiff::ColorType::GrayA(bits) => (bits, 1, 2),
-            tiff::ColorType::RGB(bits) | tiff::ColorType::YCbCr(bits) => (bits, 3, 3),
-            tiff::ColorType::RGBA(bits) => (bits, 3, 4),
-            tiff::ColorType::Multiband { bit_depth, num_samples } => {
-                let alpha = usize::from(num_samples > 1 && extra.last().is_some_and(is_alpha));
-                (bit_depth, usize::from(num_samples) - alpha, usize::from(num_samples))
-            }
-            other => return Err(Fault::Unsupported(format!("TIFF colours {other:?}"))),
-        };
-        // Of three colours, the decoder passes on four samples at most, and the fourth only as alpha.
-        if matches!(color, tiff::ColorType::RGB(_) | tiff::ColorType::RGBA(_)) && extra.len() > usize::from(stored == 4)
-        {
-            return Err(Fault::ExtraBands);
-        }
-        let formats = decoder.find_tag_unsigned_vec::<u16>(Tag::SampleFormat)?.unwrap_or_default();
-        let format = formats.first().map_or(SampleFormat::Uint, |code| SampleFormat::from_u16_exhaustive(*code));
-        let depth = match (format, bits) {
-            (SampleFormat::Uint, 8) => Depth::U8,
-            (SampleFormat::Uint, 16) => Depth::U16,
-            (SampleFormat::IEEEFP, 16 | 32 | 64) => Depth::F32,
-            _ => return Err(Fault::Unsupported(format!("TIFF samples of {bits} bits, {format:?}"))),
-        };
-        let ycbcr = matches!(color, tiff::ColorType::YCbCr(_));
-        if ycbcr && depth != Depth::U8 {
-            return Err(Fault::Unsupported(format!("YCbCr of {bits} bits")));
-        }
-        let (width, height) = (width as usize, height as usize);
-        check_bytes((width as u64 * height as u64).saturating_mul(stored as u64 * u64::from(bits / 8)))?;
-        Ok(Tiff { decoder, info: PictureInfo { width, height, bands, depth }, stored, ycbcr })
-    }
-
-    fn pixels(mut self) -> Outcome<Picture> {
-        let mut result = DecodingResult::U8(Vec::new());
-        let layout = self.decoder.read_image_to_buffer(&mut result)?;
-        let (planes, stored, bands) = (layout.planes, self.stored, self.info.bands);
-        let samples = match result {
-            DecodingResult::U8(v) => Samples::U8(without_alpha(interleaved(v, planes), stored, bands)),
-            DecodingResult::U16(v) => Samples::U16(without_alpha(interleaved(v, planes), stored, bands)),
-            DecodingResult::F32(v) => Samples::F32(without_alpha(interleaved(v, planes), stored, bands)),
-            DecodingResult::F16(v) => {
-                let wide = v.iter().map(|value| value.to_f32()).collect();
-                Samples::F32(without_alpha(interleaved(wide, planes), stored, bands))
-            }
-            DecodingResult::F64(v) => {
-                let narrow = v.iter().map(|value| *value as f32).collect();
-                Samples::F32(without_alpha(interleaved(narrow, planes), stored, bands))
-            }
-            _ => return Err(Fault::Unsupported("TIFF samples of this type".into())),
-        };
-        let mut picture = Picture { info: self.info, samples };
-        if picture.info.width * picture.info.height * bands != len_of(&picture.samples) {
-            return Err(Fault::Broken("the samples do not fill the picture".into()));
-        }
-        if let (true, Samples::U8(samples)) = (self.ycbcr, &mut picture.samples) {
-            samples.as_chunks_mut::<3>().0.iter_mut().for_each(|pixel| *pixel = rgb_of_ycbcr(*pixel));
-        }
-        Ok(picture)
-    }
-}
-
-fn len_of(samples: &Samples) -> usize {
-    match samples {
-        Samples::U8(v) => v.len(),
-        Samples::U16(v) => v.len(),
-        Samples::F32(v) => v.len(),
-    }
-}
-
-/// Planes one after the other to samples pixel by pixel.
-fn interleaved<T: Copy>(samples: Vec<T>, planes: usize) -> Vec<T> {
-    if planes <= 1 {
-        return samples;
-    }
-    let pixels = samples.len() / planes;
-    (0..pixels).flat_map(|pixel| (0..planes).map(move |plane| plane * pixels + pixel)).map(|i| samples[i]).collect()
-}
-
-/// Full-range BT.601, as JFIF has it.
-fn rgb_of_ycbcr([y, cb, cr]: [u8; 3]) -> [u8; 3] {
-    let (y, cb, cr) = (f32::from(y), f32::from(cb) - 128.0, f32::from(cr) - 128.0);
-    [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb].map(|v| (v + 0.5).clamp(0.0, 255.0) as u8)
-}
-
 impl From<ImageError> for Fault {
     fn from(error: ImageError) -> Self {
         match error {
             ImageError::IoError(io) => io.into(),
             ImageError::Unsupported(inner) => Fault::Unsupported(inner.to_string()),
-            other => Fault::Broken(other.to_string()),
+            other => Fault::Damaged(other.to_string()),
         }
-    }
-}
-
-impl From<TiffError> for Fault {
-    fn from(error: TiffError) -> Self {
-        match error {
-            TiffError::IoError(io) => io.into(),
-            TiffError::UnsupportedError(inner) => Fault::Unsupported(inner.to_string()),
-            other => Fault::Broken(other.to_string()),
-        }
-    }
-}
-
-impl From<std::io::Error> for Fault {
-    fn from(error: std::io::Error) -> Self {
-        if error.kind() == std::io::ErrorKind::UnexpectedEof { Fault::Truncated } else { Fault::Io(error) }
-    }
-}
-
-impl Fault {
-    fn at(self, path: &Path) -> Error {
-        let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
-        // Decoders' messages may hold line breaks; errors are one line.
-        let line = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let (what, remedy) = match self {
-            Fault::Unknown => ("not a PNG, JPEG or TIFF picture".into(), "convert the file, or take it away"),
-            Fault::Truncated => ("the picture ends too early".into(), "copy or export the file again"),
-            Fault::TooLarge(bytes) => (
-                format!("the picture takes {:.1} GiB decoded, more than {} GiB", gib(bytes), MAX_BYTES >> 30),
-                "cut it into smaller pictures",
-            ),
-            Fault::Broken(message) => {
-                (format!("the picture is damaged ({})", line(message)), "copy or export the file again")
-            }
-            Fault::ExtraBands => ("this kind of picture is not read".into(), "convert it to a plain TIFF"),
-            Fault::Unsupported(message) => (
-                format!("this kind of picture is not read ({})", line(message)),
-                "convert it to 8 or 16-bit PNG, or to TIFF of 8 or 16 bits or floats",
-            ),
-            Fault::Io(error) => (format!("cannot read the file ({error})"), "check the path and its permissions"),
-        };
-        Error::input(what, path.display(), remedy)
     }
 }
 
@@ -372,9 +188,9 @@ impl Fault {
 mod tests {
     use super::*;
     use crate::imaging::codec::save::encode_png;
+    use ::tiff::encoder::{TiffEncoder, TiffValue, colortype};
     use image::{ExtendedColorType, ImageEncoder};
     use std::path::PathBuf;
-    use tiff::encoder::{TiffEncoder, colortype};
 
     /// Writes bytes under a name and keeps the folder alive.
     fn file(name: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
@@ -408,7 +224,7 @@ mod tests {
 
     fn tiff<C: colortype::ColorType>(width: u32, height: u32, samples: &[C::Inner]) -> Vec<u8>
     where
-        [C::Inner]: tiff::encoder::TiffValue,
+        [C::Inner]: TiffValue,
     {
         let mut bytes = Cursor::new(Vec::new());
         TiffEncoder::new(&mut bytes).unwrap().write_image::<C>(width, height, samples).unwrap();
@@ -424,35 +240,6 @@ mod tests {
         let wide: Vec<u8> = [300u16, 65535, 7].iter().flat_map(|v| v.to_ne_bytes()).collect();
         let p = open_bytes(&png(&wide, 1, 1, ExtendedColorType::Rgb16)).unwrap();
         assert_eq!((p.info.depth, p.samples), (Depth::U16, Samples::U16(vec![300, 65535, 7])));
-    }
-
-    #[test]
-    fn tiff_reads_bytes_words_floats_and_drops_alpha() {
-        let p = open_bytes(&tiff::<colortype::Gray16>(2, 1, &[1, 60000])).unwrap();
-        assert_eq!((p.info.bands, p.samples), (1, Samples::U16(vec![1, 60000])));
-        let p = open_bytes(&tiff::<colortype::Gray32Float>(2, 2, &[-1.5, 0.0, 2.5, f32::MAX])).unwrap();
-        assert_eq!((p.info.depth, p.samples), (Depth::F32, Samples::F32(vec![-1.5, 0.0, 2.5, f32::MAX])));
-        let p = open_bytes(&tiff::<colortype::Gray64Float>(1, 1, &[0.5])).unwrap();
-        assert_eq!(p.samples, Samples::F32(vec![0.5]));
-        let p = open_bytes(&tiff::<colortype::RGBA8>(1, 2, &[1, 2, 3, 255, 4, 5, 6, 0])).unwrap();
-        assert_eq!((p.info.bands, p.samples), (3, Samples::U8(vec![1, 2, 3, 4, 5, 6])));
-    }
-
-    #[test]
-    fn a_tiff_of_a_type_that_is_not_read_says_so() {
-        let error = open_bytes(&tiff::<colortype::Gray32>(1, 1, &[5])).unwrap_err();
-        assert!(error.to_string().contains("TIFF samples of 32 bits"), "{error}");
-    }
-
-    #[test]
-    fn planes_become_pixels() {
-        assert_eq!(interleaved(vec![1, 2, 3, 4, 5, 6], 3), [1, 3, 5, 2, 4, 6]);
-    }
-
-    #[test]
-    fn ycbcr_of_grey_and_red_is_grey_and_red() {
-        assert_eq!(rgb_of_ycbcr([77, 128, 128]), [77; 3]);
-        assert_eq!(rgb_of_ycbcr([76, 85, 255]), [254, 0, 0]);
     }
 
     #[test]
@@ -495,7 +282,7 @@ mod tests {
         let (_folder, path) = file("notes.png", b"not a picture at all");
         for result in [open(&path).map(|p| p.info), probe(&path)] {
             let text = result.unwrap_err().to_string();
-            assert!(text.starts_with("not a PNG, JPEG or TIFF picture: ") && text.contains("notes.png"), "{text}");
+            assert!(text.starts_with("not a PNG, JPEG or TIFF image: ") && text.contains("notes.png"), "{text}");
         }
     }
 

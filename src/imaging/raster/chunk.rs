@@ -9,7 +9,8 @@ use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use crate::imaging::raster::fault::{Fault, Outcome, damaged};
+use crate::imaging::fault::{Fault, Outcome, damaged};
+use crate::imaging::jpeg;
 use crate::imaging::raster::layout::{Compression, Layout, Predictor};
 
 /// Decodes chunk `chunk` of an image: `[rows, chunk width, chunk bands]` samples in the machine's byte order.
@@ -29,7 +30,7 @@ pub(super) fn decode(layout: &Layout, chunk: usize, packed: Vec<u8>) -> Outcome<
             Ok(decoder) => unpack(decoder, needed)?,
             Err(error) => return damaged(error.to_string()),
         },
-        Compression::Jpeg { tables, ycbcr } => unpack_jpeg(layout, rows, tables.as_deref(), *ycbcr, &packed)?,
+        Compression::Jpeg { tables } => unpack_jpeg(layout, rows, tables.as_deref(), &packed)?,
     };
     if bytes.len() < needed {
         return Err(Fault::Truncated);
@@ -38,15 +39,22 @@ pub(super) fn decode(layout: &Layout, chunk: usize, packed: Vec<u8>) -> Outcome<
     if layout.bits < 8 {
         return Ok(widen(&bytes, layout.packed_row_bytes(), layout.decoded_row_bytes(), layout.bits));
     }
-    let size = layout.sample.bytes();
+    let (size, bands) = (layout.bits / 8, layout.chunk_bands());
+    let rows = bytes.chunks_mut(layout.packed_row_bytes());
     if layout.predictor == Predictor::Float {
-        bytes.chunks_mut(layout.decoded_row_bytes()).for_each(|row| undo_float(row, size, layout.chunk_bands()));
-        return Ok(bytes);
+        rows.for_each(|row| undo_float(row, size, bands));
+    } else {
+        rows.for_each(|row| {
+            swap_to_native(row, size, layout.little_endian);
+            if layout.predictor == Predictor::Horizontal {
+                undo_horizontal(row, size, bands);
+            }
+        });
     }
-    swap_to_native(&mut bytes, size, layout.little_endian);
-    if layout.predictor == Predictor::Horizontal {
-        bytes.chunks_mut(layout.decoded_row_bytes()).for_each(|row| undo_horizontal(row, size, layout.chunk_bands()));
+    if size < layout.sample.bytes() {
+        return Ok(widen_floats(&bytes));
     }
+    layout.photometric.convert(&mut bytes);
     Ok(bytes)
 }
 
@@ -107,15 +115,15 @@ fn unpack_bits(packed: &[u8], needed: usize) -> Outcome<Vec<u8>> {
     Ok(bytes)
 }
 
-fn unpack_jpeg(layout: &Layout, rows: usize, tables: Option<&[u8]>, ycbcr: bool, packed: &[u8]) -> Outcome<Vec<u8>> {
+fn unpack_jpeg(layout: &Layout, rows: usize, tables: Option<&[u8]>, packed: &[u8]) -> Outcome<Vec<u8>> {
     let broken = |error: &dyn std::fmt::Display| Fault::Damaged(format!("JPEG: {error}"));
-    // The tables are a stream of their own: without its end, and the picture without its start, they are one.
+    // The tables are a stream of their own: without its end, and the image without its start, they are one.
     let stream = match tables.and_then(|tables| tables.strip_suffix(&[0xFF, 0xD9])) {
         Some(tables) => [tables, packed.strip_prefix(&[0xFF, 0xD8]).unwrap_or(packed)].concat(),
         None => packed.to_vec(),
     };
     // Decoders fill what is missing with grey and say nothing.
-    if !crate::imaging::codec::decode::jpeg_is_whole(&stream) {
+    if !jpeg::is_whole(&stream) {
         return Err(Fault::Truncated);
     }
     let options =
@@ -136,22 +144,7 @@ fn unpack_jpeg(layout: &Layout, rows: usize, tables: Option<&[u8]>, ycbcr: bool,
     if let Some(stored) = decoder.input_colorspace() {
         decoder.set_options(options.jpeg_set_out_colorspace(stored));
     }
-    let mut bytes = decoder.decode().map_err(|error| broken(&error))?;
-    if ycbcr {
-        bytes.as_chunks_mut::<3>().0.iter_mut().for_each(|pixel| *pixel = rgb_of_ycbcr(*pixel));
-    }
-    Ok(bytes)
-}
-
-/// Full-range BT.601 as JFIF has it, in the 16-bit fixed point of libjpeg (jdcolor.c), so that values agree with it.
-fn rgb_of_ycbcr([y, cb, cr]: [u8; 3]) -> [u8; 3] {
-    const HALF: i32 = 1 << 15;
-    let (y, cb, cr) = (i32::from(y), i32::from(cb) - 128, i32::from(cr) - 128);
-    // 65536 times 1.402, 0.344136, 0.714136 and 1.772.
-    let red = y + ((91_881 * cr + HALF) >> 16);
-    let green = y + ((-22_554 * cb - 46_802 * cr + HALF) >> 16);
-    let blue = y + ((116_130 * cb + HALF) >> 16);
-    [red, green, blue].map(|v| v.clamp(0, 255) as u8)
+    decoder.decode().map_err(|error| broken(&error))
 }
 
 /// Samples of 1, 2 or 4 bits to bytes; each row starts at a byte.
@@ -159,6 +152,21 @@ fn widen(packed: &[u8], packed_row: usize, row: usize, bits: usize) -> Vec<u8> {
     let mask = (1u8 << bits) - 1;
     let sample = |line: &[u8], i: usize| (line[i * bits / 8] >> (8 - bits - i * bits % 8)) & mask;
     packed.chunks(packed_row).flat_map(|line| (0..row).map(move |i| sample(line, i))).collect()
+}
+
+/// Floats of 16 bits (IEEE 754 binary16) to floats of 32, exactly; both in the machine's order.
+fn widen_floats(bytes: &[u8]) -> Vec<u8> {
+    let wide = |half: u16| {
+        let (exponent, fraction) = (half >> 10 & 31, u32::from(half & 1023));
+        let magnitude = match exponent {
+            // Without the leading 1, in units of the smallest.
+            0 => fraction as f32 * 2f32.powi(-24),
+            31 => f32::from_bits(0x7F80_0000 | fraction << 13),
+            _ => f32::from_bits((u32::from(exponent) + 127 - 15) << 23 | fraction << 13),
+        };
+        if half >> 15 == 1 { -magnitude } else { magnitude }
+    };
+    bytes.as_chunks::<2>().0.iter().flat_map(|half| wide(u16::from_ne_bytes(*half)).to_ne_bytes()).collect()
 }
 
 /// Adds up a row's differences, each sample to its left neighbour of the same band.
@@ -217,12 +225,6 @@ mod tests {
         assert_eq!(widen(&[0b1010_0000, 0b0110_0000], 1, 3, 1), [1, 0, 1, 0, 1, 1]);
         assert_eq!(widen(&[0b1110_0100], 1, 4, 2), [3, 2, 1, 0]);
         assert_eq!(widen(&[0xAB, 0xC0], 2, 3, 4), [10, 11, 12]);
-    }
-
-    #[test]
-    fn grey_and_red_come_out_of_ycbcr() {
-        assert_eq!(rgb_of_ycbcr([77, 128, 128]), [77; 3]);
-        assert_eq!(rgb_of_ycbcr([76, 85, 255]), [254, 0, 0]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::{Read, Seek, SeekFrom};
 
-use crate::imaging::raster::fault::{Fault, Outcome, damaged};
+use crate::imaging::fault::{Fault, Outcome, damaged};
 
 /// One entry of a directory as the file has it, in little-endian order: carried from a raster to another untouched.
 #[derive(Debug, Clone, PartialEq, Eq)]

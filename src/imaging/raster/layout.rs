@@ -2,8 +2,9 @@
 
 use std::io::{Read, Seek};
 
-use crate::imaging::raster::fault::{Fault, Outcome, damaged, unsupported};
+use crate::imaging::fault::{Fault, Outcome, damaged, unsupported};
 use crate::imaging::raster::ifd::Tiff;
+use crate::imaging::raster::photometric::{Photometric, Stored};
 use crate::imaging::raster::sample::SampleType;
 
 /// A chunk that decodes to more than this is refused: it would have to be in memory whole.
@@ -18,7 +19,6 @@ mod tag {
     pub const HEIGHT: u16 = 257;
     pub const BITS: u16 = 258;
     pub const COMPRESSION: u16 = 259;
-    pub const PHOTOMETRIC: u16 = 262;
     pub const FILL_ORDER: u16 = 266;
     pub const STRIP_OFFSETS: u16 = 273;
     pub const SAMPLES: u16 = 277;
@@ -44,10 +44,8 @@ pub(super) enum Compression {
     PackBits,
     Zstd,
     Jpeg {
-        /// Tables that all chunks share, themselves a JPEG stream without a picture.
+        /// Tables that all chunks share, themselves a JPEG stream without an image.
         tables: Option<Vec<u8>>,
-        /// Samples are YCbCr and become RGB.
-        ycbcr: bool,
     },
 }
 
@@ -66,10 +64,11 @@ pub(super) enum Predictor {
 pub(super) struct Layout {
     pub width: usize,
     pub height: usize,
-    /// Samples a pixel.
+    /// Samples a pixel, as stored: what they become as light, and how many there are then, is for `photometric`.
     pub bands: usize,
     pub sample: SampleType,
-    /// Bits of a sample in the file; below 8 they are widened to bytes.
+    pub photometric: Photometric,
+    /// Bits of a sample in the file; below 8 they are widened to bytes, floats of 16 to 32.
     pub bits: usize,
     pub little_endian: bool,
     /// The first band that says how opaque a pixel is, counted from 0.
@@ -103,12 +102,7 @@ impl Layout {
             return damaged(format!("{bands} bands"));
         }
         let (sample, bits) = Self::sample(tiff, index)?;
-        let photometric = tiff.first(index, tag::PHOTOMETRIC, 1)?;
-        if matches!(photometric, 8..=10) {
-            return unsupported("Lab colours");
-        }
-        let ycbcr = photometric == 6;
-        let compression = Self::compression(tiff, index, ycbcr)?;
+        let compression = Self::compression(tiff, index)?;
         let predictor = match tiff.first(index, tag::PREDICTOR, 1)? {
             1 => Predictor::None,
             // The others know no predictor; a tag that a program left behind means nothing, as in libtiff.
@@ -117,9 +111,6 @@ impl Layout {
             3 if sample.is_float() => Predictor::Float,
             other => return unsupported(format!("predictor {other} on {bits}-bit {sample} samples")),
         };
-        if ycbcr && (bands, sample) != (3, SampleType::U8) {
-            return unsupported(format!("YCbCr colours in {bands} bands of {sample}"));
-        }
         if tiff.first(index, tag::FILL_ORDER, 1)? != 1 && bits < 8 {
             return unsupported("bits in reversed order");
         }
@@ -131,6 +122,18 @@ impl Layout {
             }
         }
         let extra = tiff.unsigned(index, tag::EXTRA_SAMPLES)?.unwrap_or_default();
+        let photometric = Photometric::new(
+            tiff,
+            index,
+            &Stored {
+                sample,
+                bits,
+                bands: bands as usize,
+                extra: extra.len(),
+                planar,
+                jpeg: matches!(compression, Compression::Jpeg { .. }),
+            },
+        )?;
         let alpha = extra
             .iter()
             .position(|kind| matches!(kind, 1 | 2))
@@ -148,6 +151,7 @@ impl Layout {
             height: height as usize,
             bands: bands as usize,
             sample,
+            photometric,
             bits,
             little_endian: tiff.little_endian,
             alpha,
@@ -196,14 +200,11 @@ impl Layout {
         }
     }
 
-    fn compression<R: Read + Seek>(tiff: &mut Tiff<R>, index: usize, ycbcr: bool) -> Outcome<Compression> {
-        let packed = match tiff.first(index, tag::COMPRESSION, 1)? {
+    fn compression<R: Read + Seek>(tiff: &mut Tiff<R>, index: usize) -> Outcome<Compression> {
+        Ok(match tiff.first(index, tag::COMPRESSION, 1)? {
             1 => Compression::None,
             5 => Compression::Lzw,
-            7 => {
-                let tables = tiff.find(index, tag::JPEG_TABLES)?.map(|raw| raw.bytes);
-                return Ok(Compression::Jpeg { tables, ycbcr });
-            }
+            7 => Compression::Jpeg { tables: tiff.find(index, tag::JPEG_TABLES)?.map(|raw| raw.bytes) },
             8 | 32_946 => Compression::Deflate,
             32_773 => Compression::PackBits,
             50_000 => Compression::Zstd,
@@ -219,8 +220,7 @@ impl Layout {
                 };
                 return unsupported(format!("{name}compression {other}"));
             }
-        };
-        if ycbcr { unsupported("YCbCr colours without JPEG compression") } else { Ok(packed) }
+        })
     }
 
     /// Reads where the chunks are and checks that there are as many as the image needs.

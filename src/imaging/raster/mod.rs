@@ -14,14 +14,16 @@
 mod chunk;
 mod cog;
 mod directory;
-mod fault;
 mod grid;
 mod ifd;
 mod info;
 mod layout;
+mod photometric;
 mod reader;
 mod sample;
 mod stretch;
+#[cfg(test)]
+pub(in crate::imaging) mod testing;
 #[cfg(test)]
 mod tests;
 mod writer;

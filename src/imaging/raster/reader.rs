@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
+use crate::imaging::fault::{Fault, Outcome, damaged};
 use crate::imaging::lru::Lru;
 use crate::imaging::pixels::Area;
 use crate::imaging::raster::chunk;
-use crate::imaging::raster::fault::{self, Fault, Outcome};
 use crate::imaging::raster::ifd::{RawTag, Tiff};
 use crate::imaging::raster::info::{
     GDAL_NODATA, GEOREFERENCE, IMAGE_DESCRIPTION, NEW_SUBFILE_TYPE, Nodata, RasterInfo,
@@ -69,7 +69,7 @@ impl Raster {
     }
 
     /// Whether a file begins as TIFF files do, whatever its name; false where it cannot be read.
-    pub fn is_one(path: &Path) -> bool {
+    pub fn is_tiff(path: &Path) -> bool {
         let mut head = [0; 4];
         let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
         // Classic TIFF is version 42, BigTIFF 43, in either byte order.
@@ -82,7 +82,7 @@ impl Raster {
         let kinds: Vec<u64> =
             (0..tiff.directories.len()).map(|i| tiff.first(i, NEW_SUBFILE_TYPE, 0)).collect::<Outcome<_>>()?;
         let Some(main) = kinds.iter().position(|kind| kind & 0b101 == 0) else {
-            return fault::damaged("it holds no image at full resolution");
+            return damaged("it holds no image at full resolution");
         };
         let image = Layout::new(&mut tiff, main)?;
         let mut mask = None;
@@ -96,10 +96,10 @@ impl Raster {
         let info = RasterInfo {
             width: image.width,
             height: image.height,
-            bands: image.bands,
-            sample: image.sample,
+            bands: image.photometric.bands(image.bands),
+            sample: image.photometric.sample(image.sample),
             nodata: text(tiff.find(main, GDAL_NODATA)?).and_then(|text| Nodata::parse(&text)),
-            alpha: image.alpha.map(|band| band + 1),
+            alpha: image.alpha.map(|band| image.photometric.bands(band) + 1),
             georeference: GEOREFERENCE
                 .iter()
                 .filter_map(|tag| tiff.find(main, *tag).transpose())
@@ -135,6 +135,11 @@ impl Raster {
     /// Size, samples, nodata value and georeference.
     pub fn info(&self) -> &RasterInfo {
         &self.info
+    }
+
+    /// Bits of a sample, those that are narrower in the file than [`RasterInfo::sample`] as they are there.
+    pub fn bits(&self) -> usize {
+        if self.info.sample == self.image.sample { self.image.bits } else { 8 * self.info.sample.bytes() }
     }
 
     /// Whether a mask within the file says which pixels have data.
@@ -213,17 +218,18 @@ impl Raster {
         let pixels = area.width * area.height;
         let mut samples = vec![0.0; pixels * bands.len()];
         // A pixel has data once one of its bands has, unless something else says that it has not.
-        let nodata = self.info.nodata.as_ref().map(|nodata| self.info.sample.round_trip(nodata.value));
+        let nodata = self.info.nodata.as_ref().map(|nodata| self.image.sample.round_trip(nodata.value));
         let mut filled = vec![nodata.is_none() || bands.is_empty(); pixels];
         let mut hidden = vec![false; pixels];
-        let mut wanted: Vec<usize> = bands.iter().map(|band| band - 1).collect();
+        let photometric = &self.image.photometric;
+        let mut wanted: Vec<usize> = bands.iter().map(|band| photometric.stored_band(band - 1)).collect();
         wanted.extend(self.image.alpha);
         self.visit(IMAGE, &self.image, area, &wanted, |position, pixel, value| {
             if position == bands.len() {
                 hidden[pixel] |= value == 0.0;
                 return;
             }
-            let sample = value as f32;
+            let sample = photometric.light(bands[position] - 1, value) as f32;
             samples[pixel * bands.len() + position] = sample;
             filled[pixel] |= nodata.is_some_and(|nodata| value != nodata);
             hidden[pixel] |= !sample.is_finite();

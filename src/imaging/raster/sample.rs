@@ -17,7 +17,7 @@ pub enum SampleType {
     U32,
     /// 32-bit signed.
     I32,
-    /// 32-bit float.
+    /// 32-bit float; files with floats of 16 bits are widened to this.
     F32,
     /// 64-bit float.
     F64,
@@ -86,6 +86,11 @@ impl SampleType {
         matches!(self, SampleType::F32 | SampleType::F64)
     }
 
+    /// Whether samples are integers that may be negative.
+    pub fn is_signed(self) -> bool {
+        matches!(self, SampleType::I8 | SampleType::I16 | SampleType::I32)
+    }
+
     /// The value of the TIFF tag SampleFormat: 1 unsigned, 2 signed, 3 float.
     pub(super) fn format(self) -> u16 {
         match self {
@@ -99,6 +104,7 @@ impl SampleType {
     pub(super) fn of(bits: u16, format: u16) -> Option<Self> {
         match (bits, format) {
             (1 | 2 | 4, 1) => Some(SampleType::U8),
+            (16, 3) => Some(SampleType::F32),
             _ => Self::ALL.into_iter().find(|sample| (sample.bytes() * 8, sample.format()) == (bits.into(), format)),
         }
     }

@@ -124,11 +124,11 @@ fn jpeg_chunks_come_in_their_colours() {
 #[test]
 fn kinds_that_are_not_read_and_files_that_are_none_say_so() {
     let error = Raster::open(&fixture("lerc")).unwrap_err();
-    assert!(error.to_string().starts_with("this kind of raster is not read (LERC compression 34887): "), "{error}");
+    assert!(error.to_string().starts_with("this kind of image is not supported (LERC compression 34887): "), "{error}");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notes.tif");
     fs::write(&path, "not a raster at all").unwrap();
-    for (path, what) in [(path, "not a TIFF raster: "), (folder.path().join("none.tif"), "no such file")] {
+    for (path, what) in [(path, "not a TIFF: "), (folder.path().join("none.tif"), "no such file")] {
         let error = Raster::open(&path).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains(what) && error.to_string().contains(".tif: "), "{error}");

@@ -1,7 +1,6 @@
 //! A picture of any size on another grid, block by block.
 
-use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use crate::engine::device::Device;
@@ -38,10 +37,7 @@ impl AnyPicture {
     /// # Errors
     /// Names the file: missing, damaged, or of a kind that is not read.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut magic = [0; 4];
-        let read = File::open(path).and_then(|mut file| file.read(&mut magic));
-        read.map_err(|error| io_error("cannot read the picture", path, &error))?;
-        if matches!(&magic, [b'I', b'I', 42 | 43, 0] | [b'M', b'M', 0, 42 | 43]) {
+        if Raster::is_tiff(path) {
             return Ok(AnyPicture::Raster(Box::new(Raster::open(path)?.with_cache(CACHE_BYTES))));
         }
         let picture = decode::open(path)?;
