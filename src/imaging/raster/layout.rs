@@ -4,7 +4,7 @@ use std::io::{Read, Seek};
 
 use crate::imaging::fault::{Fault, Outcome, damaged, unsupported};
 use crate::imaging::raster::ifd::Tiff;
-use crate::imaging::raster::photometric::{Photometric, Stored};
+use crate::imaging::raster::photometric::{self, Photometric, Stored};
 use crate::imaging::raster::sample::SampleType;
 
 /// A chunk that decodes to more than this is refused: it would have to be in memory whole.
@@ -121,7 +121,7 @@ impl Layout {
                 return unsupported(format!("JPEG of {together} interleaved bands of {sample}"));
             }
         }
-        let extra = tiff.unsigned(index, tag::EXTRA_SAMPLES)?.unwrap_or_default();
+        let extra = tiff.unsigned(index, tag::EXTRA_SAMPLES)?;
         let photometric = Photometric::new(
             tiff,
             index,
@@ -129,16 +129,12 @@ impl Layout {
                 sample,
                 bits,
                 bands: bands as usize,
-                extra: extra.len(),
+                extra: extra.as_ref().map_or(0, Vec::len),
                 planar,
                 jpeg: matches!(compression, Compression::Jpeg { .. }),
             },
         )?;
-        let alpha = extra
-            .iter()
-            .position(|kind| matches!(kind, 1 | 2))
-            .and_then(|at| (bands as usize).checked_sub(extra.len()).map(|first| first + at));
-
+        let alpha = photometric::alpha_band(tiff, index, bands as usize, extra.as_deref())?;
         let tile = (tiff.first(index, tag::TILE_WIDTH, 0)?, tiff.first(index, tag::TILE_HEIGHT, 0)?);
         let tiled = tile != (0, 0);
         let (chunk_width, chunk_height) =

@@ -117,6 +117,21 @@ impl Photometric {
     }
 }
 
+/// The stored band (from 0) that says how opaque a pixel is: the first of the `extra` samples that is alpha; and the fourth of
+/// RGB where the file does not say what it is, as libtiff and GDAL take it.
+pub(super) fn alpha_band<R: Read + Seek>(
+    tiff: &mut Tiff<R>,
+    index: usize,
+    bands: usize,
+    extra: Option<&[u64]>,
+) -> Outcome<Option<usize>> {
+    let Some(extra) = extra else {
+        return Ok((bands == 4 && tiff.first(index, PHOTOMETRIC, 1)? == 2).then_some(3));
+    };
+    let at = extra.iter().position(|kind| matches!(kind, 1 | 2));
+    Ok(at.and_then(|at| bands.checked_sub(extra.len()).map(|first| first + at)))
+}
+
 /// Full-range BT.601 as JFIF has it, in the 16-bit fixed point of libjpeg (jdcolor.c), so that values agree with it.
 fn rgb_of_ycbcr([y, cb, cr]: [u8; 3]) -> [u8; 3] {
     const HALF: i32 = 1 << 15;
@@ -203,6 +218,15 @@ mod tests {
         let inks = PlainTiff::chunky(1, 4, &[1, 2, 3, 4]).with(PHOTOMETRIC, &[5]);
         assert!(error(&inks).contains("CMYK inks"));
         assert!(error(&PlainTiff::chunky(1, 3, &[1, 2, 3]).with(PHOTOMETRIC, &[8])).contains("Lab"));
+    }
+
+    #[test]
+    fn the_fourth_sample_of_rgb_is_alpha_unless_the_file_says_otherwise() {
+        let four = PlainTiff::chunky(2, 4, &[1, 2, 3, 0, 4, 5, 6, 9]).with(PHOTOMETRIC, &[2]);
+        assert_eq!(read(&four), (vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], vec![false, true]));
+        assert_eq!(read(&four.clone().with(338, &[0])).0.len(), 8);
+        assert_eq!(read(&four.clone().with(338, &[2])), read(&four));
+        assert_eq!(read(&four.with(PHOTOMETRIC, &[1])).0.len(), 8);
     }
 
     #[test]
