@@ -98,7 +98,7 @@ fn train_refuses_data_that_cannot_be_trained_on() {
     let cases: &[(&str, Spoil, &[&str])] = &[
         ("no such folder", |root| fs::rename(root.join("target"), root.join("elsewhere")).unwrap(), &["target"]),
         (
-            "no pictures",
+            "no images",
             |root| {
                 for name in ["0.png", "1.png"] {
                     fs::remove_file(root.join("source").join(name)).unwrap();

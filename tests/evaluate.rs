@@ -167,7 +167,7 @@ fn what_cannot_be_evaluated_is_refused_before_anything_is_written() {
     for name in ["0.png", "1.png"] {
         fs::remove_file(path("source").join(name)).unwrap();
     }
-    refused(root.path(), &line, &["no pictures in the folder"]);
+    refused(root.path(), &line, &["no images in the folder"]);
 }
 
 #[test]

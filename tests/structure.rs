@@ -68,7 +68,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("length", "tests/cli.rs"),
     ("width", "benches/conv2d.rs"),
     ("width", "src/cli/"),
-    ("width", "src/dataset/"),
     ("width", "src/engine/"),
     ("width", "src/error.rs"),
     ("width", "src/evaluate/"),

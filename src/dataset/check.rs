@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::imaging::picture::{Picture, PictureInfo, Reading};
 use crate::imaging::pixels::Area;
 
-/// Values that the percentiles are taken from, over all pictures of a side.
+/// Values that the percentiles are taken from, over all images of a side.
 const SAMPLE_VALUES: usize = 4 << 20;
 
 /// What two folders (or one) hold.
@@ -70,8 +70,8 @@ impl DataReport {
         Some((least, most))
     }
 
-    /// Everything for which training on crops of `size` pixels would refuse `data`, of which this is the report: sources
-    /// without a target, files that cannot be used, pictures too small, values that are no numbers.
+    /// Everything for which training on crops of `size` pixels would refuse `data`, of which this is the report:
+    /// sources without a target, files that cannot be used, images too small, NaN or infinite values.
     pub fn refusals(&self, data: &DataSource, size: usize) -> Vec<Error> {
         let mut refusals: Vec<Error> = self.lone_sources.iter().map(|lone| data.lone_source(lone)).collect();
         refusals.extend(self.faults.iter().cloned());
@@ -87,9 +87,9 @@ struct Examined {
     target_values: Vec<f32>,
 }
 
-/// Decodes every picture and reports all that is found, faulty files too. Fails only when a folder is missing or holds no
-/// picture. `readings` say how sources and targets are read, `how` what is done to them before; of scenes, windows of `side` pixels
-/// are looked at.
+/// Decodes every image and reports all that is found, faulty files too. Fails only when a folder is missing or holds no
+/// image. `readings` say how sources and targets are read, `how` what is done to them before; of scenes, windows of
+/// `side` pixels are looked at.
 pub fn check(data: &DataSource, readings: (Reading, Reading), how: &Preparations, side: usize) -> Result<DataReport> {
     let (listing, (source_reading, target_reading)) = match data {
         DataSource::Scenes { .. } => {
@@ -150,7 +150,7 @@ fn examine(pair: &Pair, source_reading: Reading, target_reading: Reading, most: 
     })
 }
 
-/// A regular sample of at most about `most` values of a picture.
+/// A regular sample of at most about `most` values of an image.
 fn sample_values(picture: &Picture, reading: Reading, most: usize) -> Vec<f32> {
     let (width, height) = (picture.info.width, picture.info.height);
     let step = (1..).find(|k| width * height * reading.channels() / (k * k) <= most.max(1)).unwrap_or(1);
@@ -223,7 +223,7 @@ mod tests {
         let report = check(&data, data.readings(None), &Preparations::default(), 64).unwrap();
         for (found, (dx, dy)) in report.pairs.iter().zip(wanted) {
             let shift = found.shift.unwrap_or_else(|| panic!("nothing found for ({dx}, {dy})"));
-            // Shadows and bright edges of woods move the borders of the radar picture by up to a pixel.
+            // Shadows and bright edges of woods move the borders of the radar image by up to a pixel.
             assert!(
                 abs_diff_eq!(shift.dx, dx as f32, epsilon = 1.0) && abs_diff_eq!(shift.dy, dy as f32, epsilon = 1.0),
                 "{shift:?}, ({dx}, {dy})"
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn every_fault_is_listed_and_the_rest_is_still_reported() {
         let (root, data) = shifted_pairs(&[(0, 0), (0, 0), (0, 0), (0, 0)]);
-        fs::write(root.path().join("s/1.png"), "no picture").unwrap();
+        fs::write(root.path().join("s/1.png"), "no image").unwrap();
         save_png(&root.path().join("t/2.png"), &[0; 64], 8, 8, None).unwrap();
         fs::remove_file(root.path().join("t/3.png")).unwrap();
         save_png(&root.path().join("t/9.png"), &[0; 64], 8, 8, None).unwrap();

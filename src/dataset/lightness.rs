@@ -1,9 +1,9 @@
-//! From radar to the lightness of an optical picture.
+//! From radar to the lightness of an optical image.
 //!
-//! A SAR picture is no optical one, and its speckle is not lightness. For the networks that colour but keep the lightness of their
-//! source, a better one is the source with its speckle taken off, each value replaced by the lightness that is as common among the
-//! training's targets as that value is among its sources: histogram matching (Gonzalez, Woods, "Digital Image Processing", 2018,
-//! section 3.3).
+//! A SAR image is not an optical one, and its speckle is not lightness. For the networks that colour but keep the
+//! lightness of their source, a better one is the source without its speckle, each value replaced by the lightness that
+//! is as common among the training's targets as that value is among its sources: histogram matching (Gonzalez, Woods,
+//! "Digital Image Processing", 2018, section 3.3).
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -17,19 +17,19 @@ use crate::imaging::ops::lee::lee;
 use crate::imaging::picture::Reading;
 use crate::imaging::raster::Backscatter;
 
-/// Pictures that the quantiles are taken from, at most; spread evenly over the training data.
+/// Images that the quantiles are taken from, at most; spread evenly over the training data.
 const PICTURES: usize = 32;
 /// Steps from the least to the greatest quantile.
 const STEPS: usize = 256;
 /// Cells of the histograms that quantiles are read off.
 const CELLS: usize = 4096;
-/// The filter: prepared values are taken for amplitudes of Sentinel-1.
+/// The filter: prepared values are assumed to be amplitudes of Sentinel-1.
 const FILTER: Despeckle = Despeckle { side: 7, looks: LOOKS };
 
 /// Pixels around a window that its lightness depends on.
 pub const MARGIN: usize = FILTER.side / 2;
 
-/// Takes the speckle off sources `[N, H, W, C]` 0..1; NaN is no data and stays.
+/// Filters the speckle of sources `[N, H, W, C]` 0..1; NaN is no data and stays.
 ///
 /// # Errors
 /// Whatever the launch reports.
@@ -47,10 +47,10 @@ pub struct LightnessMatch {
 }
 
 impl LightnessMatch {
-    /// That of a training set; `None` unless sources are of one band that is no lightness yet, and targets colours.
+    /// That of a training set; `None` unless sources have one band that is not yet lightness, and targets are colours.
     ///
     /// # Errors
-    /// A picture that cannot be read; whatever the filter reports.
+    /// An image that cannot be read; whatever the filter reports.
     pub fn of(data: &Dataset) -> Result<Option<Self>> {
         let grey = data.source_reading.channels() == 1 && data.source_reading != Reading::Lightness;
         if !grey || !data.target_reading.is_colour() {
@@ -155,8 +155,8 @@ mod tests {
     #[test]
     fn values_become_the_lightness_that_is_as_common() {
         let by = matched(|v| 255 - v / 2);
-        // Where sources are brighter, targets are darker; matching keeps the order, and gives the k-th of the one the k-th of the
-        // other: the median source the median target.
+        // Where sources are brighter, targets are darker; matching keeps the order, and gives the k-th of the one the
+        // k-th of the other: the median source the median target.
         let mut last = 0.0;
         for i in 0..=100 {
             let l = by.apply(i as f32 / 100.0);

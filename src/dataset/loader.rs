@@ -1,7 +1,7 @@
 //! Batches made on other threads, so that compute does not wait for files.
 //!
-//! The batch of a step is a pure function of the data, the settings, the seed and the step: threads only change when it is
-//! ready. Worker `i` of `T` makes the steps `first + i`, `first + i + T`, ... into a channel of its own; the reader
+//! The batch of a step is a pure function of the data, the settings, the seed and the step: threads only change when it
+//! is ready. Worker `i` of `T` makes the steps `first + i`, `first + i + T`, ... into a channel of its own; the reader
 //! takes from the channels in turn, which puts the batches in order without further bookkeeping.
 
 use std::path::PathBuf;
@@ -22,12 +22,12 @@ use crate::imaging::picture::{Picture, PictureInfo, Reading, Samples};
 /// Batches that wait ready per thread, beside the one that is being made.
 const READY: usize = 1;
 
-/// The pictures of one training step.
+/// The images of one training step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// The step, counted from 1.
     pub step: u64,
-    /// The source file of each of the N pictures.
+    /// The source file of each of the N images.
     pub files: Vec<PathBuf>,
     /// N.
     pub n: usize,
@@ -69,7 +69,7 @@ impl Batch {
 #[derive(Debug)]
 pub struct BatchMaker {
     data: Dataset,
-    /// The headers of the pictures that crops are cut from.
+    /// The headers of the images that crops are cut from.
     infos: Vec<PictureInfo>,
     options: LoaderOptions,
     cache: PictureCache,
@@ -83,7 +83,7 @@ impl BatchMaker {
         BatchMaker { data, infos, options, cache }
     }
 
-    /// The batch of `step` (from 1). Fails when a file has changed, broken, or holds values that are no numbers.
+    /// The batch of `step` (from 1). Fails when a file has changed, is damaged, or holds NaN or infinity.
     pub fn batch(&self, step: u64) -> Result<Batch> {
         self.batch_unless(step, &AtomicBool::new(false)).map(|batch| batch.expect("nobody asked to stop"))
     }
@@ -128,7 +128,7 @@ impl BatchMaker {
             (picture.info.width, picture.info.height) == (known.width, known.height),
             Error::input(
                 format!(
-                    "the picture was {}x{} and is now {}x{}",
+                    "the image was {}x{} and is now {}x{}",
                     known.width, known.height, picture.info.width, picture.info.height
                 ),
                 path.display(),
@@ -139,7 +139,7 @@ impl BatchMaker {
     }
 }
 
-/// The header of a picture as random crops are cut from it.
+/// The header of an image as random crops are cut from it.
 fn enlarged(info: &PictureInfo, options: &LoaderOptions) -> PictureInfo {
     let shorter = info.width.min(info.height);
     match options.enlarge {
@@ -155,7 +155,7 @@ fn enlarged(info: &PictureInfo, options: &LoaderOptions) -> PictureInfo {
 fn check_finite(picture: &Picture, path: &std::path::Path, values: &[f32]) -> Result<()> {
     crate::ensure!(
         !matches!(picture.samples, Samples::F32(_)) || values.iter().all(|v| v.is_finite()),
-        Error::input("pixels without a number (NaN or infinite)", path.display(), "fill them, or take the file away")
+        Error::input("pixels that are NaN or infinite", path.display(), "fill them, or remove the file")
     );
     Ok(())
 }
@@ -193,7 +193,7 @@ impl Loader {
     }
 }
 
-/// Makes the batches of `steps` until one fails or nobody listens any more.
+/// Makes the batches of `steps` until one fails or the receiver is gone.
 fn work(maker: &BatchMaker, steps: impl Iterator<Item = u64>, sender: &SyncSender<Result<Batch>>, stop: &AtomicBool) {
     for step in steps {
         let Some(batch) = maker.batch_unless(step, stop).transpose() else { return };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::dataset::patches::PatchPlan;
 
-/// Which ways of turning a picture augmentation draws from.
+/// Which ways of turning an image augmentation draws from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turns {
     /// Left-right and up-down, each by chance: four ways.
@@ -16,11 +16,11 @@ pub enum Turns {
 /// How batches are made.
 #[derive(Debug, Clone)]
 pub struct LoaderOptions {
-    /// Pictures a batch (N, at least 1).
+    /// Images a batch (N, at least 1).
     pub batch: usize,
     /// Side of the square crop in pixels (S, at least 1).
     pub size: usize,
-    /// Pixels of the source beyond the crop on each side, mirrored at the picture's border.
+    /// Pixels of the source beyond the crop on each side, mirrored at the image's border.
     pub halo: usize,
     /// Seed of order, crops and turns.
     pub seed: u64,
@@ -30,14 +30,14 @@ pub struct LoaderOptions {
     pub augment: bool,
     /// How crops are turned.
     pub turns: Turns,
-    /// Shorter side that pictures are enlarged to, if they are smaller, before random crops are cut.
+    /// Shorter side that images are enlarged to, if they are smaller, before random crops are cut.
     pub enlarge: Option<usize>,
-    /// Fixed patches instead of random crops. Then a batch never reaches into the next epoch: the last one of an epoch is
-    /// what is left.
+    /// Fixed patches instead of random crops. Then a batch never reaches into the next epoch: the last one of an epoch
+    /// is what is left.
     pub patches: Option<Arc<PatchPlan>>,
     /// Threads that make batches (at least 1).
     pub threads: usize,
-    /// Bytes of decoded pictures to keep.
+    /// Bytes of decoded images to keep.
     pub cache_bytes: usize,
 }
 
@@ -60,7 +60,7 @@ impl Default for LoaderOptions {
 }
 
 impl LoaderOptions {
-    /// Batches that `epochs` passes over the data of `files` pictures take.
+    /// Batches that `epochs` passes over the data of `files` images take.
     pub fn batches(&self, epochs: u64, files: usize) -> u64 {
         match &self.patches {
             Some(plan) => epochs.saturating_mul(plan.patches.len().div_ceil(self.batch) as u64),
@@ -68,7 +68,7 @@ impl LoaderOptions {
         }
     }
 
-    /// The centre of each picture in name order, one a batch, with `halo` pixels around.
+    /// The centre of each image in name order, one a batch, with `halo` pixels around.
     pub fn centres(self, halo: usize) -> LoaderOptions {
         LoaderOptions { batch: 1, halo, shuffle: false, augment: false, patches: None, ..self }
     }

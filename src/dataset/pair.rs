@@ -9,7 +9,7 @@ use crate::imaging::picture::PictureInfo;
 pub struct Pair {
     /// The input.
     pub source: PictureFile,
-    /// The colour picture.
+    /// The colour image.
     pub target: PictureFile,
 }
 
@@ -30,14 +30,14 @@ impl Pair {
         Ok(())
     }
 
-    /// A picture must hold a crop of `size` x `size` pixels; the error says which size fits.
+    /// An image must hold a crop of `size` x `size` pixels; the error says which size fits.
     pub(crate) fn check_crop(&self, info: &PictureInfo, size: usize) -> Result<()> {
         crate::ensure!(
             info.width >= size && info.height >= size,
             Error::input(
-                format!("a picture of {}x{} is smaller than the crop of {size}x{size}", info.width, info.height),
+                format!("an image of {}x{} is smaller than the crop of {size}x{size}", info.width, info.height),
                 self.source.path().display(),
-                format!("use ⟨size⟩ {} or less, or take the picture away", info.width.min(info.height))
+                format!("use ⟨size⟩ {} or less, or remove the image", info.width.min(info.height))
             )
         );
         Ok(())

@@ -15,19 +15,19 @@ use crate::error::{Error, Result};
 use crate::imaging::picture::{Depth, PictureInfo, Reading};
 use crate::imaging::raster::{Raster, Stretch};
 
-/// Where training pictures come from.
+/// Where training images come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DataSource {
     /// Two folders with equal file names (an extension may differ): SAR and optical, say.
     Pairs {
         /// The folder of inputs.
         source: PathBuf,
-        /// The folder of colour pictures.
+        /// The folder of colour images.
         target: PathBuf,
     },
-    /// A folder of colour pictures, whose lightness is the input.
+    /// A folder of colour images, whose lightness is the input.
     Images(PathBuf),
-    /// A folder of files that hold an input and its colour picture side by side.
+    /// A folder of files that hold an input and its colour image side by side.
     SideBySide {
         /// The folder.
         folder: PathBuf,
@@ -72,8 +72,9 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Decodes every picture once, so that a file cut short is found before it is needed. The first fault in name order
-    /// is the error. Training data need not be read for this: a [`survey`](crate::dataset::stats::survey) reads all of it anyway.
+    /// Decodes every image once, so that a file cut short is found before it is needed. The first fault in name order
+    /// is the error. Training data need not be read for this: a [`survey`](crate::dataset::stats::survey) reads all of
+    /// it anyway.
     pub fn read_through(&self) -> Result<()> {
         let read = |pair: &Pair| -> Result<()> {
             pair.source.open()?.check_range(pair.source.path())?;
@@ -87,7 +88,7 @@ impl Dataset {
 }
 
 impl DataSource {
-    /// Finds the files, in name order, without opening them. Fails when a folder is missing or holds no picture.
+    /// Finds the files, in name order, without opening them. Fails when a folder is missing or holds no image.
     pub fn list(&self) -> Result<Listing> {
         match self {
             DataSource::Images(folder) => {
@@ -110,7 +111,7 @@ impl DataSource {
         }
     }
 
-    /// As [`DataSource::list`], the pictures prepared.
+    /// As [`DataSource::list`], the images prepared.
     ///
     /// # Errors
     /// As [`DataSource::list`].
@@ -134,7 +135,8 @@ impl DataSource {
         Error::input("a source without its target", lone.display(), remedy)
     }
 
-    /// How the two sides are read by a network that makes colour of grey: `band` (from 1) chooses the source's band in a pair.
+    /// How the two sides are read by a network that makes colour of grey: `band` (from 1) chooses the source's band in
+    /// a pair.
     pub fn readings(&self, band: Option<usize>) -> (Reading, Reading) {
         match self {
             DataSource::Images(_) => (Reading::Lightness, Reading::Rgb),
@@ -142,7 +144,7 @@ impl DataSource {
         }
     }
 
-    /// How the two sides are read by a network that takes any number of bands: all that most pictures of a side have, of
+    /// How the two sides are read by a network that takes any number of bands: all that most images of a side have, of
     /// sources only `band` (from 1) where it is given. Files that cannot be read are passed over: it is for
     /// [`DataSource::validate_as`] to name them.
     ///
@@ -178,10 +180,10 @@ impl DataSource {
         self.validate_prepared(size, readings, &Preparations::default(), None)
     }
 
-    /// Finds the files and checks every header: each source has a target of its own size, of bands that can be read, and
-    /// no picture is smaller than `size` (the crop's side in pixels). `readings` say how sources and targets are read, `how` what is
-    /// done to them before. Of scenes, a side in `grid` makes fixed windows of it, or smaller ones, but not below `size`, where none
-    /// of them has data everywhere; without, there is room for random crops.
+    /// Finds the files and checks every header: each source has a target of its own size, of bands that can be read,
+    /// and no image is smaller than `size` (the crop's side in pixels). `readings` say how sources and targets are
+    /// read, `how` what is done to them before. Of scenes, a side in `grid` makes fixed windows of it, or smaller ones,
+    /// but not below `size`, where none of them has data everywhere; without, there is room for random crops.
     ///
     /// # Errors
     /// The first fault in name order.
@@ -220,7 +222,7 @@ impl DataSource {
         let results: Vec<Result<PictureInfo>> = listing.pairs.par_iter().map(check).collect();
         let infos = results.into_iter().collect::<Result<Vec<_>>>()?;
         let mut preparations = *how;
-        // A run on pictures that are no bytes and were not stretched is to colour none that is.
+        // Inputs of a run that was trained on wide samples without a stretch must not be stretched either.
         if infos.iter().any(|info| info.depth != Depth::U8) {
             preparations.source.stretch.get_or_insert(Stretch::None);
         }
@@ -228,7 +230,7 @@ impl DataSource {
     }
 }
 
-/// The number of bands that most of some pictures have; of numbers equally frequent the largest. 1 if none can be read.
+/// The number of bands that most of some images have; of numbers equally frequent the largest. 1 if none can be read.
 fn usual_bands(files: Vec<&PictureFile>) -> usize {
     let found: Vec<usize> = files.par_iter().filter_map(|file| Some(file.probe().ok()?.bands)).collect();
     let mut counts: BTreeMap<usize, usize> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Fixed patches of pictures, spread so that no two of a picture begin too close to each other.
+//! Fixed patches of images, spread so that no two of an image begin too close to each other.
 
 use std::collections::HashMap;
 
@@ -6,14 +6,14 @@ use crate::error::{Error, Result};
 use crate::imaging::picture::PictureInfo;
 use crate::random::{Rng, Stream};
 
-/// A place that this many draws in a row do not find is taken for none: at most half a percent of the origins can be free then,
-/// but for one case in a hundred.
+/// A place that this many draws in a row do not find is assumed not to exist: at most half a percent of the origins can
+/// be free then, but for one case in a hundred.
 const DRAWS: usize = 1000;
 
-/// A square of a picture, by its upper left corner.
+/// A square of an image, by its upper left corner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patch {
-    /// Which picture.
+    /// Which image.
     pub file: usize,
     /// Left column.
     pub x: usize,
@@ -24,29 +24,30 @@ pub struct Patch {
 /// The patches that a training reads, over and over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PatchPlan {
-    /// All of them, picture by picture.
+    /// All of them, image by image.
     pub patches: Vec<Patch>,
-    /// The least squared distance in pixels between two origins of one picture that was asked for.
+    /// The least squared distance in pixels between two origins of one image that was asked for.
     pub min_distance: usize,
-    /// The least that was kept to in the picture with the least room; equal to `min_distance` where there was room enough.
+    /// The least that was kept to in the image with the least room; equal to `min_distance` where there was room
+    /// enough.
     pub kept_distance: usize,
 }
 
 impl PatchPlan {
-    /// `count` patches of `size` x `size` pixels: at least one of each picture, the others in proportion to the origins that a
-    /// picture has. Where a picture has no place left at a squared distance of `min_distance`, that is lowered by a quarter at
-    /// a time, down to 0, where patches repeat. A pure function of its arguments.
+    /// `count` patches of `size` x `size` pixels: at least one of each image, the others in proportion to the origins
+    /// that a image has. Where an image has no place left at a squared distance of `min_distance`, that is lowered by a
+    /// quarter at a time, down to 0, where patches repeat. A pure function of its arguments.
     ///
     /// # Errors
-    /// Fewer patches than pictures.
+    /// Fewer patches than images.
     ///
     /// # Panics
-    /// If a picture is smaller than a patch.
+    /// If an image is smaller than a patch.
     pub fn new(infos: &[PictureInfo], size: usize, count: usize, min_distance: usize, seed: u64) -> Result<Self> {
         crate::ensure!(
             count >= infos.len(),
             Error::input(
-                format!("fewer patches than pictures ({})", infos.len()),
+                format!("fewer patches than images ({})", infos.len()),
                 format!("⟨patches⟩ {count}"),
                 format!("use {} or more", infos.len())
             )
@@ -63,7 +64,7 @@ impl PatchPlan {
     }
 }
 
-/// Patches of each picture: one, and of the rest a share in proportion to its origins.
+/// Patches of each image: one, and of the rest a share in proportion to its origins.
 fn shares(origins: &[[usize; 2]], count: usize) -> Vec<usize> {
     let rest = (count - origins.len()) as u128;
     let number = |[across, down]: &[usize; 2]| (across * down) as u128;
@@ -83,14 +84,15 @@ fn shares(origins: &[[usize; 2]], count: usize) -> Vec<usize> {
 struct Spread {
     places: Vec<[usize; 2]>,
     distance: usize,
-    /// Places by cell. A cell's side is at least the distance, so that only a cell and its eight neighbours can be too close.
+    /// Places by cell. A cell's side is at least the distance, so that only a cell and its eight neighbours can be too
+    /// close.
     cells: HashMap<[usize; 2], Vec<[usize; 2]>>,
     side: usize,
 }
 
 impl Spread {
-    /// `count` places within `origins` columns and rows, at a squared distance of `distance` or the greatest below it that has
-    /// room.
+    /// `count` places within `origins` columns and rows, at a squared distance of `distance` or the greatest below it
+    /// that has room.
     fn over(origins: [usize; 2], count: usize, distance: usize, rng: &Rng) -> Self {
         let mut spread = Spread::of(Vec::new(), distance);
         let mut failed = 0;
@@ -151,7 +153,7 @@ mod tests {
         sizes.iter().map(|&[width, height]| PictureInfo { width, height, bands: 3, depth: Depth::U8 }).collect()
     }
 
-    /// The least squared distance between two origins of one picture.
+    /// The least squared distance between two origins of one image.
     fn closest(plan: &PatchPlan) -> usize {
         let pairs = plan.patches.iter().enumerate().flat_map(|(i, a)| plan.patches[..i].iter().map(move |b| (a, b)));
         let same = pairs.filter(|(a, b)| a.file == b.file);

@@ -14,7 +14,8 @@ use crate::imaging::ops::lee::lee;
 use crate::imaging::picture::{Depth, Picture, PictureInfo, Samples};
 use crate::imaging::raster::{Backscatter, SampleType, Scale, Stretch};
 
-/// Looks of Sentinel-1's interferometric wide swath products of high resolution (ESA, Sentinel-1 Product Definition, 2016).
+/// Looks of Sentinel-1's interferometric wide swath products of high resolution (ESA, Sentinel-1 Product Definition,
+/// 2016).
 pub(super) const LOOKS: f32 = 4.4;
 
 /// Lee's filter; written as `lee:N` or `lee:N,LOOKS`.
@@ -22,13 +23,13 @@ pub(super) const LOOKS: f32 = 4.4;
 pub struct Despeckle {
     /// Side of the window in pixels, odd.
     pub side: usize,
-    /// Equivalent number of looks of the radar picture: how many independent measurements a value is the mean of.
+    /// Equivalent number of looks of the radar image: how many independent measurements a value is the mean of.
     pub looks: f32,
 }
 
 impl Despeckle {
-    /// The squared coefficient of variation of the speckle: `1 / looks` of intensities, `(4 / pi - 1) / looks` of amplitudes
-    /// (Oliver, Quegan, "Understanding Synthetic Aperture Radar Images", 2004, section 4.3).
+    /// The squared coefficient of variation of the speckle: `1 / looks` of intensities, `(4 / pi - 1) / looks` of
+    /// amplitudes (Oliver, Quegan, "Understanding Synthetic Aperture Radar Images", 2004, section 4.3).
     pub fn variation(&self, of: Backscatter) -> f32 {
         match of {
             Backscatter::Intensity => 1.0 / self.looks,
@@ -43,17 +44,17 @@ impl FromStr for Despeckle {
     /// Reads the text of `despeckle`; the error says what is wrong with it and what is possible.
     fn from_str(text: &str) -> Result<Self, String> {
         let read = || -> Result<Self, String> {
-            let settings = text.strip_prefix("lee:").ok_or("only Lee's filter is there")?;
+            let settings = text.strip_prefix("lee:").ok_or("only Lee's filter exists")?;
             let (side, looks) = settings.split_once(',').map_or((settings, None), |(side, looks)| (side, Some(looks)));
-            let side: usize = side.trim().parse().map_err(|_| format!("`{side}` is no side in pixels"))?;
+            let side: usize = side.trim().parse().map_err(|_| format!("`{side}` is not a side in pixels"))?;
             let looks = match looks {
                 None => LOOKS,
-                Some(text) => text.trim().parse().map_err(|_| format!("`{text}` is no number of looks"))?,
+                Some(text) => text.trim().parse().map_err(|_| format!("`{text}` is not a number of looks"))?,
             };
             match side % 2 == 1 && (3..=31).contains(&side) {
-                false => Err(format!("{side} is no odd side of 3 to 31")),
+                false => Err(format!("{side} is not an odd side from 3 to 31")),
                 true if looks > 0.0 && looks.is_finite() => Ok(Despeckle { side, looks }),
-                true => Err(format!("{looks} is no number of looks")),
+                true => Err(format!("{looks} is not a number of looks")),
             }
         };
         read().map_err(|why| format!("{why}; use lee:N or lee:N,LOOKS, e.g. lee:7 or lee:7,4.4"))
@@ -72,10 +73,10 @@ impl fmt::Display for Despeckle {
 /// How a source is prepared.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Preparation {
-    /// How values become 0..1. `None`: integers over their type's range; a scene of 16 bits or of floats, which seldom fill
-    /// theirs, from its 2nd to its 98th percentile.
+    /// How values become 0..1. `None`: integers over their type's range; a scene of 16 bits or of floats, which seldom
+    /// fill theirs, from its 2nd to its 98th percentile.
     pub stretch: Option<Stretch>,
-    /// What takes speckle off before, in the linear values of the file.
+    /// The filter of speckle that runs before the stretch, on the linear values of the file.
     pub despeckle: Option<Despeckle>,
 }
 
@@ -89,17 +90,19 @@ impl fmt::Display for Preparation {
 }
 
 impl Preparation {
-    /// Whether a picture in memory stays what it is.
+    /// Whether an image in memory stays unchanged.
     pub fn is_none(&self) -> bool {
         self.picture_stretch().is_none() && self.despeckle.is_none()
     }
 
-    /// The stretch of a picture in memory, which is read over its type's range anyway.
+    /// The stretch of an image in memory, if it does more than divide by the range of its type, which reading does
+    /// anyway.
     pub(super) fn picture_stretch(&self) -> Option<Stretch> {
         self.stretch.filter(|stretch| *stretch != Stretch::None)
     }
 
-    /// The filter's side and the variation of the speckle; values are amplitudes, unless they are to become decibels as intensities.
+    /// The filter's side and the variation of the speckle; values are assumed to be amplitudes, unless the stretch
+    /// takes decibels of intensities.
     pub(super) fn filter(&self) -> Option<(usize, f32)> {
         let of = match self.stretch {
             Some(Stretch::Db { of, .. }) => of,
@@ -108,11 +111,11 @@ impl Preparation {
         self.despeckle.map(|despeckle| (despeckle.side, despeckle.variation(of)))
     }
 
-    /// A picture in memory, prepared: floats of 0..1. Percentiles are those of this picture. NaN stays NaN. The filter runs on the
-    /// CPU, where pictures are decoded.
+    /// An image in memory, prepared: floats of 0..1. Percentiles are those of this image. NaN stays NaN. The filter
+    /// runs on the CPU, where images are decoded.
     ///
     /// # Errors
-    /// A picture without a number in it; `path` is named.
+    /// An image whose pixels are all NaN or infinite; `path` is named.
     pub fn apply(&self, picture: Picture, path: &Path) -> Result<Picture> {
         if self.is_none() {
             return Ok(picture);
@@ -125,7 +128,11 @@ impl Preparation {
         };
         let stretch = self.picture_stretch();
         let Some(scales) = stretch.unwrap_or(Stretch::None).fit_values(sample, &values, bands) else {
-            return Err(Error::input("no pixel has a number", path.display(), "fill them, or take the file away"));
+            return Err(Error::input(
+                "all pixels are NaN or infinite",
+                path.display(),
+                "fill them, or remove the file",
+            ));
         };
         let mut values = match self.filter() {
             Some(filter) => filtered(&Device::cpu(), [height, width, bands], values, filter)?,
@@ -159,7 +166,7 @@ fn scale(values: &mut [f32], scales: &[Scale]) {
 /// How the two sides are prepared.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Preparations {
-    /// The sources. Of [`DataSource::Images`] it is that of the pictures.
+    /// The sources. Of [`DataSource::Images`] it is that of the images.
     pub source: Preparation,
     /// The targets.
     pub target: Preparation,
@@ -176,9 +183,9 @@ mod tests {
         }
         for (text, why) in [
             ("median:3", "only Lee"),
-            ("lee:4", "no odd side"),
-            ("lee:1", "no odd side"),
-            ("lee:3,0", "0 is no number"),
+            ("lee:4", "not an odd side"),
+            ("lee:1", "not an odd side"),
+            ("lee:3,0", "0 is not a number"),
             ("lee:x", "`x`"),
         ] {
             let error = text.parse::<Despeckle>().unwrap_err();

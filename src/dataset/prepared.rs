@@ -10,14 +10,14 @@ use crate::imaging::picture::{Depth, Picture, PictureInfo, Reading, Samples};
 use crate::imaging::pixels::{Area, Pixels};
 use crate::imaging::raster::{Raster, RasterInfo, SampleType, Scale, Stretch};
 
-/// Percent that are cut off at either end of the values of a scene that says nothing of its range.
+/// Percent of the values that are clipped at either end, for a scene without a stretch of its own.
 const PERCENT: f32 = 2.0;
 
 /// Pixels of a part of a scene, as a network reads them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prepared {
-    /// Values 0..1; 0 where there is no data, which is what such pixels hold in most scenes of 8 bits: a network sees the same
-    /// whether a file marks them or not.
+    /// Values 0..1; 0 where there is no data, the value of such pixels in most scenes of 8 bits: a network reads the
+    /// same whether a file marks them or not.
     pub pixels: Pixels,
     /// `[height, width]`: which pixels have data; `None`: all.
     pub valid: Option<Vec<bool>>,
@@ -31,7 +31,7 @@ pub struct PreparedScene {
     /// The bands that are read, from 1.
     bands: Vec<usize>,
     scales: Vec<Scale>,
-    /// Bytes that nothing is done to.
+    /// Bytes that stay as they are.
     plain: bool,
     filter: Option<(usize, f32)>,
     device: Device,
@@ -45,10 +45,10 @@ impl fmt::Debug for PreparedScene {
 }
 
 impl PreparedScene {
-    /// Opens a scene; percentiles take one pass over it. Speckle is taken off on `device`.
+    /// Opens a scene; percentiles take one pass over it. Speckle is filtered on `device`.
     ///
     /// # Errors
-    /// A file that is no raster or is damaged, bands that are not there, a scene without data.
+    /// A file that is not a raster or is damaged, bands that do not exist, a scene without data.
     pub fn open(path: &Path, reading: Reading, preparation: &Preparation, device: &Device) -> Result<Self> {
         let raster = Raster::open(path)?;
         let mut bands: Vec<usize> = raster.info().bands_without_alpha().collect();
@@ -132,7 +132,8 @@ impl PreparedScene {
         Ok(Prepared { pixels, valid: valid.contains(&false).then_some(valid) })
     }
 
-    /// An area as a picture of the bands that are read, bytes where nothing is to be done to them, and which of its pixels have data.
+    /// An area as an image of the bands that are read, bytes if they need no preparation, and which of its pixels have
+    /// data.
     ///
     /// # Errors
     /// As [`PreparedScene::read`].

@@ -1,4 +1,4 @@
-//! Which squares of which pictures a training step reads, and how they are cut out and turned.
+//! Which squares of which images a training step reads, and how they are cut out and turned.
 
 use crate::dataset::loader_options::{LoaderOptions, Turns};
 use crate::imaging::picture::{Picture, PictureInfo, Reading};
@@ -36,7 +36,7 @@ impl Turns {
     }
 }
 
-/// One picture of a batch: which file, where, how turned.
+/// One image of a batch: which file, where, how turned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sample {
     pub file: usize,
@@ -45,12 +45,12 @@ pub(super) struct Sample {
     pub turn: Turn,
 }
 
-/// What the batch of `step` consists of: a pure function of the pictures' sizes, the options and the step.
+/// What the batch of `step` consists of: a pure function of the images' sizes, the options and the step.
 pub(super) fn samples(infos: &[PictureInfo], options: &LoaderOptions, step: u64) -> Vec<Sample> {
     let &LoaderOptions { batch, size, seed, shuffle, augment, turns, .. } = options;
     let rng = Rng::new(seed, Stream::Augment, step as u32);
     let order_of = |epoch: u64, len: usize| Rng::new(seed, Stream::Shuffle, epoch as u32).permutation(len);
-    // Four words of the stream a picture.
+    // Four words of the stream an image.
     let turn = |index: u64| if augment { turns.draw(&rng, 4 * index + 2) } else { Turn::default() };
     if let Some(plan) = &options.patches {
         let (count, batches) = (plan.patches.len(), options.batches(1, infos.len()));
@@ -84,11 +84,11 @@ pub(super) fn samples(infos: &[PictureInfo], options: &LoaderOptions, step: u64)
         .collect()
 }
 
-/// Cuts the square of `size` at (`x`, `y`) with `halo` more pixels on each side, mirrored where they lie beyond the picture,
-/// into `out` `[size + 2 halo, size + 2 halo, C]`.
+/// Cuts the square of `size` at (`x`, `y`) with `halo` more pixels on each side, mirrored where they lie beyond the
+/// image, into `out` `[size + 2 halo, size + 2 halo, C]`.
 pub(super) fn cut(picture: &Picture, reading: Reading, [x, y]: [usize; 2], size: usize, halo: usize, out: &mut [f32]) {
     let (channels, side) = (reading.channels(), size + 2 * halo);
-    // The part within the picture holds every pixel that one beyond it mirrors.
+    // The part within the image holds every pixel that one beyond it mirrors.
     let within = |start: usize, len: usize| (start.saturating_sub(halo), (start + size + halo).min(len));
     let ((left, right), (top, bottom)) = (within(x, picture.info.width), within(y, picture.info.height));
     let area = Area { x: left, y: top, width: right - left, height: bottom - top };
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(read([2, 1], 2, 1), around);
         let corner = [6.0, 5.0, 6.0, 7.0, 1.0, 0.0, 1.0, 2.0, 6.0, 5.0, 6.0, 7.0, 11.0, 10.0, 11.0, 12.0];
         assert_eq!(read([0, 0], 2, 1), corner);
-        // A halo wider than the picture goes back and forth.
+        // A halo wider than the image goes back and forth.
         let (size, halo) = (4, 7);
         for (i, value) in read([1, 0], size, halo).into_iter().enumerate() {
             let (x, y) = (1 + (i % 18) as isize - 7, (i / 18) as isize - 7);

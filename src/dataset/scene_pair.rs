@@ -1,8 +1,9 @@
-//! Two scenes on one grid as training data: windows of them, each a pair of pictures.
+//! Two scenes on one grid as training data: windows of them, each a pair of images.
 //!
-//! A grid of windows of the crop's size is laid over the scenes, and each that has data everywhere is a pair, visited once in an
-//! epoch. For random crops it holds also what lies up to a window beyond it at the right and below, so that every place of the scene is in
-//! reach of just one; where there are gaps, it is the window alone. No crop has a pixel without data.
+//! A grid of windows of the crop's size is laid over the scenes, and each that has data everywhere is a pair, visited
+//! once in an epoch. For random crops it holds also what lies up to a window beyond it at the right and below, so that
+//! every place of the scene is in reach of just one; where there are gaps, it is the window alone. No crop has a pixel
+//! without data.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -79,7 +80,8 @@ impl ScenePair {
         if pairs.is_empty() { Err(self.no_window(size)) } else { Ok(pairs) }
     }
 
-    /// Fixed windows of `side` pixels, or of half as many, and so on down to `size`, where larger ones do not fit or have gaps.
+    /// Fixed windows of `side` pixels, or of half as many, and so on down to `size`, where larger ones do not fit or
+    /// have gaps.
     ///
     /// # Errors
     /// No window that has data everywhere; scenes that cannot be read.

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::imaging::picture::{Picture, PictureInfo};
 use crate::imaging::pixels::Area;
 
-/// A part of a scene.
+/// A window of a scene.
 #[derive(Debug, Clone)]
 pub struct SceneWindow {
     scene: Arc<PreparedScene>,

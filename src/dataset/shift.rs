@@ -1,7 +1,7 @@
 //! The likely displacement between a source and its target.
 //!
-//! Radar and optics agree on where borders are and which way they run, if on little else. Each pixel is described by how
-//! strong its gradient is along eight directions, the sign left out, smoothed and normalised (channel features of
+//! Radar and optics agree on where borders are and which way they run, if on little else. Each pixel is described by
+//! how strong its gradient is along eight directions, the sign left out, smoothed and normalised (channel features of
 //! orientated gradients: Ye, Bruzzone, Shan, Bovolo, Zhu, "Fast and Robust Matching for Multimodal Remote Sensing Image
 //! Registration", TGRS 2019). The displacement is where these descriptions are most alike.
 
@@ -10,7 +10,7 @@ use crate::imaging::picture::{Picture, Reading};
 /// Shifts are sought this far in every direction, in pixels.
 const REACH: usize = 8;
 
-/// Largest side of the four parts of a picture, in pixels: more changes little and takes its time.
+/// Largest side of the four parts of an image, in pixels: more changes little and takes its time.
 const PART: usize = 320;
 
 /// Smallest side of a part: below, chance decides.
@@ -22,7 +22,7 @@ const STRIDE: usize = 4;
 /// Directions of gradients, over half a turn.
 const DIRECTIONS: usize = 8;
 
-/// How many of the four parts of a picture must find the same shift, within [`SAME`] pixels.
+/// How many of the four parts of an image must find the same shift, within [`SAME`] pixels.
 const AGREEING: usize = 3;
 
 /// How far apart two shifts may be to count as the same, in pixels in x and in y.
@@ -35,14 +35,14 @@ pub struct Shift {
     pub dx: f32,
     /// Pixels down, -8..8.
     pub dy: f32,
-    /// The share of the picture's four parts that agree, 0.75 or 1.
+    /// The share of the image's four parts that agree, 0.75 or 1.
     pub confidence: f32,
 }
 
-/// Where `target` lies beside `source` (of the same size, read by `reading`), if most parts of the picture agree on it.
+/// Where `target` lies beside `source` (of the same size, read by `reading`), if most parts of the image agree on it.
 ///
-/// Each quarter of the picture is matched by itself: chance gives each another answer. `None` where the quarters disagree,
-/// where there is nothing to hold on to, and where the picture is smaller than 128 pixels.
+/// Each quarter of the image is matched by itself: chance gives each another answer. `None` where the quarters
+/// disagree, where there is nothing to hold on to, and where the image is smaller than 128 pixels.
 pub fn likely_shift(source: &Picture, reading: Reading, target: &Picture) -> Option<Shift> {
     let quarter = [source.info.width / 2, source.info.height / 2];
     let side = quarter.map(|half| half.min(PART));
@@ -110,8 +110,8 @@ impl Features {
     }
 }
 
-/// The shift within the reach at which the features differ least; `None` at the border of the search, where the best place
-/// may lie beyond.
+/// The shift within the reach at which the features differ least; `None` at the border of the search, where the best
+/// place may lie beyond.
 fn best_shift(from: &Features, to: &Features) -> Option<(i32, i32)> {
     let reach = REACH as i32;
     let mut best = (f32::INFINITY, (0, 0));

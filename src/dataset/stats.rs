@@ -19,7 +19,7 @@ const FILES_AT_ONCE: usize = 16;
 /// The means and the linear regression of a training set, stored with a run for `evaluate`'s baselines.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct DataStats {
-    /// Pictures seen.
+    /// Images seen.
     pub pictures: u64,
     /// Pixels seen.
     pub pixels: u64,
@@ -27,8 +27,8 @@ pub struct DataStats {
     pub mean_ab: Option<[f64; 2]>,
     /// Mean of each target band, 0..1.
     pub mean: Vec<f64>,
-    /// Least squares of each target band on all source bands: `target[t] = intercept[t] + sum over s of slope[t][s] source[s]`,
-    /// all 0..1.
+    /// Least squares of each target band on all source bands: `target[t] = intercept[t] + sum over s of slope[t][s]
+    /// source[s]`, all 0..1.
     pub slope: Vec<Vec<f64>>,
     /// See `slope`.
     pub intercept: Vec<f64>,
@@ -62,7 +62,7 @@ impl DataStats {
 pub struct Survey {
     /// Means and regression, over all pixels.
     pub stats: DataStats,
-    /// The ab values of all target pixels, for the bins; none where targets are no colours.
+    /// The ab values of all target pixels, for the bins; none where targets are not colours.
     pub histogram: AbHistogram,
     /// The ab values of a regular sample of target pixels, [`SAMPLE_PIXELS`] at most, for the prior.
     pub sample: Vec<[f32; 2]>,
@@ -148,8 +148,8 @@ const ROUNDING: f64 = 1e-12;
 
 /// Solves the normal equations `covariance x = right` of a least squares fit by elimination.
 ///
-/// A band whose variance, as far as the bands before it do not explain it, is rounding (a constant band, or one that repeats
-/// others) explains nothing: its coefficient is 0.
+/// A band whose variance, as far as the bands before it do not explain it, is rounding (a constant band, or one that
+/// repeats others) explains nothing: its coefficient is 0.
 fn solve(mut covariance: Vec<Vec<f64>>, mut right: Vec<f64>) -> Vec<f64> {
     let n = right.len();
     for k in 0..n {
@@ -171,7 +171,7 @@ fn solve(mut covariance: Vec<Vec<f64>>, mut right: Vec<f64>) -> Vec<f64> {
     x
 }
 
-/// Reads every picture of `data` once. Fails at the first file, in name order, that cannot be decoded.
+/// Reads every image of `data` once. Fails at the first file, in name order, that cannot be decoded.
 ///
 /// Parallel over files, added up in name order. Fails also at floats outside 0..1 or without a number.
 pub fn survey(data: &Dataset) -> Result<Survey> {

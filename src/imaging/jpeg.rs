@@ -2,8 +2,8 @@
 
 /// Whether the segments of a JPEG run up to its end-of-image marker.
 ///
-/// Decoders fill what is missing with grey and say nothing. Looking for the marker in the last two bytes would not do: cameras
-/// append data, and an embedded thumbnail has a marker of its own.
+/// Decoders fill what is missing with grey and say nothing. Looking for the marker in the last two bytes would not do:
+/// cameras append data, and an embedded thumbnail has a marker of its own.
 pub(super) fn is_whole(bytes: &[u8]) -> bool {
     let mut at = 2;
     // The next marker: 0xFF and a byte that is neither stuffing (00), fill (FF) nor a restart marker (D0..D7).

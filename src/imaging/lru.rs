@@ -38,8 +38,8 @@ impl<K: Clone + Eq + Hash, V: Clone> Lru<K, V> {
         Some(entry.value.clone())
     }
 
-    /// Keeps a value of `bytes` bytes and drops the least recently used for it. A value larger than the whole cache is not kept: it
-    /// would only push everything else out. Nor is one whose key is there already.
+    /// Keeps a value of `bytes` bytes and drops the least recently used for it. A value larger than the whole cache is
+    /// not kept: it would only push everything else out. Nor is one whose key is there already.
     pub fn insert(&mut self, key: K, value: V, bytes: usize) {
         if bytes > self.capacity || self.entries.contains_key(&key) {
             return;

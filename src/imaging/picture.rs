@@ -1,4 +1,4 @@
-//! A decoded picture with its native samples, and how its values are read.
+//! A decoded image with its native samples, and how its values are read.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub enum Samples {
     F32(Vec<f32>),
 }
 
-/// The type of a picture's samples.
+/// The type of an image's samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
     /// 8-bit.
@@ -41,7 +41,7 @@ pub struct PictureInfo {
     pub depth: Depth,
 }
 
-/// A decoded picture: `[height, width, bands]`, alpha left out.
+/// A decoded image: `[height, width, bands]`, alpha left out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Picture {
     /// Size, bands and depth.
@@ -50,7 +50,7 @@ pub struct Picture {
     pub samples: Samples,
 }
 
-/// What a network reads off a picture.
+/// What a network reads off an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
     /// One channel: the given band (counted from 1), else the only one, else the Rec. 601 luma of three.
@@ -58,11 +58,11 @@ pub enum Reading {
         /// The band, counted from 1 as GDAL does.
         band: Option<usize>,
     },
-    /// Three channels; a grey picture is repeated.
+    /// Three channels; a grey image is repeated.
     Rgb,
     /// One channel: CIE L / 100 of the colours, 0..1.
     Lightness,
-    /// All bands of a picture that has just this many.
+    /// All bands of an image that has just this many.
     Bands(usize),
 }
 
@@ -81,19 +81,19 @@ impl Reading {
         self.channels() == 3
     }
 
-    /// Whether the picture has the bands to read, as an error that names the file.
+    /// Whether the image has the bands to read, as an error that names the file.
     pub fn check(self, info: &PictureInfo, path: &Path) -> Result<()> {
         let bands = info.bands;
         let (ok, remedy) = match self {
             Reading::Grey { band: Some(band) } => ((1..=bands).contains(&band), format!("use ⟨band⟩ 1 to {bands}")),
             Reading::Grey { band: None } => (bands == 1 || bands == 3, format!("choose one by ⟨band⟩ 1 to {bands}")),
-            Reading::Rgb | Reading::Lightness => (bands == 1 || bands == 3, "give a grey or an RGB picture".into()),
-            Reading::Bands(all) => (bands == all, format!("bring all pictures of its side to {all}")),
+            Reading::Rgb | Reading::Lightness => (bands == 1 || bands == 3, "give a grey or an RGB image".into()),
+            Reading::Bands(all) => (bands == all, format!("bring all images of its side to {all}")),
         };
         let what = match self {
-            Reading::Grey { band: Some(band) } => format!("no band {band} in a picture of {bands}"),
+            Reading::Grey { band: Some(band) } => format!("no band {band} in an image of {bands}"),
             Reading::Bands(all) => format!("the number of bands is {bands}, not {all}"),
-            _ => format!("a picture of {bands} bands is neither grey nor RGB"),
+            _ => format!("an image of {bands} bands is neither grey nor RGB"),
         };
         crate::ensure!(ok, Error::input(what, path.display(), remedy));
         Ok(())
@@ -101,25 +101,23 @@ impl Reading {
 }
 
 impl Picture {
-    /// Whether every sample is a number within 0..1 (with a little room for rounding), as networks read them. Integer
-    /// samples always are.
+    /// Whether every sample lies within 0..1 (with a little room for rounding), as networks read them. Integer samples
+    /// always do.
     ///
     /// # Errors
-    /// The first value of a float picture that is not; `path` is named.
+    /// The first value of a float image that does not; `path` is named.
     pub fn check_range(&self, path: &Path) -> Result<()> {
         let Samples::F32(values) = &self.samples else { return Ok(()) };
         match values.iter().find(|v| !(-0.01..=1.01).contains(*v)) {
             None => Ok(()),
             Some(v) if v.is_finite() => Err(Error::input(
-                format!("a float picture holds {v}, outside 0 to 1"),
+                format!("a float image holds {v}, outside 0 to 1"),
                 path.display(),
                 "say by ⟨stretch⟩ which values become 0 and 1, or save it with 8 or 16 bits",
             )),
-            Some(_) => Err(Error::input(
-                "pixels without a number (NaN or infinite)",
-                path.display(),
-                "fill them, or take the file away",
-            )),
+            Some(_) => {
+                Err(Error::input("pixels that are NaN or infinite", path.display(), "fill them, or remove the file"))
+            }
         }
     }
 
@@ -132,7 +130,7 @@ impl Picture {
         }
     }
 
-    /// The picture at another size, bilinear between pixel centres, its values as [`Picture::value`] gives them.
+    /// The image at another size, bilinear between pixel centres, its values as [`Picture::value`] gives them.
     pub fn resized(&self, [width, height]: [usize; 2]) -> Picture {
         let bands = self.info.bands;
         let taps = |len: usize, from: usize| -> Vec<(usize, usize, f32)> {
@@ -158,7 +156,7 @@ impl Picture {
         Picture { info: PictureInfo { width, height, bands, depth: Depth::F32 }, samples: Samples::F32(samples) }
     }
 
-    /// The whole picture as an area.
+    /// The whole image as an area.
     pub fn area(&self) -> Area {
         Area { x: 0, y: 0, width: self.info.width, height: self.info.height }
     }
@@ -173,7 +171,8 @@ impl Picture {
         }
     }
 
-    /// Red, green and blue of the pixel at (`x`, `y`): the first three bands, or, where there are fewer, the first repeated.
+    /// Red, green and blue of the pixel at (`x`, `y`): the first three bands, or, where there are fewer, the first
+    /// repeated.
     #[inline]
     pub fn rgb(&self, x: usize, y: usize) -> [f32; 3] {
         let index = (y * self.info.width + x) * self.info.bands;
@@ -191,7 +190,8 @@ impl Picture {
         }
     }
 
-    /// The grey value of the pixel at (`x`, `y`) under [`Reading::Grey`]; of several bands, the luma of the first three.
+    /// The grey value of the pixel at (`x`, `y`) under [`Reading::Grey`]; of several bands, the luma of the first
+    /// three.
     #[inline]
     pub fn grey(&self, x: usize, y: usize, band: Option<usize>) -> f32 {
         let index = (y * self.info.width + x) * self.info.bands;
@@ -205,7 +205,7 @@ impl Picture {
     /// Reads `area` into `out`, `[area.height, area.width, reading.channels()]`.
     ///
     /// # Panics
-    /// If the area leaves the picture, `out` has another length, or [`Reading::check`] would fail.
+    /// If the area leaves the image, `out` has another length, or [`Reading::check`] would fail.
     pub fn read(&self, reading: Reading, area: Area, out: &mut [f32]) {
         let channels = reading.channels();
         assert!(area.x + area.width <= self.info.width && area.y + area.height <= self.info.height, "{area:?}");
@@ -296,7 +296,7 @@ mod tests {
         let area = Area { x: 1, y: 0, width: 1, height: 2 };
         assert_eq!(read(&p, Reading::Bands(5), area), [5.0, 6.0, 7.0, 8.0, 9.0, 15.0, 16.0, 17.0, 18.0, 19.0]);
         let error = Reading::Bands(4).check(&p.info, Path::new("x.tif")).unwrap_err();
-        assert_eq!(error.to_string(), "the number of bands is 5, not 4: x.tif: bring all pictures of its side to 4");
+        assert_eq!(error.to_string(), "the number of bands is 5, not 4: x.tif: bring all images of its side to 4");
     }
 
     #[test]
@@ -312,7 +312,7 @@ mod tests {
         let path = Path::new("x.tif");
         assert!(Reading::Grey { band: Some(3) }.check(&info(3), path).is_ok());
         let error = Reading::Grey { band: Some(4) }.check(&info(3), path).unwrap_err();
-        assert_eq!(error.to_string(), "no band 4 in a picture of 3: x.tif: use band 1 to 3");
+        assert_eq!(error.to_string(), "no band 4 in an image of 3: x.tif: use band 1 to 3");
         assert!(Reading::Grey { band: Some(0) }.check(&info(3), path).is_err());
         assert!(Reading::Grey { band: None }.check(&info(5), path).is_err());
         assert!(Reading::Rgb.check(&info(5), path).is_err());

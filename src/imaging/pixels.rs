@@ -35,7 +35,7 @@ impl Area {
     }
 }
 
-/// Values of a picture on the host.
+/// Values of an image on the host.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pixels {
     /// Pixels across.
@@ -62,7 +62,7 @@ impl Pixels {
     /// Those of an area.
     ///
     /// # Panics
-    /// If it leaves the picture.
+    /// If it leaves the image.
     pub fn part(&self, area: Area) -> Pixels {
         let mut values = Vec::with_capacity(area.width * area.height * self.bands);
         for y in area.rows() {
@@ -74,7 +74,7 @@ impl Pixels {
     /// Puts `part` with its upper left corner at (`x`, `y`).
     ///
     /// # Panics
-    /// If it leaves the picture or has other bands.
+    /// If it leaves the image or has other bands.
     pub fn put(&mut self, [x, y]: [usize; 2], part: &Pixels) {
         assert_eq!(self.bands, part.bands);
         let row = part.width * part.bands;
@@ -83,7 +83,7 @@ impl Pixels {
         }
     }
 
-    /// A batch of this one picture on a device, `[1, height, width, bands]`.
+    /// A batch of this one image on a device, `[1, height, width, bands]`.
     ///
     /// # Errors
     /// Memory.

@@ -7,7 +7,7 @@ use crate::imaging::codec::save::save_png;
 use approx::assert_abs_diff_eq;
 use std::collections::BTreeSet;
 
-/// Seven pairs of 12x10 pictures whose values name file, row and column: source = 16 file + ..., target red = source.
+/// Seven pairs of 12x10 images whose values name file, row and column: source = 16 file + ..., target red = source.
 fn data() -> (tempfile::TempDir, Dataset) {
     let root = tempfile::tempdir().unwrap();
     for side in ["s", "t"] {
@@ -78,7 +78,7 @@ fn without_shuffling_the_files_come_in_name_order_and_wrap() {
 fn without_augmentation_the_centre_is_cut_unmirrored() {
     let (_root, data) = data();
     let batch = BatchMaker::new(data, options(false, false)).batch(1).unwrap();
-    // Origin (12 - 8) / 2, (10 - 8) / 2; second picture of the batch, row 3, column 5.
+    // Origin (12 - 8) / 2, (10 - 8) / 2; second image of the batch, row 3, column 5.
     let want = ((1 + 3) * 12 + 2 + 5 + 10) as f32;
     assert_eq!(batch.source[64 + 3 * 8 + 5], want / 255.0);
     assert_eq!(batch.target[(64 + 3 * 8 + 5) * 3..][..3], [want / 255.0, (255.0 - want) / 255.0, 1.0 / 255.0]);

@@ -60,7 +60,7 @@ fn another_extension_pairs_only_where_it_is_unambiguous() {
 fn a_missing_or_empty_folder_is_named() {
     let missing = DataSource::Images("/nonesuch".into()).validate(8, None).unwrap_err();
     assert_eq!(missing.to_string(), "no such folder: /nonesuch: check the path");
-    assert!(error(&[("s", "a.png", 8, 8)], 8).starts_with("no pictures in the folder: "));
+    assert!(error(&[("s", "a.png", 8, 8)], 8).starts_with("no images in the folder: "));
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_picture_smaller_than_the_crop_says_which_size_fits() {
 #[test]
 fn a_text_file_among_the_pictures_is_named() {
     let (root, data) = folders(&[("s", "a.png", 8, 8), ("t", "a.png", 8, 8), ("t", "b.png", 8, 8)]);
-    fs::write(root.path().join("s/b.png"), "not a picture").unwrap();
+    fs::write(root.path().join("s/b.png"), "not an image").unwrap();
     assert!(data.validate(8, None).unwrap_err().to_string().contains("s/b.png"));
 }
 

@@ -44,8 +44,8 @@ pub fn open(path: &Path) -> Result<Picture> {
     open_types(path, Types::Plain)
 }
 
-/// As [`open`], for TIFF samples of any type, which a stretch is to bring to 0..1; those that are neither of 8 nor of 16 bits
-/// without a sign become floats in the unit of the file.
+/// As [`open`], for TIFF samples of any type, which a stretch is to bring to 0..1; those that are neither of 8 nor of
+/// 16 bits without a sign become floats in the unit of the file.
 ///
 /// # Errors
 /// As [`probe`].
@@ -203,7 +203,7 @@ mod tests {
     fn open_bytes(bytes: &[u8]) -> Result<Picture> {
         let (_folder, path) = file("picture", bytes);
         let picture = open(&path)?;
-        assert_eq!(probe(&path)?, picture.info, "the header says something else than the picture");
+        assert_eq!(probe(&path)?, picture.info, "the header says something else than the image");
         Ok(picture)
     }
 
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn text_under_a_picture_name_is_refused() {
-        let (_folder, path) = file("notes.png", b"not a picture at all");
+        let (_folder, path) = file("notes.png", b"not an image at all");
         for result in [open(&path).map(|p| p.info), probe(&path)] {
             let text = result.unwrap_err().to_string();
             assert!(text.starts_with("not a PNG, JPEG or TIFF image: ") && text.contains("notes.png"), "{text}");

@@ -7,8 +7,8 @@ use std::path::Path;
 /// The header, with what comes before it, ends at a multiple of this.
 const ALIGNMENT: usize = 64;
 
-/// Writes values of `shape`, row-major, as a `.npy` file of little-endian 32-bit floats, version 1.0 (NumPy Enhancement Proposal
-/// 1), whole or not at all.
+/// Writes values of `shape`, row-major, as a `.npy` file of little-endian 32-bit floats, version 1.0 (NumPy Enhancement
+/// Proposal 1), whole or not at all.
 ///
 /// # Panics
 /// If there are other values than the shape says.

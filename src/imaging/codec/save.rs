@@ -6,10 +6,10 @@ use crate::error::Result;
 use crate::files::write_whole;
 use crate::imaging::raster::{RasterInfo, RasterWriter};
 
-/// Encodes an 8-bit picture `[height, width, channels]` as PNG, with an optional `Description` in its text.
+/// Encodes an 8-bit image `[height, width, channels]` as PNG, with an optional `Description` in its text.
 ///
 /// # Panics
-/// If `channels` (the length divided by `width * height`) is neither 1 (grey) nor 3 (RGB), or the picture is empty.
+/// If `channels` (the length divided by `width * height`) is neither 1 (grey) nor 3 (RGB), or the image is empty.
 pub fn encode_png(samples: &[u8], width: usize, height: usize, description: Option<&str>) -> Vec<u8> {
     let colour = if samples.len() == width * height {
         png::ColorType::Grayscale
@@ -33,13 +33,13 @@ pub fn encode_png(samples: &[u8], width: usize, height: usize, description: Opti
     bytes
 }
 
-/// Writes an 8-bit grey or RGB picture `[height, width, 1 | 3]` as PNG, whole or not at all.
+/// Writes an 8-bit grey or RGB image `[height, width, 1 | 3]` as PNG, whole or not at all.
 pub fn save_png(path: &Path, samples: &[u8], width: usize, height: usize, description: Option<&str>) -> Result<()> {
     write_whole(path, &encode_png(samples, width, height, description))
 }
 
-/// What a picture that a network made says of itself, in a PNG's `Description` or a TIFF's `ImageDescription`: viewers must be
-/// able to tell that its colours are predicted, and by which `model`.
+/// What an image that a network made says of itself, in a PNG's `Description` or a TIFF's `ImageDescription`: viewers
+/// must be able to tell that its colours are predicted, and by which `model`.
 pub fn predicted_by(model: &str) -> String {
     format!("colours predicted by huetape {} ({model})", env!("CARGO_PKG_VERSION"))
 }
@@ -47,7 +47,7 @@ pub fn predicted_by(model: &str) -> String {
 /// Pixels of a side of the tiles of a TIFF file.
 const TILE: usize = 256;
 
-/// Writes a picture `[height, width, bands]` as TIFF, whole or not at all; `samples` are in the unit of the file.
+/// Writes an image `[height, width, bands]` as TIFF, whole or not at all; `samples` are in the unit of the file.
 ///
 /// # Errors
 /// Samples of another number than `info` says, a folder that may not be written, a full disk.

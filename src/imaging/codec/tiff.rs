@@ -1,5 +1,5 @@
-//! TIFF images read whole, by the reader of rasters: what a file means does not depend on whether it is one image of a folder or a
-//! scene.
+//! TIFF images read whole, by the reader of rasters: what a file means does not depend on whether it is one image of a
+//! folder or a scene.
 
 use std::path::Path;
 

@@ -74,7 +74,8 @@ impl Bins {
 
     /// Centres of the `width`-wide cells (`floor(ab / width)`) that the histogram occupies.
     ///
-    /// A centre is the middle of its cell. The published code takes the corner, which moves every colour by half a cell.
+    /// A centre is the middle of its cell. The published code takes the corner, which moves every colour by half a
+    /// cell.
     pub fn grid(histogram: &AbHistogram, width: u32) -> Result<Bins> {
         check_width(width)?;
         let cells = histogram.occupied().map(|(corner, _)| corner.map(|v| v.div_euclid(width as i32)));
@@ -106,14 +107,14 @@ impl Bins {
 
     /// K-means over the histogram (each cell of one unit stands at its middle with its count as weight).
     ///
-    /// k-means++ seeding (Arthur and Vassilvitskii 2007) from `seed`, then Lloyd's iterations; a cluster that runs empty
-    /// moves to the cell that adds most to the squared error. Fails when there are fewer occupied cells than `k`.
+    /// k-means++ seeding (Arthur and Vassilvitskii 2007) from `seed`, then Lloyd's iterations; a cluster that runs
+    /// empty moves to the cell that adds most to the squared error. Fails when there are fewer occupied cells than `k`.
     pub fn kmeans(histogram: &AbHistogram, k: usize, seed: u64) -> Result<Bins> {
         let points: Vec<([f64; 2], f64)> =
             histogram.occupied().map(|(corner, count)| (corner.map(|v| f64::from(v) + 0.5), count as f64)).collect();
         if k == 0 || k > points.len() {
             return Err(Error::input(
-                format!("the training pictures have {} distinct ab values", points.len()),
+                format!("the training images have {} distinct ab values", points.len()),
                 format!("⟨bins⟩ kmeans:{k}"),
                 format!("ask for 1 to {} bins, or use ⟨bins⟩ grid", points.len()),
             ));
@@ -185,7 +186,7 @@ fn seed_centres(points: &[([f64; 2], f64)], k: usize, rng: &Rng) -> Vec<[f64; 2]
     for draw in 0..k as u64 {
         let total: f64 = points.iter().zip(&distances).map(|((_, weight), d)| weight * d).sum();
         let mut left = f64::from(rng.uniform(draw)) * total;
-        // Rounding may leave a rest at the end: the last point that is no centre yet takes it.
+        // Rounding may leave a rest at the end: the last point that is not yet a centre takes it.
         let mut chosen = 0;
         for (index, ((_, weight), distance)) in points.iter().zip(&distances).enumerate() {
             if *distance > 0.0 {
@@ -235,7 +236,7 @@ fn update_centres(
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum BinSpec {
-    /// The grid cells that the training pictures occupy: `grid`.
+    /// The grid cells that the training images occupy: `grid`.
     Grid,
     /// The grid cells that any 8-bit sRGB colour touches: `gamut`.
     Gamut,

@@ -7,9 +7,9 @@ pub fn delta_e_76(x: [f64; 3], y: [f64; 3]) -> f64 {
 
 /// CIEDE2000 of two Lab colours with the parametric factors 1.
 ///
-/// Sharma, Wu, Dalal, "The CIEDE2000 Color-Difference Formula: Implementation Notes, Supplementary Test Data, and Mathematical
-/// Observations", Color Research & Application 30(1), 2005; the numbers below are its equations. Angles are in degrees there
-/// and here.
+/// Sharma, Wu, Dalal, "The CIEDE2000 Color-Difference Formula: Implementation Notes, Supplementary Test Data, and
+/// Mathematical Observations", Color Research & Application 30(1), 2005; the numbers below are its equations. Angles
+/// are in degrees there and here.
 pub fn delta_e_2000(x: [f64; 3], y: [f64; 3]) -> f64 {
     /// `sqrt(c^7 / (c^7 + 25^7))` of eq. 4 and 17.
     fn of_chroma(c: f64) -> f64 {

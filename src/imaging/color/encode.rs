@@ -16,9 +16,9 @@ pub type SoftCode = ([u32; NEIGHBOURS], [f32; NEIGHBOURS]);
 
 /// Finds the five nearest bins of a colour exactly, by a table of candidates per cell of the ab plane.
 ///
-/// Let `far` be the fifth smallest, over the bins, of the largest distance from a bin to a point of the cell. Every point
-/// of the cell then has five bins within `far`, so a bin whose smallest distance to the cell exceeds `far` is never
-/// among a point's five nearest: leaving it out changes nothing.
+/// Let `far` be the fifth smallest, over the bins, of the largest distance from a bin to a point of the cell. Every
+/// point of the cell then has five bins within `far`, so a bin whose smallest distance to the cell exceeds `far` is
+/// never among a point's five nearest: leaving it out changes nothing.
 #[derive(Debug, Clone)]
 pub struct SoftEncoder {
     centres: Vec<[f32; 2]>,
@@ -70,8 +70,8 @@ impl SoftEncoder {
     /// The five nearest bins of `ab` with weights `exp(-d^2 / (2 sigma^2))`, normalised to sum 1.
     ///
     /// Nearest first; the lower index first where distances are equal. With fewer than five bins the places left over
-    /// repeat the first bin with weight 0. `ab` is finite. The nearest bin's `d^2` is subtracted from all exponents, which cancels in the
-    /// normalisation and keeps far colours from becoming 0 / 0.
+    /// repeat the first bin with weight 0. `ab` is finite. The nearest bin's `d^2` is subtracted from all exponents,
+    /// which cancels in the normalisation and keeps far colours from becoming 0 / 0.
     #[inline]
     pub fn encode(&self, ab: [f32; 2]) -> SoftCode {
         let (index, distance) = nearest(&self.centres, self.candidates_of(ab), ab);

@@ -46,7 +46,7 @@ const fn inverse(m: [[f64; 3]; 3]) -> [[f64; 3]; 3] {
     out
 }
 
-/// The same conversions in one float type: f32 for pictures, f64 for references.
+/// The same conversions in one float type: f32 for images, f64 for references.
 macro_rules! conversions {
     ($float:ty, $to_linear:ident, $to_lab:ident, $from_linear:ident, $to_srgb:ident) => {
         /// One sRGB component (0..1) to linear light (0..1).

@@ -1,4 +1,5 @@
-//! Colour on the host: sRGB and CIE Lab, colour differences, the ab bins of the classifiers, their prior and class weights.
+//! Colour on the host: sRGB and CIE Lab, colour differences, the ab bins of the classifiers, their prior and class
+//! weights.
 //!
 //! `lab_l` is 0..100, `ab` about -110..110, sRGB components 0..1 unless a name says `u8`.
 

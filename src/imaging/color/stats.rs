@@ -54,7 +54,7 @@ impl fmt::Display for Smoothing {
     }
 }
 
-/// The share of each bin in `pixels` (each `[a, b]`) by soft counts: `[Q]`, sum 1. Uniform when there is no pixel.
+/// The share of each bin in `pixels` (each `[a, b]`) by soft counts: `[Q]`, sum 1. Uniform without pixels.
 pub fn prior(encoder: &SoftEncoder, pixels: &[[f32; 2]]) -> Vec<f64> {
     let q = encoder.bins();
     let blocks: Vec<Vec<f64>> = pixels

@@ -1,4 +1,4 @@
-//! Errors of colours, on pictures of three bands.
+//! Errors of colours, on images of three bands.
 
 use crate::error::{Error, Result};
 use crate::imaging::color::{Bins, SoftEncoder, delta_e_76, delta_e_2000, srgb8_to_lab_f64};
@@ -13,8 +13,8 @@ const SIGMA: f32 = 5.0;
 
 /// Weights of pixels against how often their true colours occur.
 ///
-/// Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, section 3.1: `1 / p`, eq. 4 with lambda 0, of the bin nearest
-/// to the true colour.
+/// Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, section 3.1: `1 / p`, eq. 4 with lambda 0, of the bin
+/// nearest to the true colour.
 #[derive(Debug, Clone)]
 pub struct Rebalance {
     encoder: SoftEncoder,
@@ -42,15 +42,15 @@ impl Rebalance {
     }
 }
 
-/// Mean errors of the colours of a picture.
+/// Mean errors of the colours of an image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct ColourErrors {
     pub delta_e_76: f64,
     pub delta_e_2000: f64,
     /// Distance in the ab plane.
     pub ab: f64,
-    /// With F(t) the share of pixels within ab distance t, the area under F from 0 to 150, over 150: Zhang et al., section 3.1,
-    /// by trapezoids between whole t.
+    /// With F(t) the share of pixels within ab distance t, the area under F from 0 to 150, over 150: Zhang et al.,
+    /// section 3.1, by trapezoids between whole t.
     pub auc: f64,
     /// The same of weighted pixels; NaN without weights.
     pub auc_rebalanced: f64,
@@ -154,18 +154,19 @@ impl ColourErrors {
 /// Mean distance in the ab plane of CIE Lab.
 ///
 /// # Errors
-/// Pictures of different sizes, or of other than three bands.
+/// Images of different sizes, or of other than three bands.
 pub fn ab_error(made: &Image8, truth: &Image8) -> Result<f64> {
     Ok(ColourErrors::of(made, truth, None)?.ab)
 }
 
-/// Colourfulness of a picture, 0 for grey, about 33 for moderately and 82 for highly colourful photographs.
+/// Colourfulness of an image, 0 for grey, about 33 for moderately and 82 for highly colourful photographs.
 ///
-/// Hasler, Suesstrunk, "Measuring Colourfulness in Natural Images", SPIE 5007, 2003, the measure M(3): with `rg = R - G` and
-/// `yb = (R + G) / 2 - B`, samples 0..255, the length of their standard deviations plus 0.3 times that of their means.
+/// Hasler, Suesstrunk, "Measuring Colourfulness in Natural Images", SPIE 5007, 2003, the measure M(3): with `rg = R -
+/// G` and `yb = (R + G) / 2 - B`, samples 0..255, the length of their standard deviations plus 0.3 times that of their
+/// means.
 ///
 /// # Errors
-/// A picture of other than three bands.
+/// An image of other than three bands.
 pub fn colourfulness(picture: &Image8) -> Result<f64> {
     check_colours(picture)?;
     // rg and twice yb, with their squares: integers, exact in any order.
@@ -186,7 +187,7 @@ pub fn colourfulness(picture: &Image8) -> Result<f64> {
 fn check_colours(picture: &Image8) -> Result<()> {
     crate::ensure!(
         picture.bands == 3,
-        Error::input("a picture of other than three bands has no colours", picture.bands, "give an RGB picture")
+        Error::input("an image of other than three bands has no colours", picture.bands, "give an RGB image")
     );
     Ok(())
 }

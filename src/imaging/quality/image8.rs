@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use image::RgbImage;
 
-/// A picture of 8-bit samples; three bands are sRGB.
+/// An image of 8-bit samples; three bands are sRGB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image8 {
     pub(super) width: usize,
@@ -13,7 +13,7 @@ pub struct Image8 {
 }
 
 impl Image8 {
-    /// A picture of samples `[height, width, bands]`.
+    /// An image of samples `[height, width, bands]`.
     ///
     /// # Errors
     /// No samples, or another number than the sizes say.
@@ -21,7 +21,7 @@ impl Image8 {
         crate::ensure!(
             !samples.is_empty() && width.checked_mul(height).and_then(|n| n.checked_mul(bands)) == Some(samples.len()),
             Error::input(
-                "the samples do not fill the picture",
+                "the samples do not fill the image",
                 format!("{} for {width} x {height} x {bands}", samples.len()),
                 "give one of 8 bits for each band of each pixel"
             )
@@ -58,7 +58,7 @@ impl Image8 {
         Image8 { bands: 1, samples, ..*self }
     }
 
-    /// The picture as people see it: its first three bands as colours, or, where there are fewer, the first as grey.
+    /// The image as people see it: its first three bands as colours, or, where there are fewer, the first as grey.
     pub fn to_rgb(&self) -> RgbImage {
         RgbImage::from_fn(self.width as u32, self.height as u32, |x, y| {
             let first = (y as usize * self.width + x as usize) * self.bands;
@@ -73,9 +73,9 @@ impl Image8 {
         crate::ensure!(
             (self.width, self.height, self.bands) == (other.width, other.height, other.bands),
             Error::input(
-                "pictures that cannot be compared",
+                "images that cannot be compared",
                 format!("{} and {}", size(self), size(other)),
-                "give two pictures of one size and of the same bands"
+                "give two images of one size and of the same bands"
             )
         );
         Ok(())

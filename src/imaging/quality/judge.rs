@@ -7,23 +7,23 @@ use crate::imaging::quality::measure::{Measure, Scores};
 use crate::imaging::quality::samples::{mae, mse, nrmse, psnr, spectral_angle};
 use crate::imaging::quality::ssim::ssim;
 
-/// What made pictures are held against.
+/// What predicted images are compared with.
 #[derive(Debug, Clone, Copy)]
 pub struct Judge<'a> {
-    /// The picture as it should be.
+    /// The true image.
     pub truth: &'a Image8,
-    /// What the made picture would be, had the source been copied; for [`Measure::CopyRatio`].
+    /// The prediction of a network that only copies its source; for [`Measure::CopyRatio`].
     pub copy: Option<&'a Image8>,
     /// For [`Measure::AbAucRebalanced`].
     pub rebalance: Option<&'a Rebalance>,
 }
 
 impl Judge<'_> {
-    /// Every measure that makes sense of a made picture: those of colours where it has three bands, those of spectra where it
-    /// has two or more, the copy ratio where there is a copy of its bands.
+    /// Every measure that applies to a predicted image: those of colours with three bands, those of spectra with two or
+    /// more, the copy ratio where there is a copy with its bands.
     ///
     /// # Errors
-    /// Pictures of different sizes or bands.
+    /// Images of different sizes or bands.
     pub fn scores(&self, made: &Image8) -> Result<Scores> {
         let mut scores = Scores::default();
         scores.set(Measure::Mse, mse(made, self.truth)?);

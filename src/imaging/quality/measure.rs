@@ -1,4 +1,4 @@
-//! What is measured, and the figures of a picture.
+//! What is measured, and the figures of an image.
 
 /// Which way a measure improves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Better {
     }
 }
 
-/// Something that is measured on a made picture.
+/// Something that is measured on a predicted image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measure {
     /// Mean squared error of the samples 0..255.
@@ -60,7 +60,7 @@ pub enum Measure {
     Nrmse,
     /// Mean angle between the spectra of pixels, degrees.
     SpectralAngle,
-    /// Colourfulness of the made picture itself.
+    /// Colourfulness of the predicted image itself.
     Colourfulness,
     /// Distance from a copy of the source over distance from the truth.
     CopyRatio,
@@ -140,8 +140,8 @@ impl Measure {
         }
     }
 
-    /// Which way it improves. Of two it cannot be said: a picture should be as colourful as the truth, and a copy ratio is well
-    /// above 1 for anything that is not the source again.
+    /// Which way it improves. Of two it cannot be said: an image should be as colourful as the truth, and a copy ratio
+    /// is well above 1 for anything that is not the source again.
     pub fn better(self) -> Option<Better> {
         match self {
             Measure::Psnr | Measure::Ssim | Measure::AbAuc | Measure::AbAucRebalanced => Some(Better::Higher),
@@ -151,7 +151,7 @@ impl Measure {
     }
 }
 
-/// The figures of a picture, or their means over several.
+/// The figures of an image, or their means over several.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scores([f64; Measure::ALL.len()]);
 
@@ -162,7 +162,7 @@ impl Default for Scores {
 }
 
 impl Scores {
-    /// A figure; none where the measure makes no sense. PSNR of equal pictures is infinite.
+    /// A figure; none where the measure makes no sense. PSNR of equal images is infinite.
     pub fn get(&self, measure: Measure) -> Option<f64> {
         Some(self.0[measure as usize]).filter(|value| !value.is_nan())
     }
@@ -172,7 +172,7 @@ impl Scores {
         self.0[measure as usize] = value;
     }
 
-    /// The mean of each measure over the pictures that have it.
+    /// The mean of each measure over the images that have it.
     pub fn mean<'a>(of: impl IntoIterator<Item = &'a Scores> + Clone) -> Scores {
         let mut mean = Scores::default();
         for measure in Measure::ALL {

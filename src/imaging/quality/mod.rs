@@ -1,6 +1,7 @@
-//! How good a made picture is beside the true one: the metrics of colourisation, on pictures rounded to 8 bits.
+//! How close a predicted image is to the true one: the metrics of colourisation, on images rounded to 8 bits.
 //!
-//! Every figure has the same bits on any number of threads: sums are exact integers, or are added up row by row in order.
+//! Every figure has the same bits on any number of threads: sums are exact integers, or are added up row by row in
+//! order.
 
 mod colour;
 mod image8;

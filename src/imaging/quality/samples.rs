@@ -7,7 +7,7 @@ use rayon::prelude::*;
 /// Mean squared error, samples 0..255, over all pixels and bands.
 ///
 /// # Errors
-/// Pictures of different sizes or bands.
+/// Images of different sizes or bands.
 pub fn mse(made: &Image8, truth: &Image8) -> Result<f64> {
     made.check_like(truth)?;
     Ok(squared_error(made, truth) as f64 / made.samples.len() as f64)
@@ -16,26 +16,26 @@ pub fn mse(made: &Image8, truth: &Image8) -> Result<f64> {
 /// Mean absolute error, samples 0..255, over all pixels and bands.
 ///
 /// # Errors
-/// Pictures of different sizes or bands.
+/// Images of different sizes or bands.
 pub fn mae(made: &Image8, truth: &Image8) -> Result<f64> {
     made.check_like(truth)?;
     let sum: u64 = both(made, truth).map(|(&a, &b)| u64::from(a.abs_diff(b))).sum();
     Ok(sum as f64 / made.samples.len() as f64)
 }
 
-/// Peak signal-to-noise ratio in dB: `10 log10(255^2 / MSE)`. Equal pictures give infinity.
+/// Peak signal-to-noise ratio in dB: `10 log10(255^2 / MSE)`. Equal images give infinity.
 ///
 /// # Errors
-/// Pictures of different sizes or bands.
+/// Images of different sizes or bands.
 pub fn psnr(made: &Image8, truth: &Image8) -> Result<f64> {
     Ok(10.0 * (255.0f64.powi(2) / mse(made, truth)?).log10())
 }
 
-/// Normalised root mean squared error by the Euclidean norm of the truth: `|made - truth| / |truth|`; NaN for a wrong picture of
-/// what is black.
+/// Normalised root mean squared error by the Euclidean norm of the truth: `|made - truth| / |truth|`; NaN for a wrong
+/// image of what is black.
 ///
 /// # Errors
-/// Pictures of different sizes or bands.
+/// Images of different sizes or bands.
 pub fn nrmse(made: &Image8, truth: &Image8) -> Result<f64> {
     made.check_like(truth)?;
     let norm: u64 = truth.samples.par_iter().map(|&v| u64::from(v).pow(2)).sum();
@@ -48,11 +48,11 @@ pub fn nrmse(made: &Image8, truth: &Image8) -> Result<f64> {
 
 /// Mean angle in degrees, 0..90, between the spectra of pixels, of all bands: `acos(made . truth / (|made| |truth|))`.
 ///
-/// Kruse et al., "The Spectral Image Processing System (SIPS)", Remote Sensing of Environment 44, 1993. A pixel that is black in
-/// either picture has no spectrum and is left out; NaN where that leaves none.
+/// Kruse et al., "The Spectral Image Processing System (SIPS)", Remote Sensing of Environment 44, 1993. A pixel that is
+/// black in either image has no spectrum and is left out; NaN where that leaves none.
 ///
 /// # Errors
-/// Pictures of different sizes or bands.
+/// Images of different sizes or bands.
 pub fn spectral_angle(made: &Image8, truth: &Image8) -> Result<f64> {
     made.check_like(truth)?;
     let (row, bands) = (made.width * made.bands, made.bands);

@@ -19,11 +19,11 @@ const C2: f64 = (0.03 * 255.0) * (0.03 * 255.0);
 ///
 /// Wang, Bovik, Sheikh, Simoncelli, "Image Quality Assessment: From Error Visibility to Structural Similarity", IEEE
 /// TIP 13(4), 2004, eq. 13 with the paper's 11 x 11 Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03 and population
-/// covariance. Only windows that lie wholly inside the picture count. A picture with a side below 11 has no such
+/// covariance. Only windows that lie wholly inside the image count. An image with a side below 11 has no such
 /// window; it is continued by reflection about its edges and every pixel counts.
 ///
 /// # Errors
-/// Pictures of different sizes or bands.
+/// Images of different sizes or bands.
 pub fn ssim(a: &Image8, b: &Image8) -> Result<f64> {
     a.check_like(b)?;
     let padding = if a.width.min(a.height) < WINDOW { RADIUS } else { 0 };
@@ -37,8 +37,8 @@ pub fn ssim(a: &Image8, b: &Image8) -> Result<f64> {
 
 /// Sum of the local similarities over the windows whose top row is `y`.
 ///
-/// The bands stay interleaved: the vertical filter is the same for each value of a row, and the horizontal one reads one in
-/// `bands`. Both pictures' means, squares and product go through the separable window together.
+/// The bands stay interleaved: the vertical filter is the same for each value of a row, and the horizontal one reads
+/// one in `bands`. Both images' means, squares and product go through the separable window together.
 fn ssim_row(a: &Image8, b: &Image8, y: usize, taps: &[f64; WINDOW]) -> f64 {
     let stride = a.bands * a.width;
     let mut vertical = [(); 5].map(|()| vec![0.0f64; stride]);

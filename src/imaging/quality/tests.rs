@@ -2,7 +2,8 @@ use crate::imaging::color::Bins;
 use crate::imaging::quality::*;
 use approx::{abs_diff_eq, assert_abs_diff_eq};
 
-/// Values of scikit-image, and where it has none of NumPy: `tools/goldens/quality.py` has made them, and says what they are.
+/// Values of scikit-image, and where it has none of NumPy: `tools/goldens/quality.py` has made them, and says what they
+/// are.
 const GOLDEN: &str = include_str!("../../../tests/goldens/quality.json");
 
 fn picture(width: usize, height: usize, bands: usize, k: usize) -> Image8 {
@@ -35,8 +36,8 @@ fn every_measure_agrees_with_scikit_image() {
         let judge = Judge { truth: &truth, copy: Some(&copy), rebalance: Some(&rebalance) };
         let scores = judge.scores(&made).unwrap();
         for measure in Measure::ALL {
-            // Both compute in f64. Lab differs in the constants of its linear part, rounded in scikit-image to four digits;
-            // a distance at a whole number may then fall on its other side.
+            // Both compute in f64. Lab differs in the constants of its linear part, rounded in scikit-image to four
+            // digits; a distance at a whole number may then fall on its other side.
             let tolerance = match measure {
                 Measure::DeltaE76 | Measure::DeltaE2000 | Measure::AbError => 1e-4,
                 Measure::AbAuc | Measure::AbAucRebalanced => 1e-6,

@@ -1,5 +1,6 @@
-//! The cloud-optimised layout of a GeoTIFF: all directories first, the overviews smaller and smaller; then the tiles, those of the
-//! smallest overview first. A reader far away gets the directories by one request, and any part at any scale by few more.
+//! The cloud-optimised layout of a GeoTIFF: all directories first, the overviews smaller and smaller; then the tiles,
+//! those of the smallest overview first. A reader far away gets the directories by one request, and any part at any
+//! scale by few more.
 //!
 //! Source: OGC 21-026, "OGC Cloud Optimized GeoTIFF Standard"; the order of the tiles is that of GDAL's COG driver.
 
@@ -18,8 +19,9 @@ use crate::imaging::raster::writer::RasterWriter;
 const SMALLEST: usize = 512;
 
 impl RasterWriter {
-    /// As [`RasterWriter::finish`], in the cloud-optimised layout, with overviews of half the size, a quarter and so on, down to
-    /// 512 pixels a side. A pixel of an overview is the mean of those that have data among the four beneath it.
+    /// As [`RasterWriter::finish`], in the cloud-optimised layout, with overviews of half the size, a quarter and so
+    /// on, down to 512 pixels a side. A pixel of an overview is the mean of those that have data among the four beneath
+    /// it.
     ///
     /// The tiles lie twice on the disk until it is done.
     ///
@@ -94,7 +96,7 @@ fn assemble(file: &mut Unfinished, levels: &mut [RasterWriter]) -> std::io::Resu
     };
     let most: u64 = levels.iter().map(|level| level.end + level.directory().most_bytes()).sum();
     let big = most > limit;
-    // Where the directories and then the tiles come to lie.
+    // The offsets of the directories and then of the tiles.
     let mut end = HEADER_BYTES;
     let mut starts = Vec::new();
     for (i, level) in levels.iter().enumerate() {

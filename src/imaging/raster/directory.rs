@@ -28,8 +28,8 @@ impl Directory<'_> {
         self.tags(true).iter().map(|tag| 28 + tag.bytes.len() as u64).sum::<u64>() + 64
     }
 
-    /// The directory at offset `start`, and behind it the values that do not fit into their entries; `next` is the offset of
-    /// the next one, 0 for none. How long it is does not depend on the offsets.
+    /// The directory at offset `start`, and behind it the values that do not fit into their entries; `next` is the
+    /// offset of the next one, 0 for none. How long it is does not depend on the offsets.
     pub fn encode(&self, start: u64, next: u64, big: bool) -> Vec<u8> {
         let tags = self.tags(big);
         let word = if big { 8 } else { 4 };
@@ -60,7 +60,7 @@ impl Directory<'_> {
     fn tags(&self, big: bool) -> Vec<RawTag> {
         let info = self.info;
         let bands = info.bands as u64;
-        // Alpha aside, three bands of 8 or 16 bits are a colour picture to every viewer.
+        // Alpha aside, three bands of 8 or 16 bits are a colour image to every viewer.
         let colours = info.bands - usize::from(info.alpha.is_some());
         let rgb = colours == 3 && matches!(info.sample, SampleType::U8 | SampleType::U16);
         let photometric = if rgb { 2 } else { 1 };

@@ -6,7 +6,8 @@ use crate::imaging::raster::info::RasterInfo;
 /// Pixels by which places may differ: programs write them with different roundings.
 const TOLERANCE: f64 = 0.01;
 
-/// The GeoTIFF keys that name a coordinate system, and the one that says whether a tie point is a pixel's corner or its centre.
+/// The GeoTIFF keys that name a coordinate system, and the one that says whether a tie point is a pixel's corner or its
+/// centre.
 const GEOGRAPHIC: u16 = 2048;
 const PROJECTED: u16 = 3072;
 const RASTER_TYPE: u16 = 1025;
@@ -16,8 +17,8 @@ const USER_DEFINED: u16 = 32_767;
 impl RasterInfo {
     /// What differs between the grids of two rasters, in words; `None` where they are one.
     ///
-    /// Compared are the size, the places of the corners (to a hundredth of a pixel), and the coordinate system where both name one
-    /// by its number. That one has a place on Earth and the other none is a difference, too.
+    /// Compared are the size, the places of the corners (to a hundredth of a pixel), and the coordinate system where
+    /// both name one by its number. That one has a place on Earth and the other none is a difference, too.
     pub fn grid_difference(&self, other: &RasterInfo) -> Option<String> {
         if (self.width, self.height) != (other.width, other.height) {
             let (a, b) = ((self.width, self.height), (other.width, other.height));
@@ -65,8 +66,8 @@ impl RasterInfo {
         self.geo_key(PROJECTED).or(self.geo_key(GEOGRAPHIC)).filter(|code| *code != USER_DEFINED)
     }
 
-    /// The value of a key that lies in the key directory itself: after four numbers, four for each key: its number, where its value
-    /// is (0: here), how many there are, the value.
+    /// The value of a key that lies in the key directory itself: after four numbers, four for each key: its number,
+    /// where its value is (0: here), how many there are, the value.
     fn geo_key(&self, key: u16) -> Option<u16> {
         let numbers: Vec<u16> =
             self.tag(34735)?.bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();

@@ -44,7 +44,7 @@ impl RawTag {
     pub(super) fn unsigned(&self) -> Outcome<Vec<u64>> {
         let size = type_bytes(self.field_type);
         if !matches!(self.field_type, 1 | 3 | 4 | 13 | 16 | 18) {
-            return damaged(format!("tag {} is no unsigned number", self.tag));
+            return damaged(format!("tag {} is not an unsigned number", self.tag));
         }
         let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
         Ok(self.bytes.chunks_exact(size).map(number).collect())

@@ -23,13 +23,13 @@ pub struct Nodata {
 }
 
 impl Nodata {
-    /// The nodata value that `text` writes; `None` if that is no number.
+    /// The nodata value of the text `text`; `None` if it is not a number.
     pub fn parse(text: &str) -> Option<Self> {
         Some(Nodata { text: text.to_string(), value: text.trim().parse().ok()? })
     }
 }
 
-/// What a raster is: all that a copy needs besides the samples.
+/// Size, type and tags of a raster: all that a copy needs besides the samples.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RasterInfo {
     /// Pixels across.
@@ -51,7 +51,7 @@ pub struct RasterInfo {
 }
 
 impl RasterInfo {
-    /// A raster that is nothing but its samples.
+    /// A raster with samples alone: no nodata value, no alpha, no georeference.
     pub fn new(width: usize, height: usize, bands: usize, sample: SampleType) -> Self {
         RasterInfo {
             width,
@@ -65,7 +65,7 @@ impl RasterInfo {
         }
     }
 
-    /// Its bands but an alpha band, counted from 1.
+    /// Its bands without the alpha band, counted from 1.
     pub fn bands_without_alpha(&self) -> impl Iterator<Item = usize> {
         let alpha = self.alpha;
         (1..=self.bands).filter(move |band| alpha != Some(*band))

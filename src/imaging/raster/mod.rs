@@ -1,15 +1,17 @@
-//! Scenes as GeoTIFF or plain TIFF files, read and written by windows: memory does not grow with the scene.
+//! GeoTIFF and plain TIFF files, read and written by windows: memory does not grow with the scene. All TIFFs are read
+//! here, images of a folder too.
 //!
 //! | read | |
 //! |---|---|
-//! | files | classic TIFF and BigTIFF, either byte order; strips or tiles, some perhaps never written; bands interleaved or in planes |
-//! | samples | 8, 16 or 32-bit integers, signed or not, 32 and 64-bit floats; unsigned of 1, 2 or 4 bits |
+//! | files | classic TIFF and BigTIFF, either byte order; strips or tiles, perhaps sparse; bands interleaved or planar |
+//! | samples | integers of 8, 16 or 32 bits, signed or not; floats of 16, 32 or 64; unsigned of 1, 2 or 4 bits |
 //! | compression | none, LZW, deflate, PackBits, Zstandard, JPEG; predictors 2 and 3 |
+//! | colours | grey and RGB as they are; palettes, grey whose zero is white, and YCbCr are converted |
 //! | no data | the nodata value, NaN, a mask, an alpha band |
 //!
-//! [`Raster`] reads, [`RasterWriter`] writes, [`Stretch`] maps values to 0..1. Values are what GDAL gives, colour tables
-//! not applied. Of JPEG chunks, where decoders differ, they are within 1 of libjpeg's, and where the colours are stored at
-//! half resolution, within 4 of libjpeg-turbo's. Overviews are passed over.
+//! [`Raster`] reads, [`RasterWriter`] writes, [`Stretch`] maps values to 0..1. Values are what GDAL gives, colours
+//! converted. Of JPEG chunks, where decoders differ, they are within 1 of libjpeg's, and where the colours are stored
+//! at half resolution, within 4 of libjpeg-turbo's. Overviews are passed over.
 
 mod chunk;
 mod cog;

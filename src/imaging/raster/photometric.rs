@@ -1,5 +1,5 @@
-//! What the samples of a file mean as light (tag PhotometricInterpretation): here, and nowhere else, palettes, inverted grey and
-//! YCbCr become RGB or grey whose zero is black.
+//! What the samples of a file mean as light (tag PhotometricInterpretation): here, and nowhere else, palettes, inverted
+//! grey and YCbCr become RGB or grey whose zero is black.
 //!
 //! Sources: TIFF 6.0 (Adobe, 1992), sections 4, 5, 8 and 21; libjpeg's jdcolor.c.
 
@@ -117,8 +117,8 @@ impl Photometric {
     }
 }
 
-/// The stored band (from 0) that says how opaque a pixel is: the first of the `extra` samples that is alpha; and the fourth of
-/// RGB where the file does not say what it is, as libtiff and GDAL take it.
+/// The stored band (from 0) that says how opaque a pixel is: the first of the `extra` samples that is alpha; and the
+/// fourth of RGB where the file does not say what it is, as libtiff and GDAL take it.
 pub(super) fn alpha_band<R: Read + Seek>(
     tiff: &mut Tiff<R>,
     index: usize,

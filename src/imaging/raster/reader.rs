@@ -18,8 +18,8 @@ use crate::imaging::raster::info::{
 };
 use crate::imaging::raster::layout::Layout;
 
-/// Decoded chunks kept by a [`Raster`] unless [`Raster::with_cache`] says otherwise: enough for the tiles under a window
-/// and its neighbour, and for the strips of a scene of bytes; little beside what a network takes.
+/// Decoded chunks kept by a [`Raster`] unless [`Raster::with_cache`] says otherwise: enough for the tiles under a
+/// window and its neighbour, and for the strips of a scene of bytes; little beside what a network takes.
 pub(super) const CACHE_BYTES: usize = 32 << 20;
 
 /// Chunks decoded at a time, in parallel.
@@ -33,8 +33,8 @@ pub struct Window {
     pub samples: Vec<f32>,
     /// `[height, width]`: whether the pixel has data.
     ///
-    /// It has not where a sample is NaN or infinite, where all the bands read are the nodata value, where the alpha
-    /// band is 0 or where the file's mask says so.
+    /// It has none where a sample is NaN or infinite, where all the bands that are read hold the nodata value, where
+    /// the alpha band is 0 or where the file's mask is 0.
     pub valid: Vec<bool>,
 }
 
@@ -63,7 +63,7 @@ impl Raster {
     ///
     /// # Errors
     ///
-    /// Names `path`: no TIFF, a kind that is not read, a file that is damaged or ends too early.
+    /// Names `path`: not a TIFF, of an unsupported kind, damaged, or cut short.
     pub fn open(path: &Path) -> Result<Self> {
         Self::read_header(path).map_err(|fault| fault.at(path))
     }
@@ -172,7 +172,7 @@ impl Raster {
     ///
     /// # Errors
     ///
-    /// An area that reaches beyond the raster or a band that it has not; chunks that are damaged or missing.
+    /// An area that reaches beyond the raster or a band that does not exist; chunks that are damaged or missing.
     pub fn read_window(&self, area: Area, bands: &[usize]) -> Result<Window> {
         let Area { x, y, width, height } = area;
         let inside = |at: usize, size: usize, limit: usize| at.checked_add(size).is_some_and(|end| end <= limit);
@@ -217,7 +217,8 @@ impl Raster {
     fn read(&self, area: Area, bands: &[usize]) -> Outcome<Window> {
         let pixels = area.width * area.height;
         let mut samples = vec![0.0; pixels * bands.len()];
-        // A pixel has data once one of its bands has, unless something else says that it has not.
+        // A pixel has data once one of its bands has, unless the alpha band, a mask or an infinite sample says
+        // otherwise.
         let nodata = self.info.nodata.as_ref().map(|nodata| self.image.sample.round_trip(nodata.value));
         let mut filled = vec![nodata.is_none() || bands.is_empty(); pixels];
         let mut hidden = vec![false; pixels];

@@ -114,7 +114,8 @@ impl SampleType {
         if self == SampleType::F32 { f64::from(value as f32) } else { value }
     }
 
-    /// Calls `each(i, value)` for the samples `first + i * stride`, `i` in `0..count`, of `bytes` in the machine's order.
+    /// Calls `each(i, value)` for the samples `first + i * stride`, `i` in `0..count`, of `bytes` in the machine's
+    /// order.
     #[allow(clippy::unnecessary_cast, reason = "f64 is one of the macro's types")]
     pub(super) fn read(
         self,

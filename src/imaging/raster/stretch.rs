@@ -22,8 +22,8 @@ pub enum Backscatter {
 /// How values become 0..1; written as `none`, `LO,HI`, `percentile:P`, `db:LO,HI` or `db-amplitude:LO,HI`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Stretch {
-    /// Integers of 8 and 16 bits over their type's range from 0 (`v / 255`, `v / 65535`; signed ones over their positive
-    /// half); others as they are, all clamped to 0..1.
+    /// Integers of 8 and 16 bits over their type's range from 0 (`v / 255`, `v / 65535`; signed ones over their
+    /// positive half); others as they are, all clamped to 0..1.
     None,
     /// This range, in the unit of the file.
     Fixed {
@@ -87,7 +87,7 @@ impl FromStr for Stretch {
             let (lo, hi) = range.split_once(',').ok_or("LO,HI is missing a comma")?;
             let number = |text: &str| match text.trim().parse::<f32>() {
                 Ok(number) if number.is_finite() => Ok(number),
-                _ => Err(format!("`{text}` is no number")),
+                _ => Err(format!("`{text}` is not a number")),
             };
             match (number(lo)?, number(hi)?) {
                 (lo, hi) if lo < hi => Ok((lo, hi)),
@@ -101,13 +101,13 @@ impl FromStr for Stretch {
             None => range(text).map(|(lo, hi)| Stretch::Fixed { lo, hi }),
             Some(("percentile", p)) => match p.trim().parse::<f32>() {
                 Ok(p) if (0.0..50.0).contains(&p) => Ok(Stretch::Percentile(p)),
-                _ => Err(format!("`{p}` is no percentage from 0 to below 50")),
+                _ => Err(format!("`{p}` is not a percentage from 0 to below 50")),
             },
             Some(("db", rest)) => range(rest).map(|(lo, hi)| Stretch::Db { lo, hi, of: Backscatter::Intensity }),
             Some(("db-amplitude", rest)) => {
                 range(rest).map(|(lo, hi)| Stretch::Db { lo, hi, of: Backscatter::Amplitude })
             }
-            Some((kind, _)) => Err(format!("`{kind}` is no kind of stretch")),
+            Some((kind, _)) => Err(format!("`{kind}` is not a kind of stretch")),
         };
         stretch.map_err(|why| format!("{why}; use LO,HI, percentile:P, db:LO,HI, db-amplitude:LO,HI or none"))
     }
@@ -150,8 +150,8 @@ impl Stretch {
         }
     }
 
-    /// As [`Stretch::fit`] for a picture in memory, `[pixels, bands]` in the unit of its file; `None` where percentiles are to be
-    /// taken of values none of which is a number.
+    /// As [`Stretch::fit`] for an image in memory, `[pixels, bands]` in the unit of its file; `None` for percentiles of
+    /// values that are all NaN or infinite.
     pub fn fit_values(&self, sample: SampleType, values: &[f32], bands: usize) -> Option<Vec<Scale>> {
         match (*self, self.fixed(sample)) {
             (Stretch::Percentile(p), _) => {
@@ -274,11 +274,11 @@ mod tests {
         for (text, why) in [
             ("", "missing a comma"),
             ("5,5", "5 is not below 5"),
-            ("1,x", "`x` is no number"),
-            ("0,inf", "`inf` is no number"),
-            ("percentile:50", "no percentage"),
-            ("percentile:-1", "no percentage"),
-            ("gamma:2", "`gamma` is no kind"),
+            ("1,x", "`x` is not a number"),
+            ("0,inf", "`inf` is not a number"),
+            ("percentile:50", "not a percentage"),
+            ("percentile:-1", "not a percentage"),
+            ("gamma:2", "`gamma` is not a kind"),
         ] {
             let error = text.parse::<Stretch>().unwrap_err();
             assert!(error.contains(why) && error.contains("use LO,HI"), "{text}: {error}");

@@ -111,7 +111,7 @@ fn tiles_that_were_never_written_have_no_data() {
 
 #[test]
 fn jpeg_chunks_come_in_their_colours() {
-    // A smooth picture at quality 95; chroma at half resolution loses more at the borders.
+    // A smooth image at quality 95; chroma at half resolution loses more at the borders.
     for (name, tolerance) in [("jpeg-rgb-strips", 4.0), ("jpeg-ycbcr-tiles", 12.0)] {
         let window = read_all(&Raster::open(&fixture(name)).unwrap());
         let colour = |x, y| [8 * x, 10 * y, 255 - 4 * x - 4 * y];
@@ -246,7 +246,7 @@ fn what_is_written_reads_back_in_every_type() {
             if big {
                 writer.classic_limit = 0;
             }
-            // Rows in pieces that are no multiple of the tile.
+            // Rows in pieces that are not multiples of the tile.
             expected.chunks(75 * bands * 7).for_each(|rows| writer.write_rows(rows).unwrap());
             writer.finish().unwrap();
             assert_eq!(fs::read(&path).unwrap()[2], if big { 43 } else { 42 });

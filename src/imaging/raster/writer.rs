@@ -19,7 +19,7 @@ const LEVEL: u32 = 4;
 
 /// Writes a raster by windows of whole tiles, in any order, or row by row from the top.
 ///
-/// Tiles go to the file as they come; of rows, as many are held as a tile is high. The file takes its name in
+/// Tiles go to the file as they come; rows are held until they fill a row of tiles. The file takes its name in
 /// [`RasterWriter::finish`]; dropped before, it leaves nothing. It is a classic TIFF up to 4 GiB and a BigTIFF above.
 #[derive(Debug)]
 pub struct RasterWriter {
@@ -43,7 +43,7 @@ impl RasterWriter {
     ///
     /// # Errors
     ///
-    /// A size of zero, a tile size that TIFF has not, a folder that may not be written.
+    /// A size of zero, a tile size that TIFF does not allow, a folder that may not be written.
     pub fn create(path: &Path, info: RasterInfo, tile: usize) -> Result<Self> {
         let limit = u32::MAX as usize;
         crate::ensure!(
@@ -85,8 +85,8 @@ impl RasterWriter {
         self.tile
     }
 
-    /// Writes whole tiles: an area that starts at a tile's corner and ends at a tile's border or the raster's. Areas come
-    /// in any order; what is written a second time replaces the first.
+    /// Writes whole tiles: an area that starts at a tile's corner and ends at a tile's border or the raster's. Areas
+    /// come in any order; what is written a second time replaces the first.
     ///
     /// `samples` are `[height, width, bands]`. For an integer type they are rounded to nearest (ties to even) and
     /// clamped, and NaN becomes the nodata value (0 if there is none).
@@ -102,7 +102,7 @@ impl RasterWriter {
         };
         crate::ensure!(
             whole(x, width, self.info.width) && whole(y, height, self.info.height),
-            self.misuse(format!("{width}x{height} pixels at ({x}, {y}) are no whole tiles of {}", self.tile))
+            self.misuse(format!("{width}x{height} pixels at ({x}, {y}) are not whole tiles of {}", self.tile))
         );
         self.check_samples(samples, width * height)?;
         let (tile, bands, across) = (self.tile, self.info.bands, self.info.width.div_ceil(self.tile));
@@ -123,13 +123,12 @@ impl RasterWriter {
         Ok(())
     }
 
-    /// Writes the next rows from the top: `samples` are `[rows, width, bands]` of any number of whole rows, valued as in
-    /// [`RasterWriter::write_window`].
-    /// Rows and windows do not mix.
+    /// Writes the next rows from the top: `samples` are `[rows, width, bands]` of any number of whole rows, valued as
+    /// in [`RasterWriter::write_window`]. Rows and windows do not mix.
     ///
     /// # Errors
     ///
-    /// Samples that are no whole rows or go beyond the last, a full disk.
+    /// Samples that are not whole rows or go beyond the last, a full disk.
     pub fn write_rows(&mut self, samples: &[f32]) -> Result<()> {
         let row = self.info.width * self.info.bands;
         let rows = samples.len() / row;

@@ -21,10 +21,10 @@ impl Refusal {
     }
 }
 
-/// Three points lie on a line if the one between is off it by less than this share of the distance of the others: a pixel in a
-/// thousand, what rounding to whole pixels does.
+/// Three points lie on a line if the one between is off it by less than this share of the distance of the others: a
+/// pixel in a thousand, what rounding to whole pixels does.
 const LINE: f64 = 1e-3;
-const SPREAD: &str = "spread the points over the whole picture";
+const SPREAD: &str = "spread the points over the whole image";
 
 /// The points of one side.
 fn sides(pairs: &[PointPair]) -> [(&'static str, Vec<[f64; 2]>); 2] {
@@ -88,8 +88,8 @@ pub(super) enum Four {
     Fine,
     /// Three points lie on a line.
     Line,
-    /// The points are passed in another order around in the target, neither the same nor the opposite: the homography would put the
-    /// horizon between them.
+    /// The points are passed in another order around in the target, neither the same nor the opposite: the homography
+    /// would put the horizon between them.
     Crossed,
 }
 

@@ -1,6 +1,7 @@
 //! The direct linear transform with normalised points, and its refinement to least squares in the target.
 //!
-//! Hartley and Zisserman, "Multiple View Geometry in Computer Vision", 2nd edition, 2004: algorithm 4.2 and section 4.5.
+//! Hartley and Zisserman, "Multiple View Geometry in Computer Vision", 2nd edition, 2004: algorithm 4.2 and section
+//! 4.5.
 
 use nalgebra::{DMatrix, SMatrix, SVector};
 
@@ -12,7 +13,8 @@ const RANK: f64 = 1e-5;
 /// Steps of the refinement; it takes three or four where the points are good.
 const MOST_STEPS: usize = 30;
 
-/// A shift and a scale that put the mean of points to the origin and their mean distance from it to the square root of 2.
+/// A shift and a scale that put the mean of points to the origin and their mean distance from it to the square root of
+/// 2.
 struct Normaliser {
     centre: [f64; 2],
     scale: f64,
@@ -63,7 +65,8 @@ pub(super) fn fit(pairs: &[PointPair], effort: Effort) -> Option<Homography> {
     Homography::new(product(&target.inverse(), &product(&h, &source.matrix())))
 }
 
-/// The matrix, its last element 1, with the least algebraic error: the last right singular vector of two equations a pair.
+/// The matrix, its last element 1, with the least algebraic error: the last right singular vector of two equations a
+/// pair.
 fn linear(pairs: &[PointPair]) -> Option<[[f64; 3]; 3]> {
     // Nine rows at least, so that all nine singular vectors are there.
     let mut a = DMatrix::zeros((2 * pairs.len()).max(9), 9);
@@ -73,7 +76,8 @@ fn linear(pairs: &[PointPair]) -> Option<[[f64; 3]; 3]> {
             row.iter().enumerate().for_each(|(column, value)| a[(2 * i + k, column)] = *value);
         }
     }
-    // Five times the rounding is what nalgebra itself iterates to; it takes some dozen sweeps, so that this many mean no end.
+    // Five times the rounding is what nalgebra itself iterates to; it takes some dozen sweeps, so that this many mean
+    // no end.
     let svd = a.try_svd(false, true, 5.0 * f64::EPSILON, 10_000)?;
     let (values, vectors) = (svd.singular_values, svd.v_t?);
     let last = vectors.row(8);

@@ -13,8 +13,8 @@ const MISSED: f64 = 1e-4;
 /// Rounds of fitting to what agrees, each with what agreed after the one before.
 const MOST_ROUNDS: usize = 20;
 
-/// Points that agree and spread less than this across their main direction, as a share of that along it, leave the homography beside
-/// their line to the noise.
+/// Points that agree and spread less than this across their main direction, as a share of that along it, leave the
+/// homography beside their line to the noise.
 const MIN_FLATNESS: f64 = 3e-3;
 
 /// How [`estimate`] works.
@@ -37,8 +37,8 @@ impl Default for Settings {
 pub struct Estimate {
     /// From source to target.
     pub homography: Homography,
-    /// Of each pair, the distance in target pixels between where the source point goes and the target point; infinite beyond the
-    /// horizon.
+    /// Of each pair, the distance in target pixels between where the source point goes and the target point; infinite
+    /// beyond the horizon.
     pub residuals: Vec<f64>,
     /// Of each pair, whether the homography was fitted to it.
     pub inliers: Vec<bool>,
@@ -89,13 +89,14 @@ impl Estimate {
 
 /// The homography that maps the sources to the targets, pairs that disagree with the others left out.
 ///
-/// Four pairs are met exactly. Of more, sets of four are drawn (Fischler and Bolles' RANSAC, 1981), judged by the squared distances of
-/// all pairs, each at most the threshold's (Torr and Zisserman's MSAC, 2000), and each new best one is refitted to what agrees with it
-/// (Chum, Matas and Kittler's local optimisation, 2003) by least squares in the target.
+/// Four pairs are met exactly. Of more, sets of four are drawn (Fischler and Bolles' RANSAC, 1981), judged by the
+/// squared distances of all pairs, each at most the threshold's (Torr and Zisserman's MSAC, 2000), and each new best
+/// one is refitted to what agrees with it (Chum, Matas and Kittler's local optimisation, 2003) by least squares in the
+/// target.
 ///
 /// # Errors
-/// Fewer than 4 pairs, points that coincide or lie on a line, four pairs in another order around, or pairs that do not agree any
-/// better than random ones would.
+/// Fewer than 4 pairs, points that coincide or lie on a line, four pairs in another order around, or pairs that do not
+/// agree any better than random ones would.
 pub fn estimate(pairs: &[PointPair], settings: &Settings) -> Result<Estimate, Refusal> {
     degenerate::check(pairs)?;
     if let Ok(four) = <&[PointPair; 4]>::try_from(pairs) {
@@ -197,8 +198,8 @@ fn pick(pairs: &[PointPair], inliers: &[bool]) -> Vec<PointPair> {
     pairs.iter().zip(inliers).filter(|(_, inlier)| **inlier).map(|(pair, _)| *pair).collect()
 }
 
-/// How many homographies through four of `n` random pairs one expects with as many others as close as `largest`; the number of false
-/// alarms of Moisan and Stival, "A probabilistic criterion to detect rigid point matches", 2004.
+/// How many homographies through four of `n` random pairs one expects with as many others as close as `largest`; the
+/// number of false alarms of Moisan and Stival, "A probabilistic criterion to detect rigid point matches", 2004.
 fn false_alarms(agreeing: &[PointPair], n: usize, largest: f64) -> f64 {
     let bounds = |i: usize| {
         let (low, high) = agreeing.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), pair| {

@@ -7,10 +7,11 @@ use crate::imaging::registration::degenerate::Refusal;
 pub struct Homography([[f64; 3]; 3]);
 
 impl Homography {
-    /// The homography of a matrix, rows first, whose sign says which side of the horizon is this one; `None` if it is not finite or
-    /// maps the plane to a line.
+    /// The homography of a matrix, rows first, whose sign says which side of the horizon is this one; `None` if it is
+    /// not finite or maps the plane to a line.
     ///
-    /// It is scaled so that its last element is 1 where the first pixel lies on this side of the horizon, and else to length 1.
+    /// It is scaled so that its last element is 1 where the first pixel lies on this side of the horizon, and else to
+    /// length 1.
     pub fn new(rows: [[f64; 3]; 3]) -> Option<Self> {
         let length = rows.iter().flatten().map(|v| v * v).sum::<f64>().sqrt();
         // The last element is the weight of the first pixel; a tiny one would blow up the others.
@@ -49,18 +50,19 @@ impl Homography {
         Homography([0, 1, 2].map(|i| [0, 1, 2].map(|k| cofactor(k, i) / determinant)))
     }
 
-    /// The matrix between parts of the two planes: places of the source are counted from `source`, those of the target from `target`.
+    /// The matrix between parts of the two planes: places of the source are counted from `source`, those of the target
+    /// from `target`.
     pub fn between(&self, source: [f64; 2], target: [f64; 2]) -> [[f64; 3]; 3] {
         let shift = |[x, y]: [f64; 2]| [[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]];
         product(&shift(target.map(|v| -v)), &product(&self.0, &shift(source)))
     }
 
-    /// How many target pixels a source pixel covers at a place; below 0 where the picture is mirrored.
+    /// How many target pixels a source pixel covers at a place; below 0 where the image is mirrored.
     pub fn magnification(&self, place: [f64; 2]) -> f64 {
         self.determinant() / self.weight(place).powi(3)
     }
 
-    /// Whether a picture of `[width, height]` pixels can be warped by this homography.
+    /// Whether an image of `[width, height]` pixels can be warped by this homography.
     ///
     /// # Errors
     /// It crosses the horizon, or would be mirrored.
@@ -69,14 +71,14 @@ impl Homography {
         let corners = [[-0.5, -0.5], [right, -0.5], [-0.5, bottom], [right, bottom]];
         if corners.iter().any(|corner| self.weight(*corner) <= 0.0) {
             return Err(Refusal::new(
-                "the homography maps a part of the picture across its horizon, to infinity",
-                "check for wrong pairs, and spread the points over the whole picture",
+                "the homography maps a part of the image across its horizon, to infinity",
+                "check for wrong pairs, and spread the points over the whole image",
             ));
         }
         if self.determinant() < 0.0 {
             return Err(Refusal::new(
-                "the homography mirrors the picture",
-                "check that x and y are not exchanged and that y counts down from the top in both pictures",
+                "the homography mirrors the image",
+                "check that x and y are not exchanged and that y counts down from the top in both images",
             ));
         }
         Ok(())

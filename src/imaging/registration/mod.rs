@@ -1,7 +1,8 @@
-//! Registering a picture to another: point pairs, the homography behind them, the picture on the other's grid.
+//! Registering an image to another: point pairs, the homography behind them, the image on the other's grid.
 //!
-//! Places are in pixels, x to the right and y down; whole numbers are the centres of pixels, (0, 0) that of the first one, as
-//! OpenCV and scikit-image have it. The *source* is the picture that gets warped, the *target* the grid that it comes to lie on.
+//! Places are in pixels, x to the right and y down; whole numbers are the centres of pixels, (0, 0) that of the first
+//! one, as OpenCV and scikit-image have it. The *source* is the image that is warped, the *target* the grid that it is
+//! warped onto.
 
 mod degenerate;
 mod dlt;

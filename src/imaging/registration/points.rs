@@ -9,9 +9,9 @@ use crate::files::io_error;
 /// A place in the source and the same place in the target: x and y in pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PointPair {
-    /// In the picture that gets warped.
+    /// In the image that gets warped.
     pub source: [f64; 2],
-    /// In the grid that it comes to lie on.
+    /// In the grid that it is warped onto.
     pub target: [f64; 2],
 }
 
@@ -28,7 +28,7 @@ pub struct Points {
 
 /// What is read, in this order.
 const COLUMNS: [&str; 4] = ["x_source", "y_source", "x_target", "y_target"];
-/// Words that stand for a side in the name of a column. A SAR picture is what gets registered to an optical one.
+/// Words that stand for a side in the name of a column. A SAR image is what gets registered to an optical one.
 const SIDES: [&[&str]; 2] = [
     &["source", "src", "s", "from", "moving", "sensed", "warp", "sar", "1"],
     &["target", "tgt", "dst", "t", "to", "fixed", "reference", "ref", "base", "optical", "opt", "2"],
@@ -37,15 +37,16 @@ const SIDES: [&[&str]; 2] = [
 const AXES: [&[&str]; 2] = [&["x", "col", "column"], &["y", "row", "line"]];
 
 impl Points {
-    /// Reads a table of four columns, `x_source, y_source, x_target, y_target`: numbers between commas, semicolons, tabs or blanks,
-    /// a pair a line.
+    /// Reads a table of four columns, `x_source, y_source, x_target, y_target`: numbers between commas, semicolons,
+    /// tabs or blanks, a pair a line.
     ///
-    /// Lines that are empty or begin with `#`, `%`, `;` or `//` are passed over. A first line of names may put the columns in any order,
-    /// among others; names like `src_x`, `col1` or `optical_row` are understood too. `columns` gives the four names, or their numbers
-    /// from 1, where that does not do, e.g. `3,4,1,2`.
+    /// Lines that are empty or begin with `#`, `%`, `;` or `//` are passed over. A first line of names may put the
+    /// columns in any order, among others; names like `src_x`, `col1` or `optical_row` are understood too. `columns`
+    /// gives the four names, or their numbers from 1, where that does not do, e.g. `3,4,1,2`.
     ///
     /// # Errors
-    /// A file that cannot be read; what is no table of numbers, with the line; columns that cannot be told apart.
+    /// A file that cannot be read; a table with cells that are not numbers, with the line; columns that cannot be told
+    /// apart.
     pub fn read(path: &Path, columns: Option<&str>) -> Result<Self> {
         let bytes = fs::read(path).map_err(|error| io_error("cannot read the points", path, &error))?;
         let text = String::from_utf8_lossy(&bytes);
@@ -133,7 +134,8 @@ fn fields(line: &str) -> Vec<String> {
         let decimal = |part: &str| if part.contains('.') { part.to_owned() } else { part.replacen(',', ".", 1) };
         line.split(';').map(decimal).collect()
     } else if line.contains([',', ';']) {
-        // `1 2, 3 4` are four numbers and `x source` is one name; an empty field stays one, so that no value slips into another column.
+        // `1 2, 3 4` are four numbers and `x source` is one name; an empty field stays one, so that no value slips into
+        // another column.
         let blanks = |part: &str| {
             let words: Vec<String> = part.split_whitespace().map(str::to_owned).collect();
             let numbers = !words.is_empty() && words.iter().all(|word| word.parse::<f64>().is_ok());
@@ -156,16 +158,18 @@ fn number(field: &str, at: usize) -> Outcome<f64> {
     let shown: String = field.chars().take(40).collect();
     match field.parse::<f64>() {
         Ok(value) if value.is_finite() => Ok(value),
-        Ok(_) => Err(Fault::new(format!("{shown} in column {} is no place", at + 1), "mend the line or take it away")),
+        Ok(_) => {
+            Err(Fault::new(format!("{shown} in column {} is not a place", at + 1), "correct the line or remove it"))
+        }
         Err(_) if field.is_empty() => Err(Fault::new(format!("column {} is empty", at + 1), "fill it or take it away")),
         Err(_) => {
-            let what = format!("`{shown}` in column {} is no number", at + 1);
+            let what = format!("`{shown}` in column {} is not a number", at + 1);
             Err(Fault::new(what, "write numbers, separated by commas"))
         }
     }
 }
 
-/// Where the four columns stand, by the first line that is no comment.
+/// Where the four columns stand, by the first line that is not a comment.
 fn places(fields: &[String], named: bool, columns: Option<&str>) -> Outcome<[usize; 4]> {
     if let Some(columns) = columns {
         return chosen(fields, named, columns);
@@ -278,7 +282,7 @@ mod tests {
             ("1,2,3,4\n5,6,seven,8\n", None, Some(2), "`seven` in column 3"),
             ("1,2,3,4\n\n5,6,7\n", None, Some(3), "3 values where there were 4"),
             ("1,2,3,4\n5,,7,8\n", None, Some(2), "column 2 is empty"),
-            ("1,2,3,4\n5,nan,7,8\n", None, Some(2), "nan in column 2 is no place"),
+            ("1,2,3,4\n5,nan,7,8\n", None, Some(2), "nan in column 2 is not a place"),
             ("1,2,3,inf\n", None, Some(1), "inf"),
             ("# five\n1,2,3,4,5\n", None, Some(2), "5 values"),
             ("lon,lat,x_target,y_target\n1,2,3,4\n", None, Some(1), "no column x_source"),

@@ -1,4 +1,4 @@
-//! A picture of any size on another grid, block by block.
+//! An image of any size on another grid, block by block.
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -23,7 +23,7 @@ const CACHE_BYTES: usize = 128 << 20;
 /// Pixels of a side of the tiles written.
 const WRITTEN_TILE: usize = 256;
 
-/// A picture to be warped: a TIFF read by windows, or another picture read whole.
+/// An image to be warped: a TIFF read by windows, or another image read whole.
 pub enum AnyPicture {
     /// A GeoTIFF or a plain TIFF.
     Raster(Box<Raster>),
@@ -32,7 +32,7 @@ pub enum AnyPicture {
 }
 
 impl AnyPicture {
-    /// Opens a picture, judged by its bytes and not by its name.
+    /// Opens an image, judged by its bytes and not by its name.
     ///
     /// # Errors
     /// Names the file: missing, damaged, or of a kind that is not read.
@@ -85,7 +85,7 @@ impl AnyPicture {
     }
 }
 
-/// A picture as it comes to lie on a grid.
+/// An image resampled onto a grid.
 pub struct Resampler<'a> {
     device: &'a Device,
     source: &'a AnyPicture,
@@ -96,7 +96,7 @@ pub struct Resampler<'a> {
 }
 
 impl<'a> Resampler<'a> {
-    /// The picture `source` on a grid of `[width, height]` pixels to which `homography` maps it.
+    /// The image `source` on a grid of `[width, height]` pixels to which `homography` maps it.
     pub fn new(
         device: &'a Device,
         source: &'a AnyPicture,
@@ -107,11 +107,11 @@ impl<'a> Resampler<'a> {
         Resampler { device, source, homography: *homography, to_source: homography.inverse(), grid, interpolation }
     }
 
-    /// Writes a tiled GeoTIFF with the bands and the sample type of the source, and `georeference`. Pixels without a value get the
-    /// source's nodata value or, where it has none, NaN in floats and 0 in integers, and that is noted in the file if there are any.
-    /// Where the source has an alpha band they are 0 in all.
+    /// Writes a tiled GeoTIFF with the bands and the sample type of the source, and `georeference`. Pixels without a
+    /// value get the source's nodata value or, where it has none, NaN in floats and 0 in integers, and that is noted in
+    /// the file if there are any. Where the source has an alpha band they are 0 in all.
     ///
-    /// `each` hears how many rows are done and may stop the work.
+    /// `each` is called with the number of rows that are done and may stop the work.
     ///
     /// # Errors
     /// What `each` returns, a source that is damaged, a file that cannot be written: nothing is left of it.
@@ -141,10 +141,11 @@ impl<'a> Resampler<'a> {
         writer.finish()
     }
 
-    /// Writes a PNG of 8 or 16 bits as the source; pixels without a value are 0. `each` as in [`Resampler::write_tiff`].
+    /// Writes a PNG of 8 or 16 bits as the source; pixels without a value are 0. `each` as in
+    /// [`Resampler::write_tiff`].
     ///
     /// # Errors
-    /// Samples or bands that a PNG has not, and as [`Resampler::write_tiff`].
+    /// Samples or bands that a PNG cannot hold, and as [`Resampler::write_tiff`].
     pub fn write_png(&self, path: &Path, mut each: impl FnMut(usize) -> Result<()>) -> Result<()> {
         let (colour, depth) = png_kind(self.source.info()).ok_or_else(|| no_png(self.source.info(), path))?;
         let failed = |error: png::EncodingError| match error {
@@ -175,7 +176,7 @@ impl<'a> Resampler<'a> {
     /// Whether a file of this name can hold the result.
     ///
     /// # Errors
-    /// A name that ends neither in .tif, .tiff nor .png; samples or bands that a PNG has not.
+    /// A name that ends neither in .tif, .tiff nor .png; samples or bands that a PNG cannot hold.
     pub fn check_name(source: &RasterInfo, path: &Path) -> Result<()> {
         let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
         match extension.to_str() {
@@ -185,7 +186,8 @@ impl<'a> Resampler<'a> {
         }
     }
 
-    /// Whether the source lies on the grid at all, judged by 65x65 places of either: an overlap of less than a hundredth may be missed.
+    /// Whether the source lies on the grid at all, judged by 65x65 places of either: an overlap of less than a
+    /// hundredth may be missed.
     pub fn meets_grid(&self) -> bool {
         let RasterInfo { width, height, .. } = *self.source.info();
         let places = |[width, height]: [usize; 2]| {
@@ -209,7 +211,8 @@ impl<'a> Resampler<'a> {
         self.to_source.map(pixel).is_some_and(|place| within(place, [width, height]))
     }
 
-    /// Calls `each(rows done, samples)` for blocks of rows `[rows, width, bands]` from the top, `hole` where there is no data.
+    /// Calls `each(rows done, samples)` for blocks of rows `[rows, width, bands]` from the top, `hole` where there is
+    /// no data.
     fn rows(&self, hole: f32, mut each: impl FnMut(usize, &[f32]) -> Result<()>) -> Result<()> {
         let ([width, height], bands) = (self.grid, self.source.info().bands);
         let most = (MOST_SAMPLES / width / bands).clamp(1, TILE[1]);
@@ -273,7 +276,7 @@ impl<'a> Resampler<'a> {
     }
 }
 
-/// Whether a place lies on a pixel of a picture.
+/// Whether a place lies on a pixel of an image.
 fn within(place: [f64; 2], size: [usize; 2]) -> bool {
     (0..2).all(|i| (-0.5..size[i] as f64 - 0.5).contains(&place[i]))
 }

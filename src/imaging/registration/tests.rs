@@ -1,4 +1,5 @@
-//! Known homographies found again, sets of points that determine none, and pictures on other grids beside a plain f64 loop.
+//! Known homographies found again, sets of points that determine none, and images on other grids beside a plain f64
+//! loop.
 
 use crate::engine::device::Device;
 use crate::imaging::codec::decode;
@@ -15,7 +16,7 @@ use std::path::Path;
 /// The source of most tests.
 const SIZE: [usize; 2] = [1000, 800];
 
-/// A turn, a stretch, a shift and some perspective: the scale changes by a quarter across the picture.
+/// A turn, a stretch, a shift and some perspective: the scale changes by a quarter across the image.
 fn truth() -> Homography {
     Homography::new([[0.91, -0.23, 120.5], [0.27, 1.08, -60.25], [1.5e-4, -0.8e-4, 1.0]]).unwrap()
 }
@@ -42,7 +43,7 @@ fn noisy(mut pairs: Vec<PointPair>, sigma: f64, seed: u64) -> Vec<PointPair> {
     pairs
 }
 
-/// Puts the target of each `every`-th pair anywhere in the picture.
+/// Puts the target of each `every`-th pair anywhere in the image.
 fn spoiled(mut pairs: Vec<PointPair>, share: f64, seed: u64) -> Vec<PointPair> {
     let rng = Rng::new(seed, Stream::Test, 2);
     let wrong = (share * pairs.len() as f64).round() as usize;
@@ -52,7 +53,7 @@ fn spoiled(mut pairs: Vec<PointPair>, share: f64, seed: u64) -> Vec<PointPair> {
     pairs
 }
 
-/// The largest distance in the target between two homographies over the picture.
+/// The largest distance in the target between two homographies over the image.
 fn apart(a: &Homography, b: &Homography) -> f64 {
     let places = (0..=20).flat_map(|i| (0..=20).map(move |k| [i * SIZE[0] / 20, k * SIZE[1] / 20]));
     let distance = |place: [usize; 2]| {
@@ -84,7 +85,8 @@ fn exact_points_give_the_homography_back() {
 #[test]
 fn wrong_pairs_are_found_and_left_out() {
     for seed in 0..12 {
-        // The error of a fit, at the corners of the picture some ten times noise / sqrt(right pairs), stays below half a pixel.
+        // The error of a fit, at the corners of the image some ten times noise / sqrt(right pairs), stays below half a
+        // pixel.
         for (n, share, sigma, most) in
             [(20, 0.3, 0.0, 1e-9), (40, 0.3, 0.1, 0.5), (200, 0.3, 0.25, 0.5), (200, 0.7, 0.15, 0.5)]
         {
@@ -192,7 +194,7 @@ fn random_pairs_are_refused() {
 fn a_picture_across_the_horizon_or_mirrored_is_refused() {
     let check = |rows| Homography::new(rows).unwrap().check_picture(SIZE);
     assert_eq!(truth().check_picture(SIZE), Ok(()));
-    // The weight is 1 - x / 900: the horizon lies within the picture.
+    // The weight is 1 - x / 900: the horizon lies within the image.
     let text = check([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [-1.0 / 900.0, 0.0, 1.0]]).unwrap_err().at("p").to_string();
     assert!(text.contains("across its horizon"), "{text}");
     let text = check([[-1.0, 0.0, 1000.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]).unwrap_err().at("p").to_string();
@@ -221,7 +223,7 @@ fn a_homography_and_its_inverse_and_parts_agree() {
     assert!(Homography::new([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [0.0, 0.0, 1.0]]).is_none());
 }
 
-/// A smooth picture, whose slope is below 60 a pixel.
+/// A smooth image, whose slope is below 60 a pixel.
 fn smooth(x: usize, y: usize, band: usize) -> f64 {
     let phase = 0.31 * x as f64 + 0.23 * y as f64 + band as f64;
     30_000.0 + 20_000.0 * (phase.sin() * (0.05 * y as f64).cos()).powi(2) * 0.1 + 10.0 * (x + y) as f64

@@ -58,8 +58,8 @@ enum Salt {
 const DISTRICT: f32 = 130.0;
 /// Half the side of the square that a district divides into parcels; it covers every point that is nearest to its site.
 const DISTRICT_REACH: f32 = 2.0 * DISTRICT;
-/// Districts beyond the scene's border that still matter: bent coordinates leave the scene by less than one district, and
-/// a point looks at the neighbours of its own.
+/// Districts beyond the scene's border that still matter: bent coordinates leave the scene by less than one district,
+/// and a point looks at the neighbours of its own.
 const MARGIN: i32 = 2;
 /// Blocks of a town, street to street.
 const BLOCK: f32 = 11.0;

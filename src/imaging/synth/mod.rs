@@ -1,10 +1,10 @@
-//! Synthetic scenes: an optical, a multispectral and a SAR picture of one invented piece of land.
+//! Synthetic scenes: an optical, a multispectral and a SAR image of one invented piece of land.
 //!
-//! All come from the same land-cover map. The optical one has natural colours, mild texture and relief; the multispectral one
-//! near infrared as well, in which what grows is bright, the denser the brighter, and water is black. The
-//! SAR one has a mean backscatter per cover (by roughness and moisture, which say nothing of optical brightness), a
-//! texture per cover, bright edges and shadows of woods, strong point scatterers in towns, and multiplicative
-//! speckle: an L-look intensity is gamma distributed with shape L and mean 1 (Goodman 1976).
+//! All come from the same land-cover map. The optical one has natural colours, mild texture and relief; the
+//! multispectral one near infrared as well, in which what grows is bright, the denser the brighter, and water is black.
+//! The SAR one has a mean backscatter per cover (by roughness and moisture, which say nothing of optical brightness), a
+//! texture per cover, bright edges and shadows of woods, strong point scatterers in towns, and multiplicative speckle:
+//! an L-look intensity is gamma distributed with shape L and mean 1 (Goodman 1976).
 
 mod map;
 mod noise;
@@ -78,12 +78,12 @@ impl Scene {
         Scene { size, ground, rng, speckle: Rng::new(seed, Stream::Speckle, index) }
     }
 
-    /// The optical picture, 8-bit sRGB `[size, size, 3]`.
+    /// The optical image, 8-bit sRGB `[size, size, 3]`.
     pub fn optical(&self) -> Vec<u8> {
         self.reflected(3)
     }
 
-    /// The optical picture and near infrared, 8-bit `[size, size, 4]`: what satellites with four bands see.
+    /// The optical image and near infrared, 8-bit `[size, size, 4]`: what satellites with four bands see.
     pub fn multispectral(&self) -> Vec<u8> {
         self.reflected(4)
     }
@@ -133,8 +133,8 @@ impl Scene {
         values.map(|value| (value + 0.5).clamp(0.0, 255.0) as u8).collect()
     }
 
-    /// The SAR picture with speckle of `looks` looks (1 to 4), 8 bit `[size, size]`: backscatter in dB from -25 (black) to
-    /// 5 (white).
+    /// The SAR image with speckle of `looks` looks (1 to 4), 8 bit `[size, size]`: backscatter in dB from -25 (black)
+    /// to 5 (white).
     ///
     /// # Panics
     /// If `looks` is not within 1 to 4.
@@ -196,8 +196,8 @@ impl Scene {
         self.is_open(x, y) && x > 0 && y > 0 && self.is_wood(x - 1, y - 1)
     }
 
-    /// What the radar, looking from left to right, adds at the edge of a wood, in dB: its near side echoes the more, and
-    /// behind it lies shadow.
+    /// What the radar, looking from left to right, adds at the edge of a wood, in dB: its near side echoes the more,
+    /// and behind it lies shadow.
     fn edge_echo(&self, x: usize, y: usize) -> f32 {
         if x == 0 {
             0.0
