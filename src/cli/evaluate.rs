@@ -187,7 +187,7 @@ impl Folders {
             let is_here = |path: &Path| path.parent().and_then(|p| p.canonicalize().ok()).is_some_and(|p| p == place);
             let mut inputs = data.pairs.iter().flat_map(|pair| [pair.source.path(), pair.target.path()]);
             crate::ensure!(
-                !inputs.any(|path| is_here(path)),
+                !inputs.any(is_here),
                 Error::input(
                     "the inputs lie where pictures would be written",
                     folder.display(),

@@ -5,6 +5,7 @@ pub mod nn;
 pub mod op;
 pub mod ops;
 pub mod primitives;
+pub(crate) mod seeded;
 pub mod self_test;
 pub mod tape;
 pub mod tensor;

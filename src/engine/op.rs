@@ -8,8 +8,8 @@ use std::sync::Arc;
 /// One differentiable operation with its settings.
 ///
 /// An op runs launches; it never asks which device it is on. What its gradient needs it saves, and nothing else stays
-/// alive for it.
-pub trait Op {
+/// alive for it. A tape may be walked on another thread than it was recorded on.
+pub trait Op: Send + Sync {
     /// Computes the output from the inputs.
     ///
     /// # Errors

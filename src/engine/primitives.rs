@@ -115,8 +115,8 @@ pub(crate) fn same_size(x: &Tensor, y: &Tensor) -> Result<()> {
 /// # Errors
 /// Whatever a launch reports.
 pub fn self_test(device: &Device) -> Result<Vec<Tensor>> {
-    let x = crate::engine::self_test::seeded(device, &[3, 301], 1)?;
-    let z = crate::engine::self_test::seeded(device, &[3, 301], 2)?;
+    let x = crate::engine::seeded::seeded(device, &[3, 301], 1)?;
+    let z = crate::engine::seeded::seeded(device, &[3, 301], 2)?;
     let y = Tensor::empty(device, &[3, 301])?;
     axpby(0.5, &x, -2.0, &z, &y)?;
     accumulate(&x, &y)?;

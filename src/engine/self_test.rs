@@ -4,7 +4,8 @@ use crate::engine::device::Device;
 use crate::engine::op::{Backward, Op};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
-use crate::random::{Rng, Stream};
+
+pub use crate::engine::seeded::seeded;
 
 /// Name of an op, and a small run of it with the same inputs on every device.
 pub type SelfTestOf = (&'static str, fn(&Device) -> Result<Vec<Tensor>>);
@@ -80,16 +81,6 @@ pub fn run_op(op: &dyn Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     let mut backward = Backward::new(&dy, &forward.saved, &needs, vec![None; inputs.len()]);
     op.backward(&mut backward)?;
     Ok(std::iter::once(forward.y).chain(backward.into_grads().into_iter().flatten()).collect())
-}
-
-/// Standard normal values that depend on the shape's size and `seed` alone: inputs of self-tests.
-///
-/// # Errors
-/// No memory.
-pub fn seeded(device: &Device, shape: &[usize], seed: u64) -> Result<Tensor> {
-    let rng = Rng::new(seed, Stream::Test, 0);
-    let data: Vec<f32> = (0..shape.iter().product::<usize>() as u64).map(|i| rng.normal(i)).collect();
-    Tensor::new(device, shape, &data)
 }
 
 #[cfg(test)]

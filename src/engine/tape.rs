@@ -3,14 +3,16 @@
 use crate::engine::op::{Backward, Op};
 use crate::engine::primitives;
 use crate::engine::tensor::Tensor;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use std::borrow::Borrow;
-use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A value on a tape.
 #[derive(Clone)]
 pub struct Var {
+    tape: u64,
     id: usize,
     value: Tensor,
     needs_grad: bool,
@@ -36,40 +38,77 @@ struct Node {
     output: usize,
 }
 
+/// The next tape's number.
+static NEXT_TAPE: AtomicU64 = AtomicU64::new(1);
+
 /// Records operations as they run, to walk them backwards.
-#[derive(Default)]
-pub struct Tape {
+pub struct Tape(Arc<Inner>);
+
+struct Inner {
+    /// No other tape of the process has it.
+    id: u64,
     recording: bool,
-    nodes: RefCell<Vec<Node>>,
-    next_id: RefCell<usize>,
-    slots: RefCell<HashMap<usize, Tensor>>,
+    recorded: Mutex<Recorded>,
+}
+
+#[derive(Default)]
+struct Recorded {
+    nodes: Vec<Node>,
+    next_id: usize,
+    slots: HashMap<usize, Tensor>,
+    /// Whether [`Tape::backward`] has been.
+    used_up: bool,
 }
 
 /// Gradients of a loss with respect to the leaves that asked for one.
-pub struct Gradients(HashMap<usize, Tensor>);
+pub struct Gradients {
+    tape: u64,
+    grads: HashMap<usize, Tensor>,
+}
 
 impl Gradients {
-    /// The gradient of `leaf`; `None` where the loss does not depend on it.
+    /// The gradient of `leaf`; `None` where the loss does not depend on it, or it is of another tape.
     pub fn get(&self, leaf: &Var) -> Option<&Tensor> {
-        self.0.get(&leaf.id)
+        if leaf.tape == self.tape { self.grads.get(&leaf.id) } else { None }
+    }
+}
+
+impl Default for Tape {
+    /// As [`Tape::inference`].
+    fn default() -> Self {
+        Tape::inference()
     }
 }
 
 impl Tape {
     /// A tape that records.
     pub fn new() -> Self {
-        Tape { recording: true, ..Tape::default() }
+        Tape::with(true)
     }
 
     /// A tape that only computes: nothing is saved, and a buffer is free as soon as its last [`Var`] goes.
     pub fn inference() -> Self {
-        Tape::default()
+        Tape::with(false)
+    }
+
+    fn with(recording: bool) -> Self {
+        let id = NEXT_TAPE.fetch_add(1, Ordering::Relaxed);
+        Tape(Arc::new(Inner { id, recording, recorded: Mutex::default() }))
+    }
+
+    /// The same tape once more: what holds it can be asked for values when [`Tape::backward`] has used the tape up.
+    pub(super) fn share(&self) -> Tape {
+        Tape(self.0.clone())
+    }
+
+    fn recorded(&self) -> MutexGuard<'_, Recorded> {
+        self.0.recorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn var(&self, value: Tensor, needs_grad: bool) -> Var {
-        let mut next = self.next_id.borrow_mut();
-        *next += 1;
-        Var { id: *next, value, needs_grad: needs_grad && self.recording }
+        let mut recorded = self.recorded();
+        recorded.next_id += 1;
+        Var { tape: self.0.id, id: recorded.next_id, value, needs_grad: needs_grad && self.0.recording }
     }
 
     /// A value that wants no gradient: data, or a frozen parameter.
@@ -85,7 +124,7 @@ impl Tape {
     /// A value whose gradient is to be written to `slot`, all of it, overwriting what was there.
     pub fn leaf_into(&self, value: Tensor, slot: Tensor) -> Var {
         let var = self.var(value, true);
-        self.slots.borrow_mut().insert(var.id, slot);
+        self.recorded().slots.insert(var.id, slot);
         var
     }
 
@@ -97,14 +136,17 @@ impl Tape {
     /// Runs `op` and records it if a gradient may be asked of it.
     ///
     /// # Errors
-    /// Whatever the op reports.
+    /// A value of another tape, a tape that [`Tape::backward`] has used up, and whatever the op reports.
     pub fn apply(&self, op: impl Op + 'static, inputs: &[&Var]) -> Result<Var> {
+        inputs.iter().try_for_each(|input| self.check_own(input))?;
         let values: Vec<&Tensor> = inputs.iter().map(|input| &input.value).collect();
         let forward = op.forward(&values)?;
         let needs: Vec<bool> = inputs.iter().map(|input| input.needs_grad).collect();
         let output = self.var(forward.y, needs.contains(&true));
         if output.needs_grad {
-            self.nodes.borrow_mut().push(Node {
+            let mut recorded = self.recorded();
+            recorded.check_whole()?;
+            recorded.nodes.push(Node {
                 op: Box::new(op),
                 inputs: inputs.iter().map(|input| input.id).collect(),
                 needs,
@@ -115,11 +157,25 @@ impl Tape {
         Ok(output)
     }
 
+    fn check_own(&self, var: &Var) -> Result<()> {
+        let subject = || format!("{:?}", var.value.shape());
+        let remedy = "put its tensor on this tape by `constant` or `leaf`";
+        crate::ensure!(var.tape == self.0.id, Error::input("a value belongs to another tape", subject(), remedy));
+        Ok(())
+    }
+
+    fn check_backward(&self, output: &Var) -> Result<()> {
+        let remedy = "record on a tape made by `Tape::new`";
+        let what = "an inference tape has no gradients";
+        crate::ensure!(self.0.recording, Error::input(what, format!("{:?}", output.value.shape()), remedy));
+        self.check_own(output)
+    }
+
     /// Gradients of the sum of `loss`'s elements (mostly one) with respect to every leaf. The tape is used up: what an op saved is freed
     /// as soon as its gradient has run.
     ///
     /// # Errors
-    /// Whatever an op reports.
+    /// A tape that does not record, a loss of another tape, and whatever an op reports.
     pub fn backward(self, loss: Var) -> Result<Gradients> {
         let seed = ones_like(&loss)?;
         self.backward_from(loss, seed)
@@ -128,8 +184,9 @@ impl Tape {
     /// As [`Tape::backward`], from a given gradient of `output` of any shape.
     ///
     /// # Errors
-    /// Whatever an op reports.
+    /// A gradient of another shape than `output`, and as [`Tape::backward`].
     pub fn backward_from(self, output: Var, dy: Tensor) -> Result<Gradients> {
+        self.check_backward(&output)?;
         crate::ensure!(
             dy.shape() == output.value.shape(),
             Error::input(
@@ -137,26 +194,46 @@ impl Tape {
                 format!("{:?} for {:?}", dy.shape(), output.value.shape()),
                 "reshape it"
             )
+            .of(ErrorKind::Shape)
         );
         let id = output.id;
         drop(output);
-        walk(self.nodes.into_inner(), &self.slots.into_inner(), id, dy, |_| true)
+        let (nodes, slots) = {
+            let mut recorded = self.recorded();
+            recorded.check_whole()?;
+            recorded.used_up = true;
+            (std::mem::take(&mut recorded.nodes), std::mem::take(&mut recorded.slots))
+        };
+        Ok(Gradients { tape: self.0.id, grads: walk(nodes, &slots, id, dy, |_| true)? })
     }
 
     /// Gradients of `loss`, a single element, with respect to `leaves` alone: other leaves and their slots are as if they
     /// were constants, and nothing is computed for them. The tape stays, for another loss with other leaves.
     ///
     /// # Errors
-    /// Whatever an op reports.
+    /// As [`Tape::backward`]; leaves of another tape.
     pub fn backward_to(&self, loss: &Var, leaves: &[Var]) -> Result<Gradients> {
-        let nodes = self.nodes.borrow();
+        self.check_backward(loss)?;
+        leaves.iter().try_for_each(|leaf| self.check_own(leaf))?;
+        let recorded = self.recorded();
+        recorded.check_whole()?;
         let mut depends: HashSet<usize> = leaves.iter().map(|leaf| leaf.id).collect();
-        for node in nodes.iter() {
+        for node in &recorded.nodes {
             if node.inputs.iter().any(|input| depends.contains(input)) {
                 depends.insert(node.output);
             }
         }
-        walk(nodes.iter(), &self.slots.borrow(), loss.id, ones_like(loss)?, |id| depends.contains(&id))
+        let grads = walk(&recorded.nodes, &recorded.slots, loss.id, ones_like(loss)?, |id| depends.contains(&id))?;
+        Ok(Gradients { tape: self.0.id, grads })
+    }
+}
+
+impl Recorded {
+    fn check_whole(&self) -> Result<()> {
+        let what = "a tape is used up by its backward pass";
+        let remedy = "record each step on a tape of its own, or use `backward_to`, which keeps the tape";
+        crate::ensure!(!self.used_up, Error::input(what, "tape", remedy));
+        Ok(())
     }
 }
 
@@ -174,7 +251,7 @@ fn walk<N: Borrow<Node>>(
     output: usize,
     dy: Tensor,
     wanted: impl Fn(usize) -> bool,
-) -> Result<Gradients> {
+) -> Result<HashMap<usize, Tensor>> {
     let mut grads = HashMap::from([(output, dy)]);
     for node in nodes.into_iter().rev() {
         let node = node.borrow();
@@ -217,7 +294,7 @@ fn walk<N: Borrow<Node>>(
     for (_, slot) in slots.iter().filter(|(id, _)| wanted(**id) && !grads.contains_key(id)) {
         primitives::fill(slot, 0.0)?;
     }
-    Ok(Gradients(grads))
+    Ok(grads)
 }
 
 #[cfg(test)]
@@ -225,15 +302,18 @@ mod tests {
     use super::*;
     use crate::engine::device::Device;
     use crate::engine::ops::elementwise::{Add, Scale};
+    use std::sync::LazyLock;
 
-    fn tensor(values: &[f32]) -> Tensor {
-        Tensor::new(&Device::cpu(), &[values.len()], values).unwrap()
+    /// A number on one device for all tests here.
+    fn tensor(value: f32) -> Tensor {
+        static CPU: LazyLock<Device> = LazyLock::new(Device::cpu);
+        Tensor::new(&CPU, &[1], &[value]).unwrap()
     }
 
     #[test]
     fn gradients_of_shared_values_add_up() {
         let tape = Tape::new();
-        let x = tape.leaf(tensor(&[2.0]));
+        let x = tape.leaf(tensor(2.0));
         let twice = tape.apply(Scale(2.0), &[&x]).unwrap();
         let sum = tape.apply(Add, &[&twice, &x]).unwrap();
         let doubled = tape.apply(Add, &[&sum, &sum]).unwrap();
@@ -244,9 +324,8 @@ mod tests {
     #[test]
     fn a_gradient_is_written_to_its_slot_and_sums_there() {
         let tape = Tape::new();
-        let device = Device::cpu();
-        let slot = Tensor::full(&device, &[1], 99.0).unwrap();
-        let x = tape.leaf_into(Tensor::full(&device, &[1], 1.0).unwrap(), slot.clone());
+        let slot = tensor(99.0);
+        let x = tape.leaf_into(tensor(1.0), slot.clone());
         let a = tape.apply(Scale(3.0), &[&x]).unwrap();
         let b = tape.apply(Scale(4.0), &[&x]).unwrap();
         let y = tape.apply(Add, &[&a, &b]).unwrap();
@@ -256,11 +335,10 @@ mod tests {
 
     #[test]
     fn a_slot_that_the_loss_does_not_reach_is_zero() {
-        let device = Device::cpu();
         let tape = Tape::new();
-        let slot = Tensor::full(&device, &[1], 99.0).unwrap();
-        let unused = tape.leaf_into(Tensor::full(&device, &[1], 1.0).unwrap(), slot.clone());
-        let x = tape.leaf(tensor(&[1.0]));
+        let slot = tensor(99.0);
+        let unused = tape.leaf_into(tensor(1.0), slot.clone());
+        let x = tape.leaf(tensor(1.0));
         let y = tape.apply(Scale(2.0), &[&x]).unwrap();
         assert!(tape.backward(y).unwrap().get(&unused).is_none());
         assert_eq!(slot.item().unwrap(), 0.0);
@@ -269,8 +347,8 @@ mod tests {
     #[test]
     fn nothing_passes_a_detached_value_or_reaches_a_constant() {
         let tape = Tape::new();
-        let x = tape.leaf(tensor(&[1.0]));
-        let c = tape.constant(tensor(&[1.0]));
+        let x = tape.leaf(tensor(1.0));
+        let c = tape.constant(tensor(1.0));
         let cut = tape.detach(&tape.apply(Scale(5.0), &[&x]).unwrap());
         let y = tape.apply(Add, &[&cut, &x]).unwrap();
         let y = tape.apply(Add, &[&y, &c]).unwrap();
@@ -282,12 +360,11 @@ mod tests {
     /// The pattern of a GAN: one leaf makes a fake, another judges it; each loss is for one of the two.
     #[test]
     fn two_losses_of_one_recording_each_reach_their_own_leaves() {
-        let device = Device::cpu();
-        let slot = || Tensor::full(&device, &[1], 99.0).unwrap();
+        let slot = || tensor(99.0);
         let (g_slot, d_slot) = (slot(), slot());
         let tape = Tape::new();
-        let g = tape.leaf_into(tensor(&[2.0]), g_slot.clone());
-        let d = tape.leaf_into(tensor(&[5.0]), d_slot.clone());
+        let g = tape.leaf_into(tensor(2.0), g_slot.clone());
+        let d = tape.leaf_into(tensor(5.0), d_slot.clone());
         let fake = tape.apply(Scale(3.0), &[&g]).unwrap();
         let judged = tape.apply(Add, &[&fake, &d]).unwrap();
         let d_loss = tape.apply(Scale(7.0), &[&judged]).unwrap();
@@ -317,5 +394,55 @@ mod tests {
             x = tape.apply(Scale(1.0), &[&x]).unwrap();
         }
         assert!(device.memory().peak_bytes <= 3 * 4096, "{:?}", device.memory());
+    }
+
+    #[test]
+    fn a_value_of_another_tape_is_refused() {
+        let (tape, other) = (Tape::new(), Tape::new());
+        let (x, y) = (tape.leaf(tensor(1.0)), other.leaf(tensor(2.0)));
+        let refused = |error: Error| assert!(error.to_string().contains("another tape"), "{error}");
+        refused(tape.apply(Add, &[&x, &y]).err().unwrap());
+        refused(tape.backward_to(&y, std::slice::from_ref(&x)).err().unwrap());
+        let loss = tape.apply(Scale(3.0), &[&x]).unwrap();
+        refused(tape.backward_to(&loss, std::slice::from_ref(&y)).err().unwrap());
+        refused(tape.share().backward(y.clone()).err().unwrap());
+        refused(tape.share().backward_from(y.clone(), tensor(1.0)).err().unwrap());
+        // None of which used the tape up. Both leaves are the first of their tape: their numbers are the same.
+        let grads = tape.backward(loss).unwrap();
+        assert_eq!(grads.get(&x).unwrap().item().unwrap(), 3.0);
+        assert!(grads.get(&y).is_none());
+    }
+
+    #[test]
+    fn an_inference_tape_and_one_that_is_used_up_have_no_gradients() {
+        let tape = Tape::inference();
+        let loss = tape.apply(Scale(1.0), &[&tape.leaf(tensor(1.0))]).unwrap();
+        assert!(tape.backward_to(&loss, &[]).err().unwrap().to_string().contains("inference"));
+        assert!(tape.backward(loss).err().unwrap().to_string().contains("inference"));
+
+        let tape = Tape::new();
+        let x = tape.leaf(tensor(1.0));
+        let (once, kept) = (tape.apply(Scale(2.0), &[&x]).unwrap(), tape.share());
+        tape.backward(once.clone()).unwrap();
+        let used_up = [
+            kept.apply(Scale(2.0), &[&x]).err().unwrap(),
+            kept.backward_to(&once, &[x]).err().unwrap(),
+            kept.backward(once).err().unwrap(),
+        ];
+        assert!(used_up.iter().all(|error| error.to_string().contains("used up")), "{used_up:?}");
+    }
+
+    #[test]
+    fn a_tape_and_what_is_on_it_can_move_to_another_thread() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Device>();
+        shared::<Tensor>();
+        shared::<Tape>();
+        shared::<Var>();
+        shared::<Gradients>();
+        let tape = Tape::new();
+        let x = tape.leaf(tensor(1.0));
+        let y = std::thread::scope(|scope| scope.spawn(|| tape.apply(Scale(5.0), &[&x]).unwrap()).join().unwrap());
+        assert_eq!(tape.backward(y).unwrap().get(&x).unwrap().item().unwrap(), 5.0);
     }
 }

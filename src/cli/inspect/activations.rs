@@ -19,9 +19,8 @@ use crate::paint::colorizer::Options;
 use crate::train::learner::{Learner, Update};
 use crate::train::settings::table::Settings;
 use clap::{Args, ValueEnum};
-use std::cell::RefCell;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Longest side of a grid in pixels; the maps of larger ones are thinned.
 const MOST_SIDE: usize = 4096;
@@ -145,14 +144,14 @@ struct Kept {
 struct Keeper {
     only: Option<String>,
     when: When,
-    layers: RefCell<Vec<Kept>>,
+    layers: Mutex<Vec<Kept>>,
 }
 
 impl Watch for Keeper {
     fn layer(&self, name: &str, kind: &str, _: &Tensor, y: &Tensor) -> Result<()> {
         if self.only.as_deref().is_none_or(|only| only == name) {
             let kept = Kept { name: name.to_owned(), kind: kind.to_owned(), value: y.clone() };
-            let mut layers = self.layers.borrow_mut();
+            let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
             match layers.iter_mut().find(|layer| layer.name == name) {
                 Some(layer) => *layer = kept,
                 None => layers.push(kept),
@@ -162,7 +161,8 @@ impl Watch for Keeper {
     }
 
     fn activation(&self, name: &str, kind: &str, pre: &Tensor, post: &Tensor) -> Result<()> {
-        if let Some(layer) = self.layers.borrow_mut().iter_mut().find(|layer| layer.name == name) {
+        let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(layer) = layers.iter_mut().find(|layer| layer.name == name) {
             layer.kind = format!("{}, {kind}", layer.kind);
             layer.value = if self.when == When::Pre { pre.clone() } else { post.clone() };
         }
@@ -172,16 +172,18 @@ impl Watch for Keeper {
 
 /// Runs the networks on a source and keeps what is asked for.
 fn look(learner: &dyn Learner, source: &Tensor, args: &ActivationsArgs) -> Result<Vec<Kept>> {
-    let keeper = || Rc::new(Keeper { only: args.layer.clone(), when: args.when, layers: RefCell::default() });
-    let keepers: Vec<Rc<Keeper>> = learner.networks().iter().map(|_| keeper()).collect();
+    let keeper = || Arc::new(Keeper { only: args.layer.clone(), when: args.when, layers: Mutex::default() });
+    let keepers: Vec<Arc<Keeper>> = learner.networks().iter().map(|_| keeper()).collect();
     let update = Update { step: 1, steps: 1, lr: 0.0 };
     watched(learner, source, (args.mode == Mode::Train).then_some(&update), &keepers)?;
-    Ok(keepers.iter().flat_map(|keeper| keeper.layers.take()).collect())
+    let kept =
+        |keeper: &Arc<Keeper>| std::mem::take(&mut *keeper.layers.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(keepers.iter().flat_map(kept).collect())
 }
 
 /// The names of all layers that run on a source.
 fn names(learner: &dyn Learner, source: &Tensor) -> Result<Vec<String>> {
-    let traces: Vec<_> = learner.networks().iter().map(|_| Rc::new(crate::engine::nn::Trace::of_shapes())).collect();
+    let traces: Vec<_> = learner.networks().iter().map(|_| Arc::new(crate::engine::nn::Trace::of_shapes())).collect();
     watched(learner, source, None, &traces)?;
     Ok(traces.iter().flat_map(|trace| trace.layers()).map(|layer| layer.name).collect())
 }

@@ -15,7 +15,7 @@ use crate::train::learner::{Learner, Update};
 use crate::train::workload::random_batch;
 use clap::Args;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// A network by its name, or one that was trained.
 #[derive(Args, Debug)]
@@ -118,7 +118,7 @@ pub(super) fn watched<W: Watch + 'static>(
     learner: &dyn Learner,
     source: &Tensor,
     update: Option<&Update>,
-    watches: &[Rc<W>],
+    watches: &[Arc<W>],
 ) -> Result<()> {
     let networks = learner.networks();
     for ((_, parameters), watch) in networks.iter().zip(watches) {

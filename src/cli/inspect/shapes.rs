@@ -9,7 +9,7 @@ use crate::engine::nn::{ParamSpec, Seen, Trace};
 use crate::paint::colorizer::Options;
 use clap::Args;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::Arc;
 
 #[derive(Args, Debug)]
 #[command(after_help = examples(&[
@@ -37,7 +37,7 @@ pub fn run(args: &ShapesArgs) -> Outcome {
         None => random_source(learner, size, recipe.halo())?,
     };
     let networks = learner.networks();
-    let traces: Vec<_> = networks.iter().map(|_| Rc::new(Trace::of_shapes())).collect();
+    let traces: Vec<_> = networks.iter().map(|_| Arc::new(Trace::of_shapes())).collect();
     watched(learner, &source, None, &traces)?;
     for (i, ((role, parameters), trace)) in networks.iter().zip(&traces).enumerate() {
         if i > 0 {

@@ -10,7 +10,7 @@ use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::train::learner::Learner;
 use clap::Args;
-use std::rc::Rc;
+use std::sync::Arc;
 
 #[derive(Args, Debug)]
 #[command(after_help = examples(&[
@@ -52,7 +52,7 @@ struct Row {
 /// The rows of each network, by its role: what it reads, its layers in the order in which they run, and parameters that
 /// belong to none of them.
 fn summarise(learner: &dyn Learner, source: &Tensor) -> Result<Vec<(&'static str, Vec<Row>)>> {
-    let traces: Vec<_> = learner.networks().iter().map(|_| Rc::new(Trace::of_shapes())).collect();
+    let traces: Vec<_> = learner.networks().iter().map(|_| Arc::new(Trace::of_shapes())).collect();
     watched(learner, source, None, &traces)?;
     let networks = learner.networks();
     let both = networks.iter().zip(&traces);
@@ -137,7 +137,7 @@ mod tests {
         let source = random_source(learner.as_ref(), 256, 0).unwrap();
         let look = crate::paint::painter::Look::default();
         let unwatched = learner.painter().paint(&source, &look).unwrap().to_vec().unwrap();
-        let trace = Rc::new(Trace::new(|value| value.to_vec()));
+        let trace = Arc::new(Trace::new(|value| value.to_vec()));
         learner.networks()[0].1.watch(Some(trace.clone()));
         let watched = learner.painter().paint(&source, &look).unwrap().to_vec().unwrap();
         assert!(unwatched == watched);

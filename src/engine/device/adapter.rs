@@ -1,7 +1,7 @@
 //! Which device: names, adapters, and the choice among them.
 
 use crate::engine::device::stderr::without_display_noise;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use std::str::FromStr;
 
 /// What `device` and `HUETAPE_DEVICE` can say.
@@ -32,7 +32,8 @@ impl FromStr for DeviceChoice {
                     "no such device",
                     format!("⟨device⟩ {text}"),
                     "use auto, cpu, gpu or gpu:NAME (`huetape doctor` lists the adapters)",
-                )),
+                )
+                .of(ErrorKind::Device)),
             },
         }
     }
@@ -49,7 +50,7 @@ impl DeviceChoice {
             None => match std::env::var("HUETAPE_DEVICE") {
                 Ok(text) if !text.is_empty() => text.parse().map_err(|_| {
                     let remedy = "use auto, cpu, gpu or gpu:NAME (`huetape doctor` lists the adapters)";
-                    Error::input("no such device", format!("HUETAPE_DEVICE={text}"), remedy)
+                    Error::input("no such device", format!("HUETAPE_DEVICE={text}"), remedy).of(ErrorKind::Device)
                 }),
                 _ => Ok(DeviceChoice::Auto),
             },
@@ -139,6 +140,7 @@ pub(super) fn choose(choice: &DeviceChoice) -> Result<Option<wgpu::Adapter>> {
                 "⟨device⟩ gpu",
                 "install a Vulkan driver (on Debian: apt-get install mesa-vulkan-drivers), or use ⟨device⟩ cpu",
             )
+            .of(ErrorKind::Device)
         }),
         DeviceChoice::Named(name) => {
             let adapters = all();
@@ -152,6 +154,7 @@ pub(super) fn choose(choice: &DeviceChoice) -> Result<Option<wgpu::Adapter>> {
                         format!("⟨device⟩ gpu:{name}"),
                         format!("adapters here: {have}; or use ⟨device⟩ cpu"),
                     )
+                    .of(ErrorKind::Device)
                 },
             )
         }
@@ -174,7 +177,7 @@ mod tests {
     #[test]
     fn an_unknown_adapter_is_wrong_input() {
         let error = choose(&DeviceChoice::Named("nonesuch".into())).err().unwrap();
-        assert_eq!(error.exit_code(), 2);
+        assert_eq!((error.exit_code(), error.kind()), (2, ErrorKind::Device));
         assert!(error.to_string().contains("gpu:nonesuch"));
     }
 }

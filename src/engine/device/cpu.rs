@@ -1,23 +1,26 @@
 //! The CPU as a device: twins over slices.
 
 use crate::engine::device::kernel::{Args, Kernel};
-use crate::engine::device::pool::Pool;
+use crate::engine::device::pool::{Held, Pool, human_bytes};
 use crate::engine::device::profile::LaunchTime;
-use crate::engine::device::{Storage, View, describe, foreign, human_bytes};
-use crate::error::{Error, Result};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::engine::device::region::{Region, describe};
+use crate::error::{Error, ErrorKind, Result};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 /// A buffer's elements. The lock lets a launch read some buffers while it writes others without `unsafe`.
-pub(super) struct Memory(RwLock<Vec<f32>>);
+pub(super) struct Memory {
+    data: RwLock<Vec<f32>>,
+    class: u64,
+}
 
 impl Memory {
-    pub fn read(&self) -> RwLockReadGuard<'_, Vec<f32>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, Vec<f32>> {
+        self.data.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn write(&self) -> RwLockWriteGuard<'_, Vec<f32>> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> RwLockWriteGuard<'_, Vec<f32>> {
+        self.data.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -40,21 +43,37 @@ impl Cpu {
             let len = class as usize / 4;
             // Asked for first, so that a size that cannot be had is an error; made anew, so that pages stay untouched.
             let probe = Vec::<f32>::new().try_reserve_exact(len);
-            probe.map(|()| vec![0.0; len]).map_err(|_| {
+            probe.map(|()| vec![0.0; len]).map_err(|error| {
                 let what = format!("there is no memory for {} more", human_bytes(class));
-                Error::failed(what, "cpu", "take a smaller batch, tile, picture or width")
+                let remedy = "take a smaller batch, tile, image or width";
+                Error::failed(what, "cpu", remedy).of(ErrorKind::Memory).caused_by(error)
             })
         };
         let mut pool = self.pool();
-        let data = match pool.take(class, create) {
-            Err(_) if pool.trim() => pool.take(class, create)?,
+        let held = match pool.take(class, create) {
+            Err(_) if !pool.trim().is_empty() => pool.take(class, create)?,
             taken => taken?,
         };
-        Ok(Memory(RwLock::new(data)))
+        // What the pool let go to make room is dropped here.
+        drop(pool.let_go());
+        Ok(Memory { data: RwLock::new(held.buffer), class: held.class })
     }
 
     pub fn free(&self, class: u64, memory: Memory) {
-        self.pool().give_back(class, memory.0.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let buffer = memory.data.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.pool().give_back(class, Held { buffer, class: memory.class });
+    }
+
+    pub fn trim(&self) {
+        drop(self.pool().trim());
+    }
+
+    pub fn read(&self, region: &Region<'_, Memory>) -> Vec<f32> {
+        region.memory.read()[region.range()].to_vec()
+    }
+
+    pub fn write(&self, region: &Region<'_, Memory>, data: &[f32]) {
+        region.memory.write()[region.range()].copy_from_slice(data);
     }
 
     fn profile(&self) -> MutexGuard<'_, Option<Vec<LaunchTime>>> {
@@ -73,30 +92,30 @@ impl Cpu {
         &self,
         kernel: &Kernel<'_, P>,
         params: &P,
-        ins: &[&View],
-        inouts: &[&View],
-        outs: &[&View],
+        ins: &[Region<'_, Memory>],
+        inouts: &[Region<'_, Memory>],
+        outs: &[Region<'_, Memory>],
     ) -> Result<()> {
         // Each buffer is locked once, all of them in one order: launches of other threads cannot wait for each other.
-        let mut all: Vec<(&View, bool)> = ins.iter().map(|view| (*view, false)).collect();
-        all.extend(inouts.iter().chain(outs).map(|view| (*view, true)));
-        all.sort_by_key(|(view, _)| Arc::as_ptr(&view.buffer).addr());
-        all.dedup_by(|(view, _), (kept, _)| view.same_buffer(kept));
+        let mut all: Vec<(&Region<'_, Memory>, bool)> = ins.iter().map(|region| (region, false)).collect();
+        all.extend(inouts.iter().chain(outs).map(|region| (region, true)));
+        all.sort_by_key(|(region, _)| std::ptr::from_ref(region.memory).addr());
+        all.dedup_by(|(region, _), (kept, _)| region.same_buffer(kept));
         let (mut readers, mut writers) = (Vec::new(), Vec::new());
-        for (view, written) in all {
+        for (region, written) in all {
             match written {
-                false => readers.push((view, memory(&view)?.read())),
-                true => writers.push((view, memory(&view)?.write())),
+                false => readers.push((region, region.memory.read())),
+                true => writers.push((region, region.memory.write())),
             }
         }
-        let slice_of = |view: &&View| {
-            let found = readers.iter().find(|(known, _)| known.same_buffer(view));
-            found.map(|(_, guard)| &guard[view.offset..view.offset + view.len()])
+        let slice_of = |region: &Region<'_, Memory>| {
+            let found = readers.iter().find(|(known, _)| known.same_buffer(region));
+            found.map(|(_, guard)| &guard[region.range()])
         };
         let read = ins.iter().filter_map(slice_of).collect();
 
         // Several written views may lie in one buffer (a parameter arena), which is split among them.
-        let written: Vec<&View> = inouts.iter().chain(outs).copied().collect();
+        let written: Vec<&Region<'_, Memory>> = inouts.iter().chain(outs).collect();
         let mut slices: Vec<Option<&mut [f32]>> = written.iter().map(|_| None).collect();
         for (buffer, guard) in &mut writers {
             let mut here: Vec<usize> = (0..written.len()).filter(|&i| written[i].same_buffer(buffer)).collect();
@@ -116,19 +135,14 @@ impl Cpu {
         let start = Instant::now();
         (kernel.twin)(params, args)?;
         if let Some(times) = self.profile().as_mut() {
+            let shapes = |regions: &[Region<'_, Memory>]| regions.iter().map(|r| r.shape.to_vec()).collect::<Vec<_>>();
+            let [ins, inouts, outs] = [ins, inouts, outs].map(shapes);
             times.push(LaunchTime {
                 kernel: kernel.name.to_owned(),
-                shapes: describe(ins, inouts, outs),
+                shapes: describe(&ins, &inouts, &outs),
                 seconds: start.elapsed().as_secs_f64(),
             });
         }
         Ok(())
-    }
-}
-
-fn memory<'a>(view: &&'a View) -> Result<&'a Memory> {
-    match &view.buffer.storage {
-        Some(Storage::Cpu(memory)) => Ok(memory),
-        _ => Err(foreign(view)),
     }
 }

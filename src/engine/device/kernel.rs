@@ -7,10 +7,10 @@ use std::borrow::Cow;
 pub type Constants = [(&'static str, f64)];
 
 /// How a GPU runs a launch with these parameters.
-pub type Planner<P> = dyn Fn(&P, &GpuInfo) -> Plan + Sync;
+pub type Planner<'a, P> = dyn Fn(&P, &GpuInfo) -> Plan + Sync + 'a;
 
 /// What a CPU runs for a launch with these parameters.
-pub type Twin<P> = dyn Fn(&P, Args<'_>) -> Result<()> + Sync;
+pub type Twin<'a, P> = dyn Fn(&P, Args<'_>) -> Result<()> + Sync + 'a;
 
 /// One kernel: the same computation as WGSL text for a GPU and as a Rust function, its *twin*, for the CPU.
 ///
@@ -31,15 +31,15 @@ pub struct Kernel<'a, P: 'static> {
     /// Every set of constants that `plan` can ask for; `&[&[]]` where there is only the text as it stands.
     pub variants: &'a [&'a Constants],
     /// How the GPU runs a launch.
-    pub plan: &'a Planner<P>,
+    pub plan: &'a Planner<'a, P>,
     /// The body that the CPU runs.
-    pub twin: &'a Twin<P>,
+    pub twin: &'a Twin<'a, P>,
 }
 
 impl<'a, P: 'static> Kernel<'a, P> {
     /// A kernel whose text runs with all of the driver's checks: an index out of bounds reads or writes an element of the same buffer, or
     /// nothing at all.
-    pub const fn new(name: &'a str, source: &'a str, plan: &'a Planner<P>, twin: &'a Twin<P>) -> Self {
+    pub const fn new(name: &'a str, source: &'a str, plan: &'a Planner<'a, P>, twin: &'a Twin<'a, P>) -> Self {
         Kernel { name, source, trusted: false, variants: &[&[]], plan, twin }
     }
 }

@@ -1,7 +1,7 @@
 //! A pool of whole buffers by size class, with a cap and a report.
 
-use crate::error::{Error, Result};
-use std::collections::BTreeMap;
+use crate::error::{Error, ErrorKind, Result};
+use std::collections::{BTreeMap, VecDeque};
 
 /// Bytes in use, at most in use so far, and held in all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -14,14 +14,54 @@ pub struct MemoryReport {
     pub largest_bytes: u64,
     /// Bytes of all buffers, those that wait to be used again included.
     pub reserved_bytes: u64,
+    /// Buffers that were made so far: where it does not grow, every buffer was found again.
+    pub made: u64,
     /// The cap on `reserved_bytes`, if one is set.
     pub cap_bytes: Option<u64>,
 }
 
+/// How much larger than asked for a buffer may be that is used again. Under a cap it has the size that was asked for.
+const MOST_SLACK: u64 = 2;
+/// A device may reserve this many times the most that was ever in use, and some more where steps turn out to need it.
+const RESERVE: u64 = 2;
+/// What a device may reserve without a thought for what is in use, bytes.
+const SMALL: u64 = 16 << 20;
+/// Bytes of buffers let go whose sizes are remembered, as a multiple of the most that was ever in use.
+const REMEMBERED: u64 = 2;
+
 /// Free buffers of type `B`, by size class.
+///
+/// A training asks for the same sizes at each step, and finds each of them again. Images of many sizes leave buffers behind that nobody
+/// asks for again: so a buffer may serve a smaller request, and whenever a new one is made, those that have waited longest are let go
+/// until no more is reserved than [`RESERVE`] allows. Where that lets go what is asked for again soon (a step whose buffers are in use at
+/// different times), the allowance grows by as much: the sizes of what was let go last are remembered for this (the ghosts of Megiddo and
+/// Modha, "ARC: A Self-Tuning, Low Overhead Replacement Cache", FAST 2003), and after a few steps nothing is let go any more. A new
+/// buffer of a size that is not remembered takes as much from it.
 pub(super) struct Pool<B> {
-    free: BTreeMap<u64, Vec<B>>,
+    free: BTreeMap<u64, VecDeque<Idle<B>>>,
+    /// Let go by [`Pool::take`], for the owner to drop.
+    let_go: Vec<B>,
+    /// Size classes of the buffers that were let go last, the oldest first.
+    ghosts: VecDeque<u64>,
+    ghost_bytes: u64,
+    allowance: u64,
+    /// The most that was ever in use, whatever [`Pool::reset_peak`] says.
+    most_live: u64,
+    clock: u64,
     report: MemoryReport,
+}
+
+/// A buffer in use, with the size class that it was made for.
+#[derive(Debug)]
+pub(super) struct Held<B> {
+    pub buffer: B,
+    pub class: u64,
+}
+
+/// A buffer that waits, and since when.
+struct Idle<B> {
+    buffer: B,
+    since: u64,
 }
 
 /// The size class of a request: the next multiple of an eighth of its leading power of two, at least 256 bytes.
@@ -34,7 +74,16 @@ pub(super) fn size_class(bytes: u64) -> u64 {
 
 impl<B> Pool<B> {
     pub fn new(cap_bytes: Option<u64>) -> Self {
-        Pool { free: BTreeMap::new(), report: MemoryReport { cap_bytes, ..MemoryReport::default() } }
+        Pool {
+            free: BTreeMap::new(),
+            let_go: Vec::new(),
+            ghosts: VecDeque::new(),
+            ghost_bytes: 0,
+            allowance: 0,
+            most_live: 0,
+            clock: 0,
+            report: MemoryReport { cap_bytes, ..MemoryReport::default() },
+        }
     }
 
     pub fn report(&self) -> MemoryReport {
@@ -49,44 +98,87 @@ impl<B> Pool<B> {
         (self.report.peak_bytes, self.report.largest_bytes) = (self.report.live_bytes, 0);
     }
 
-    /// A buffer of class `class`: a free one, or one that `create` makes within the cap.
+    /// A buffer for a request of class `class`: the smallest free one that is not too large, of those the last that was used, or one that
+    /// `create` makes within the cap. Then other free buffers may have been let go: [`Pool::let_go`] hands them over.
     ///
-    /// Where that fails, letting the free buffers of other classes go ([`Pool::trim`]) may help.
-    pub fn take(&mut self, class: u64, create: impl FnOnce() -> Result<B>) -> Result<B> {
-        let buffer = match self.free.get_mut(&class).and_then(Vec::pop) {
-            Some(buffer) => buffer,
-            None => {
-                if let Some(cap) = self.report.cap_bytes.filter(|cap| self.report.reserved_bytes + class > *cap) {
-                    let (more, live) = (human_bytes(class), human_bytes(self.report.live_bytes));
-                    return Err(Error::input(
-                        format!("{more} more do not fit beside the {live} in use"),
-                        format!("⟨memory⟩ {}", human_bytes(cap)),
-                        "raise ⟨memory⟩, or take a smaller batch, tile, picture or width",
-                    ));
-                }
-                let buffer = create()?;
-                self.report.reserved_bytes += class;
-                buffer
-            }
+    /// Where that fails, letting all free buffers go ([`Pool::trim`]) may help.
+    pub fn take(&mut self, class: u64, create: impl FnOnce() -> Result<B>) -> Result<Held<B>> {
+        let slack = if self.report.cap_bytes.is_some() { 1 } else { MOST_SLACK };
+        let fitting = self.free.range_mut(class..=class * slack).find(|(_, idle)| !idle.is_empty());
+        let held = match fitting.and_then(|(&class, idle)| Some(Held { buffer: idle.pop_back()?.buffer, class })) {
+            Some(held) => held,
+            None => Held { buffer: self.make(class, create)?, class },
         };
         self.report.live_bytes += class;
         self.report.peak_bytes = self.report.peak_bytes.max(self.report.live_bytes);
         self.report.largest_bytes = self.report.largest_bytes.max(class);
+        self.most_live = self.most_live.max(self.report.live_bytes);
+        Ok(held)
+    }
+
+    fn make(&mut self, class: u64, create: impl FnOnce() -> Result<B>) -> Result<B> {
+        match self.ghosts.iter().rposition(|&ghost| ghost == class) {
+            Some(at) => {
+                self.ghosts.remove(at);
+                self.ghost_bytes -= class;
+                self.allowance += class;
+            }
+            None => self.allowance = self.allowance.saturating_sub(class),
+        }
+        let most_live = self.most_live.max(self.report.live_bytes + class);
+        let bound = (RESERVE * most_live + self.allowance).max(SMALL);
+        while self.report.reserved_bytes + class > bound && self.let_oldest_go() {}
+        if let Some(cap) = self.report.cap_bytes.filter(|cap| self.report.reserved_bytes + class > *cap) {
+            let (more, live) = (human_bytes(class), human_bytes(self.report.live_bytes));
+            return Err(Error::input(
+                format!("{more} more do not fit beside the {live} in use"),
+                format!("⟨memory⟩ {}", human_bytes(cap)),
+                "raise ⟨memory⟩, or take a smaller batch, tile, image or width",
+            )
+            .of(ErrorKind::Memory));
+        }
+        let buffer = create()?;
+        self.report.reserved_bytes += class;
+        self.report.made += 1;
         Ok(buffer)
     }
 
-    pub fn give_back(&mut self, class: u64, buffer: B) {
-        self.report.live_bytes -= class;
-        self.free.entry(class).or_default().push(buffer);
+    /// Lets the buffer go that has waited longest; whether there was one.
+    fn let_oldest_go(&mut self) -> bool {
+        let waiting = self.free.iter().filter_map(|(&class, idle)| Some((idle.front()?.since, class)));
+        let Some((_, class)) = waiting.min() else { return false };
+        let Some(idle) = self.free.get_mut(&class).and_then(VecDeque::pop_front) else { return false };
+        self.let_go.push(idle.buffer);
+        self.report.reserved_bytes -= class;
+        self.ghosts.push_back(class);
+        self.ghost_bytes += class;
+        while self.ghost_bytes > REMEMBERED * self.most_live {
+            let Some(oldest) = self.ghosts.pop_front() else { break };
+            self.ghost_bytes -= oldest;
+        }
+        true
     }
 
-    /// Lets every free buffer go; whether there was one.
-    pub fn trim(&mut self) -> bool {
-        let before = self.report.reserved_bytes;
+    /// Takes back what a request of class `class` was given.
+    pub fn give_back(&mut self, class: u64, held: Held<B>) {
+        self.report.live_bytes -= class;
+        self.clock += 1;
+        self.free.entry(held.class).or_default().push_back(Idle { buffer: held.buffer, since: self.clock });
+    }
+
+    /// The buffers that [`Pool::take`] let go.
+    pub fn let_go(&mut self) -> Vec<B> {
+        std::mem::take(&mut self.let_go)
+    }
+
+    /// Lets every free buffer go.
+    pub fn trim(&mut self) -> Vec<B> {
+        let mut gone = self.let_go();
         for (class, buffers) in std::mem::take(&mut self.free) {
             self.report.reserved_bytes -= class * buffers.len() as u64;
+            gone.extend(buffers.into_iter().map(|idle| idle.buffer));
         }
-        self.report.reserved_bytes < before
+        gone
     }
 }
 
@@ -137,9 +229,22 @@ mod tests {
         let mut pool: Pool<u32> = Pool::new(None);
         let a = pool.take(512, || Ok(1)).unwrap();
         pool.give_back(512, a);
-        assert_eq!(pool.take(512, || Ok(2)).unwrap(), 1);
+        assert_eq!(pool.take(512, || Ok(2)).unwrap().buffer, 1);
         let report = pool.report();
-        assert_eq!((report.live_bytes, report.peak_bytes, report.reserved_bytes), (512, 512, 512));
+        assert_eq!((report.live_bytes, report.peak_bytes, report.reserved_bytes, report.made), (512, 512, 512, 1));
+    }
+
+    #[test]
+    fn a_buffer_serves_a_smaller_request_unless_it_is_far_too_large_or_there_is_a_cap() {
+        let mut pool: Pool<u32> = Pool::new(None);
+        let large = pool.take(1024, || Ok(1)).unwrap();
+        pool.give_back(1024, large);
+        let small = pool.take(512, || Ok(2)).unwrap();
+        assert_eq!((small.buffer, small.class, pool.report().live_bytes), (1, 1024, 512));
+        pool.give_back(512, small);
+        assert_eq!(pool.take(448, || Ok(3)).unwrap().buffer, 3);
+        pool.set_cap(Some(1 << 20));
+        assert_eq!(pool.take(512, || Ok(4)).unwrap().buffer, 4);
     }
 
     #[test]
@@ -148,12 +253,50 @@ mod tests {
         let a = pool.take(512, || Ok(1)).unwrap();
         pool.give_back(512, a);
         assert!(pool.take(768, || Ok(2)).is_err());
-        assert!(pool.trim());
+        assert_eq!(pool.trim(), [1]);
         assert!(pool.take(768, || Ok(2)).is_ok());
-        assert!(!pool.trim());
+        assert!(pool.trim().is_empty());
         let error = pool.take(256, || Ok(3)).unwrap_err();
-        assert_eq!(error.exit_code(), 2);
+        assert_eq!((error.exit_code(), error.kind()), (2, ErrorKind::Memory));
         assert!(error.to_string().contains("memory"));
+    }
+
+    /// A chain of layers on an image, as an inference has it: each result is given back when the next is there.
+    fn infer(pool: &mut Pool<()>, height: u64, width: u64) {
+        let mut last = None;
+        for (scale, channels) in
+            [(1, 1), (1, 16), (2, 16), (2, 32), (4, 64), (8, 128), (8, 128), (4, 64), (4, 78), (1, 2)]
+        {
+            let class = size_class((height / scale) * (width / scale) * channels * 4);
+            let held = pool.take(class, || Ok(())).unwrap();
+            last.replace((class, held)).into_iter().for_each(|(class, held)| pool.give_back(class, held));
+            pool.let_go();
+        }
+        last.into_iter().for_each(|(class, held)| pool.give_back(class, held));
+    }
+
+    #[test]
+    fn sizes_that_do_not_come_again_are_let_go() {
+        let mut pool: Pool<()> = Pool::new(None);
+        for image in 0..30 {
+            infer(&mut pool, 300 + image * 233 % 700, 300 + image * 421 % 700);
+        }
+        let report = pool.report();
+        let share = report.reserved_bytes as f64 / report.peak_bytes as f64;
+        assert!(share < 2.5, "{share} times the peak is reserved");
+    }
+
+    #[test]
+    fn what_every_step_asks_for_is_found_again_whatever_share_of_it_is_in_use_at_a_time() {
+        for sides in [&[700][..], &[300, 700, 512], &[256, 300, 350, 420, 512, 600, 700]] {
+            let mut pool: Pool<()> = Pool::new(None);
+            let mut made = Vec::new();
+            for _ in 0..20 {
+                sides.iter().for_each(|&side| infer(&mut pool, side, side));
+                made.push(pool.report().made);
+            }
+            assert_eq!(made[5], made[19], "{sides:?}: {made:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use naga::valid::{Capabilities, GlobalUse, ValidationFlags, Validator};
+use std::borrow::Cow;
 
 /// Snippets that a kernel can name in its first lines, `// use: philox`.
 const SNIPPETS: &[(&str, &str)] = &[
@@ -53,60 +54,86 @@ pub enum BindingKind {
     Storage {
         /// Declared `read_write`.
         writable: bool,
+        /// The fewest bytes that may be bound: one element of an array.
+        least_bytes: u32,
     },
 }
 
 /// The kernel's text with its snippets before it and the literals of tunable constants replaced.
 ///
 /// Snippets are named on lines `// use: NAME` before the first line of code. A constant that is an `override` is left
-/// to the pipeline; one that is a `const` has its literal replaced.
+/// to the pipeline ([`overrides`]); one that is a `const`, in the text or in a snippet, has its literal replaced.
 ///
 /// # Errors
-/// An unknown snippet, or a constant that the text does not declare.
+/// An unknown snippet, or a constant that neither the text nor a snippet declares in a line of its own.
 pub fn compose(name: &str, source: &str, constants: &[(&'static str, f64)]) -> Result<String> {
-    let mut text = String::new();
+    // `enable` directives must come first, before the snippets.
+    let (mut lines, body): (Vec<&str>, Vec<&str>) = source.lines().partition(|line| line.starts_with("enable "));
     for line in source.lines().take_while(|line| line.starts_with("//")) {
         if let Some(wanted) = line.strip_prefix("// use:") {
             for snippet in wanted.split(',').map(str::trim) {
-                let (_, body) = SNIPPETS
+                let (_, text) = SNIPPETS
                     .iter()
                     .find(|(known, _)| *known == snippet)
                     .ok_or_else(|| kernel_error(name, format!("no snippet named {snippet} in kernels/lib")))?;
-                text.push_str(body);
-                text.push('\n');
+                lines.extend(text.lines());
             }
         }
     }
-    // `enable` directives must come first, before the snippets.
-    let (directives, body): (Vec<&str>, Vec<&str>) = source.lines().partition(|line| line.starts_with("enable "));
-    let mut composed = directives.join("\n");
-    composed.push('\n');
-    composed.push_str(&text);
-    for line in body {
-        composed.push_str(&specialise(line, constants));
-        composed.push('\n');
-    }
-    for (constant, _) in constants {
-        let declared = [format!("const {constant}:"), format!("override {constant}:")];
-        if !declared.iter().any(|text| composed.contains(text.as_str())) {
+    lines.extend(body);
+    let mut lines: Vec<Cow<'_, str>> = lines.into_iter().map(Cow::Borrowed).collect();
+    for &(constant, value) in constants {
+        let mut applied = false;
+        for line in &mut lines {
+            if let Some(replaced) = specialise(line, constant, value) {
+                *line = Cow::Owned(replaced);
+                applied = true;
+            }
+            applied |= declares_override(line, constant);
+        }
+        if !applied {
             return Err(kernel_error(name, format!("the text declares no constant {constant}")));
         }
     }
-    Ok(composed)
+    Ok(lines.join("\n") + "\n")
 }
 
-/// The line with its literal replaced, if it is `const NAME: TYPE = LITERAL;` of one of `constants`.
-fn specialise(line: &str, constants: &[(&'static str, f64)]) -> String {
-    for (name, value) in constants {
-        let Some(rest) = line.strip_prefix("const ").and_then(|rest| rest.strip_prefix(name)) else { continue };
-        let (Some(colon), Some(equals), Some(end)) = (rest.find(':'), rest.find('='), rest.find(';')) else { continue };
-        if colon != 0 {
-            continue;
+/// The line with its literal replaced, if it is `const CONSTANT: TYPE = LITERAL;`.
+fn specialise(line: &str, constant: &str, value: f64) -> Option<String> {
+    let rest = line.strip_prefix("const ")?.strip_prefix(constant)?;
+    let (declared, literal) = rest.split_once('=')?;
+    let kind = declared.trim().strip_prefix(':')?.trim();
+    let (_, after) = literal.split_once(';')?;
+    let suffix = if kind == "u32" { "u" } else { "" };
+    Some(format!("const {constant}{declared}= {value}{suffix};{after}"))
+}
+
+/// Whether the line is `override CONSTANT...;`, with or without an `@id` before it.
+fn declares_override(line: &str, constant: &str) -> bool {
+    let line = line.trim_start();
+    let line = match line.strip_prefix("@id(").and_then(|rest| rest.split_once(')')) {
+        Some((_, rest)) => rest.trim_start(),
+        None => line,
+    };
+    let rest = line.strip_prefix("override ").and_then(|rest| rest.trim_start().strip_prefix(constant));
+    rest.is_some_and(|rest| matches!(rest.trim_start().chars().next(), Some(':' | '=' | ';')))
+}
+
+/// The values that a pipeline is to be given for the `override` declarations of `module`, each by its `@id` or else its name.
+///
+/// # Errors
+/// A constant that `module` has neither as an `override` nor as a `const`, whose literal [`compose`] has replaced.
+pub fn overrides(name: &str, module: &naga::Module, constants: &[(&'static str, f64)]) -> Result<Vec<(String, f64)>> {
+    let mut values = Vec::new();
+    for &(constant, value) in constants {
+        let declared = module.overrides.iter().find(|(_, known)| known.name.as_deref() == Some(constant));
+        if let Some((_, declared)) = declared {
+            values.push((declared.id.map_or_else(|| constant.to_owned(), |id| id.to_string()), value));
+        } else if !module.constants.iter().any(|(_, known)| known.name.as_deref() == Some(constant)) {
+            return Err(kernel_error(name, format!("the text declares no constant {constant}")));
         }
-        let suffix = if rest[..equals].contains("u32") { "u" } else { "" };
-        return format!("const {name}{}= {value}{suffix}{}", &rest[..equals], &rest[end..]);
     }
-    line.to_owned()
+    Ok(values)
 }
 
 /// Parses, validates and reflects composed text.
@@ -133,7 +160,8 @@ pub fn parse(name: &str, text: &str) -> Result<Module> {
             let kind = match global.space {
                 naga::AddressSpace::Uniform => BindingKind::Uniform { bytes: layouter[global.ty].size },
                 naga::AddressSpace::Storage { access } => {
-                    BindingKind::Storage { writable: access.contains(naga::StorageAccess::STORE) }
+                    let writable = access.contains(naga::StorageAccess::STORE);
+                    BindingKind::Storage { writable, least_bytes: layouter[global.ty].size }
                 }
                 other => return Err(kernel_error(name, format!("binding {} lies in {other:?}", binding.binding))),
             };
@@ -169,8 +197,8 @@ mod tests {
             module.entries[0].bindings,
             [
                 Binding { number: 0, kind: BindingKind::Uniform { bytes: 4 } },
-                Binding { number: 1, kind: BindingKind::Storage { writable: false } },
-                Binding { number: 2, kind: BindingKind::Storage { writable: true } },
+                Binding { number: 1, kind: BindingKind::Storage { writable: false, least_bytes: 4 } },
+                Binding { number: 2, kind: BindingKind::Storage { writable: true, least_bytes: 4 } },
             ]
         );
     }
@@ -180,6 +208,36 @@ mod tests {
         for (text, constants) in [(TEXT, &[("NONE", 1.0)][..]), ("// use: nonesuch\n", &[][..])] {
             assert!(compose("broken", text, constants).unwrap_err().to_string().contains("kernel broken"));
         }
+    }
+
+    #[test]
+    fn a_constant_of_a_snippet_is_applied() {
+        let text = "// A test.\n// use: tile\n@group(0) @binding(1) var<storage, read_write> y: array<f32>;\n@compute @workgroup_size(1) fn main() { y[0] = f32(PITCH); }\n";
+        let composed = compose("t", text, &[("PITCH", 18.0)]).unwrap();
+        assert!(composed.contains("const PITCH: u32 = 18u;") && !composed.contains("17u"), "{composed}");
+        assert_eq!(overrides("t", &parse("t", &composed).unwrap().module, &[("PITCH", 18.0)]).unwrap(), []);
+    }
+
+    #[test]
+    fn a_constant_that_nothing_would_follow_from_is_refused() {
+        let main = "@compute @workgroup_size(1) fn main() {\n  const INNER: u32 = 4;\n  _ = INNER;\n}\n";
+        for declared in
+            ["// const A: u32 = 1;", "const A = 1;", "const B: u32 = 1; const A: u32 = 1;", "/* override A: u32; */"]
+        {
+            let text = format!("{declared}\n{main}");
+            let composed = compose("t", &text, &[("A", 2.0)]);
+            let refused = composed.and_then(|text| overrides("t", &parse("t", &text)?.module, &[("A", 2.0)]));
+            assert!(refused.is_err(), "{declared}");
+        }
+        assert!(compose("t", main, &[("INNER", 2.0)]).is_err());
+    }
+
+    #[test]
+    fn an_override_with_a_number_is_set_by_its_number() {
+        let text = "@id(7) override SCALE: f32 = 1.0;\n@compute @workgroup_size(1) fn main() { _ = SCALE; }\n";
+        let constants = [("SCALE", 2.0)];
+        let module = parse("t", &compose("t", text, &constants).unwrap()).unwrap().module;
+        assert_eq!(overrides("t", &module, &constants).unwrap(), [("7".to_owned(), 2.0)]);
     }
 
     #[test]

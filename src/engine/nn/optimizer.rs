@@ -4,7 +4,7 @@ use crate::engine::nn::{ParamKind, ParamSpec, Parameters, StateTensor, WeightFil
 use crate::engine::ops::{adam, reduce, sgd};
 use crate::engine::primitives;
 use crate::engine::tensor::Tensor;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Which rule, with its settings.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -28,6 +28,8 @@ pub enum OptimizerKind {
 
 /// An optimiser and its state for one set of parameters.
 pub struct Optimizer {
+    /// Whose they are.
+    parameters: u64,
     kind: OptimizerKind,
     /// Factor of the penalty `l2 * sum |W|^2` on kernels.
     l2: f64,
@@ -50,14 +52,29 @@ impl Optimizer {
         let trained = || parameters.arenas.iter().filter(|arena| arena.grads.is_some());
         let zeros = || trained().map(|arena| Tensor::full(arena.values.device(), arena.values.shape(), 0.0)).collect();
         let moments = (0..count).map(|_| zeros()).collect::<Result<_>>()?;
-        Ok(Optimizer { kind, l2, weight_decay, moments })
+        Ok(Optimizer { parameters: parameters.id, kind, l2, weight_decay, moments })
+    }
+
+    /// Refuses other parameters than those that it was made for.
+    fn check(&self, parameters: &Parameters) -> Result<()> {
+        let subject = || match parameters.specs() {
+            [] => "no parameters".to_owned(),
+            [first, ..] => format!("{} and {} more", first.name, parameters.specs().len() - 1),
+        };
+        let remedy = "make an optimiser for each set of parameters";
+        crate::ensure!(
+            parameters.id == self.parameters,
+            Error::input("the optimiser was made for other parameters", subject(), remedy)
+        );
+        Ok(())
     }
 
     /// One update with learning rate `lr`; `step` counts from 1.
     ///
     /// # Errors
-    /// Whatever a launch reports.
+    /// Other parameters than it was made for, and whatever a launch reports.
     pub fn step(&self, parameters: &Parameters, step: u64, lr: f64) -> Result<()> {
+        self.check(parameters)?;
         for (i, arena) in parameters.arenas.iter().enumerate() {
             let Some(grads) = &arena.grads else { continue };
             let decays = if arena.kind == ParamKind::Kernel { arena.values.len() } else { 0 };
@@ -78,8 +95,9 @@ impl Optimizer {
     /// The penalty `l2 * sum |W|^2` over all kernels, `[1]`; `None` where there is none.
     ///
     /// # Errors
-    /// Whatever a launch reports.
+    /// Other parameters than it was made for, and whatever a launch reports.
     pub fn penalty(&self, parameters: &Parameters) -> Result<Option<Tensor>> {
+        self.check(parameters)?;
         if self.l2 == 0.0 {
             return Ok(None);
         }
@@ -106,8 +124,9 @@ impl Optimizer {
     /// Copies of the moments by name, for a checkpoint.
     ///
     /// # Errors
-    /// A lost device.
+    /// Other parameters than it was made for, or a lost device.
     pub fn state(&self, parameters: &Parameters) -> Result<Vec<StateTensor>> {
+        self.check(parameters)?;
         let mut state = Vec::new();
         for (prefix, moment) in self.names().iter().zip(&self.moments) {
             let mut copies: Vec<Vec<f32>> = moment.iter().map(Tensor::to_vec).collect::<Result<_>>()?;
@@ -120,8 +139,9 @@ impl Optimizer {
     /// Takes the moments from a checkpoint.
     ///
     /// # Errors
-    /// A missing tensor or a wrong shape.
+    /// Other parameters than it was made for, a missing tensor or a wrong shape.
     pub fn load(&self, parameters: &Parameters, file: &WeightFile) -> Result<()> {
+        self.check(parameters)?;
         let expect = |prefix: &str, spec: &ParamSpec| file.expect(&format!("{prefix}{}", spec.name), &spec.shape);
         for (prefix, moment) in self.names().iter().zip(&self.moments).filter(|(_, moment)| !moment.is_empty()) {
             for part in parameters.parts(moment) {
@@ -130,5 +150,34 @@ impl Optimizer {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::device::Device;
+    use crate::engine::nn::Init;
+
+    #[test]
+    fn an_optimiser_of_other_parameters_is_refused() {
+        let spec = ParamSpec { name: "w".into(), shape: vec![4], kind: ParamKind::Kernel, init: Init::Constant(1.0) };
+        let new = || Parameters::new(&Device::cpu(), vec![spec.clone()], 1, true).unwrap();
+        // Even of the same shapes.
+        let (mine, others) = (new(), new());
+        for kind in [OptimizerKind::Sgd { momentum: 0.9 }, OptimizerKind::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8 }]
+        {
+            let optimizer = Optimizer::new(kind, 0.1, 0.0, &mine).unwrap();
+            optimizer.step(&mine, 1, 0.1).unwrap();
+            let file = WeightFile::from_tensors("memory", optimizer.state(&mine).unwrap());
+            optimizer.load(&mine, &file).unwrap();
+            let refused = [
+                optimizer.step(&others, 1, 0.1).err().unwrap(),
+                optimizer.penalty(&others).err().unwrap(),
+                optimizer.state(&others).err().unwrap(),
+                optimizer.load(&others, &file).err().unwrap(),
+            ];
+            assert!(refused.iter().all(|error| error.to_string().contains("other parameters")), "{refused:?}");
+        }
     }
 }

@@ -4,10 +4,10 @@ use crate::engine::device::{Device, VIEW_ALIGN};
 use crate::engine::nn::{Init, StateTensor, Watch, WeightFile};
 use crate::engine::tape::{Tape, Var};
 use crate::engine::tensor::Tensor;
-use crate::error::{Error, Result};
-use std::cell::RefCell;
+use crate::error::{Error, ErrorKind, Result};
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Elements of the largest arena: 128 MiB, which every adapter can bind.
 const ARENA_ELEMENTS: usize = 32 << 20;
@@ -44,6 +44,19 @@ pub struct ParamSpec {
 }
 
 impl ParamSpec {
+    /// Refuses what no tensor can be: the sizes of specifications may come from a file.
+    fn check(&self, device: &Device) -> Result<()> {
+        let len = self.shape.iter().try_fold(1usize, |len, &axis| len.checked_mul(axis));
+        let fits = len.is_some_and(|len| len > 0 && len <= device.max_elements());
+        let what = format!("parameter {} has a size that no tensor has", self.name);
+        crate::ensure!(
+            fits,
+            Error::input(what, format!("{:?}", self.shape), "take sizes of 1 or more, or a smaller width")
+                .of(ErrorKind::Shape)
+        );
+        Ok(())
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
@@ -70,22 +83,34 @@ struct Place {
     offset: usize,
 }
 
+/// The number of the next [`Parameters`].
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
 /// All parameters of one network on one device.
 pub struct Parameters {
+    /// No others of the process have it: an optimiser knows its own by it.
+    pub(super) id: u64,
     device: Device,
     specs: Vec<ParamSpec>,
     places: Vec<Place>,
     index: HashMap<String, usize>,
     pub(super) arenas: Vec<Arena>,
-    watch: RefCell<Option<Rc<dyn Watch>>>,
+    watch: Mutex<Option<Arc<dyn Watch>>>,
 }
 
 impl Parameters {
     /// Fresh parameters. With `training` there are gradients beside them.
     ///
     /// # Errors
-    /// No memory.
+    /// Two parameters of one name, one without elements or with more than a tensor can have, or no memory.
     pub fn new(device: &Device, specs: Vec<ParamSpec>, seed: u64, training: bool) -> Result<Self> {
+        let mut index = HashMap::new();
+        for (number, spec) in specs.iter().enumerate() {
+            let first = index.insert(spec.name.clone(), number);
+            let remedy = "give each layer a name of its own";
+            crate::ensure!(first.is_none(), Error::input("two parameters have one name", &spec.name, remedy));
+            spec.check(device)?;
+        }
         let limit = ARENA_ELEMENTS.min(device.max_elements());
         let mut sizes: Vec<(ParamKind, usize)> = Vec::new();
         let mut places = vec![Place { arena: 0, offset: 0 }; specs.len()];
@@ -108,9 +133,8 @@ impl Parameters {
             let grads = if trained { Some(Tensor::full(device, &[len], 0.0)?) } else { None };
             arenas.push(Arena { kind, values: Tensor::full(device, &[len], 0.0)?, grads });
         }
-        let index = specs.iter().enumerate().map(|(i, spec)| (spec.name.clone(), i)).collect();
-        let watch = RefCell::new(None);
-        let parameters = Parameters { device: device.clone(), specs, places, index, arenas, watch };
+        let (id, device, watch) = (NEXT_ID.fetch_add(1, Ordering::Relaxed), device.clone(), Mutex::new(None));
+        let parameters = Parameters { id, device, specs, places, index, arenas, watch };
         for (number, spec) in parameters.specs.iter().enumerate() {
             parameters.value(number)?.write(&spec.init.values(seed, number as u32, spec.len()))?;
         }
@@ -128,8 +152,8 @@ impl Parameters {
     }
 
     /// From now on, whatever layer runs with these parameters is seen by `watch`; with `None` by nobody.
-    pub fn watch(&self, watch: Option<Rc<dyn Watch>>) {
-        *self.watch.borrow_mut() = watch;
+    pub fn watch(&self, watch: Option<Arc<dyn Watch>>) {
+        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = watch;
     }
 
     fn view(&self, arena: &Tensor, number: usize) -> Result<Tensor> {
@@ -148,6 +172,16 @@ impl Parameters {
         self.value(self.number(name)?)
     }
 
+    /// The gradient of a parameter as the last backward pass left it; it shares the arena's memory. `None` for a statistic, and where there
+    /// are no gradients beside the parameters.
+    ///
+    /// # Errors
+    /// No parameter of that name.
+    pub fn gradient(&self, name: &str) -> Result<Option<Tensor>> {
+        let number = self.number(name)?;
+        self.arenas[self.places[number].arena].grads.as_ref().map(|grads| self.view(grads, number)).transpose()
+    }
+
     fn number(&self, name: &str) -> Result<usize> {
         self.index
             .get(name)
@@ -157,8 +191,8 @@ impl Parameters {
 
     /// The parameters as values on `tape`. Trained ones get their gradients written beside them if there is room for
     /// gradients and `trainable` says so; otherwise they are constants.
-    pub fn bind<'a>(&'a self, tape: &'a Tape, trainable: bool) -> Bound<'a> {
-        Bound { parameters: self, tape, trainable, vars: RefCell::new(HashMap::new()) }
+    pub fn bind(&self, tape: &Tape, trainable: bool) -> Bound<'_> {
+        Bound { parameters: self, tape: tape.share(), trainable, vars: Mutex::default() }
     }
 
     /// Takes the values of all parameters from a weight file.
@@ -209,22 +243,29 @@ impl Parameters {
 }
 
 /// Parameters as values on one tape.
+///
+/// It holds the tape as well, and outlives [`Tape::backward`]: afterwards `gradients.get(&bound.var("conv.weight")?)` is a parameter's
+/// gradient by its name.
 pub struct Bound<'a> {
     parameters: &'a Parameters,
-    tape: &'a Tape,
+    tape: Tape,
     trainable: bool,
-    vars: RefCell<HashMap<usize, Var>>,
+    vars: Mutex<HashMap<usize, Var>>,
 }
 
 impl Bound<'_> {
     /// The tape that the values are on.
     pub fn tape(&self) -> &Tape {
-        self.tape
+        &self.tape
+    }
+
+    fn vars(&self) -> MutexGuard<'_, HashMap<usize, Var>> {
+        self.vars.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who sees the layers that run, if anybody does.
-    pub fn watched(&self) -> Option<Rc<dyn Watch>> {
-        self.parameters.watch.borrow().clone()
+    pub fn watched(&self) -> Option<Arc<dyn Watch>> {
+        self.parameters.watch.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The parameter as a value; the same one every time, so that gradients of several uses add up.
@@ -244,7 +285,8 @@ impl Bound<'_> {
     }
 
     fn numbered(&self, number: usize) -> Result<Var> {
-        if let Some(var) = self.vars.borrow().get(&number) {
+        let mut vars = self.vars();
+        if let Some(var) = vars.get(&number) {
             return Ok(var.clone());
         }
         let value = self.parameters.value(number)?;
@@ -253,13 +295,13 @@ impl Bound<'_> {
             Some(grads) if self.trainable => self.tape.leaf_into(value, self.parameters.view(grads, number)?),
             _ => self.tape.constant(value),
         };
-        self.vars.borrow_mut().insert(number, var.clone());
+        vars.insert(number, var.clone());
         Ok(var)
     }
 
     /// The parameters that have been asked for and want a gradient, for [`Tape::backward_to`].
     pub fn leaves(&self) -> Vec<Var> {
-        self.vars.borrow().values().filter(|var| var.needs_grad()).cloned().collect()
+        self.vars().values().filter(|var| var.needs_grad()).cloned().collect()
     }
 
     /// The tensor of a parameter, for what changes it in place.
@@ -274,6 +316,7 @@ impl Bound<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::ops::elementwise::Scale;
 
     fn spec(name: &str, shape: &[usize], kind: ParamKind) -> ParamSpec {
         ParamSpec { name: name.into(), shape: shape.to_vec(), kind, init: Init::Normal(1.0) }
@@ -313,5 +356,39 @@ mod tests {
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("broken.safetensors"));
         assert_eq!(second.state().unwrap(), first.state().unwrap());
+    }
+
+    #[test]
+    fn two_parameters_of_one_name_and_sizes_that_no_tensor_has_are_refused() {
+        let new = |specs| Parameters::new(&Device::cpu(), specs, 1, true).err().unwrap();
+        let twice = [&[2][..], &[3, 2]].map(|shape| spec("conv.weight", shape, ParamKind::Kernel));
+        assert!(new(twice.to_vec()).to_string().contains("conv.weight"));
+        for shape in [&[0, 3][..], &[usize::MAX, 2], &[usize::MAX]] {
+            assert_eq!(new(vec![spec("w", shape, ParamKind::Kernel)]).kind(), ErrorKind::Shape, "{shape:?}");
+        }
+    }
+
+    #[test]
+    fn a_gradient_is_found_by_name_after_the_backward_pass() {
+        let device = Device::cpu();
+        let specs = vec![spec("a", &[1], ParamKind::Vector), spec("n.mean", &[1], ParamKind::Statistic)];
+        let parameters = Parameters::new(&device, specs, 1, true).unwrap();
+        let tape = Tape::new();
+        let bound = parameters.bind(&tape, true);
+        let loss = bound.tape().apply(Scale(3.0), &[&bound.var("a").unwrap()]).unwrap();
+        let gradients = tape.backward(loss).unwrap();
+        let found = gradients.get(&bound.var("a").unwrap()).unwrap();
+        assert_eq!(found.item().unwrap(), 3.0);
+        assert_eq!(parameters.gradient("a").unwrap().unwrap().item().unwrap(), 3.0);
+        assert!(parameters.gradient("n.mean").unwrap().is_none());
+        assert!(parameters.gradient("b").is_err());
+    }
+
+    #[test]
+    fn parameters_can_be_shared_among_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Parameters>();
+        shared::<Bound<'static>>();
+        shared::<crate::engine::nn::Optimizer>();
     }
 }

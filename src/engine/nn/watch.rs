@@ -2,12 +2,12 @@
 
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
-use std::cell::RefCell;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Sees the values of layers as a network runs; see [`Parameters::watch`](crate::engine::nn::Parameters::watch).
 ///
 /// A layer that runs again is seen again: what is seen last is what the last run made.
-pub trait Watch {
+pub trait Watch: Send + Sync {
     /// The layer `name` (the prefix of its parameters, where it has some) made y of x by what `kind` says, e.g. `conv 3x3/2`.
     ///
     /// # Errors
@@ -39,7 +39,7 @@ pub struct Seen<T> {
 /// A [`Watch`] that keeps something of every value: its shape, its numbers, or the tensor itself.
 pub struct Trace<T> {
     keep: fn(&Tensor) -> Result<T>,
-    layers: RefCell<Vec<Seen<T>>>,
+    layers: Mutex<Vec<Seen<T>>>,
 }
 
 impl Trace<Vec<usize>> {
@@ -52,24 +52,28 @@ impl Trace<Vec<usize>> {
 impl<T: Clone> Trace<T> {
     /// A trace of what `keep` makes of each value.
     pub fn new(keep: fn(&Tensor) -> Result<T>) -> Self {
-        Trace { keep, layers: RefCell::default() }
+        Trace { keep, layers: Mutex::default() }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Vec<Seen<T>>> {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The layers so far, each once, in the order in which they first ran.
     pub fn layers(&self) -> Vec<Seen<T>> {
-        self.layers.borrow().clone()
+        self.locked().clone()
     }
 }
 
 impl<T> Watch for Trace<T>
 where
-    T: Clone,
+    T: Clone + Send,
 {
     fn layer(&self, name: &str, kind: &str, x: &Tensor, y: &Tensor) -> Result<()> {
         let post = (self.keep)(y)?;
         let (name, kind) = (name.to_owned(), kind.to_owned());
         let seen = Seen { input: (self.keep)(x)?, pre: post.clone(), post, name, kind };
-        let mut layers = self.layers.borrow_mut();
+        let mut layers = self.locked();
         match layers.iter_mut().find(|layer| layer.name == seen.name) {
             Some(layer) => *layer = seen,
             None => layers.push(seen),
@@ -79,7 +83,7 @@ where
 
     fn activation(&self, name: &str, kind: &str, pre: &Tensor, post: &Tensor) -> Result<()> {
         let (pre, post) = ((self.keep)(pre)?, (self.keep)(post)?);
-        if let Some(layer) = self.layers.borrow_mut().iter_mut().find(|layer| layer.name == name) {
+        if let Some(layer) = self.locked().iter_mut().find(|layer| layer.name == name) {
             layer.kind = format!("{}, {kind}", layer.kind);
             (layer.pre, layer.post) = (pre, post);
         }

@@ -81,7 +81,7 @@ mod tests {
     use crate::engine::nn::{Norm, ParamKind, ParamSpec, Parameters, Trace};
     use crate::engine::tape::Tape;
     use crate::engine::tensor::Tensor;
-    use std::rc::Rc;
+    use std::sync::Arc;
 
     #[test]
     fn the_published_network_has_its_parameters() {
@@ -97,7 +97,7 @@ mod tests {
         let network = network(0.125, 274);
         let device = Device::cpu();
         let parameters = Parameters::new(&device, network.param_specs(), 0, false).unwrap();
-        let trace = Rc::new(Trace::of_shapes());
+        let trace = Arc::new(Trace::of_shapes());
         parameters.watch(Some(trace.clone()));
         let tape = Tape::inference();
         let x = tape.constant(Tensor::full(&device, &[1, 32, 32, 1], 0.5).unwrap());

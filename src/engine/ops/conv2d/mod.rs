@@ -231,7 +231,7 @@ impl Variant {
 
 static FORWARD: Kernel<Params> = forward_kernel(&|p, gpu| forward_plan(p, Variant::of(&p.geometry, gpu)));
 
-const fn forward_kernel(plan: &'static Planner<Params>) -> Kernel<'static, Params> {
+const fn forward_kernel(plan: &'static Planner<'static, Params>) -> Kernel<'static, Params> {
     Kernel {
         name: "conv2d",
         source: include_str!("../../../../kernels/conv2d.wgsl"),
@@ -255,7 +255,7 @@ fn forward_plan(p: &Params, variant: Variant) -> Plan {
 static INPUT_GRADIENT: Kernel<Params> =
     input_gradient_kernel(&|p, gpu| input_gradient_plan(p, Variant::of(&p.geometry, gpu)));
 
-const fn input_gradient_kernel(plan: &'static Planner<Params>) -> Kernel<'static, Params> {
+const fn input_gradient_kernel(plan: &'static Planner<'static, Params>) -> Kernel<'static, Params> {
     Kernel {
         name: "conv2d_dx",
         source: include_str!("../../../../kernels/conv2d_dx.wgsl"),
@@ -281,7 +281,7 @@ fn input_gradient_plan(p: &Params, variant: Variant) -> Plan {
 static WEIGHT_GRADIENT: Kernel<Params> =
     weight_gradient_kernel(&|p, gpu| weight_gradient_plan(p, Variant::of(&p.geometry, gpu)));
 
-const fn weight_gradient_kernel(plan: &'static Planner<Params>) -> Kernel<'static, Params> {
+const fn weight_gradient_kernel(plan: &'static Planner<'static, Params>) -> Kernel<'static, Params> {
     Kernel {
         name: "conv2d_dw",
         source: include_str!("../../../../kernels/conv2d_dw.wgsl"),

@@ -1,0 +1,216 @@
+//! Launches recorded for the next submission.
+
+use crate::engine::device::gpu::memory::Memory;
+use crate::engine::device::gpu::pipelines::{Compiled, Pipelines};
+use crate::engine::device::profile::LaunchTime;
+use crate::engine::device::region::{Region, describe};
+use crate::engine::device::wgsl::{Binding, BindingKind, kernel_error};
+use crate::error::{Error, Result};
+use std::collections::HashMap;
+
+/// Parameter blocks that one submission can hold.
+const RING_SLOTS: usize = 256;
+/// Bind groups that are kept before the cache starts anew.
+const BIND_GROUPS_KEPT: usize = 8192;
+
+/// Layout number and, per binding, buffer number, byte offset and size.
+type BindGroupKey = (u64, Vec<(u64, u64, u64)>);
+
+/// Everything a launch changes; one lock for all of it.
+pub(super) struct Recorder {
+    pub pipelines: Pipelines,
+    bind_groups: HashMap<BindGroupKey, wgpu::BindGroup>,
+    encoder: Option<wgpu::CommandEncoder>,
+    /// Parameter blocks of the launches recorded since the last submission.
+    params: Vec<u8>,
+    ring: wgpu::Buffer,
+    /// Bytes from one parameter block to the next.
+    align: usize,
+    /// Estimated work of what is recorded.
+    pub flops: f64,
+    /// While launches are timed, their times. Each is waited for, which is right on every adapter; the cost of a submission and a wait,
+    /// some tens of microseconds, is in every figure.
+    pub times: Option<Vec<LaunchTime>>,
+}
+
+impl Recorder {
+    pub fn new(device: &wgpu::Device) -> Self {
+        let align = device.limits().min_uniform_buffer_offset_alignment.max(256) as usize;
+        let ring = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("parameters"),
+            size: (align * RING_SLOTS) as u64,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        Recorder {
+            pipelines: Pipelines::default(),
+            bind_groups: HashMap::new(),
+            encoder: None,
+            params: Vec::new(),
+            ring,
+            align,
+            flops: 0.0,
+            times: None,
+        }
+    }
+
+    /// The encoder of what is recorded.
+    pub fn encoder(&mut self, device: &wgpu::Device) -> &mut wgpu::CommandEncoder {
+        self.encoder.get_or_insert_with(|| device.create_command_encoder(&Default::default()))
+    }
+
+    /// Submits what is recorded; the number of the submission, if there was anything to submit.
+    pub fn submit(&mut self, queue: &wgpu::Queue) -> Option<wgpu::SubmissionIndex> {
+        let encoder = self.encoder.take()?;
+        if !self.params.is_empty() {
+            queue.write_buffer(&self.ring, 0, &self.params);
+            self.params.clear();
+        }
+        self.flops = 0.0;
+        Some(queue.submit([encoder.finish()]))
+    }
+
+    /// Whether one more block of so many bytes fits the submission that is recorded.
+    pub fn has_room(&self, params: &[u8]) -> bool {
+        self.params.len() + params.len().next_multiple_of(self.align).max(self.align) <= self.align * RING_SLOTS
+    }
+
+    /// Places a parameter block; its offset in the ring.
+    ///
+    /// # Errors
+    /// A block that is larger than the ring.
+    pub fn push_params(&mut self, kernel: &str, params: &[u8]) -> Result<u32> {
+        if !self.has_room(params) {
+            let most = self.align * RING_SLOTS;
+            return Err(kernel_error(kernel, format!("{} bytes of parameters, {most} at most", params.len())));
+        }
+        let offset = self.params.len() as u32;
+        self.params.extend_from_slice(params);
+        self.params.resize(self.params.len().next_multiple_of(self.align), 0);
+        Ok(offset)
+    }
+
+    /// Forgets the bind groups that hold one of these buffers, so that the buffers can go.
+    pub fn forget(&mut self, buffers: &[Memory]) {
+        if !buffers.is_empty() {
+            let gone = |id: &u64| buffers.iter().any(|memory| memory.id == *id);
+            self.bind_groups.retain(|(_, places), _| !places.iter().any(|(id, _, _)| gone(id)));
+        }
+    }
+
+    /// Records one dispatch.
+    ///
+    /// # Errors
+    /// Buffers that do not match the bindings of the text.
+    pub fn dispatch(
+        &mut self,
+        device: &wgpu::Device,
+        compiled: &Compiled,
+        launch: &Launch<'_>,
+        groups: [u32; 3],
+    ) -> Result<()> {
+        let group = self.bind_group(device, compiled, launch)?;
+        let has_params = matches!(compiled.bindings.first(), Some(Binding { number: 0, .. }));
+        let dynamic = [launch.param_offset];
+        let mut pass = self
+            .encoder(device)
+            .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some(&compiled.label), timestamp_writes: None });
+        pass.set_pipeline(&compiled.pipeline);
+        pass.set_bind_group(0, &group, if has_params { &dynamic } else { &[] });
+        let [x, y, z] = groups;
+        pass.dispatch_workgroups(x, y, z);
+        Ok(())
+    }
+
+    fn bind_group(
+        &mut self,
+        device: &wgpu::Device,
+        compiled: &Compiled,
+        launch: &Launch<'_>,
+    ) -> Result<wgpu::BindGroup> {
+        let fail = |message: String| launch.error(&format!("{message} in {}", launch.shapes()));
+        let mut places = Vec::with_capacity(compiled.bindings.len());
+        for binding in &compiled.bindings {
+            match binding.kind {
+                BindingKind::Uniform { bytes } => {
+                    if binding.number != 0 || bytes as usize != launch.param_bytes {
+                        let host = launch.param_bytes;
+                        return Err(fail(format!("the text's parameters take {bytes} bytes, the host's {host}")));
+                    }
+                }
+                BindingKind::Storage { writable, least_bytes } => {
+                    let index = (binding.number as usize).wrapping_sub(1);
+                    let Some(region) = launch.args.get(index) else {
+                        let (number, buffers) = (binding.number, launch.args.len());
+                        return Err(fail(format!("the text has a binding {number}, the launch {buffers} buffers")));
+                    };
+                    if writable != (index >= launch.ins) {
+                        let number = binding.number;
+                        return Err(fail(format!("text and launch differ on whether binding {number} is written")));
+                    }
+                    if region.len() * 4 < least_bytes as usize {
+                        let number = binding.number;
+                        return Err(fail(format!("binding {number} takes {least_bytes} bytes or more")));
+                    }
+                    places.push((region.memory.id, region.offset as u64 * 4, region.len() as u64 * 4));
+                }
+            }
+        }
+        let key = (compiled.layout_id, places);
+        if let Some(group) = self.bind_groups.get(&key) {
+            return Ok(group.clone());
+        }
+        let mut entries = Vec::with_capacity(compiled.bindings.len());
+        for binding in &compiled.bindings {
+            let (buffer, offset, bytes) = if binding.number == 0 {
+                (&self.ring, 0, launch.param_bytes as u64)
+            } else {
+                let region = &launch.args[binding.number as usize - 1];
+                (&region.memory.buffer, region.offset as u64 * 4, region.len() as u64 * 4)
+            };
+            entries.push(wgpu::BindGroupEntry {
+                binding: binding.number,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer,
+                    offset,
+                    size: std::num::NonZero::new(bytes),
+                }),
+            });
+        }
+        let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(&compiled.label),
+            layout: &compiled.layout,
+            entries: &entries,
+        });
+        if self.bind_groups.len() >= BIND_GROUPS_KEPT {
+            self.bind_groups.clear();
+        }
+        self.bind_groups.insert(key, group.clone());
+        Ok(group)
+    }
+}
+
+/// What the dispatches of one launch share.
+pub(super) struct Launch<'a> {
+    /// Name of the kernel.
+    pub kernel: &'a str,
+    pub param_bytes: usize,
+    /// Of the parameter block in the ring.
+    pub param_offset: u32,
+    /// Buffers in the order of their bindings, the `ins` first of which are only read.
+    pub args: &'a [Region<'a, Memory>],
+    pub ins: usize,
+}
+
+impl Launch<'_> {
+    /// The shapes of its buffers.
+    pub fn shapes(&self) -> String {
+        let shapes: Vec<&[usize]> = self.args.iter().map(|region| region.shape).collect();
+        let (read, written) = shapes.split_at(self.ins);
+        describe(read, &[], written)
+    }
+
+    pub fn error(&self, message: &str) -> Error {
+        kernel_error(self.kernel, message)
+    }
+}

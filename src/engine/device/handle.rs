@@ -1,0 +1,249 @@
+//! A device as everything above it uses it: open, allocate, launch, read.
+
+use crate::engine::device::adapter::{self, DeviceChoice};
+use crate::engine::device::backend::{Backend, Inner, Storage};
+use crate::engine::device::cpu::Cpu;
+use crate::engine::device::gpu::Gpu;
+use crate::engine::device::kernel::Kernel;
+use crate::engine::device::pool::{self, MemoryReport, human_bytes};
+use crate::engine::device::profile::LaunchTime;
+use crate::engine::device::read::{PendingRead, PendingState};
+use crate::engine::device::region::describe;
+use crate::engine::device::view::{View, check_len, elements, shape_error};
+use crate::error::{Error, ErrorKind, Result};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// A device; clones share it.
+///
+/// Each call of [`Device::open`] and [`Device::cpu`] makes a device of its own, on one adapter too: tensors of two devices do not go
+/// together.
+#[derive(Clone)]
+pub struct Device(Arc<Inner>);
+
+impl Device {
+    /// The device that `choice` names.
+    ///
+    /// # Errors
+    /// No such adapter, or a driver that fails; the message lists what there is.
+    pub fn open(choice: &DeviceChoice) -> Result<Device> {
+        let backend = match adapter::choose(choice)? {
+            None => Backend::Cpu(Cpu::new()),
+            Some(adapter) => Backend::Gpu(Box::new(Gpu::new(adapter)?)),
+        };
+        Ok(Device(Arc::new(Inner::new(backend))))
+    }
+
+    /// The CPU, which is always there.
+    pub fn cpu() -> Device {
+        Device(Arc::new(Inner::new(Backend::Cpu(Cpu::new()))))
+    }
+
+    /// `cpu`, or the adapter's name with its driver.
+    pub fn name(&self) -> String {
+        match &self.0.backend {
+            Backend::Cpu(_) => "cpu".to_owned(),
+            Backend::Gpu(gpu) => gpu.name(),
+        }
+    }
+
+    /// Whether kernels run as WGSL on a GPU (or a software driver of one).
+    pub fn is_gpu(&self) -> bool {
+        matches!(self.0.backend, Backend::Gpu(_))
+    }
+
+    /// Elements that one binding, and so one tensor, may have.
+    pub fn max_elements(&self) -> usize {
+        match &self.0.backend {
+            // Parameters of kernels count elements with 32 bits.
+            Backend::Cpu(_) => u32::MAX as usize,
+            Backend::Gpu(gpu) => gpu.max_binding_bytes() as usize / 4,
+        }
+    }
+
+    /// Fills every new buffer with NaN from now on, so that a test sees what a kernel failed to write.
+    pub fn poison_new_buffers(&self) {
+        self.0.poison.store(true, Ordering::Relaxed);
+    }
+
+    /// A buffer with the given shape whose content is whatever was there.
+    ///
+    /// # Errors
+    /// Zero elements, a binding over the adapter's limit, or memory over the cap or out of what there is.
+    pub fn alloc(&self, shape: &[usize]) -> Result<View> {
+        let len = elements(shape).filter(|&len| len <= self.max_elements().max(1)).ok_or_else(|| {
+            Error::input(
+                format!("a tensor of over {}, this device's limit", human_bytes(self.max_elements() as u64 * 4)),
+                format!("{shape:?}"),
+                "take a smaller batch, tile, image or width",
+            )
+            .of(ErrorKind::Memory)
+        })?;
+        if len == 0 {
+            return Err(shape_error("a tensor needs at least one element", format!("{shape:?}"), "check the sizes"));
+        }
+        let class = pool::size_class(len as u64 * 4);
+        let view = View::new(self.0.clone(), class, self.0.alloc(class)?, shape);
+        if self.0.poisons() {
+            self.write(&view, &vec![f32::NAN; len])?;
+        }
+        Ok(view)
+    }
+
+    /// Copies `data` into a view of the same size, after everything launched so far.
+    ///
+    /// # Errors
+    /// Data of another size, a view of another device, or a lost device.
+    pub fn write(&self, view: &View, data: &[f32]) -> Result<()> {
+        check_len(data, view.shape())?;
+        view.check_device(&self.0)?;
+        match &self.0.backend {
+            Backend::Cpu(cpu) => cpu.write(&view.region(Storage::on_cpu)?, data),
+            Backend::Gpu(gpu) => return gpu.write(&view.region(Storage::on_gpu)?, data),
+        }
+        Ok(())
+    }
+
+    /// Waits for everything launched so far and copies a view to the host.
+    ///
+    /// # Errors
+    /// A view of another device, a kernel that failed, or a lost device.
+    pub fn read(&self, view: &View) -> Result<Vec<f32>> {
+        self.start_read(view)?.finish()
+    }
+
+    /// Starts to copy a view to the host as it is after everything launched so far, without waiting for it.
+    ///
+    /// # Errors
+    /// A view of another device, a kernel that failed, or a lost device.
+    pub fn start_read(&self, view: &View) -> Result<PendingRead> {
+        view.check_device(&self.0)?;
+        Ok(PendingRead(match &self.0.backend {
+            Backend::Cpu(cpu) => PendingState::Ready(cpu.read(&view.region(Storage::on_cpu)?)),
+            Backend::Gpu(gpu) => PendingState::Gpu(Box::new(gpu.start_read(&view.region(Storage::on_gpu)?)?)),
+        }))
+    }
+
+    /// Runs a kernel: reads `ins`, updates `inouts`, writes `outs` whole.
+    ///
+    /// On a GPU this records the launch and returns; [`Device::read`] and [`Device::sync`] wait.
+    ///
+    /// # Errors
+    /// A view of another device ([`ErrorKind::Device`]); an [`ErrorKind::Kernel`] that names the kernel, its variant and the shapes, when
+    /// the bindings do not match the WGSL text, when a written buffer is bound twice, when the grid is larger than the adapter allows, or
+    /// when the driver refuses.
+    pub fn launch<P: bytemuck::Pod>(
+        &self,
+        kernel: &Kernel<'_, P>,
+        params: &P,
+        ins: &[&View],
+        inouts: &[&View],
+        outs: &[&View],
+    ) -> Result<()> {
+        ins.iter().chain(inouts).chain(outs).try_for_each(|view| view.check_device(&self.0))?;
+        let written = || inouts.iter().chain(outs);
+        for (i, w) in written().enumerate() {
+            let clash = ins.iter().any(|read| w.same_buffer(read)) || written().skip(i + 1).any(|o| w.overlaps(o));
+            if clash {
+                let [ins, inouts, outs] =
+                    [ins, inouts, outs].map(|views| views.iter().map(|view| view.shape()).collect::<Vec<_>>());
+                let message = format!("a buffer is written and bound twice in {}", describe(&ins, &inouts, &outs));
+                return Err(Error::kernel(kernel.name, message));
+            }
+        }
+        match &self.0.backend {
+            Backend::Cpu(cpu) => {
+                let [ins, inouts, outs] = [ins, inouts, outs].map(|views| regions(views, Storage::on_cpu));
+                cpu.launch(kernel, params, &ins?, &inouts?, &outs?)
+            }
+            Backend::Gpu(gpu) => {
+                let plan = (kernel.plan)(params, gpu.info());
+                let scratch: Vec<View> = plan.scratch.iter().map(|&len| self.alloc(&[len])).collect::<Result<_>>()?;
+                let args: Vec<&View> = ins.iter().chain(inouts).chain(outs).copied().chain(&scratch).collect();
+                let args = regions(&args, Storage::on_gpu)?;
+                gpu.launch(kernel, bytemuck::bytes_of(params), &plan, &args, ins.len())
+            }
+        }
+    }
+
+    /// Waits until everything launched so far has run.
+    ///
+    /// # Errors
+    /// A kernel that failed, or a lost device.
+    pub fn sync(&self) -> Result<()> {
+        match &self.0.backend {
+            Backend::Cpu(_) => Ok(()),
+            Backend::Gpu(gpu) => gpu.sync(),
+        }
+    }
+
+    /// Live, peak and reserved bytes.
+    pub fn memory(&self) -> MemoryReport {
+        match &self.0.backend {
+            Backend::Cpu(cpu) => cpu.pool().report(),
+            Backend::Gpu(gpu) => gpu.pool().report(),
+        }
+    }
+
+    /// Gives the memory of buffers that are not in use back to the system. Without this a device keeps up to about twice as much as was
+    /// in use at the most, to use it again.
+    ///
+    /// # Errors
+    /// A kernel that failed, or a lost device.
+    pub fn trim(&self) -> Result<()> {
+        match &self.0.backend {
+            Backend::Cpu(cpu) => cpu.trim(),
+            Backend::Gpu(gpu) => return gpu.trim(),
+        }
+        Ok(())
+    }
+
+    /// Starts the peak afresh from what is live now, and the largest buffer from none.
+    pub fn reset_peak(&self) {
+        match &self.0.backend {
+            Backend::Cpu(cpu) => cpu.pool().reset_peak(),
+            Backend::Gpu(gpu) => gpu.pool().reset_peak(),
+        }
+    }
+
+    /// Caps the bytes that buffers may take in all; `None` for no cap.
+    pub fn set_memory_cap(&self, cap_bytes: Option<u64>) {
+        match &self.0.backend {
+            Backend::Cpu(cpu) => cpu.pool().set_cap(cap_bytes),
+            Backend::Gpu(gpu) => gpu.pool().set_cap(cap_bytes),
+        }
+    }
+
+    /// Starts to time every launch.
+    ///
+    /// # Errors
+    /// A lost device.
+    pub fn start_profile(&self) -> Result<()> {
+        match &self.0.backend {
+            Backend::Cpu(cpu) => cpu.start_profile(),
+            Backend::Gpu(gpu) => return gpu.start_profile(),
+        }
+        Ok(())
+    }
+
+    /// Ends the timing and hands out every launch since [`Device::start_profile`], in order.
+    ///
+    /// # Errors
+    /// A kernel that failed, or a lost device.
+    pub fn stop_profile(&self) -> Result<Vec<LaunchTime>> {
+        match &self.0.backend {
+            Backend::Cpu(cpu) => Ok(cpu.stop_profile()),
+            Backend::Gpu(gpu) => gpu.stop_profile(),
+        }
+    }
+}
+
+fn regions<'a, R>(views: &[&'a View], pick: impl Fn(&'a Storage, usize, &'a [usize]) -> Option<R>) -> Result<Vec<R>> {
+    views.iter().map(|view| view.region(&pick)).collect()
+}
+
+impl std::fmt::Debug for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Device({})", self.name())
+    }
+}
