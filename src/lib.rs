@@ -18,6 +18,7 @@
 //! # Ok::<(), huetape::Error>(())
 //! ```
 
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod dataset;
 pub mod engine;

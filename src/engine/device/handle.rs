@@ -1,9 +1,9 @@
 //! A device as everything above it uses it: open, allocate, launch, read.
 
-use crate::engine::device::adapter::{self, DeviceChoice};
 use crate::engine::device::backend::{Backend, Inner, Storage};
+use crate::engine::device::choice::DeviceChoice;
 use crate::engine::device::cpu::Cpu;
-use crate::engine::device::gpu::Gpu;
+use crate::engine::device::gpu::{self, Gpu};
 use crate::engine::device::kernel::Kernel;
 use crate::engine::device::pool::{self, MemoryReport, human_bytes};
 use crate::engine::device::profile::LaunchTime;
@@ -27,7 +27,7 @@ impl Device {
     /// # Errors
     /// No such adapter, or a driver that fails; the message lists what there is.
     pub fn open(choice: &DeviceChoice) -> Result<Device> {
-        let backend = match adapter::choose(choice)? {
+        let backend = match gpu::choose(choice)? {
             None => Backend::Cpu(Cpu::new()),
             Some(adapter) => Backend::Gpu(Box::new(Gpu::new(adapter)?)),
         };

@@ -3,10 +3,14 @@
 //! A [`Device`] is a GPU behind wgpu or the CPU. An op never asks which: it calls [`Device::launch`], and the device runs
 //! the kernel's WGSL body or its Rust twin.
 
-mod adapter;
 mod backend;
+mod choice;
 mod cpu;
 mod fill;
+#[cfg(feature = "gpu")]
+mod gpu;
+#[cfg(not(feature = "gpu"))]
+#[path = "no_gpu.rs"]
 mod gpu;
 mod handle;
 mod kernel;
@@ -14,14 +18,15 @@ mod pool;
 mod profile;
 mod read;
 mod region;
-mod stderr;
 #[cfg(test)]
 mod tests;
 mod view;
+#[cfg(feature = "gpu")]
 pub mod wgsl;
 
-pub use adapter::{AdapterReport, DeviceChoice, adapters};
+pub use choice::{AdapterReport, DeviceChoice};
 pub(crate) use fill::FILL;
+pub use gpu::adapters;
 pub use handle::Device;
 pub use kernel::{
     AnyKernel, Args, Constants, Dispatch, GpuInfo, Kernel, MAX_GROUPS, Plan, Planner, Split, Twin, linear_grid,

@@ -1,12 +1,16 @@
 //! A GPU: wgpu buffers, cached pipelines and bind groups, launches recorded and submitted in batches.
 
+mod adapter;
 mod device;
 mod fault;
 mod memory;
 mod pipelines;
 mod read;
 mod recorder;
+mod stderr;
 
+pub use adapter::adapters;
+pub(super) use adapter::choose;
 pub(super) use device::Gpu;
 pub(super) use memory::Memory;
 pub(super) use read::GpuRead;

@@ -1,0 +1,103 @@
+//! What stands in for GPUs in a build without the feature `gpu`: none of these can exist, and no device is found.
+
+use crate::engine::device::choice::{AdapterReport, DeviceChoice};
+use crate::engine::device::kernel::{AnyKernel, GpuInfo, Plan};
+use crate::engine::device::pool::Pool;
+use crate::engine::device::profile::LaunchTime;
+use crate::engine::device::region::Region;
+use crate::error::{Error, ErrorKind, Result};
+use std::sync::MutexGuard;
+
+pub(super) enum Adapter {}
+pub(super) enum Gpu {}
+pub(super) enum Memory {}
+pub(super) enum GpuRead {}
+
+/// Every adapter: none.
+pub fn adapters() -> Vec<AdapterReport> {
+    Vec::new()
+}
+
+/// The CPU for `auto` and `cpu`.
+pub(super) fn choose(choice: &DeviceChoice) -> Result<Option<Adapter>> {
+    match choice {
+        DeviceChoice::Cpu | DeviceChoice::Auto => Ok(None),
+        DeviceChoice::Gpu | DeviceChoice::Named(_) => Err(Error::input(
+            "this huetape was built without GPU support",
+            "⟨device⟩ gpu",
+            "use ⟨device⟩ cpu, or a build with the feature `gpu`",
+        )
+        .of(ErrorKind::Device)),
+    }
+}
+
+impl Gpu {
+    pub fn new(adapter: Adapter) -> Result<Self> {
+        match adapter {}
+    }
+
+    pub fn name(&self) -> String {
+        match *self {}
+    }
+
+    pub fn info(&self) -> &GpuInfo {
+        match *self {}
+    }
+
+    pub fn max_binding_bytes(&self) -> u64 {
+        match *self {}
+    }
+
+    pub fn pool(&self) -> MutexGuard<'_, Pool<Memory>> {
+        match *self {}
+    }
+
+    pub fn alloc(&self, _class: u64) -> Result<Memory> {
+        match *self {}
+    }
+
+    pub fn free(&self, _class: u64, memory: Memory) {
+        match memory {}
+    }
+
+    pub fn trim(&self) -> Result<()> {
+        match *self {}
+    }
+
+    pub fn sync(&self) -> Result<()> {
+        match *self {}
+    }
+
+    pub fn write(&self, _to: &Region<'_, Memory>, _data: &[f32]) -> Result<()> {
+        match *self {}
+    }
+
+    pub fn start_read(&self, _from: &Region<'_, Memory>) -> Result<GpuRead> {
+        match *self {}
+    }
+
+    pub fn launch(
+        &self,
+        _kernel: &dyn AnyKernel,
+        _params: &[u8],
+        _plan: &Plan,
+        _args: &[Region<'_, Memory>],
+        _ins: usize,
+    ) -> Result<()> {
+        match *self {}
+    }
+
+    pub fn start_profile(&self) -> Result<()> {
+        match *self {}
+    }
+
+    pub fn stop_profile(&self) -> Result<Vec<LaunchTime>> {
+        match *self {}
+    }
+}
+
+impl GpuRead {
+    pub fn finish(self) -> Result<Vec<f32>> {
+        match self {}
+    }
+}
