@@ -1,8 +1,10 @@
-//! Speed of every convolution of ColourNet at full width, 256x256, batch 1, on the CPU or on the device that `HUETAPE_DEVICE` names.
+//! Speed of every convolution of ColourNet at full width, 256x256, batch 1, on the CPU or on the device that
+//! `HUETAPE_DEVICE` names.
 //!
-//! `cargo bench --bench conv2d [-- RUNS]` prints for each layer the median time and rate of the forward pass and of the gradients of
-//! weights and input, and the totals. The first row is a plain matrix product of 1024 x 1024 x 1024 (a 1x1 convolution): what the machine
-//! gives at that moment, and so the yardstick for the rest on one that others use too. It is in no total.
+//! `cargo bench --bench conv2d [-- RUNS]` prints for each layer the median time and rate of the forward pass and of the
+//! gradients of weights and input, and the totals. The first row is a plain matrix product of 1024 x 1024 x 1024 (a 1x1
+//! convolution): what the machine gives at that moment, and so the yardstick for the rest on one that others use too.
+//! It is in no total.
 
 use huetape::engine::device::Device;
 use huetape::engine::ops::conv2d::{Activation, Conv2d, Padding};

@@ -33,10 +33,12 @@ pub enum ErrorKind {
     Failed,
 }
 
-/// Every failure that the library reports: its kind, what went wrong, the file, setting or tensor that is meant, and the remedy.
+/// Every failure that the library reports: its kind, what went wrong, the file, setting or tensor that is meant, and
+/// the remedy.
 ///
-/// Prints as one line, `what: subject: remedy`. Settings are named in the text as `⟨width⟩`; [`Display`] shows the bare name, and
-/// [`Error::line`] whatever a front end calls it. [`Error::exit_code`] says whether the input was wrong (2) or the work failed (1).
+/// Prints as one line, `what: subject: remedy`. Settings are named in the text as `⟨width⟩`; [`Display`] shows the bare
+/// name, and [`Error::line`] whatever a front end calls it. [`Error::exit_code`] says whether the input was wrong (2)
+/// or the work failed (1).
 #[derive(Clone)]
 pub struct Error(Box<Inner>);
 
@@ -58,8 +60,8 @@ impl Error {
         Error(Box::new(Inner { kind, wrong_input, what, subject, remedy, source: None }))
     }
 
-    /// Wrong input: `what` is wrong with `subject`; `remedy` says what to do. Its kind is [`ErrorKind::Setting`] where the subject
-    /// begins with a setting, else [`ErrorKind::Input`].
+    /// Wrong input: `what` is wrong with `subject`; `remedy` says what to do. Its kind is [`ErrorKind::Setting`] where
+    /// the subject begins with a setting, else [`ErrorKind::Input`].
     pub fn input(what: impl Into<String>, subject: impl Display, remedy: impl Into<String>) -> Self {
         let subject = subject.to_string();
         let kind = if subject.starts_with('⟨') { ErrorKind::Setting } else { ErrorKind::Input };
@@ -71,8 +73,8 @@ impl Error {
         Error::new(ErrorKind::Failed, false, what.into(), subject.to_string(), remedy.into())
     }
 
-    /// A kernel that could not be loaded, bound or run; `message` is what the loader, the driver or wgpu said, in one line, with the
-    /// shapes of the launch.
+    /// A kernel that could not be loaded, bound or run; `message` is what the loader, the driver or wgpu said, in one
+    /// line, with the shapes of the launch.
     pub fn kernel(kernel: &str, message: impl Into<String>) -> Self {
         let remedy = "run `huetape doctor` to check the device, or use ⟨device⟩ cpu";
         Error::new(ErrorKind::Kernel, false, format!("kernel {kernel} failed"), message.into(), remedy.into())

@@ -1,7 +1,7 @@
 //! huetape: a GPU compute engine written by hand, with networks that colour pictures.
 //!
-//! A module uses only those named above it in this list: `error`, `files`, `random`, `engine`, `imaging`, `dataset`, `paint`,
-//! `report`, `train`, `networks`, `evaluate`, `run`, `cli`.
+//! A module uses only those named above it in this list: `error`, `files`, `random`, `engine`, `imaging`, `dataset`,
+//! `paint`, `report`, `train`, `networks`, `evaluate`, `run`, `cli`.
 //!
 //! A tensor, an op, a gradient:
 //!

@@ -64,7 +64,7 @@ fn the_figures_are_those_of_the_pictures_that_are_written() {
     }
     assert!((scores["model"]["psnr"].as_f64().unwrap() - psnr).abs() < 1e-9);
     assert!((scores["grey_copy"]["mse"].as_f64().unwrap() - copy).abs() < 1e-9);
-    for method in ["model", "grey_copy", "mean_colour", "linear_regression"] {
+    for method in ["model", "grey_copy", "mean_colour", "mean_ab", "linear_regression"] {
         for measure in ["psnr", "ssim", "delta_e_2000", "delta_e_76", "mse", "mae", "nrmse", "spectral_angle", "ab_auc"]
         {
             assert!(scores[method][measure].is_f64(), "{method} {measure}");
@@ -72,13 +72,35 @@ fn the_figures_are_those_of_the_pictures_that_are_written() {
         assert!(scores[method]["ab_auc_rebalanced"].is_f64() && scores[method]["colourfulness"].is_f64());
     }
     let csv = fs::read_to_string(root.path().join("scores.csv")).unwrap();
-    assert_eq!(csv.lines().count(), 1 + 2 * 4);
+    assert_eq!(csv.lines().count(), 1 + 2 * 5);
     let page = fs::read_to_string(root.path().join("page.html")).unwrap();
     assert!(page.contains("How good is colournet?") && page.contains("Can you see the seam?"));
     // Again, into the same folder, on another number of threads: the same to the last digit.
     done(root.path(), &format!("{line} --threads 1"));
     assert_eq!(json(&root.path().join("new/scores.json")), scores);
     assert_eq!(fs::read_to_string(root.path().join("scores.csv")).unwrap(), csv);
+}
+
+#[test]
+fn a_training_ends_with_the_table_and_the_verdict_of_evaluate() {
+    let root = scenes(&[64, 50]);
+    let data = "--source source --target target --val-source source --val-target target";
+    let ending = done(root.path(), &format!("train colournet {data} --out run {TRAIN}"));
+    let table = done(root.path(), EVALUATE);
+    assert!(table.contains("mean ab") && table.contains("ab AuC, rebalanced"), "{table}");
+    let (figures, rest) = ending.split_at(table.len());
+    assert_eq!((figures, rest.trim()), (table.as_str(), "run/report.html"));
+    let report = fs::read_to_string(root.path().join("run/report.html")).unwrap();
+    let verdict = table.trim().lines().last().unwrap().split_once(". ").unwrap().0;
+    assert!(report.contains(verdict) && report.contains("Means over 2 pictures."), "{verdict}");
+    // So it does where the lightness of its images is matched.
+    let ending = done(root.path(), &format!("train colournet {data} --out matched --lightness despeckle {TRAIN}"));
+    assert!(ending.starts_with(&done(root.path(), &EVALUATE.replace("--run run", "--run matched"))), "{ending}");
+    assert!(!ending.starts_with(&table), "{ending}");
+    // The centres are other pictures, and are said to be centres.
+    let centres = done(root.path(), &format!("{EVALUATE} --crop 40 --json scores.json"));
+    assert!(centres.starts_with("the centres of 2 pictures, 40x40 at most") && centres != table, "{centres}");
+    refused(root.path(), &format!("{EVALUATE} --crop 0"), &["--crop"]);
 }
 
 #[test]
@@ -110,7 +132,8 @@ fn other_bands_have_the_measures_that_make_sense_and_are_written_as_tiff() {
     }
     done(
         root.path(),
-        "train spacenet --source target --target bands --out run --device cpu --width 0.05 --size 32 --batch 1 --steps 1",
+        "train spacenet --source target --target bands --out run --device cpu --width 0.05 --size 32 --batch 1 \
+         --steps 1",
     );
     let line = "evaluate --run run --source target --target bands --out out --json s.json --html p.html --device cpu";
     let table = done(root.path(), line);

@@ -1,4 +1,5 @@
-//! Single operations against values that TensorFlow computed in f64: `tools/goldens/ops.py` and `gan_ops.py` list the cases.
+//! Single operations against values that TensorFlow computed in f64: `tools/goldens/ops.py` and `gan_ops.py` list the
+//! cases.
 
 mod common;
 

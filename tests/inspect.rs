@@ -99,7 +99,8 @@ fn every_network_can_be_looked_into_with_a_picture_of_any_size() {
         done(root.path(), &format!("train {model} --source source --target target --out {model} {TINY} {flags}"));
         for mode in ["test", "train"] {
             let line = format!(
-                "inspect activations source/0.png --run {model} --layer {layer} --mode {mode} --device cpu --out {model}-looks"
+                "inspect activations source/0.png --run {model} --layer {layer} --mode {mode} --device cpu --out \
+                 {model}-looks"
             );
             done(root.path(), &line);
             let (found, _) = npy(&root.path().join(format!("{model}-looks/{layer}.post-{mode}.npy")));

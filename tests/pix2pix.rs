@@ -138,7 +138,8 @@ fn the_innermost_running_variances_stay_alike_in_batches_of_one() {
     }
 }
 
-/// The last quarter of a long training runs under the running statistics, which then stay: what is learned is what is put to work.
+/// The last quarter of a long training runs under the running statistics, which then stay: what is learned is what is
+/// put to work.
 #[test]
 fn the_generator_learns_under_its_running_statistics_at_last() {
     let golden = Golden::read();

@@ -60,7 +60,8 @@ fn read(path: &Path) -> Window {
 fn a_run_on_scenes_goes_on_bit_for_bit_and_colours_as_it_was_trained() {
     let root = folder();
     let train = |out: &str, flags: &str| {
-        let data = "--source sar.tif --target optical.tif --stretch db:-25,0 --despeckle lee:5 --val-source sar.tif --val-target optical.tif";
+        let data = "--source sar.tif --target optical.tif --stretch db:-25,0 --despeckle lee:5 --val-source sar.tif \
+             --val-target optical.tif";
         done(root.path(), &format!("train colournet {data} --out {out} {FLAGS} {flags}"))
     };
     train("whole", "--steps 4 --checkpoint-every 2");

@@ -27,7 +27,8 @@ fn grey(x: usize, y: usize) -> u8 {
     (128.0 + 60.0 * (0.11 * x as f64).sin() + 60.0 * (0.09 * y as f64).cos()) as u8
 }
 
-/// A folder with a grey picture `sar.png` of 120x90 pixels and, in `pairs.csv`, exact pairs on a grid and three wrong ones.
+/// A folder with a grey picture `sar.png` of 120x90 pixels and, in `pairs.csv`, exact pairs on a grid and three wrong
+/// ones.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let pixels: Vec<u8> = (0..120 * 90).map(|i| grey(i % 120, i / 120)).collect();

@@ -119,7 +119,8 @@ fn a_run_killed_at_random_moments_and_resumed_ends_with_the_same_bytes() {
         for kill in 0..6 {
             let mut command = bench.train(&run, STEPS);
             let mut child = command.arg("--resume").spawn().unwrap();
-            // Anything from the start of the process to some steps on, and a random part of a step later: in mid-write too.
+            // Anything from the start of the process to some steps on, and a random part of a step later: in mid-write
+            // too.
             let index = 2 * (6 * round + kill);
             let steps = lines(&metrics).len() + rng.below(index, 8);
             if wait_for_steps(&mut child, &metrics, steps) {

@@ -30,7 +30,8 @@ fn has_data(pixel: usize) -> bool {
     x + 2 * y >= 120 && !(200..240).contains(&x)
 }
 
-/// A folder with a run `run` of a narrow ColourNet, and `scene.tif`: floats of 0..1, nodata -9999 in a corner and a stripe.
+/// A folder with a run `run` of a narrow ColourNet, and `scene.tif`: floats of 0..1, nodata -9999 in a corner and a
+/// stripe.
 fn folder() -> TempDir {
     let root = tempfile::tempdir().unwrap();
     let path = |name: &str| root.path().join(name);

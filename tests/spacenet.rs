@@ -1,5 +1,5 @@
-//! A reduced SpaceNet pair through the learner that `train` uses: ten golden steps for two numbers of bands, and the same bits
-//! every time with both optimisers.
+//! A reduced SpaceNet pair through the learner that `train` uses: ten golden steps for two numbers of bands, and the
+//! same bits every time with both optimisers.
 //!
 //! `tools/goldens/spacenet.py` made the golden runs in f64, and measured how far f32 drifts from them.
 

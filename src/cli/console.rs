@@ -1,5 +1,7 @@
-//! Progress of long work: a bar on a terminal, plain lines elsewhere.
+//! What commands print in the same way: progress, a bar on a terminal and plain lines elsewhere, and tables of figures.
 
+use crate::evaluate::scoreboard::Scoreboard;
+use crate::imaging::quality::Measure;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -61,4 +63,47 @@ impl Drop for Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Prints the means over the images, a measure a line, and the verdict on stdout.
+pub fn print_scores(board: &Scoreboard) {
+    let means = board.means();
+    let heads: Vec<&str> = means.iter().map(|(method, _)| method.name()).collect();
+    let name = |measure: Measure| {
+        let unit = if measure.unit().is_empty() { String::new() } else { format!(", {}", measure.unit()) };
+        let arrow = measure.better().map(|better| format!(" {}", better.arrow())).unwrap_or_default();
+        format!("{}{unit}{arrow}", measure.name())
+    };
+    let names: Vec<(Measure, String)> = board.measures().into_iter().map(|measure| (measure, name(measure))).collect();
+    let pictures = board.pictures();
+    let lengths = names.iter().map(|(_, name)| name.chars().count()).chain([pictures.len()]);
+    let widest = lengths.max().unwrap_or_default();
+    let widths: Vec<usize> = heads.iter().map(|head| head.len().max(9)).collect();
+    print!("{pictures:<widest$}");
+    heads.iter().zip(&widths).for_each(|(head, width)| print!("  {head:>width$}"));
+    println!();
+    for (measure, name) in &names {
+        print!("{name:<widest$}");
+        for ((_, scores), width) in means.iter().zip(&widths) {
+            match scores.get(*measure) {
+                Some(value) => print!("  {value:>width$.decimals$}", decimals = measure.decimals()),
+                None => print!("  {:>width$}", "-"),
+            }
+        }
+        println!();
+    }
+    if let Some(by_band) = board.by_band() {
+        for (i, metric) in by_band.metrics.iter().enumerate() {
+            print!("{:<widest$}", metric.name);
+            for ((_, values), width) in by_band.methods.iter().zip(&widths) {
+                print!("  {:>width$.decimals$}", values[i], decimals = metric.decimals);
+            }
+            println!();
+        }
+    }
+    if let Some(truth) = board.truth_colourfulness() {
+        println!("colourfulness of the truth: {truth:.1}");
+    }
+    let verdict = board.verdict();
+    println!("{}. {}", verdict.headline, verdict.detail);
 }

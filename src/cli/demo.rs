@@ -3,8 +3,9 @@
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::args::help::examples;
 use crate::cli::args::network::{Network, networks};
+use crate::cli::console::print_scores;
 use crate::cli::names::flags;
-use crate::cli::training::{print_evaluation, run_with_progress};
+use crate::cli::training::run_with_progress;
 use crate::cli::{Outcome, stop_flag};
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
@@ -78,11 +79,11 @@ fn run_show(args: &DemoArgs, show: &Demo, device: &Device) -> Outcome {
             Error::failed(format!("stopped after step {step}"), args.out.display(), "run the demo again").into()
         );
     }
-    let Some(evaluation) = &ended.evaluation else {
+    let Some(scores) = &ended.scores else {
         return Err(Error::failed("nothing was evaluated", args.out.display(), "report this").into());
     };
-    println!("\non the {} unseen scenes:", evaluation.pictures);
-    print_evaluation(evaluation);
+    println!("\non the {} unseen scenes:", scores.images.len());
+    print_scores(scores);
     println!("\npictures ({}): {}", show.strip, run.samples().display());
     println!("report: {}", run.report().display());
     Ok(())

@@ -4,18 +4,16 @@ use crate::cli::Outcome;
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::args::given::{Choice, Given};
 use crate::cli::args::trained::{LookArgs, TrainedArgs};
-use crate::cli::console::Progress;
+use crate::cli::console::{Progress, print_scores};
 use crate::dataset::pairs::{DataSource, Dataset};
 use crate::engine::nn::WeightFile;
 use crate::error::{Error, Result};
-use crate::evaluate::evaluator::{Evaluator, Judged};
+use crate::evaluate::evaluator::{Evaluator, Judged, find_images, rebalance};
 use crate::evaluate::page::{Gallery, evaluation_page};
-use crate::evaluate::scoreboard::Scoreboard;
 use crate::files::{Unfinished, io_error, write_whole};
 use crate::imaging::codec::save::{predicted_by, save_png, save_tiff};
-use crate::imaging::quality::{Image8, Measure, Rebalance};
+use crate::imaging::quality::Image8;
 use crate::imaging::raster::{RasterInfo, SampleType};
-use crate::networks::classifier::network::bins_and_prior;
 use clap::{Arg, Args};
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -34,6 +32,9 @@ pub struct EvaluateArgs {
     trained: TrainedArgs,
     #[command(flatten)]
     data: Given<OfData>,
+    /// Judge only the centre of each picture, of N pixels a side at most [default: whole pictures]
+    #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    crop: Option<usize>,
     /// Folder for the pictures: predictions/ and targets/
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -89,9 +90,13 @@ pub fn run(args: EvaluateArgs) -> Outcome {
     let (colorizer, mut options) = args.trained.open(&args.look, &device)?;
     options.lightness |= matches!(source, DataSource::Images(_));
     let weights = args.trained.weights()?;
-    let stats = args.trained.statistics()?;
-    let evaluator = Evaluator { colorizer: &colorizer, options, stats, rebalance: rebalance(&weights)? };
-    let data = evaluator.data(&source, args.trained.input()?.target)?;
+    let evaluator = Evaluator {
+        stats: args.trained.statistics()?,
+        rebalance: rebalance(&WeightFile::read(&weights)?)?,
+        crop: args.crop,
+        ..Evaluator::of_colorizer(&colorizer, options.look)
+    };
+    let data = find_images(&colorizer, &options, &source, args.trained.input()?.target)?;
     let names = names(&data)?;
     let folders = args.out.as_deref().map(|out| Folders::new(out, &data, &names, colorizer.bands())).transpose()?;
 
@@ -100,30 +105,28 @@ pub fn run(args: EvaluateArgs) -> Outcome {
         make_folder(file.parent().unwrap_or(Path::new("")))?;
         Unfinished::create(file)?;
     }
-    let (mut board, mut gallery) = (Scoreboard::default(), Gallery::default());
+    let mut gallery = Gallery::default();
     let mut progress = Progress::new(data.pairs.len() as u64, 0, "pictures");
-    for (i, (pair, name)) in data.pairs.iter().zip(&names).enumerate() {
-        let judged = evaluator.judge(pair)?;
+    let board = evaluator.evaluate(&data, &mut |i, judged| {
         if let Some(folders) = &folders {
-            folders.write(name, &judged, colorizer.model())?;
+            folders.write(&names[i], judged, colorizer.model())?;
         }
-        let name = name.to_string_lossy();
         if args.html.is_some() {
-            gallery.add(&name, &judged)?;
+            gallery.add(judged)?;
         }
-        board.add(name.into_owned(), &judged);
-        progress.at(i as u64 + 1, &pair.source.path().display().to_string());
-    }
+        progress.at(i as u64 + 1, &data.pairs[i].source.path().display().to_string());
+        Ok(())
+    })?;
     drop(progress);
 
-    print_table(&board);
+    print_scores(&board);
     if evaluator.stats.is_none() {
         println!("the mean colour and the linear regression are those of a run's training data: they need --run");
     }
     let json = format!("{:#}\n", board.to_json());
     let page = match &args.html {
         Some(_) => {
-            let facts = facts(&args, &weights, &source, board.images.len(), &device.name());
+            let facts = facts(&args, &weights, &source, board.pictures(), &device.name());
             evaluation_page(colorizer.model(), &board, &gallery, facts)?.to_html()
         }
         None => String::new(),
@@ -138,16 +141,6 @@ pub fn run(args: EvaluateArgs) -> Outcome {
         println!("{}", out.display());
     }
     Ok(())
-}
-
-/// Weights against the prior of a classifier; `None` for other networks.
-fn rebalance(weights: &Path) -> Result<Option<Rebalance>> {
-    let file = WeightFile::read(weights)?;
-    if file.get("bins").is_none() {
-        return Ok(None);
-    }
-    let (bins, prior) = bins_and_prior(&file)?;
-    Rebalance::new(&bins, &prior).map(Some)
 }
 
 /// A name for each pair, that of its source without the ending; no two alike.
@@ -244,44 +237,12 @@ fn make_folder(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(|error| io_error("cannot create the folder", folder, &error))
 }
 
-/// The means, a measure a line, and what they come to.
-fn print_table(board: &Scoreboard) {
-    let means = board.means();
-    let heads: Vec<&str> = means.iter().map(|(method, _)| method.name()).collect();
-    let name = |measure: Measure| {
-        let unit = if measure.unit().is_empty() { String::new() } else { format!(", {}", measure.unit()) };
-        let arrow = measure.better().map(|better| format!(" {}", better.arrow())).unwrap_or_default();
-        format!("{}{unit}{arrow}", measure.name())
-    };
-    let names: Vec<(Measure, String)> = board.measures().into_iter().map(|measure| (measure, name(measure))).collect();
-    let widest = names.iter().map(|(_, name)| name.chars().count()).max().unwrap_or_default();
-    let widths: Vec<usize> = heads.iter().map(|head| head.len().max(9)).collect();
-    print!("{:<widest$}", board.pictures());
-    heads.iter().zip(&widths).for_each(|(head, width)| print!("  {head:>width$}"));
-    println!();
-    for (measure, name) in &names {
-        print!("{name:<widest$}");
-        for ((_, scores), width) in means.iter().zip(&widths) {
-            match scores.get(*measure) {
-                Some(value) => print!("  {value:>width$.decimals$}", decimals = measure.decimals()),
-                None => print!("  {:>width$}", "-"),
-            }
-        }
-        println!();
-    }
-    if let Some(truth) = board.truth_colourfulness() {
-        println!("colourfulness of the truth: {truth:.1}");
-    }
-    let verdict = board.decisive().verdict();
-    println!("{}. {}", verdict.headline, verdict.detail);
-}
-
 /// What was evaluated, for the page.
 fn facts(
     args: &EvaluateArgs,
     weights: &Path,
     source: &DataSource,
-    pictures: usize,
+    pictures: String,
     device: &str,
 ) -> Vec<(String, String)> {
     let mut facts = vec![("weights", weights.display().to_string())];
@@ -293,7 +254,7 @@ fn facts(
         DataSource::Images(folder) => facts.push(("images, by their lightness", folder.display().to_string())),
         DataSource::SideBySide { folder, .. } => facts.push(("pairs", folder.display().to_string())),
     }
-    facts.push(("pictures", pictures.to_string()));
+    facts.push(("pictures", pictures));
     if args.trained.run.is_none() {
         facts.push(("left out", "mean colour and linear regression, which need --run".to_owned()));
     }

@@ -4,8 +4,9 @@ use crate::cli::args::device;
 use crate::cli::args::given::{Choice, Given};
 use crate::cli::args::help::examples;
 use crate::cli::args::network::{Network, networks};
+use crate::cli::console::print_scores;
 use crate::cli::names::flags;
-use crate::cli::training::{print_evaluation, print_rehearsal, run_with_progress};
+use crate::cli::training::{print_rehearsal, run_with_progress};
 use crate::cli::{Outcome, stop_flag};
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
@@ -81,8 +82,8 @@ pub fn run(args: TrainArgs) -> Outcome {
     let ended = run_with_progress(&training, &device, &out)?;
     match ended.outcome {
         session::Outcome::Finished => {
-            if let Some(evaluation) = &ended.evaluation {
-                print_evaluation(evaluation);
+            if let Some(scores) = &ended.scores {
+                print_scores(scores);
             }
             println!("{}", RunDir::open(&out)?.report().display());
             Ok(())

@@ -4,8 +4,6 @@ use crate::cli::console::Progress;
 use crate::cli::names::flags;
 use crate::engine::device::{Device, human_bytes};
 use crate::error::Result;
-use crate::evaluate::evaluation::Evaluation;
-use crate::report::page::Comparison;
 use crate::run::training::{Ended, Training};
 use crate::train::health;
 use crate::train::progress::human_seconds;
@@ -66,25 +64,4 @@ pub fn print_rehearsal(training: &Training, device: &Device) -> Result<f64> {
     );
     println!("memory on the device: {}", human_bytes(rehearsal.peak_bytes));
     Ok(rehearsal.seconds)
-}
-
-/// The table of an evaluation on stdout.
-pub fn print_evaluation(evaluation: &Evaluation) {
-    let Comparison { metrics, methods } = evaluation.comparison();
-    let heads: Vec<String> = metrics.iter().map(|metric| format!("{} {}", metric.name, metric.unit)).collect();
-    let names = methods.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-    print!("{:<names$}", "");
-    heads.iter().for_each(|head| print!(" {:>9}", head.trim_end()));
-    println!();
-    for (name, values) in &methods {
-        print!("{name:<names$}");
-        for ((value, metric), head) in values.iter().zip(&metrics).zip(&heads) {
-            print!(" {value:>width$.decimals$}", width = head.trim_end().len().max(9), decimals = metric.decimals);
-        }
-        println!();
-    }
-    if let Some(gain) = evaluation.gain_over_mean_ab().map(|share| 100.0 * share) {
-        let way = if gain >= 0.0 { "below" } else { "above" };
-        println!("ab error {:.1} % {way} that of always predicting the mean ab", gain.abs());
-    }
 }

@@ -1,9 +1,9 @@
-//! What anybody can make of a source without a network.
+//! Baselines: predictions that need no network.
 
 use crate::dataset::stats::DataStats;
 use crate::imaging::color::lab_to_srgb;
 
-/// A way to make a picture of a source.
+/// A method of predicting an image from a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// By the network.
@@ -42,8 +42,8 @@ impl Method {
     }
 }
 
-/// The source pixels of `source_bands` values as they are, for pictures of `bands` bands; `None` where that is no picture: a
-/// single band is repeated, several must be as many.
+/// The source pixels of `source_bands` values as they are, for images of `bands` bands; `None` where the bands do not
+/// fit: a single band is repeated, several must be as many.
 pub fn grey_copy(source: &[f32], source_bands: usize, bands: usize) -> Option<Vec<f32>> {
     match source_bands {
         1 => Some(source.iter().flat_map(|&value| std::iter::repeat_n(value, bands)).collect()),

@@ -1,30 +1,39 @@
-//! A trained network and the baselines, judged on whole pictures.
+//! A network and the baselines, judged on images whose colours are known.
 
+use crate::dataset::lightness::LightnessMatch;
 use crate::dataset::pair::Pair;
 use crate::dataset::pairs::{DataSource, Dataset};
 use crate::dataset::preparation::{Preparation, Preparations};
 use crate::dataset::stats::DataStats;
+use crate::engine::nn::WeightFile;
 use crate::error::{Error, Result};
 use crate::evaluate::baselines::{Method, baselines, grey_copy};
+use crate::evaluate::scoreboard::{ImageScores, Scoreboard};
 use crate::imaging::codec::save::to_u8;
-use crate::imaging::picture::Reading;
-use crate::imaging::quality::{Image8, Judge, Rebalance, Scores, colourfulness};
-use crate::paint::colorizer::{Colorizer, Options};
+use crate::imaging::picture::{Picture, Reading};
+use crate::imaging::pixels::{Area, Pixels};
+use crate::imaging::quality::{Image8, Judge, Rebalance, colourfulness, psnr};
+use crate::networks::classifier::network::bins_and_prior;
+use crate::paint::colorizer::{Colorizer, Options, paint_matched};
+use crate::paint::painter::{Look, Painter};
 use std::path::Path;
 
-/// What is judged, and what it is held against.
+/// What makes an image of a source of the same size, values 0..1.
+pub type Paint<'a> = Box<dyn Fn(&Pixels) -> Result<Pixels> + 'a>;
+
+/// What is judged, and what it is compared with.
 pub struct Evaluator<'a> {
     /// The network.
-    pub colorizer: &'a Colorizer,
-    /// How it colours.
-    pub options: Options,
+    pub paint: Paint<'a>,
     /// The training data's means and regression; without them, the only baseline is the copy of the source.
     pub stats: Option<DataStats>,
     /// Weights of colours for the rebalanced area under the curve.
     pub rebalance: Option<Rebalance>,
+    /// Judges only the centre of an image, of this many pixels a side at most; whole images without.
+    pub crop: Option<usize>,
 }
 
-/// A picture, judged.
+/// An image that has been judged.
 #[derive(Debug, Clone)]
 pub struct Judged {
     /// What the network read.
@@ -33,57 +42,53 @@ pub struct Judged {
     pub made: Image8,
     /// What it should have made.
     pub truth: Image8,
-    /// The figures of each method, the model first.
-    pub scores: Vec<(Method, Scores)>,
-    /// Colourfulness of the truth, where it has colours.
-    pub truth_colourfulness: Option<f64>,
+    /// The figures.
+    pub scores: ImageScores,
 }
 
-impl Evaluator<'_> {
-    /// Finds the pictures, targets prepared as `target` says, and decodes each of them once: nothing is found wrong later.
-    ///
-    /// # Errors
-    /// The first fault in name order: a source without its target or the other way round, sizes that differ, bands that the
-    /// network does not read or make, a file that cannot be decoded.
-    pub fn data(&self, source: &DataSource, target: Preparation) -> Result<Dataset> {
-        let listing = source.list()?;
-        let reading = self.colorizer.reading(folder_of(source), &self.options)?;
-        let how = Preparations { source: self.options.preparation, target };
-        let data = source.validate_prepared(1, (reading, self.target_reading()), &how, None)?;
-        if let Some(lone) = listing.lone_targets.first() {
-            return Err(Error::input("a target without its source", lone.display(), "add the source or take it away"));
-        }
-        data.read_through()?;
-        Ok(data)
+impl<'a> Evaluator<'a> {
+    /// An evaluator of a network that has just been trained, beside the baselines of its training data. Its images get
+    /// another lightness, if `lightness` is given, as when it colours.
+    pub fn of_painter(painter: &'a dyn Painter, lightness: Option<LightnessMatch>, stats: DataStats) -> Self {
+        let paint = move |source: &Pixels| paint_matched(painter, lightness.as_ref(), source, &Look::default());
+        Evaluator { paint: Box::new(paint), stats: Some(stats), rebalance: None, crop: None }
     }
 
-    /// How targets are read: as many bands as the network makes, three as colours.
-    fn target_reading(&self) -> Reading {
-        match self.colorizer.bands() {
-            3 => Reading::Rgb,
-            bands => Reading::Bands(bands),
-        }
+    /// An evaluator of a network as `look` says, beside a copy of the source.
+    pub fn of_colorizer(colorizer: &'a Colorizer, look: Look) -> Self {
+        let paint = move |source: &Pixels| colorizer.paint(source, &look);
+        Evaluator { paint: Box::new(paint), stats: None, rebalance: None, crop: None }
     }
 
-    /// Colours a source and compares it, and what the baselines make, with the target.
+    /// Judges every image of `data` in order. `seen` is told of each: its place from 0 and its figures.
     ///
     /// # Errors
-    /// A picture that breaks, and whatever a launch reports.
-    pub fn judge(&self, pair: &Pair) -> Result<Judged> {
-        let Evaluator { colorizer, .. } = self;
-        // The pair prepares its pictures itself.
-        let options = &Options { preparation: Preparation::default(), ..self.options };
-        let source = colorizer.source(&pair.source.open()?, pair.source.path(), options)?;
-        let bands = colorizer.bands();
+    /// As [`Evaluator::judge`], and those of `seen`.
+    pub fn evaluate(&self, data: &Dataset, seen: &mut dyn FnMut(usize, &Judged) -> Result<()>) -> Result<Scoreboard> {
+        let mut board = Scoreboard { images: Vec::new(), crop: self.crop };
+        for (i, pair) in data.pairs.iter().enumerate() {
+            let judged = self.judge(data, pair)?;
+            seen(i, &judged)?;
+            board.images.push(judged.scores);
+        }
+        Ok(board)
+    }
+
+    /// Compares what the network makes of a source, and what the baselines make of it, with the target. Figures are
+    /// computed on values rounded to 8 bits.
+    ///
+    /// # Errors
+    /// An image that cannot be read, statistics of other bands, and whatever a launch reports.
+    pub fn judge(&self, data: &Dataset, pair: &Pair) -> Result<Judged> {
+        let source = self.read(pair.source.path(), data.source_reading, &pair.source.open()?)?;
+        let target = self.read(pair.target.path(), data.target_reading, &pair.target.open()?)?;
+        let bands = target.bands;
         let image = |values: &[f32], bands: usize| Image8::new(source.width, source.height, bands, to_u8(values));
-        let picture = pair.target.open()?;
-        let mut truth = vec![0.0; picture.info.width * picture.info.height * bands];
-        picture.read(self.target_reading(), picture.area(), &mut truth);
-        let truth = image(&truth, bands)?;
-        let made = image(&colorizer.paint(&source, &options.look)?.values, bands)?;
+        let truth = image(&target.values, bands)?;
+        let made = image(&(self.paint)(&source)?.values, bands)?;
         let copy = grey_copy(&source.values, source.bands, bands).map(|values| image(&values, bands)).transpose()?;
         let judge = Judge { truth: &truth, copy: copy.as_ref(), rebalance: self.rebalance.as_ref() };
-        let mut scores = vec![(Method::Model, judge.scores(&made)?)];
+        let mut ways = Vec::new();
         if let Some(stats) = &self.stats {
             crate::ensure!(
                 (stats.source_bands(), stats.target_bands()) == (source.bands, bands),
@@ -94,18 +99,77 @@ impl Evaluator<'_> {
                 )
             );
             for (method, values) in baselines(&source.values, stats) {
-                // What the mean ab tells, the mean colour tells by the same ab error and without the source.
-                if method != Method::MeanAb {
-                    scores.push((method, judge.scores(&image(&values, bands)?)?));
-                }
+                ways.push((method, image(&values, bands)?));
             }
         } else if let Some(copy) = &copy {
-            scores.push((Method::GreyCopy, judge.scores(copy)?));
+            ways.push((Method::GreyCopy, copy.clone()));
         }
-        let truth_colourfulness = if bands == 3 { Some(colourfulness(&truth)?) } else { None };
+        let stem = pair.source.path().file_stem().unwrap_or_default();
+        let mut scores = ImageScores { name: stem.to_string_lossy().into_owned(), ..ImageScores::default() };
+        for (method, way) in [(Method::Model, &made)].into_iter().chain(ways.iter().map(|(method, way)| (*method, way)))
+        {
+            scores.methods.push((method, judge.scores(way)?));
+            if !matches!(bands, 1 | 3) {
+                let of_band = |band| psnr(&way.band(band), &truth.band(band));
+                scores.band_psnr.push((0..bands).map(of_band).collect::<Result<_>>()?);
+            }
+        }
+        scores.truth_colourfulness = if bands == 3 { Some(colourfulness(&truth)?) } else { None };
         let source = image(&source.values, source.bands)?;
-        Ok(Judged { source, made, truth, scores, truth_colourfulness })
+        Ok(Judged { source, made, truth, scores })
     }
+
+    /// What a file holds as `reading` says, values 0..1; the centre where only that is judged.
+    fn read(&self, path: &Path, reading: Reading, picture: &Picture) -> Result<Pixels> {
+        picture.check_range(path)?;
+        let (width, height) = (picture.info.width, picture.info.height);
+        let side = |length: usize| self.crop.map_or(length, |crop| length.min(crop.max(1)));
+        let (w, h) = (side(width), side(height));
+        let area = Area { x: (width - w) / 2, y: (height - h) / 2, width: w, height: h };
+        let mut pixels = Pixels::new(w, h, reading.channels());
+        picture.read(reading, area, &mut pixels.values);
+        pixels.values.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
+        Ok(pixels)
+    }
+}
+
+/// Finds the images that a network is to be judged on, sources prepared as `options` and targets as `target` say, and
+/// decodes each of them once: nothing is found wrong later.
+///
+/// # Errors
+/// The first fault in name order: a source without its target or the other way round, sizes that differ, bands that the
+/// network does not read or make, a file that cannot be decoded.
+pub fn find_images(
+    colorizer: &Colorizer,
+    options: &Options,
+    source: &DataSource,
+    target: Preparation,
+) -> Result<Dataset> {
+    let listing = source.list()?;
+    let target_reading = match colorizer.bands() {
+        3 => Reading::Rgb,
+        bands => Reading::Bands(bands),
+    };
+    let readings = (colorizer.reading(folder_of(source), options)?, target_reading);
+    let how = Preparations { source: options.preparation, target };
+    let data = source.validate_prepared(1, readings, &how, None)?;
+    if let Some(lone) = listing.lone_targets.first() {
+        return Err(Error::input("a target without its source", lone.display(), "add the source or take it away"));
+    }
+    data.read_through()?;
+    Ok(data)
+}
+
+/// Weights of colours against the prior of a classification network; `None` for the weights of other networks.
+///
+/// # Errors
+/// Bins and a prior that do not belong together.
+pub fn rebalance(weights: &WeightFile) -> Result<Option<Rebalance>> {
+    if weights.get("bins").is_none() {
+        return Ok(None);
+    }
+    let (bins, prior) = bins_and_prior(weights)?;
+    Rebalance::new(&bins, &prior).map(Some)
 }
 
 fn folder_of(source: &DataSource) -> &Path {

@@ -1,7 +1,6 @@
 //! How good a network is: baselines, figures on images with known colours, the verdict.
 
 pub mod baselines;
-pub mod evaluation;
 pub mod evaluator;
 pub mod page;
 pub mod scoreboard;

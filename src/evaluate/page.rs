@@ -1,25 +1,24 @@
-//! The page of an evaluation: the verdict, the tables, the best and the worst pictures.
-
-use crate::evaluate::evaluator::Judged;
+//! The page of an evaluation: the verdict, the tables, the best and the worst images.
 
 use crate::error::Result;
 use crate::evaluate::baselines::Method;
+use crate::evaluate::evaluator::Judged;
 use crate::evaluate::scoreboard::Scoreboard;
 use crate::imaging::codec::save::{encode_png, predicted_by};
-use crate::imaging::quality::Measure;
-use crate::report::page::{Block, Report, Section, Strip, Table};
+use crate::imaging::quality::{Measure, Scores};
+use crate::report::page::{Block, Page, Section, Strip, Table};
 use crate::report::strip::{fit, side_by_side, split_down_the_middle};
 use crate::train::samples::{panels, strip_of};
 use image::RgbImage;
 
-/// Pictures that are shown of the best, and of the worst.
+/// Images that are shown of the best, and of the worst.
 const SHOWN: usize = 4;
-/// Longest side of a picture in a strip, and of one that is split: the page holds them all in itself.
+/// Longest side of an image in a strip, and of one that is split: the page holds them all in itself.
 const PANEL_SIDE: u32 = 256;
 const SPLIT_SIDE: u32 = 400;
-/// Pixels between the pictures of a strip.
+/// Pixels between the images of a strip.
 const GAP: u32 = 4;
-/// Pictures whose figures are listed one by one.
+/// Images whose figures are listed one by one.
 const LISTED: usize = 200;
 
 const OF_COLOURS: [Measure; 5] =
@@ -27,18 +26,19 @@ const OF_COLOURS: [Measure; 5] =
 const OF_SAMPLES: [Measure; 6] =
     [Measure::Psnr, Measure::Ssim, Measure::Mse, Measure::Mae, Measure::Nrmse, Measure::SpectralAngle];
 
-const COLOURS_NOTE: &str = "Ab error: mean distance in the ab plane of CIE Lab. ΔE: mean colour difference, lightness included, as \
-     CIE 1976 and CIEDE2000 have it. Ab AuC: area under the curve of the share of pixels within an ab distance, 0 to 150; \
-     rebalanced, rare colours of the training count as much as frequent ones.";
-const SAMPLES_NOTE: &str = "Over all bands of the pictures rounded to 8 bits; the lightness counts, which may come from the source. \
-     SSIM: Gaussian window of 1.5 pixels. NRMSE: by the norm of the truth. Spectral angle: between the values of a pixel over \
-     all bands.";
-const FURTHER_NOTE: &str = "Colourfulness should be that of the truth: below it lies a picture of cautious, averaged colours. Copy \
-     ratio: the distance from a copy of the source over the distance from the truth; well below 1, the source has been copied.";
-const SPLIT_NOTE: &str = "The left half is true, the right half predicted. Where the seam cannot be seen, the colours are plausible; \
-     two pictures side by side would make the eye look for differences that nobody would miss.";
+const COLOURS_NOTE: &str = "Ab error: mean distance in the ab plane of CIE Lab. ΔE: mean colour difference, lightness \
+     included, as CIE 1976 and CIEDE2000 have it. Ab AuC: area under the curve of the share of pixels within an ab \
+     distance, 0 to 150; rebalanced, rare colours of the training count as much as frequent ones.";
+const SAMPLES_NOTE: &str = "Over all bands of the pictures rounded to 8 bits; the lightness counts, which may come \
+     from the source. SSIM: Gaussian window of 1.5 pixels. NRMSE: by the norm of the truth. Spectral angle: between \
+     the values of a pixel over all bands.";
+const FURTHER_NOTE: &str = "Colourfulness should be that of the truth: below it lies a picture of cautious, averaged \
+     colours. Copy ratio: the distance from a copy of the source over the distance from the truth; well below 1, the \
+     source has been copied.";
+const SPLIT_NOTE: &str = "The left half is true, the right half predicted. Where the seam cannot be seen, the colours \
+     are plausible; two pictures side by side would make the eye look for differences that nobody would miss.";
 
-/// The best and the worst pictures as they are judged, made small.
+/// The best and the worst images as they are judged, made small.
 #[derive(Debug, Clone, Default)]
 pub struct Gallery {
     /// By falling quality, from the best.
@@ -48,7 +48,7 @@ pub struct Gallery {
     seen: usize,
 }
 
-/// A picture on the page.
+/// An image on the page.
 #[derive(Debug, Clone)]
 struct Exhibit {
     number: usize,
@@ -61,15 +61,15 @@ struct Exhibit {
 }
 
 impl Gallery {
-    /// Takes a picture in if it is among the best or the worst so far, by the figure of the model that decides.
+    /// Takes an image in if it is among the best or the worst so far, by the figure of the model that decides.
     ///
     /// # Errors
-    /// Pictures of different sizes.
-    pub fn add(&mut self, name: &str, judged: &Judged) -> Result<()> {
+    /// Images of different sizes.
+    pub fn add(&mut self, judged: &Judged) -> Result<()> {
         self.seen += 1;
-        let Some((_, scores)) = judged.scores.first() else { return Ok(()) };
-        let ab_error = scores.get(Measure::AbError);
-        let psnr = scores.get(Measure::Psnr).unwrap_or(f64::NAN);
+        let scores = &judged.scores;
+        let ab_error = scores.of_model(Measure::AbError);
+        let psnr = scores.of_model(Measure::Psnr).unwrap_or(f64::NAN);
         let badness = ab_error.unwrap_or(-psnr);
         let full = |shown: &[Exhibit], fits: fn(f64, f64) -> bool| {
             shown.len() == SHOWN && shown.last().is_some_and(|last| !fits(badness, last.badness))
@@ -89,7 +89,7 @@ impl Gallery {
             .collect();
         let exhibit = Exhibit {
             number: self.seen,
-            name: format!("{name}: {}", figures.join(", ")),
+            name: format!("{}: {}", scores.name, figures.join(", ")),
             badness,
             strip: side_by_side(&pictures.iter().collect::<Vec<_>>(), GAP)?,
             split,
@@ -125,21 +125,21 @@ impl Gallery {
 /// The page. `facts` say what was evaluated, by name.
 ///
 /// # Errors
-/// None for pictures that a [`Gallery`] has taken in.
+/// None for images that a [`Gallery`] has taken in.
 pub fn evaluation_page(
     model: &str,
     board: &Scoreboard,
     gallery: &Gallery,
     facts: Vec<(String, String)>,
-) -> Result<Report> {
+) -> Result<Page> {
     let methods = board.means();
-    let mut report = Report {
+    let mut page = Page {
         title: format!("How good is {model}?"),
         summary: format!(
-            "Means over {} beside what needs no network; colours marked as predicted are {model}'s.",
+            "Means over {}, beside what needs no network; colours marked as predicted are {model}'s.",
             board.pictures()
         ),
-        verdict: board.decisive().verdict(),
+        verdict: board.verdict(),
         sections: Vec::new(),
     };
     for (heading, note, measures) in
@@ -147,12 +147,15 @@ pub fn evaluation_page(
     {
         let comparison = board.comparison(measures);
         if !comparison.metrics.is_empty() {
-            report.sections.push(section(heading, note, vec![Block::Comparison(comparison)]));
+            page.sections.push(section(heading, note, vec![Block::Comparison(comparison)]));
         }
+    }
+    if let Some(by_band) = board.by_band() {
+        page.sections.push(section("Bands", "PSNR of each band by itself.", vec![Block::Comparison(by_band)]));
     }
     let further = further(board, &methods);
     if further.head.len() > 1 {
-        report.sections.push(section("Colourful, or copied?", FURTHER_NOTE, vec![Block::Table(further)]));
+        page.sections.push(section("Colourful, or copied?", FURTHER_NOTE, vec![Block::Table(further)]));
     }
     let rooms = gallery.rooms();
     for (heading, exhibits) in &rooms {
@@ -160,17 +163,17 @@ pub fn evaluation_page(
             let captions = panels(exhibit.bands).iter().map(|panel| (*panel).to_owned()).collect();
             strip(&exhibit.name, captions, &exhibit.strip, model)
         });
-        report.sections.push(section(heading, "", vec![Block::Strips(strips.collect())]));
+        page.sections.push(section(heading, "", vec![Block::Strips(strips.collect())]));
     }
     let splits = rooms
         .iter()
         .flat_map(|(_, exhibits)| exhibits)
         .map(|exhibit| strip(&exhibit.name, vec!["truth".to_owned(), "predicted".to_owned()], &exhibit.split, model));
-    report.sections.push(section("Can you see the seam?", SPLIT_NOTE, vec![Block::Strips(splits.collect())]));
+    page.sections.push(section("Can you see the seam?", SPLIT_NOTE, vec![Block::Strips(splits.collect())]));
     let (table, note) = listing(board);
-    report.sections.push(section("Every picture", &note, vec![Block::Table(table)]));
-    report.sections.push(section("What was evaluated", "", vec![Block::Facts(facts)]));
-    Ok(report)
+    page.sections.push(section("Every picture", &note, vec![Block::Table(table)]));
+    page.sections.push(section("What was evaluated", "", vec![Block::Facts(facts)]));
+    Ok(page)
 }
 
 fn section(heading: &str, note: &str, blocks: Vec<Block>) -> Section {
@@ -192,7 +195,7 @@ fn cell(measure: Measure, value: Option<f64>) -> String {
 }
 
 /// The measures that improve neither way, by method; the truth has a line of its own.
-fn further(board: &Scoreboard, methods: &[(Method, crate::imaging::quality::Scores)]) -> Table {
+fn further(board: &Scoreboard, methods: &[(Method, Scores)]) -> Table {
     let measures: Vec<Measure> = board.measures().into_iter().filter(|measure| measure.better().is_none()).collect();
     let row = |name: &str, value: &dyn Fn(Measure) -> Option<f64>| {
         [name.to_owned()].into_iter().chain(measures.iter().map(|m| cell(*m, value(*m)))).collect::<Vec<_>>()
@@ -210,7 +213,7 @@ fn further(board: &Scoreboard, methods: &[(Method, crate::imaging::quality::Scor
     }
 }
 
-/// The model's figures, picture by picture, and a note where not all are listed.
+/// The model's figures, image by image, and a note where not all are listed.
 fn listing(board: &Scoreboard) -> (Table, String) {
     let there = board.measures();
     let wanted = [Measure::AbError, Measure::DeltaE2000, Measure::Psnr, Measure::Ssim, Measure::SpectralAngle];
@@ -236,7 +239,8 @@ fn listing(board: &Scoreboard) -> (Table, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imaging::quality::{Image8, Scores};
+    use crate::evaluate::scoreboard::ImageScores;
+    use crate::imaging::quality::Image8;
 
     fn judged(badness: f64) -> Judged {
         let picture = |bands: usize| Image8::new(2, 2, bands, vec![badness as u8; 4 * bands]).unwrap();
@@ -245,16 +249,21 @@ mod tests {
         scores.set(Measure::Psnr, 50.0 - badness);
         scores.set(Measure::Colourfulness, 7.0);
         let (made, truth) = (picture(3), picture(3));
-        let scores = vec![(Method::Model, scores)];
-        Judged { source: picture(1), made, truth, scores, truth_colourfulness: Some(9.0) }
+        let scores = ImageScores {
+            name: format!("p{badness}"),
+            methods: vec![(Method::Model, scores)],
+            band_psnr: Vec::new(),
+            truth_colourfulness: Some(9.0),
+        };
+        Judged { source: picture(1), made, truth, scores }
     }
 
     fn of(badness: &[f64]) -> (Gallery, Scoreboard) {
         let (mut gallery, mut board) = (Gallery::default(), Scoreboard::default());
         for badness in badness {
-            let (name, judged) = (format!("p{badness}"), judged(*badness));
-            gallery.add(&name, &judged).unwrap();
-            board.add(name, &judged);
+            let judged = judged(*badness);
+            gallery.add(&judged).unwrap();
+            board.images.push(judged.scores);
         }
         (gallery, board)
     }
@@ -287,9 +296,9 @@ mod tests {
     fn the_page_says_what_is_predicted_and_lists_every_picture() {
         let (gallery, board) = of(&[3.0, 1.0]);
         let facts = vec![("weights".to_owned(), "w.safetensors".to_owned())];
-        let html = evaluation_page("colournet", &board, &gallery, facts).unwrap().to_html();
+        let html = evaluation_page("a-network", &board, &gallery, facts).unwrap().to_html();
         for text in
-            ["How good is colournet?", "predicted", "p3: ab error 3.00", "<td>p1</td>", "truth", "w.safetensors"]
+            ["How good is a-network?", "predicted", "p3: ab error 3.00", "<td>p1</td>", "truth", "w.safetensors"]
         {
             assert!(html.contains(text), "{text}");
         }

@@ -1,26 +1,30 @@
-//! The figures of many pictures: their means, and the files that hold them.
+//! The figures of many images: their means, the comparison that a verdict is made of, and the files that hold them.
 
 use crate::evaluate::baselines::Method;
-use crate::evaluate::evaluator::Judged;
 use crate::imaging::quality::{Better, Measure, Scores};
-use crate::report::page::{Comparison, Metric};
+use crate::report::comparison::{Comparison, Metric};
+use crate::report::verdict::Verdict;
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
-/// The figures of pictures by name.
+/// The figures of images in order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scoreboard {
-    /// The pictures in order.
+    /// The images.
     pub images: Vec<ImageScores>,
+    /// Pixels a side of the centres that were judged, at most, where not whole images were.
+    pub crop: Option<usize>,
 }
 
-/// The figures of one picture.
-#[derive(Debug, Clone, PartialEq)]
+/// The figures of one image.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ImageScores {
-    /// Its name.
+    /// Its name: that of the source without the ending.
     pub name: String,
-    /// Those of each method, the model first; the same methods for every picture.
-    pub scores: Vec<(Method, Scores)>,
+    /// The figures of each method, the model first; the same methods for every image.
+    pub methods: Vec<(Method, Scores)>,
+    /// dB of each band by itself, method by method; empty where targets are colours or have one band.
+    pub band_psnr: Vec<Vec<f64>>,
     /// Colourfulness of the truth, where it has colours.
     pub truth_colourfulness: Option<f64>,
 }
@@ -28,29 +32,27 @@ pub struct ImageScores {
 impl ImageScores {
     /// A figure of the model.
     pub fn of_model(&self, measure: Measure) -> Option<f64> {
-        self.scores.first().and_then(|(_, scores)| scores.get(measure))
+        self.methods.first().and_then(|(_, scores)| scores.get(measure))
     }
 }
 
 impl Scoreboard {
-    /// Adds a picture.
-    pub fn add(&mut self, name: String, judged: &Judged) {
-        let Judged { scores, truth_colourfulness, .. } = judged;
-        self.images.push(ImageScores { name, scores: scores.clone(), truth_colourfulness: *truth_colourfulness });
-    }
-
-    /// How many pictures there are: `1 picture`, `12 pictures`.
+    /// What was judged: `1 picture`, `12 pictures`, `the centres of 12 pictures, 256x256 at most`.
     pub fn pictures(&self) -> String {
-        match self.images.len() {
+        let count = match self.images.len() {
             1 => "1 picture".to_owned(),
             several => format!("{several} pictures"),
+        };
+        match self.crop {
+            None => count,
+            Some(side) => format!("the centres of {count}, {side}x{side} at most"),
         }
     }
 
-    /// The means of each method over the pictures, the model first.
+    /// The means of each method over the images, the model first.
     pub fn means(&self) -> Vec<(Method, Scores)> {
-        let methods = self.images.first().map_or(&[][..], |image| &image.scores);
-        let mean = |i: usize| Scores::mean(self.images.iter().map(move |image| &image.scores[i].1));
+        let methods = self.images.first().map_or(&[][..], |image| &image.methods);
+        let mean = |i: usize| Scores::mean(self.images.iter().map(move |image| &image.methods[i].1));
         methods.iter().enumerate().map(|(i, (method, _))| (*method, mean(i))).collect()
     }
 
@@ -66,8 +68,8 @@ impl Scoreboard {
         Measure::ALL.into_iter().filter(|measure| means.iter().any(|(_, s)| s.get(*measure).is_some())).collect()
     }
 
-    /// The measure that decides which picture is better and whether the model beats a baseline: the ab error where there are
-    /// colours, since their lightness comes from the source, else PSNR.
+    /// The measure that decides which image is better and whether the model beats a baseline: the ab error where there
+    /// are colours, since their lightness comes from the source, else PSNR.
     pub fn lead(&self) -> Measure {
         if self.measures().contains(&Measure::AbError) { Measure::AbError } else { Measure::Psnr }
     }
@@ -87,6 +89,30 @@ impl Scoreboard {
         }
     }
 
+    /// PSNR of each band by itself, means over the images; `None` where targets are colours or have one band.
+    pub fn by_band(&self) -> Option<Comparison> {
+        let first = self.images.first()?;
+        let bands = first.band_psnr.first()?.len();
+        let count = self.images.len() as f64;
+        let mean = |method: usize, band: usize| {
+            self.images.iter().map(|image| image.band_psnr[method][band]).sum::<f64>() / count
+        };
+        let (unit, better) = (Measure::Psnr.unit(), Measure::Psnr.better()?);
+        let metric = |band| Metric::new(format!("PSNR of band {band}"), unit, better, Measure::Psnr.decimals());
+        let row = |(i, (method, _)): (usize, &(Method, Scores))| {
+            (method.name().to_owned(), (0..bands).map(|band| mean(i, band)).collect())
+        };
+        Some(Comparison {
+            metrics: (1..=bands).map(metric).collect(),
+            methods: first.methods.iter().enumerate().map(row).collect(),
+        })
+    }
+
+    /// Whether the model beats the baselines: one verdict for a training's end, its report and `evaluate`.
+    pub fn verdict(&self) -> Verdict {
+        self.decisive().verdict()
+    }
+
     /// The measures that the verdict is made of, the lead first.
     pub fn decisive(&self) -> Comparison {
         match self.lead() {
@@ -95,8 +121,8 @@ impl Scoreboard {
         }
     }
 
-    /// The means as JSON: `{"model": {"psnr": …, …}, "mean_colour": {…}, …, "images": N}`. A measure that makes no sense, or
-    /// is infinite (PSNR where all pictures are equal), is `null`.
+    /// The means as JSON: `{"model": {"psnr": …, …}, "mean_colour": {…}, …, "images": N}`. A measure that makes no
+    /// sense, or is infinite (PSNR where all images are equal), is `null`.
     pub fn to_json(&self) -> Value {
         let object = |scores: &Scores| -> Value {
             let value = |measure: Measure| scores.get(measure).map_or(Value::Null, Value::from);
@@ -109,14 +135,14 @@ impl Scoreboard {
         json.into()
     }
 
-    /// One line for each picture and method: `image,method,` and the measures by their names in files. A measure that makes
-    /// no sense is empty; an infinite one is `inf`.
+    /// One line for each image and method: `image,method,` and the measures by their names in files. A measure that
+    /// makes no sense is empty; an infinite one is `inf`.
     pub fn to_csv(&self) -> String {
         let mut csv = "image,method".to_owned();
         Measure::ALL.iter().for_each(|measure| csv.extend([",", measure.key()]));
         csv.push('\n');
         for image in &self.images {
-            for (method, scores) in &image.scores {
+            for (method, scores) in &image.methods {
                 let _ = write!(csv, "{},{}", quoted(&image.name), method.key());
                 for measure in Measure::ALL {
                     let value = scores.get(measure).map_or(String::new(), |value| value.to_string());
@@ -147,7 +173,8 @@ mod tests {
     fn board() -> Scoreboard {
         let image = |name: &str, model: &[(Measure, f64)], copy: &[(Measure, f64)]| ImageScores {
             name: name.into(),
-            scores: vec![(Method::Model, scores(model)), (Method::GreyCopy, scores(copy))],
+            methods: vec![(Method::Model, scores(model)), (Method::GreyCopy, scores(copy))],
+            band_psnr: vec![vec![model[0].1, 1.0], vec![3.0, 4.0]],
             truth_colourfulness: None,
         };
         let psnr = |value| (Measure::Psnr, value);
@@ -157,6 +184,7 @@ mod tests {
                 image("a", &[psnr(10.0), angle(4.0)], &[psnr(5.5)]),
                 image("b, c", &[psnr(20.0)], &[psnr(f64::INFINITY)]),
             ],
+            crop: None,
         }
     }
 
@@ -187,13 +215,24 @@ mod tests {
         assert_eq!(board.lead(), Measure::Psnr);
         let names: Vec<String> = board.decisive().metrics.into_iter().map(|metric| metric.name).collect();
         assert_eq!(names, ["PSNR", "spectral angle"]);
+        assert_eq!(board.verdict().headline, "Does not beat the grey copy on PSNR");
+        let by_band = board.by_band().unwrap();
+        assert_eq!(by_band.metrics[1].name, "PSNR of band 2");
+        assert_eq!(by_band.methods, [("model".to_owned(), vec![15.0, 1.0]), ("grey copy".to_owned(), vec![3.0, 4.0])]);
         let colour = Scoreboard {
             images: vec![ImageScores {
                 name: "a".into(),
-                scores: vec![(Method::Model, scores(&[(Measure::AbError, 3.0), (Measure::CopyRatio, 2.0)]))],
+                methods: vec![(Method::Model, scores(&[(Measure::AbError, 3.0), (Measure::CopyRatio, 2.0)]))],
                 truth_colourfulness: Some(30.0),
+                ..ImageScores::default()
             }],
+            crop: Some(64),
         };
+        assert_eq!(
+            (board.pictures(), colour.pictures()),
+            ("2 pictures".into(), "the centres of 1 picture, 64x64 at most".into())
+        );
+        assert_eq!(colour.by_band(), None);
         assert_eq!((colour.lead(), colour.truth_colourfulness()), (Measure::AbError, Some(30.0)));
         // What improves neither way is in no comparison.
         assert_eq!(colour.comparison(&Measure::ALL).metrics.len(), 1);

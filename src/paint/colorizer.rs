@@ -73,6 +73,23 @@ impl Options {
     }
 }
 
+/// Paints a source that lies in memory, see [`whole::paint`]; the result gets the source's lightness as `lightness` matches it,
+/// where that is given.
+///
+/// # Errors
+/// Memory, and whatever a launch reports.
+pub fn paint_matched(
+    painter: &dyn Painter,
+    lightness: Option<&LightnessMatch>,
+    source: &Pixels,
+    look: &Look,
+) -> Result<Pixels> {
+    let Some(by) = lightness else { return whole::paint(painter, source, look) };
+    let whole = Area { x: 0, y: 0, width: source.width, height: source.height };
+    let relit = Relit { source, by, device: painter.device() }.read(whole)?;
+    whole::paint(painter, &relit.pixels, look)
+}
+
 /// A network with its weights on a device.
 pub struct Colorizer {
     painter: Box<dyn Painter>,
@@ -161,14 +178,7 @@ impl Colorizer {
     /// # Errors
     /// Memory, and whatever a launch reports.
     pub fn paint(&self, source: &Pixels, look: &Look) -> Result<Pixels> {
-        match &self.lightness {
-            None => whole::paint(self.painter.as_ref(), source, look),
-            Some(by) => {
-                let whole = Area { x: 0, y: 0, width: source.width, height: source.height };
-                let relit = Relit { source, by, device: self.painter.device() }.read(whole)?;
-                whole::paint(self.painter.as_ref(), &relit.pixels, look)
-            }
-        }
+        paint_matched(self.painter.as_ref(), self.lightness.as_ref(), source, look)
     }
 
     /// The tiles by which a scene is painted: of `tile` pixels a side, or else of what fits the device's memory, see

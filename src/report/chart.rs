@@ -5,7 +5,9 @@
 
 use std::fmt::Write;
 
+use crate::report::axis::{Axis, AxisScale, Range};
 use crate::report::html::escape;
+use crate::report::numbers::{number, round_to};
 
 /// Units of the drawing along x and y; the page stretches them.
 const WIDTH: f64 = 1000.0;
@@ -44,16 +46,6 @@ impl Series {
     }
 }
 
-/// The scale of the y axis that a chart opens with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Scale {
-    /// Equal distances are equal differences.
-    #[default]
-    Linear,
-    /// Equal distances are equal ratios.
-    Log,
-}
-
 /// Curves over one pair of axes.
 ///
 /// When all values are above zero, the reader can switch between a linear and a logarithmic y axis.
@@ -66,7 +58,7 @@ pub struct Chart {
     /// Name and unit of the y axis, e.g. `nats per pixel`; may be empty when the title says it.
     pub y_label: String,
     /// The scale that it opens with; values of zero or below fall back to linear.
-    pub scale: Scale,
+    pub scale: AxisScale,
     /// The curves.
     pub series: Vec<Series>,
 }
@@ -81,7 +73,7 @@ impl Chart {
         let mut html = format!("<figure class=\"chart\" data-x=\"{} {}\">\n", xs.low, xs.high);
         let _ = writeln!(html, "<figcaption>{}</figcaption>", escape(&self.title));
         if logarithmic {
-            for (scale, name, text) in [(Scale::Linear, "linear", "linear"), (Scale::Log, "log", "log")] {
+            for (scale, name, text) in [(AxisScale::Linear, "linear", "linear"), (AxisScale::Log, "log", "log")] {
                 let checked = if scale == self.scale { " checked" } else { "" };
                 let _ = write!(
                     html,
@@ -94,9 +86,19 @@ impl Chart {
         if !self.y_label.is_empty() {
             let _ = writeln!(html, "<p class=\"axis-name\">{}</p>", escape(&self.y_label));
         }
-        html.push_str(&self.plot(&curves, Axis::new(xs, Scale::Linear), Axis::new(ys, Scale::Linear), "plot-linear"));
+        html.push_str(&self.plot(
+            &curves,
+            Axis::new(xs, AxisScale::Linear),
+            Axis::new(ys, AxisScale::Linear),
+            "plot-linear",
+        ));
         if logarithmic {
-            html.push_str(&self.plot(&curves, Axis::new(xs, Scale::Linear), Axis::new(ys, Scale::Log), "plot-log"));
+            html.push_str(&self.plot(
+                &curves,
+                Axis::new(xs, AxisScale::Linear),
+                Axis::new(ys, AxisScale::Log),
+                "plot-log",
+            ));
         }
         let _ = writeln!(html, "<p class=\"axis-name x\">{}</p>", escape(&self.x_label));
         html.push_str(&data(&curves));
@@ -213,8 +215,8 @@ fn data(curves: &[Curve]) -> String {
     format!("<script type=\"application/json\">[{}]</script>\n", curves.join(","))
 }
 
-/// Averages each point with its neighbours on both sides, so that the line does not lag behind: a triangular window over
-/// about a fifteenth of the points, cut off at the ends.
+/// Averages each point with its neighbours on both sides, so that the line does not lag behind: a triangular window
+/// over about a fifteenth of the points, cut off at the ends.
 fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let radius = points.len() / 60;
     // A box average of a box average is the triangle.
@@ -257,166 +259,9 @@ fn envelope(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     points.chunks(points.len().div_ceil(MAX_POINTS / 2)).flat_map(extremes).collect()
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Range {
-    low: f64,
-    high: f64,
-}
-
-impl Range {
-    fn of(values: impl Iterator<Item = f64>) -> Option<Range> {
-        values.fold(None, |range, value| {
-            let Range { low, high } = range.unwrap_or(Range { low: value, high: value });
-            Some(Range { low: low.min(value), high: high.max(value) })
-        })
-    }
-}
-
-/// A range of values laid out from 0 to 1.
-struct Axis {
-    range: Range,
-    scale: Scale,
-}
-
-impl Axis {
-    /// An axis over `range`; a range of one value is widened so that the value stands in the middle.
-    fn new(range: Range, scale: Scale) -> Axis {
-        let Range { low, high } = range;
-        let range = match scale {
-            _ if low < high => range,
-            Scale::Linear => Range { low: low - low.abs().max(1.0) * 0.5, high: high + high.abs().max(1.0) * 0.5 },
-            Scale::Log => Range { low: low / 2.0, high: high * 2.0 },
-        };
-        Axis { range, scale }
-    }
-
-    fn place(&self, value: f64) -> f64 {
-        let Range { low, high } = self.range;
-        match self.scale {
-            Scale::Linear => (value - low) / (high - low),
-            Scale::Log => (value / low).ln() / (high / low).ln(),
-        }
-    }
-
-    /// About `count` round values within the range, with their texts.
-    fn ticks(&self, count: usize) -> Vec<(f64, String)> {
-        let Range { low, high } = self.range;
-        let decades = if self.scale == Scale::Log { (high / low).log10() } else { 0.0 };
-        let values = if decades >= 1.0 { log_ticks(low, high, decades, count) } else { linear_ticks(low, high, count) };
-        values.into_iter().map(|value| (value, number(value))).collect()
-    }
-}
-
-/// Multiples of 1, 2 or 5 times a power of ten.
-fn linear_ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
-    let rough = (high - low) / count as f64;
-    let power = 10f64.powi(rough.log10().floor() as i32);
-    let step = [1.0, 2.0, 5.0, 10.0].into_iter().find(|m| m * power >= 0.999 * rough).unwrap_or(10.0) * power;
-    let (first, last) = ((low / step - 1e-9).ceil() as i64, (high / step + 1e-9).floor() as i64);
-    (first..=last).map(|i| round_to(i as f64 * step, 12)).collect()
-}
-
-/// Powers of ten, with 2 and 5 times them between when there are few.
-fn log_ticks(low: f64, high: f64, decades: f64, count: usize) -> Vec<f64> {
-    let every = ((decades / count as f64).ceil() as i32).max(1);
-    let factors: &[f64] = if decades * 2.0 > count as f64 { &[1.0] } else { &[1.0, 2.0, 5.0] };
-    let exponents = (low.log10().floor() as i32..=high.log10().ceil() as i32).filter(|e| e % every == 0);
-    let values = exponents.flat_map(|e| factors.iter().map(move |factor| round_to(factor * 10f64.powi(e), 12)));
-    values.filter(|value| (low * 0.999..=high * 1.001).contains(value)).collect()
-}
-
-/// `value` rounded to `digits` significant digits.
-fn round_to(value: f64, digits: i32) -> f64 {
-    if value == 0.0 || !value.is_finite() {
-        return value;
-    }
-    let places = digits - 1 - value.abs().log10().floor() as i32;
-    // Within these limits formatting rounds to decimal places exactly; beyond, an exponent keeps the digits.
-    match places {
-        0..=15 => format!("{value:.*}", places as usize).parse().unwrap_or(value),
-        _ => format!("{value:.*e}", digits as usize - 1).parse().unwrap_or(value),
-    }
-}
-
-/// A number for people: four significant digits, thousands set apart by a narrow space, a true minus sign, and powers of
-/// ten for the very small and the very large.
-pub fn number(value: f64) -> String {
-    if !value.is_finite() {
-        return "–".to_string();
-    }
-    let magnitude = round_to(value.abs(), 4);
-    let text = if magnitude != 0.0 && !(1e-3..1e7).contains(&magnitude) {
-        scientific(magnitude)
-    } else if magnitude >= 1000.0 {
-        grouped(value.abs().round() as u64)
-    } else {
-        magnitude.to_string()
-    };
-    if value < 0.0 { format!("−{text}") } else { text }
-}
-
-/// `1234567` as `1 234 567` with narrow spaces that do not break.
-fn grouped(value: u64) -> String {
-    let digits = value.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push('\u{202f}');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `0.00025` as `2.5 × 10⁻⁴`, a mantissa of 1 left away.
-fn scientific(value: f64) -> String {
-    let text = format!("{value:e}");
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let raise = |digit: char| match digit {
-        '-' => '⁻',
-        '1' => '¹',
-        '2' => '²',
-        '3' => '³',
-        _ => char::from_u32('⁰' as u32 + digit.to_digit(10).unwrap_or(0)).unwrap_or(digit),
-    };
-    let power: String = exponent.chars().map(raise).collect();
-    if mantissa == "1" { format!("10{power}") } else { format!("{mantissa} × 10{power}") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn texts(low: f64, high: f64, scale: Scale) -> Vec<String> {
-        Axis::new(Range { low, high }, scale).ticks(5).into_iter().map(|tick| tick.1).collect()
-    }
-
-    #[test]
-    fn ticks_are_round_and_within_the_range() {
-        assert_eq!(texts(0.0, 5.5, Scale::Linear), ["0", "2", "4"]);
-        assert_eq!(texts(1.0, 600.0, Scale::Linear), ["200", "400", "600"]);
-        assert_eq!(texts(-0.3, 0.3, Scale::Linear), ["−0.2", "0", "0.2"]);
-        assert_eq!(texts(1.8, 6.0, Scale::Log), ["2", "3", "4", "5", "6"]);
-        assert_eq!(texts(0.03, 2.0, Scale::Log), ["0.05", "0.1", "0.2", "0.5", "1", "2"]);
-        assert_eq!(texts(1e-9, 1e3, Scale::Log), ["10⁻⁹", "10⁻⁶", "0.001", "1", "1\u{202f}000"]);
-    }
-
-    #[test]
-    fn a_single_value_stands_in_the_middle_of_its_axis() {
-        for scale in [Scale::Linear, Scale::Log] {
-            let axis = Axis::new(Range { low: 3.0, high: 3.0 }, scale);
-            assert!((axis.place(3.0) - 0.5).abs() < 1e-12);
-            assert!(!axis.ticks(5).is_empty());
-        }
-    }
-
-    #[test]
-    fn numbers_read_naturally() {
-        let read = [0.0, 2.306_91, 1234.6, -1_000_000.0, 1e-4, -2.5e-7, 1.234e9, f64::NAN].map(number);
-        let want =
-            ["0", "2.307", "1\u{202f}235", "−1\u{202f}000\u{202f}000", "10⁻⁴", "−2.5 × 10⁻⁷", "1.234 × 10⁹", "–"];
-        assert_eq!(read, want);
-    }
 
     #[test]
     fn smoothing_removes_noise_without_lagging_behind() {
@@ -448,7 +293,7 @@ mod tests {
             ..Chart::default()
         };
         assert!(chart(0.5).to_html("c").unwrap().contains("plot-log"));
-        let linear_only = Chart { scale: Scale::Log, ..chart(-0.5) }.to_html("c").unwrap();
+        let linear_only = Chart { scale: AxisScale::Log, ..chart(-0.5) }.to_html("c").unwrap();
         assert!(linear_only.contains("plot-linear") && !linear_only.contains("plot-log"));
     }
 

@@ -1,23 +1,24 @@
-//! `report.html`: what a run did, in one file that opens anywhere without a network.
+//! A page that people look at: one HTML file that opens anywhere without a connection.
 //!
-//! A loop fills a [`Report`] and writes it; the page holds its style, script, curves and pictures itself.
+//! A caller fills a [`Page`] and writes it; the page holds its style, script, curves and images itself.
 
-use std::fmt::{Display, Write};
+use std::fmt::Write;
 use std::path::Path;
 
 use crate::error::Result;
 use crate::files::write_whole;
-pub use crate::imaging::quality::Better;
-pub use crate::report::chart::{Chart, Scale, Series, SeriesStyle};
+use crate::report::chart::Chart;
+use crate::report::comparison::Comparison;
 use crate::report::html::{base64, escape};
+use crate::report::verdict::Verdict;
 
 const STYLE: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");
 
-/// A report, from the top of the page to its end.
+/// A page from its top to its end.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Report {
-    /// Heading of the page, e.g. `colournet on sentinel`.
+pub struct Page {
+    /// Heading of the page, the network and what it was trained on.
     pub title: String,
     /// One line under the heading: what was trained, on what, for how long.
     pub summary: String,
@@ -25,35 +26,6 @@ pub struct Report {
     pub verdict: Verdict,
     /// The rest, in order.
     pub sections: Vec<Section>,
-}
-
-/// How a verdict sounds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Tone {
-    /// The model beats what it is held against.
-    Good,
-    /// It beats some of it.
-    Mixed,
-    /// It does not.
-    Bad,
-    /// There is nothing to hold it against.
-    #[default]
-    Open,
-}
-
-/// The first thing on the page: does the model beat the baselines?
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Verdict {
-    /// Sets the colour and the mark before the headline.
-    pub tone: Tone,
-    /// The answer in one line.
-    pub headline: String,
-    /// The numbers behind it in a sentence.
-    pub detail: String,
-    /// What the bars measure, e.g. `Mean ab error, lower is better`; unused without bars.
-    pub bars_label: String,
-    /// One bar a method, the model first: its name, its value (bar length, at least 0) and its text.
-    pub bars: Vec<(String, f64, String)>,
 }
 
 /// A part of the page under a heading.
@@ -80,7 +52,7 @@ pub enum Block {
     Table(Table),
     /// Names and values: settings, environment.
     Facts(Vec<(String, String)>),
-    /// Sample pictures.
+    /// Sample images.
     Strips(Vec<Strip>),
 }
 
@@ -95,160 +67,20 @@ pub struct Table {
     pub rows: Vec<Vec<String>>,
 }
 
-/// A sample strip: pictures side by side.
+/// A sample strip: images side by side.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Strip {
     /// What was coloured, e.g. the file's name.
     pub name: String,
     /// The step of the weights that coloured it.
     pub step: Option<u64>,
-    /// A caption for each picture of the strip from left to right, e.g. source, predicted, truth; equal widths.
+    /// A caption for each image of the strip from left to right, e.g. source, predicted, truth; equal widths.
     pub panels: Vec<String>,
     /// The strip as a PNG file.
     pub png: Vec<u8>,
 }
 
-/// A metric of a [`Comparison`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct Metric {
-    /// Its name, e.g. `PSNR`.
-    pub name: String,
-    /// Its unit, e.g. `dB`; may be empty.
-    pub unit: String,
-    /// Which way it improves.
-    pub better: Better,
-    /// Decimal places to show.
-    pub decimals: usize,
-}
-
-impl Metric {
-    /// A metric called `name` in `unit` (may be empty), shown with `decimals` decimal places.
-    pub fn new(name: impl Into<String>, unit: impl Into<String>, better: Better, decimals: usize) -> Self {
-        Metric { name: name.into(), unit: unit.into(), better, decimals }
-    }
-
-    /// `value` with the metric's decimals and unit.
-    fn show(&self, value: f64) -> String {
-        let number = self.number(value);
-        if self.unit.is_empty() { number } else { format!("{number}\u{202f}{}", self.unit) }
-    }
-
-    fn number(&self, value: f64) -> String {
-        match value {
-            _ if value.is_nan() => "–".to_string(),
-            f64::INFINITY => "∞".to_string(),
-            _ => format!("{value:.*}", self.decimals).replace('-', "−"),
-        }
-    }
-}
-
-/// The model's metrics beside those of baselines.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Comparison {
-    /// The metrics; the first decides the verdict.
-    pub metrics: Vec<Metric>,
-    /// The methods with one value a metric, the model first, after it the baseline that it must beat to be of use; NaN where a
-    /// value is missing.
-    pub methods: Vec<(String, Vec<f64>)>,
-}
-
-impl Comparison {
-    /// Whether the model (the first method) beats every other, judged by the first metric; the others can turn a good
-    /// verdict into a mixed one.
-    pub fn verdict(&self) -> Verdict {
-        let (Some(lead), [(model, values), baselines @ ..]) = (self.metrics.first(), self.methods.as_slice()) else {
-            return Verdict { headline: "There is nothing to compare with".into(), ..Verdict::default() };
-        };
-        let value = |values: &[f64], metric: usize| values.get(metric).copied().unwrap_or(f64::NAN);
-        let beats = |metric: usize, other: &[f64]| {
-            self.metrics[metric].better.prefers(value(values, metric), value(other, metric))
-        };
-        let of = |metric: usize, won: bool| {
-            let names =
-                baselines.iter().filter(|(_, other)| beats(metric, other) == won && !value(other, metric).is_nan());
-            list(&names.map(|(name, _)| format!("the {name}")).collect::<Vec<_>>())
-        };
-        let losing: Vec<&str> = (1..self.metrics.len())
-            .filter(|&metric| !of(metric, false).is_empty())
-            .map(|metric| self.metrics[metric].name.as_str())
-            .collect();
-        let (won, lost) = (of(0, true), of(0, false));
-        let useful = baselines.first().is_some_and(|(_, first)| beats(0, first));
-        let (tone, headline) = match (won.is_empty(), lost.is_empty()) {
-            (true, true) => (Tone::Open, "There is nothing to compare with".to_string()),
-            (false, true) if losing.is_empty() => (Tone::Good, format!("Beats {won} on every metric")),
-            (false, true) => (Tone::Mixed, format!("Beats {won} on {}, not on every metric", lead.name)),
-            (false, false) if useful => (Tone::Mixed, format!("Beats {won} on {}, but not {lost}", lead.name)),
-            (false, false) => (Tone::Bad, format!("Does not beat {lost} on {}, only {won}", lead.name)),
-            (true, false) => (Tone::Bad, format!("Does not beat {lost} on {}", lead.name)),
-        };
-        let own = value(values, 0);
-        let versus = |(name, other): &(String, Vec<f64>)| {
-            let (other, percent) = (value(other, 0), 100.0 * (own - value(other, 0)) / value(other, 0).abs());
-            let way = if percent < 0.0 { "below" } else { "above" };
-            let share = percent.abs().round();
-            percent.is_finite().then(|| format!("{share}\u{202f}% {way} the {name} ({})", lead.show(other)))
-        };
-        let mut detail = format!("{} {}", capitalised(&lead.name), lead.show(own));
-        let others: Vec<String> = baselines.iter().filter_map(versus).collect();
-        if !others.is_empty() {
-            let _ = write!(detail, ": {}", list(&others));
-        }
-        detail.push('.');
-        if !losing.is_empty() {
-            let _ = write!(detail, " A baseline is at least as good on {}.", list(&losing));
-        }
-        Verdict {
-            tone,
-            headline,
-            detail,
-            bars_label: format!("{}, {}", capitalised(&lead.name), lead.better.words()),
-            bars: [(model, values)]
-                .into_iter()
-                .chain(baselines.iter().map(|(name, values)| (name, values)))
-                .map(|(name, values)| (name.clone(), value(values, 0), lead.show(value(values, 0))))
-                .filter(|bar| bar.1.is_finite())
-                .collect(),
-        }
-    }
-
-    fn to_html(&self) -> String {
-        let mut html = "<div class=\"scroll\"><table class=\"numbers\"><thead><tr><th></th>".to_string();
-        for metric in &self.metrics {
-            let unit = if metric.unit.is_empty() { String::new() } else { format!(", {}", escape(&metric.unit)) };
-            let (name, words, arrow) = (escape(&metric.name), metric.better.words(), metric.better.arrow());
-            let _ = write!(
-                html,
-                "<th scope=\"col\">{name}{unit} <span aria-hidden=\"true\">{arrow}</span>\
-                 <span class=\"hidden\">, {words}</span></th>"
-            );
-        }
-        html.push_str("</tr></thead><tbody>\n");
-        let column = |i: usize| self.methods.iter().filter_map(move |(_, values)| values.get(i).copied());
-        for (row, (name, values)) in self.methods.iter().enumerate() {
-            let class = if row == 0 { " class=\"model\"" } else { "" };
-            let _ = write!(html, "<tr{class}><th scope=\"row\">{}</th>", escape(name));
-            for (i, (metric, &value)) in self.metrics.iter().zip(values).enumerate() {
-                let best = !value.is_nan() && !column(i).any(|other| metric.better.prefers(other, value));
-                let text = metric.number(value);
-                let _ = match best {
-                    true => write!(html, "<td class=\"best\"><span class=\"hidden\">best: </span>{text}</td>"),
-                    false => write!(html, "<td>{text}</td>"),
-                };
-            }
-            html.push_str("</tr>\n");
-        }
-        html.push_str("</tbody></table></div>\n<p class=\"legend\" aria-hidden=\"true\">");
-        for better in [Better::Lower, Better::Higher] {
-            if self.metrics.iter().any(|metric| metric.better == better) {
-                let _ = write!(html, "<span>{} {}</span>", better.arrow(), better.words());
-            }
-        }
-        html + "<span><i>●</i> best</span></p>\n"
-    }
-}
-
-impl Report {
+impl Page {
     /// Writes the page to `path`, whole or not at all.
     ///
     /// # Errors
@@ -266,7 +98,8 @@ impl Report {
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; \
              style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
-             <meta name=\"color-scheme\" content=\"light dark\">\n<title>{0}</title>\n<style>\n{STYLE}</style>\n</head>\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n\
+             <title>{0}</title>\n<style>\n{STYLE}</style>\n</head>\n\
              <body>\n<header>\n<h1>{0}</h1>\n<p class=\"summary\">{1}</p>\n{2}</header>\n<main>\n",
             escape(&self.title),
             escape(&self.summary),
@@ -281,33 +114,6 @@ impl Report {
             env!("CARGO_PKG_VERSION")
         );
         html
-    }
-}
-
-impl Verdict {
-    fn to_html(&self) -> String {
-        let (class, mark) = match self.tone {
-            Tone::Good => ("good", "✓"),
-            Tone::Mixed => ("mixed", "◐"),
-            Tone::Bad => ("bad", "✕"),
-            Tone::Open => ("open", "–"),
-        };
-        let (headline, detail) = (escape(&self.headline), escape(&self.detail));
-        let mut html = format!(
-            "<section class=\"verdict {class}\">\n<div><h2><span class=\"mark\" aria-hidden=\"true\">{mark}</span>\
-             {headline}</h2><p>{detail}</p></div>\n"
-        );
-        let longest = self.bars.iter().map(|bar| bar.1).fold(0.0, f64::max);
-        if longest > 0.0 {
-            let _ = write!(html, "<div class=\"bars\"><p>{}</p><dl>", escape(&self.bars_label));
-            for (name, value, text) in &self.bars {
-                let share = (100.0 * value / longest).max(0.0);
-                let (name, text) = (escape(name), escape(text));
-                let _ = write!(html, "<dt>{name}</dt><dd><i style=\"width:{share:.1}%\"></i><span>{text}</span></dd>");
-            }
-            html.push_str("</dl></div>\n");
-        }
-        html + "</section>\n"
     }
 }
 
@@ -382,7 +188,8 @@ fn strips_html(strips: &[Strip]) -> String {
         let alt = format!("{name}, from left to right: {}", escape(&strip.panels.join(", ")));
         let _ = writeln!(
             html,
-            "<figure class=\"strip{wide}\" style=\"--panels:{panels}\"><figcaption>{name}</figcaption><div class=\"scroll\">\
+            "<figure class=\"strip{wide}\" style=\"--panels:{panels}\"><figcaption>{name}</figcaption>\
+             <div class=\"scroll\">\
              <div class=\"film\"><img alt=\"{alt}\" src=\"data:image/png;base64,{}\">",
             base64(&strip.png)
         );
@@ -393,26 +200,6 @@ fn strips_html(strips: &[Strip]) -> String {
         html.push_str("</ol></div></div></figure>\n");
     }
     html + "</div>\n"
-}
-
-/// `text` with its first letter in upper case, to begin a sentence.
-fn capitalised(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
-}
-
-/// `a`, `a and b`, `a, b and c`.
-fn list<T: Display>(items: &[T]) -> String {
-    let mut text = String::new();
-    for (i, item) in items.iter().enumerate() {
-        let joint = match i {
-            0 => "",
-            _ if i + 1 == items.len() => " and ",
-            _ => ", ",
-        };
-        let _ = write!(text, "{joint}{item}");
-    }
-    text
 }
 
 #[cfg(test)]

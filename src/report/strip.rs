@@ -1,4 +1,4 @@
-//! Sample strips: pictures laid side by side, and two pictures in one frame.
+//! Sample strips: images laid side by side, and two images in one frame.
 
 use std::io::Cursor;
 
@@ -7,14 +7,14 @@ use image::{GenericImage, ImageFormat, Rgb, RgbImage};
 
 use crate::error::{Error, Result};
 
-/// Colour of the gap between pictures: a grey that sets them apart on a light page and on a dark one.
+/// Colour of the gap between images: a grey that sets them apart on a light page and on a dark one.
 const GAP_COLOUR: Rgb<u8> = Rgb([150, 150, 150]);
 
 /// Lays `pictures` (8-bit sRGB, equal height) side by side from left to right with `gap` pixels of grey between them.
 ///
 /// # Errors
 ///
-/// No pictures, or pictures of different heights.
+/// No images, or images of different heights.
 pub fn side_by_side(pictures: &[&RgbImage], gap: u32) -> Result<RgbImage> {
     let Some(first) = pictures.first() else {
         return Err(Error::input("a strip without pictures", "sample strip", "give at least one picture"));
@@ -30,15 +30,15 @@ pub fn side_by_side(pictures: &[&RgbImage], gap: u32) -> Result<RgbImage> {
     Ok(strip)
 }
 
-/// One frame split down the middle: the left half of `truth`, the right half of `prediction` (both 8-bit sRGB of the same
-/// size). Of an odd width, the middle column is the prediction's.
+/// One frame split down the middle: the left half of `truth`, the right half of `prediction` (both 8-bit sRGB of the
+/// same size). Of an odd width, the middle column is the prediction's.
 ///
-/// Two pictures of one place side by side make the eye look for differences; where a seam cannot be seen, the colours are
-/// plausible. The figure is that of CosmiQ Works' SpaceNet blog (2017).
+/// Two images of one place side by side make the eye look for differences; where a seam cannot be seen, the colours are
+/// plausible. The figure is that of a blog of CosmiQ Works (2017).
 ///
 /// # Errors
 ///
-/// Pictures of different sizes.
+/// Images of different sizes.
 pub fn split_down_the_middle(truth: &RgbImage, prediction: &RgbImage) -> Result<RgbImage> {
     if truth.dimensions() != prediction.dimensions() {
         return Err(differs(truth, prediction));
@@ -50,7 +50,7 @@ pub fn split_down_the_middle(truth: &RgbImage, prediction: &RgbImage) -> Result<
 }
 
 /// `picture` made smaller, if need be, so that no side is longer than `longest` pixels (at least 1): a report holds its
-/// pictures in itself and should not grow with them. The shape is kept to the nearest pixel.
+/// images in itself and should not grow with them. The shape is kept to the nearest pixel.
 pub fn fit(picture: &RgbImage, longest: u32) -> RgbImage {
     let side = picture.width().max(picture.height());
     if side <= longest {
@@ -65,7 +65,7 @@ pub fn fit(picture: &RgbImage, longest: u32) -> RgbImage {
 ///
 /// # Errors
 ///
-/// A picture without pixels, which PNG cannot hold.
+/// An image without pixels, which PNG cannot hold.
 pub fn encode_png(picture: &RgbImage) -> Result<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::new());
     picture.write_to(&mut bytes, ImageFormat::Png).map_err(|error| {

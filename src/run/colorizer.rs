@@ -10,8 +10,8 @@ use crate::train::run_dir::RunDir;
 use std::path::{Path, PathBuf};
 
 impl Colorizer {
-    /// The network whose weights a file holds: which, its width, its bands and the number of bins are read off the tensors'
-    /// names and shapes.
+    /// The network whose weights a file holds: which, its width, its bands and the number of bins are read off the
+    /// tensors' names and shapes.
     ///
     /// # Errors
     /// A file that cannot be read, is cut short, lacks a tensor, or has one of a wrong shape or with a NaN.

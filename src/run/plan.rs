@@ -26,7 +26,8 @@ pub struct Plan {
     pub validation: Option<DataSource>,
     /// What is done to both sides.
     pub preparations: Preparations,
-    /// How the loop goes. Its steps are those of the settings; with epochs they are set once the number of images is known.
+    /// How the loop goes. Its steps are those of the settings; with epochs they are set once the number of images is
+    /// known.
     pub session: SessionConfig,
     /// Passes over the data, where these are given instead of steps.
     pub epochs: Option<u64>,

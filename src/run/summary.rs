@@ -1,33 +1,35 @@
 //! The report of a training run, from what lies in its folder.
 
 use crate::error::Result;
-use crate::evaluate::evaluation::Evaluation;
-use crate::report::chart::{Chart, Scale, Series, SeriesStyle};
-use crate::report::page::{Block, Report, Section, Strip, Table};
+use crate::evaluate::baselines::Method;
+use crate::evaluate::scoreboard::Scoreboard;
+use crate::report::axis::AxisScale;
+use crate::report::chart::{Chart, Series, SeriesStyle};
+use crate::report::page::{Block, Page, Section, Strip, Table};
 use crate::train::health::{Spell, spells};
 use crate::train::metrics::Metrics;
 use crate::train::progress::human_seconds;
 use crate::train::run_dir::RunDir;
 use crate::train::samples::panels;
 
-/// Moments of a run whose sample pictures the report shows, the last included.
+/// Moments of a run whose sample images the report shows, the last included.
 const MOMENTS: usize = 4;
-/// Batches of an epoch whose losses are listed, as in the publication of SICGAN.
+/// Batches of an epoch whose losses are listed.
 const LISTED: [u64; 2] = [1, 101];
 
 /// What the baselines are, where grey becomes colour.
-const OF_GREY: &str = "Mean colour: one flat colour. Mean ab: the source's lightness with one colour. Grey copy: the source as it \
-     is. Linear regression: least squares on the source. PSNR and SSIM rate the lightness too, which comes from the source: \
-     where that is not the picture's own, as with SAR, judge by the ab error.";
+const OF_GREY: &str = "Mean colour: one flat colour. Mean ab: the source's lightness with one colour. Grey copy: the \
+     source as it is. Linear regression: least squares on the source. PSNR and SSIM rate the lightness too, which \
+     comes from the source: where that is not the picture's own, as with SAR, judge by the ab error.";
 
 /// What the baselines are for other bands.
-const OF_BANDS: &str = "Mean colour: the mean of each band everywhere. Linear regression: least squares of each band on all bands \
-     of the source.";
+const OF_BANDS: &str = "Mean colour: the mean of each band everywhere. Linear regression: least squares of each band \
+     on all bands of the source.";
 
-/// What a report says beyond what the run's folder holds.
+/// What the report of a training says beyond what the run's folder holds.
 #[derive(Debug, Clone, Default)]
-pub struct Summary {
-    /// Heading, e.g. `colournet on sentinel`.
+pub struct TrainingFacts {
+    /// Heading, the network and where its run lies.
     pub title: String,
     /// Names of the losses that `metrics.jsonl` holds, with the title of a chart each.
     pub losses: Vec<(&'static str, &'static str)>,
@@ -37,33 +39,29 @@ pub struct Summary {
     pub settings: Vec<(String, String)>,
     /// Version, device, memory and the like.
     pub environment: Vec<(String, String)>,
-    /// Batches in an epoch, where the losses of `d_loss` and `g_loss` at the 1st and the 101st of each are to be listed.
+    /// Batches in an epoch, where the losses of `d_loss` and `g_loss` at the 1st and the 101st of each are to be
+    /// listed.
     pub epoch: Option<u64>,
-    /// Quality on pictures that were not trained on, if there are any.
-    pub evaluation: Option<Evaluation>,
+    /// The figures of images that were not trained on, if there are any.
+    pub scores: Option<Scoreboard>,
 }
 
 /// Writes `report.html`.
 ///
 /// # Errors
 /// A run folder that cannot be read or written.
-pub fn write_report(dir: &RunDir, summary: &Summary) -> Result<()> {
+pub fn write_report(dir: &RunDir, facts: &TrainingFacts) -> Result<()> {
     let metrics = Metrics::read(&dir.metrics())?;
-    let mut report = Report { title: summary.title.clone(), ..Report::default() };
+    let mut report = Page { title: facts.title.clone(), ..Page::default() };
     let seconds: f64 = metrics.column("seconds").unwrap_or_default().iter().sum();
     report.summary = format!("{} updates in {} of training time.", metrics.steps.len(), human_seconds(seconds));
-    if let Some(evaluation) = &summary.evaluation {
-        let comparison = evaluation.comparison();
-        report.verdict = comparison.verdict();
+    if let Some(board) = &facts.scores {
+        report.verdict = board.verdict();
+        let of_grey = board.means().iter().any(|(method, _)| *method == Method::MeanAb);
         report.sections.push(Section {
             heading: "Quality on pictures it has not trained on".into(),
-            note: format!(
-                "Means over {} pictures (centre crops of {size}x{size}). {}",
-                evaluation.pictures,
-                if evaluation.gain_over_mean_ab().is_some() { OF_GREY } else { OF_BANDS },
-                size = evaluation.size
-            ),
-            blocks: vec![Block::Comparison(comparison)],
+            note: format!("Means over {}. {}", board.pictures(), if of_grey { OF_GREY } else { OF_BANDS }),
+            blocks: [board.decisive()].into_iter().chain(board.by_band()).map(Block::Comparison).collect(),
         });
     } else {
         report.verdict.headline = "Not compared: the run has no validation pictures".into();
@@ -76,7 +74,7 @@ pub fn write_report(dir: &RunDir, summary: &Summary) -> Result<()> {
             blocks: spells.iter().map(|spell| Block::Text(describe(spell))).collect(),
         });
     }
-    let strips = strips(dir, summary.target_bands)?;
+    let strips = strips(dir, facts.target_bands)?;
     if !strips.is_empty() {
         report.sections.push(Section {
             heading: "Samples".into(),
@@ -85,30 +83,30 @@ pub fn write_report(dir: &RunDir, summary: &Summary) -> Result<()> {
         });
     }
     let mut charts = Vec::new();
-    for (column, title) in summary.losses.iter().filter(|(_, title)| !title.is_empty()) {
+    for (column, title) in facts.losses.iter().filter(|(_, title)| !title.is_empty()) {
         let mut series = vec![Series::new("training", metrics.points(column), SeriesStyle::Smoothed)];
         // What a validation compares: the loss, or a pair's distance from the target.
         if matches!(*column, "loss" | "l1" | "mse") {
             series.push(Series::new("validation", metrics.points("val_loss"), SeriesStyle::Dots));
         }
         series.retain(|series| !series.points.is_empty());
-        charts.push(Block::Chart(chart(title, "loss", Scale::Log, series)));
+        charts.push(Block::Chart(chart(title, "loss", AxisScale::Log, series)));
     }
     let speed = vec![Series::new("images per second", metrics.points("images_per_s"), SeriesStyle::Smoothed)];
-    charts.push(Block::Chart(chart("Speed", "images / s", Scale::Linear, speed)));
+    charts.push(Block::Chart(chart("Speed", "images / s", AxisScale::Linear, speed)));
     let rate = vec![Series::new("learning rate", metrics.points("lr"), SeriesStyle::Line)];
-    charts.push(Block::Chart(chart("Learning rate", "", Scale::Linear, rate)));
+    charts.push(Block::Chart(chart("Learning rate", "", AxisScale::Linear, rate)));
     report.sections.push(Section { heading: "Curves".into(), note: String::new(), blocks: charts });
-    report.sections.extend(summary.epoch.map(|batches| losses_by_epoch(&metrics, batches)));
+    report.sections.extend(facts.epoch.map(|batches| losses_by_epoch(&metrics, batches)));
     report.sections.push(Section {
         heading: "Settings".into(),
         note: "The same as in config.toml, from which a training can be started again.".into(),
-        blocks: vec![Block::Facts(summary.settings.clone())],
+        blocks: vec![Block::Facts(facts.settings.clone())],
     });
     report.sections.push(Section {
         heading: "Environment".into(),
         note: String::new(),
-        blocks: vec![Block::Facts(summary.environment.clone())],
+        blocks: vec![Block::Facts(facts.environment.clone())],
     });
     report.write(&dir.report())
 }
@@ -137,7 +135,8 @@ fn losses_by_epoch(metrics: &Metrics, batches: u64) -> Section {
     };
     let curve = |(name, losses): &(String, Vec<f64>)| Series::new(name, points(losses), SeriesStyle::Line);
     let series = columns.iter().map(curve).collect();
-    let curves = Chart { x_label: "epoch".into(), ..chart("Losses of both networks", "loss", Scale::Linear, series) };
+    let curves =
+        Chart { x_label: "epoch".into(), ..chart("Losses of both networks", "loss", AxisScale::Linear, series) };
     let head = ["epoch".to_owned()].into_iter().chain(columns.iter().map(|(name, _)| name.clone())).collect();
     let table = Table { caption: String::new(), head, rows: (0..epochs).map(row).collect() };
     Section {
@@ -147,7 +146,7 @@ fn losses_by_epoch(metrics: &Metrics, batches: u64) -> Section {
     }
 }
 
-fn chart(title: &str, y_label: &str, scale: Scale, series: Vec<Series>) -> Chart {
+fn chart(title: &str, y_label: &str, scale: AxisScale, series: Vec<Series>) -> Chart {
     Chart { title: title.into(), x_label: "step".into(), y_label: y_label.into(), scale, series }
 }
 

@@ -8,13 +8,15 @@ use crate::dataset::stats::{Survey, survey};
 use crate::engine::device::{Device, human_bytes};
 use crate::engine::nn::WeightFile;
 use crate::error::{Error, Result};
-use crate::evaluate::evaluation::{Evaluation, evaluate};
+use crate::evaluate::evaluator::{Evaluator, rebalance};
+use crate::evaluate::scoreboard::Scoreboard;
 use crate::files::write_whole;
 use crate::imaging::raster::Stretch;
 use crate::networks;
 use crate::networks::recipe::{Recipe, Setup};
+use crate::paint::colorizer::Colorizer;
 use crate::run::plan::{Patches, Plan};
-use crate::run::summary::{Summary, write_report};
+use crate::run::summary::{TrainingFacts, write_report};
 use crate::train::checkpoint::{Checkpoint, Newest};
 use crate::train::learner::{Learner, Update};
 use crate::train::metadata::{BinsMetadata, Input, Lightness, Metadata, TrainedOn};
@@ -71,8 +73,8 @@ pub struct Training {
 pub struct Ended {
     /// Whether it came to its end.
     pub outcome: Outcome,
-    /// Quality on the validation images, of a training that came to its end and has some.
-    pub evaluation: Option<Evaluation>,
+    /// The figures of the validation images, of a training that came to its end and has some.
+    pub scores: Option<Scoreboard>,
 }
 
 /// What a step costs.
@@ -84,8 +86,8 @@ pub struct Rehearsal {
     pub peak_bytes: u64,
 }
 
-/// These settings, and where they say nothing those of the run in `folder`, if there is one: what a training that goes on with it is
-/// made of.
+/// These settings, and where they say nothing those of the run in `folder`, if there is one: what a training that goes
+/// on with it is made of.
 ///
 /// # Errors
 /// Settings of the run that cannot be read; a setting that its checkpoints have settled and that differs.
@@ -100,8 +102,8 @@ pub fn settings_to_resume(settings: Settings, folder: &Path) -> Result<Settings>
 }
 
 impl Training {
-    /// Checks the settings and finds the images; settles what depends on them: which patches are read, how many steps the epochs
-    /// take.
+    /// Checks the settings and finds the images; settles what depends on them: which patches are read, how many steps
+    /// the epochs take.
     ///
     /// # Errors
     /// A setting that makes no sense; images that cannot be trained on.
@@ -176,12 +178,12 @@ impl Training {
         })
     }
 
-    /// Runs the training in the folder `out`. Nothing is created before a learner stands; with a memory cap, before one update has
-    /// been seen to fit.
+    /// Runs the training in the folder `out`. Nothing is created before a learner stands; with a memory cap, before one
+    /// update has been seen to fit.
     ///
     /// # Errors
-    /// A folder that is there already, of a training that does not resume; images or weights that cannot be read; no memory; a loss
-    /// that is not finite; whatever the device or the disk reports.
+    /// A folder that is there already, of a training that does not resume; images or weights that cannot be read; no
+    /// memory; a loss that is not finite; whatever the device or the disk reports.
     pub fn run(&self, device: &Device, out: &Path, observe: &mut dyn FnMut(Event<'_>)) -> Result<Ended> {
         let mut survey = survey(&self.data)?;
         if let Some(validation) = &self.validation {
@@ -225,18 +227,23 @@ impl Training {
             asynchronous: device.is_gpu(),
         };
         let outcome = session.run(learner.as_mut(), newest.checkpoint.as_ref(), observe)?;
-        let evaluation = match &self.validation {
+        let scores = match &self.validation {
             Some(data) if outcome == Outcome::Finished => {
                 // What will be coloured with is what is judged.
-                if session.dir.best().is_file() {
-                    learner.load(&WeightFile::read(&session.dir.best())?)?;
-                }
-                Some(evaluate(learner.as_ref(), data, &survey.stats)?)
+                let weights = WeightFile::read(&Colorizer::weights_of_run(session.dir.root())?)?;
+                learner.load(&weights)?;
+                let despeckled = self.plan.settings.despeckles_lightness();
+                let matched = survey.stats.lightness.clone().filter(|_| despeckled);
+                let evaluator = Evaluator {
+                    rebalance: rebalance(&weights)?,
+                    ..Evaluator::of_painter(learner.painter(), matched, survey.stats.clone())
+                };
+                Some(evaluator.evaluate(data, &mut |_, _| Ok(()))?)
             }
             _ => None,
         };
-        self.report(&session.dir, device, learner.losses(), evaluation.clone())?;
-        Ok(Ended { outcome, evaluation })
+        self.report(&session.dir, device, learner.losses(), scores.clone())?;
+        Ok(Ended { outcome, scores })
     }
 
     /// Two updates of a learner that is thrown away after.
@@ -276,8 +283,8 @@ impl Training {
         Ok(Rehearsal { seconds, peak_bytes: device.memory().peak_bytes })
     }
 
-    /// What the weights say of themselves that the training's loop does not know; bins come from `weights`, if there are some to
-    /// start from.
+    /// What the weights say of themselves that the training's loop does not know; bins come from `weights`, if there
+    /// are some to start from.
     fn metadata(&self, weights: Option<&WeightFile>, matched: Option<&LightnessMatch>) -> Result<Metadata> {
         let settings = &self.plan.settings;
         let bins = match &settings.bins {
@@ -319,7 +326,7 @@ impl Training {
         dir: &RunDir,
         device: &Device,
         losses: &[(&'static str, &'static str)],
-        evaluation: Option<Evaluation>,
+        scores: Option<Scoreboard>,
     ) -> Result<()> {
         let text = toml::to_string(&self.plan.settings).unwrap_or_default();
         let pair = |line: &str| line.split_once(" = ").map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -331,15 +338,15 @@ impl Training {
             ("training pictures".to_owned(), images.to_string()),
         ];
         environment.extend(self.patches().map(|patches| ("patches".to_owned(), patches)));
-        let summary = Summary {
+        let facts = TrainingFacts {
             title: format!("{} in {}", self.recipe.name(), dir.root().display()),
             losses: losses.to_vec(),
             target_bands: self.data.target_reading.channels(),
             settings: text.lines().filter_map(pair).collect(),
             environment,
             epoch: self.recipe.lists_epochs().then(|| self.plan.session.loader.batches(1, images)),
-            evaluation,
+            scores,
         };
-        write_report(dir, &summary)
+        write_report(dir, &facts)
     }
 }

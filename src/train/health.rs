@@ -1,5 +1,5 @@
-//! Whether an adversarial pair still plays: seen from its losses as they are written down, so that the progress line and the
-//! report say the same.
+//! Whether an adversarial pair still plays: seen from its losses as they are written down, so that the progress line
+//! and the report say the same.
 
 use std::collections::VecDeque;
 
@@ -9,12 +9,12 @@ const WINDOW: usize = 100;
 const LEAST: usize = 50;
 /// Below this, the discriminator's loss is near its least. A discriminator that cannot tell has 2 ln 2 = 1.39.
 const WON: f64 = 0.05;
-/// Below this share of its distance from the truth, a made picture lies at the source.
+/// Below this share of its distance from the truth, a predicted image counts as a copy of the source.
 const COPIED: f64 = 0.1;
 
 /// Name in `metrics.jsonl` of the discriminator's loss without penalties, above the least that its targets allow.
 pub const D_GAP: &str = "d_gap";
-/// Name in `metrics.jsonl` of the mean distance between made pictures and their sources.
+/// Name in `metrics.jsonl` of the mean distance between predicted images and their sources.
 pub const COPY: &str = "copy";
 
 /// Whether a loss is there for a judgement, and not for people.
@@ -44,12 +44,14 @@ impl Notice {
     pub fn advice(self) -> &'static str {
         match self {
             Notice::DiscriminatorWon => {
-                "D's loss stays near zero: it tells every made picture from a real one, and G learns next to nothing from it. \
-                 Lower the learning rate of the discriminator, or raise the weight of the distance from the truth."
+                "D's loss stays near zero: it tells every made picture from a real one, and G learns next to nothing \
+                 from it. Lower the learning rate of the discriminator, or raise the weight of the distance from the \
+                 truth."
             }
             Notice::GeneratorCopies => {
-                "G copies its input: its pictures lie at least ten times closer to the source than to the truth. Train longer, \
-                 raise the weight of the distance from the truth, or check that sources and targets belong together."
+                "G copies its input: its pictures lie at least ten times closer to the source than to the truth. \
+                 Train longer, raise the weight of the distance from the truth, or check that sources and targets \
+                 belong together."
             }
         }
     }
@@ -63,7 +65,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// Takes in the losses of an update and judges the recent ones. Losses that are no pair's say nothing.
+    /// Takes in the losses of an update and judges the recent ones. Losses of other networks give no notice.
     pub fn record(&mut self, losses: &[(&str, f32)]) -> Option<Notice> {
         let of = |name: &str| losses.iter().find(|(n, _)| *n == name).map(|(_, value)| f64::from(*value));
         let (gap, copy, distance) = (of(D_GAP)?, of(COPY)?, of("l1").or(of("mse"))?);
@@ -148,7 +150,8 @@ mod tests {
     fn spells_have_their_first_and_last_update() {
         let gap = |step: u64| if (101..=400).contains(&step) { 0.0 } else { 1.0 };
         let found = spells((1..=700).map(|step| (step, update(gap(step), 0.3, 0.3))));
-        // The mean of the last hundred falls below 0.05 with the 96th low one, and above it again with the fifth high one.
+        // The mean of the last hundred falls below 0.05 with the 96th low one, and above it again with the fifth high
+        // one.
         assert_eq!(found, [Spell { notice: Notice::DiscriminatorWon, steps: [196, 404] }]);
     }
 }

@@ -20,11 +20,12 @@ pub struct Update {
 
 /// What a kind of training does with a batch.
 pub trait Learner {
-    /// Names of the losses of a step in `metrics.jsonl`, `loss` or `g_loss`, `d_loss`, `l1`, with the title of a chart each;
-    /// without one, it is written down only.
+    /// Names of the losses of a step in `metrics.jsonl`, `loss` or `g_loss`, `d_loss`, `l1`, with the title of a chart
+    /// each; without one, it is written down only.
     fn losses(&self) -> &'static [(&'static str, &'static str)];
 
-    /// One update from one batch. The losses are those of the batch before its update, in the order of [`Learner::losses`].
+    /// One update from one batch. The losses are those of the batch before its update, in the order of
+    /// [`Learner::losses`].
     ///
     /// # Errors
     /// Whatever a launch reports.
@@ -36,13 +37,13 @@ pub trait Learner {
     /// Whatever a launch reports.
     fn validation_loss(&self, batch: &Batch) -> Result<f64>;
 
-    /// Pictures that [`Learner::calibrate`] wants to see after update `step` of `steps`, before a validation where one is due; 0 for
-    /// none.
+    /// Images that [`Learner::calibrate`] wants to see after update `step` of `steps`, before a validation where one is
+    /// due; 0 for none.
     fn calibration(&self, _step: u64, _steps: u64, _validation: bool) -> usize {
         0
     }
 
-    /// Takes the statistics that the network is put to work with anew from a batch, the `number`-th from 1, by the weights as they are.
+    /// Re-estimates the statistics used for inference from a batch, the `number`-th from 1, with the present weights.
     ///
     /// # Errors
     /// Whatever a launch reports.
@@ -57,9 +58,9 @@ pub trait Learner {
     /// [`Watch`](crate::engine::nn::Watch) can be set on.
     fn networks(&self) -> Vec<(&'static str, &Parameters)>;
 
-    /// Runs each network forwards on sources as its training has them, `[N, H, W, source_bands]` with the halo, and learns
-    /// nothing: as in an `update` of the training, which may move running statistics, or as it is put to work. A discriminator
-    /// that is bound to another size does not run.
+    /// Runs each network forwards on sources as its training has them, `[N, H, W, source_bands]` with the halo, and
+    /// learns nothing: as in an `update` of the training, which may move running statistics, or as in inference. A
+    /// discriminator that is bound to another size does not run.
     ///
     /// # Errors
     /// Whatever a launch reports.

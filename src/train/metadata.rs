@@ -17,8 +17,8 @@ use crate::imaging::raster::Stretch;
 
 /// What a weight file is: enough to run its network as it was trained, without a run folder.
 ///
-/// Keys that are not known are passed over when read, and those that are missing have the default: a key may be added without a new
-/// format.
+/// Keys that are not known are passed over when read, and those that are missing have the default: a key may be added
+/// without a new format.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct Metadata {

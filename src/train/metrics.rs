@@ -14,8 +14,8 @@ use crate::files::{io_error, write_whole};
 /// The numbers of one optimiser step.
 ///
 /// As a JSON object the keys stand in the order of the fields: `step`, the losses, `seconds`, `images_per_s`, `lr`, and
-/// what is further. Numbers have the fewest digits that read back to the same value; NaN and infinities, which JSON does
-/// not know, become `null`.
+/// what is further. Numbers have the fewest digits that read back to the same value; NaN and infinities, which JSON
+/// does not know, become `null`.
 #[derive(Debug, Clone, Copy)]
 pub struct StepMetrics<'a> {
     /// Optimiser updates so far, this one included: from 1.
@@ -51,8 +51,8 @@ impl Serialize for StepMetrics<'_> {
 
 /// Appends to `metrics.jsonl`.
 ///
-/// Each line reaches the system in one write, so that a process killed at any moment leaves at most one broken line, the
-/// last, which [`cut_back`] drops.
+/// Each line reaches the system in one write, so that a process killed at any moment leaves at most one broken line,
+/// the last, which [`cut_back`] drops.
 #[derive(Debug)]
 pub struct MetricsWriter {
     path: PathBuf,
@@ -60,8 +60,8 @@ pub struct MetricsWriter {
 }
 
 impl MetricsWriter {
-    /// Goes on after step `step` of the file at `path`: cut back to it ([`cut_back`]), or made when there is none. A new
-    /// run goes on after step 0.
+    /// Goes on after step `step` of the file at `path`: cut back to it ([`cut_back`]), or made when there is none. A
+    /// new run goes on after step 0.
     ///
     /// # Errors
     ///
@@ -86,8 +86,8 @@ impl MetricsWriter {
     }
 }
 
-/// Cuts the file at `path` back to the lines with a step of at most `step`; a last line that a killed process left broken
-/// goes too. The file is replaced whole, and left as it is when nothing is to go or when there is none.
+/// Cuts the file at `path` back to the lines with a step of at most `step`; a last line that a killed process left
+/// broken goes too. The file is replaced whole, and left as it is when nothing is to go or when there is none.
 ///
 /// # Errors
 ///

@@ -16,12 +16,12 @@ pub struct CheckpointFile {
     pub path: PathBuf,
 }
 
-/// A sample picture of a run folder: `samples/step-00000600-1.png`.
+/// A sample image of a run folder: `samples/step-00000600-1.png`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SampleFile {
     /// The optimiser updates before it.
     pub step: u64,
-    /// Which of the sample pictures, from 1.
+    /// Which of the sample images, from 1.
     pub number: usize,
     path: PathBuf,
 }
@@ -126,12 +126,12 @@ impl RunDir {
         self.root.join("checkpoints")
     }
 
-    /// `samples/`: sample pictures.
+    /// `samples/`: sample images.
     pub fn samples(&self) -> PathBuf {
         self.root.join("samples")
     }
 
-    /// Where sample picture `number` (from 1) of `step` lies: `samples/step-00000600-1.png`.
+    /// Where sample image `number` (from 1) of `step` lies: `samples/step-00000600-1.png`.
     pub fn sample(&self, step: u64, number: usize) -> PathBuf {
         self.samples().join(format!("step-{step:08}-{number}.png"))
     }
@@ -160,7 +160,7 @@ impl RunDir {
         Ok(found)
     }
 
-    /// The sample pictures, by step and number.
+    /// The sample images, by step and number.
     ///
     /// # Errors
     ///
@@ -178,7 +178,7 @@ impl RunDir {
         Ok(found)
     }
 
-    /// Removes the sample pictures of later steps than `step`: a run that goes on from there makes them again.
+    /// Removes the sample images of later steps than `step`: a run that goes on from there makes them again.
     ///
     /// # Errors
     ///
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn a_new_run_has_its_folders_and_an_old_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("runs/colournet");
+        let root = folder.path().join("runs/first");
         let run = RunDir::create(&root).unwrap();
         assert_eq!(names(run.root()), ["checkpoints", "samples"]);
         let error = RunDir::create(&root).unwrap_err();

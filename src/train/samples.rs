@@ -1,4 +1,4 @@
-//! Sample pictures: source, prediction and truth side by side, as the run goes.
+//! Sample images: source, prediction and truth side by side, as the run goes.
 
 use crate::dataset::loader::Batch;
 use crate::error::Result;
@@ -12,13 +12,13 @@ use crate::train::learner::Learner;
 use crate::train::run_dir::RunDir;
 use image::RgbImage;
 
-/// Pictures that a run shows.
+/// Images that a run shows.
 pub(super) const PICTURES: u64 = 4;
 /// Pixels between the panels of a strip.
 const GAP: u32 = 4;
 
-/// What the panels of a strip show, from left to right, for targets of `bands` bands. Pictures of more than three are shown by
-/// their first three, and the last band of the targets, near infrared often, by itself.
+/// What the panels of a strip show, from left to right, for targets of `bands` bands. Images of more than three are
+/// shown by their first three, and the last band of the targets, near infrared often, by itself.
 pub fn panels(bands: usize) -> &'static [&'static str] {
     match bands {
         ..=3 => &["source", "predicted", "truth"],
@@ -26,7 +26,7 @@ pub fn panels(bands: usize) -> &'static [&'static str] {
     }
 }
 
-/// The panels of a strip, see [`panels`]; the pictures have one size.
+/// The panels of a strip, see [`panels`]; the images have one size.
 pub fn strip_of(source: &Image8, predicted: &Image8, truth: &Image8) -> Vec<RgbImage> {
     let mut pictures = vec![source.to_rgb(), predicted.to_rgb(), truth.to_rgb()];
     if panels(truth.bands()).len() > pictures.len() {
@@ -35,7 +35,7 @@ pub fn strip_of(source: &Image8, predicted: &Image8, truth: &Image8) -> Vec<RgbI
     pictures
 }
 
-/// Writes `samples/step-NNNNNNNN-K.png` for each batch (of one picture).
+/// Writes `samples/step-NNNNNNNN-K.png` for each batch (of one image).
 ///
 /// # Errors
 /// A launch that fails, a disk that is full.
@@ -52,7 +52,7 @@ pub(super) fn write(dir: &RunDir, step: u64, learner: &dyn Learner, batches: &[B
     Ok(())
 }
 
-/// What the network makes of the one picture of a batch, `[S, S, bands]` 0..1.
+/// What the network makes of the one image of a batch, `[S, S, bands]` 0..1.
 ///
 /// # Errors
 /// Whatever a launch reports.

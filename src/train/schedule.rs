@@ -16,7 +16,7 @@ pub enum LrSchedule {
     /// cycle).
     Cosine,
     /// `linear-after:N`: the base rate up to and including step N, then a straight line towards zero (the schedule of
-    /// pix2pix).
+    /// Isola et al., CVPR 2017).
     LinearAfter(u64),
 }
 

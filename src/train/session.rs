@@ -39,7 +39,7 @@ pub struct SessionConfig {
     pub keep: usize,
     /// Whether the weights of the lowest validation loss are kept beside the newest, as `best.safetensors`.
     pub keep_best: bool,
-    /// Updates between sample pictures; 0 for none but the last.
+    /// Updates between sample images; 0 for none but the last.
     pub sample_every: u64,
 }
 
@@ -97,9 +97,9 @@ pub enum Outcome {
     },
 }
 
-/// Pictures that one validation looks at, at most: it must stay cheap beside the training between two.
+/// Images that one validation looks at, at most: it must stay cheap beside the training between two.
 const VALIDATION_PICTURES: u64 = 8;
-/// Side of a sample picture in pixels, where the crops of the training are smaller and the pictures are not.
+/// Side of a sample image in pixels, where the crops of the training are smaller and the images are not.
 const SAMPLE_SIDE: usize = 128;
 /// Losses are read this many steps late on a GPU, so that the host records ahead.
 const LOSS_LAG: usize = 2;
@@ -144,7 +144,7 @@ struct Settled {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Pause {
     samples: bool,
-    /// Pictures to calibrate on.
+    /// Images to calibrate on.
     calibration: usize,
     validation: bool,
     checkpoint: bool,
@@ -167,8 +167,8 @@ impl Session<'_> {
     /// Runs from a checkpoint, or from the start when there is none, to the last step.
     ///
     /// # Errors
-    /// Data that breaks in mid-run, a loss that is no number (with the step, its files and the last good checkpoint), a
-    /// disk that is full, a device that fails.
+    /// Data that breaks in mid-run, a loss that is NaN or infinite (with the step, its files and the last good
+    /// checkpoint), a disk that is full, a device that fails.
     pub fn run(
         &self,
         learner: &mut dyn Learner,
@@ -224,7 +224,7 @@ impl Session<'_> {
         Ok(Outcome::Finished)
     }
 
-    /// Shows the learner as many of the training's own pictures as it needs for its statistics.
+    /// Shows the learner as many of the training's own images as it needs for its statistics.
     fn calibrate(&self, learner: &dyn Learner, pictures: usize) -> Result<()> {
         let maker = BatchMaker::new(self.data.clone(), self.config.loader.clone());
         for number in 1..=pictures.div_ceil(self.config.loader.batch) {
@@ -233,7 +233,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Mean loss over centre crops of the first validation pictures, an f32 value as a checkpoint stores it: a run that
+    /// Mean loss over centre crops of the first validation images, an f32 value as a checkpoint stores it: a run that
     /// goes on compares the same numbers.
     fn validate(&self, learner: &dyn Learner) -> Result<Option<f64>> {
         let Some(data) = &self.validation else { return Ok(None) };
@@ -248,12 +248,12 @@ impl Session<'_> {
         Ok(Some(f64::from((sum / batches as f64) as f32)))
     }
 
-    /// The pictures that samples show: the first of the validation data, else of the training data.
+    /// The images that samples show: the first of the validation data, else of the training data.
     fn sample_batches(&self, stride: usize) -> Result<Vec<Batch>> {
         let data = self.validation.as_ref().unwrap_or(&self.data);
         let smallest = data.infos.iter().map(|info| info.width.min(info.height)).min().unwrap_or_default();
         let side = self.config.loader.size.max(smallest.min(SAMPLE_SIDE) / stride * stride);
-        // What puts a network to work on a picture finds what lies around it by itself.
+        // What puts a network to work on an image finds what lies around it by itself.
         let maker = self.centre_crops(data, side, 0);
         (1..=(data.pairs.len() as u64).min(samples::PICTURES)).map(|step| maker.batch(step)).collect()
     }
@@ -273,8 +273,8 @@ impl Session<'_> {
 }
 
 impl Loop<'_, '_> {
-    /// Brings the run to rest after `step`. Every loss is read first: a run that has diverged is not saved. The checkpoint
-    /// comes last: a run that goes on from it finds everything before it in place.
+    /// Brings the run to rest after `step`. Every loss is read first: a run that has diverged is not saved. The
+    /// checkpoint comes last: a run that goes on from it finds everything before it in place.
     fn rest(&mut self, learner: &dyn Learner, step: u64, due: Pause) -> Result<()> {
         while self.pending.len() > 1 {
             self.settle(learner)?;
@@ -308,7 +308,7 @@ impl Loop<'_, '_> {
         let state = learner.state()?;
         if let Some(tensor) = state.iter().find(|tensor| tensor.data.iter().any(|value| !value.is_finite())) {
             // The update itself overflowed: the loss, that of the batch before it, did not show it yet.
-            return Err(self.diverged(format!("{} is no number any more at step {step}", tensor.name), "the weights"));
+            return Err(self.diverged(format!("{} holds NaN or infinity at step {step}", tensor.name), "the weights"));
         }
         let metadata = self.session.metadata(learner, step);
         let path = checkpoint::save(&self.session.dir, &metadata, state, self.best, improved)?;
@@ -326,7 +326,7 @@ impl Loop<'_, '_> {
         }
     }
 
-    /// Waits for the losses of the oldest update; a loss that is no number ends the run.
+    /// Waits for the losses of the oldest update; a loss that is NaN or infinite ends the run.
     fn read_losses(&mut self, learner: &dyn Learner) -> Result<Option<Settled>> {
         let Some(update) = self.pending.pop_front() else { return Ok(None) };
         let mut losses = Vec::with_capacity(update.losses.len());

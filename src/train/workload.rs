@@ -19,8 +19,8 @@ const SEED: u64 = 0;
 /// What is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pass {
-    /// What the network puts out, see [`Painter::answer`]: a classifier's probabilities at the size of its logits, or a
-    /// generator's picture.
+    /// What the network outputs, see [`Painter::answer`]: a classifier's probabilities at the size of its logits, or a
+    /// generator's image.
     Forward,
     /// A whole update, of both networks of a pair: targets, forward passes, losses, gradients, optimisers.
     Train,
@@ -31,9 +31,9 @@ pub enum Pass {
 pub struct WorkloadConfig {
     /// What is timed.
     pub pass: Pass,
-    /// Side of the pictures in pixels, one that the network takes.
+    /// Side of the images in pixels, one that the network takes.
     pub size: usize,
-    /// Pictures a batch, at least 1.
+    /// Images a batch, at least 1.
     pub batch: usize,
     /// Pixels of the sources of a training batch beyond each side of the targets.
     pub halo: usize,
@@ -128,8 +128,8 @@ impl<'a> Workload<'a> {
     }
 }
 
-/// `n` random pictures of `size` x `size` pixels with the bands that a network reads and makes, values 0..1; the sources have
-/// `halo` pixels more on each side.
+/// `n` random images of `size` x `size` pixels with the bands that a network reads and makes, values 0..1; the sources
+/// have `halo` pixels more on each side.
 pub fn random_batch(painter: &dyn Painter, n: usize, size: usize, halo: usize) -> Batch {
     let values = |side: usize, bands: usize, step: u32| {
         let rng = Rng::new(SEED, Stream::Noise, step);
@@ -143,48 +143,6 @@ pub fn random_batch(painter: &dyn Painter, n: usize, size: usize, halo: usize) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::nn::OptimizerKind;
-    use crate::imaging::color::Bins;
-    use crate::networks::classifier::learner::{Classification, ClassificationConfig};
-    use crate::networks::classifier::network::{Architecture, Classifier};
-    use crate::networks::{colournet, window8};
-
-    fn classifier(architecture: &'static Architecture, training: bool) -> Classification {
-        let learning = ClassificationConfig {
-            optimizer: OptimizerKind::Adam { beta1: 0.9, beta2: 0.99, eps: 1e-8 },
-            weight_decay: 0.0,
-            l2: 0.0,
-            lambda: 0.5,
-            sigma: 5.0,
-            training,
-        };
-        let classifier =
-            Classifier::new(&Device::cpu(), architecture, 0.05, &Bins::lattice(30), vec![1.0 / 30.0; 30], 0, training);
-        Classification::new(classifier.unwrap(), &learning).unwrap()
-    }
-
-    fn kernels(measurement: &Measurement) -> Vec<&str> {
-        measurement.launches.iter().map(|launch| launch.kernel.as_str()).collect()
-    }
-
-    #[test]
-    fn a_forward_pass_ends_with_the_softmax_and_a_training_pass_with_the_optimiser() {
-        for (architecture, size) in [(&colournet::network::ARCHITECTURE, 16), (&window8::network::ARCHITECTURE, 24)] {
-            let time = |pass, iterations| {
-                let mut learner = classifier(architecture, pass == Pass::Train);
-                measure(&mut learner, &WorkloadConfig { pass, size, batch: 2, halo: 0 }, iterations).unwrap()
-            };
-            let forward = time(Pass::Forward, 3);
-            assert_eq!(kernels(&forward).last(), Some(&"softmax"));
-            assert!(!kernels(&forward).contains(&"conv2d_dw"));
-            let train = time(Pass::Train, 2);
-            assert_eq!(kernels(&train).last(), Some(&"adam"));
-            assert!(kernels(&train).contains(&"soft_encode") && kernels(&train).contains(&"conv2d_dw"));
-            assert!(train.peak_bytes > forward.peak_bytes && forward.peak_bytes > 0);
-            assert_eq!((forward.seconds.len(), train.seconds.len()), (3, 2));
-            assert!(forward.seconds.is_sorted());
-        }
-    }
 
     #[test]
     fn the_median_is_the_middle_or_the_mean_of_the_two() {

@@ -34,15 +34,15 @@ pub fn done(folder: &Path, line: &str) -> String {
     ran.stdout
 }
 
-/// Runs the binary, which must refuse: exit code 2, one line on stderr that holds every text of `named`, and nothing new
-/// in the folder.
+/// Runs the binary, which must refuse: exit code 2, one line on stderr that holds every text of `named`, and nothing
+/// new in the folder.
 pub fn refused(folder: &Path, line: &str, named: &[&str]) {
     let stderr = failed(folder, line, 2, named);
     assert_eq!(stderr.lines().count(), 1, "`{line}`: {stderr}");
 }
 
-/// Runs the binary, which must end with `code`, one line of error that holds every text of `named`, and nothing new in the
-/// folder; what it said on stderr, notes included.
+/// Runs the binary, which must end with `code`, one line of error that holds every text of `named`, and nothing new in
+/// the folder; what it said on stderr, notes included.
 pub fn failed(folder: &Path, line: &str, code: i32, named: &[&str]) -> String {
     let before = listing(folder);
     let Ran { code: found, stderr, .. } = huetape(folder, line);

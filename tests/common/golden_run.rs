@@ -51,9 +51,9 @@ impl<S: DeserializeOwned> GoldenRun<S> {
         run
     }
 
-    /// Runs the steps on every device from `init` on, and compares losses, weights and the picture. `picture` puts out what the
-    /// learner's generator makes of the first source, `[N, H, W, C]` in the golden picture's units, each value known to
-    /// `picture_rounding`.
+    /// Runs the steps on every device from `init` on, and compares losses, weights and the picture. `picture` puts out
+    /// what the learner's generator makes of the first source, `[N, H, W, C]` in the golden picture's units, each value
+    /// known to `picture_rounding`.
     pub fn check<L: Learner>(
         &self,
         init: &WeightFile,

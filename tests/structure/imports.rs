@@ -1,4 +1,5 @@
-//! Which file uses which: every path in the code is followed through imports and re-exports to the file that defines the name.
+//! Which file uses which: every path in the code is followed through imports and re-exports to the file that defines
+//! the name.
 
 use crate::sources::{Source, attributes, is_for_tests};
 use proc_macro2::{TokenStream, TokenTree};

@@ -42,8 +42,8 @@ pub fn library() -> Vec<Source> {
     follow(Path::new("src/lib.rs"))
 }
 
-/// Every file that the formatter visits: those that declarations of modules lead to, from the root of each target. Declarations
-/// within a macro are invisible to it.
+/// Every file that the formatter visits: those that declarations of modules lead to, from the root of each target.
+/// Declarations within a macro are invisible to it.
 pub fn formatted() -> BTreeSet<PathBuf> {
     roots().iter().flat_map(|root| follow(root)).map(|source| source.path).collect()
 }
@@ -94,8 +94,8 @@ fn folder_of_children(path: &Path, is_root: bool) -> PathBuf {
     }
 }
 
-/// The files of `mod NAME;` among `items`: path, module, and whether only tests compile it. `folder` is where they lie, `beside`
-/// the folder that an attribute `path` is relative to.
+/// The files of `mod NAME;` among `items`: path, module, and whether only tests compile it. `folder` is where they lie,
+/// `beside` the folder that an attribute `path` is relative to.
 fn declared(
     items: &[Item],
     module: &[String],
@@ -166,8 +166,8 @@ pub fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// What rules do not hold yet for: names of rules with a file, or a folder that ends in `/`. What is found and not excused fails,
-/// and so does an excuse that nothing needs any more.
+/// What rules do not hold yet for: names of rules with a file, or a folder that ends in `/`. What is found and not
+/// excused fails, and so does an excuse that nothing needs any more.
 pub struct Excuses<'a> {
     left: BTreeMap<&'a str, bool>,
 }

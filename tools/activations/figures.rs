@@ -1,7 +1,7 @@
 //! The task: which of eight figures is on a small grey picture?
 //!
-//! Place, size, angle, contrast, shading and noise of each picture are drawn at random, so that no two are alike and as many can
-//! be made as are wanted.
+//! Place, size, angle, contrast, shading and noise of each picture are drawn at random, so that no two are alike and as
+//! many can be made as are wanted.
 
 use huetape::random::{Rng, Stream};
 

@@ -1,11 +1,14 @@
-//! What the outcomes of all trainings say: a table, conclusions that hold beyond the spread, and a page with the curves.
+//! What the outcomes of all trainings say: a table, conclusions that hold beyond the spread, and a page with the
+//! curves.
 
 use crate::figures::{Figures, NAMES, SIZE};
 use crate::network::{Activation, LEAK, Network};
 use crate::training::{BATCH, EPOCH, LEARNING_RATE, Outcome, Score, TEST, TRAINING};
 use huetape::imaging::codec::save::encode_png;
-use huetape::report::chart::{Chart, Scale, Series, SeriesStyle};
-use huetape::report::page::{Block, Report, Section, Strip, Table, Tone, Verdict};
+use huetape::report::axis::AxisScale;
+use huetape::report::chart::{Chart, Series, SeriesStyle};
+use huetape::report::page::{Block, Page, Section, Strip, Table};
+use huetape::report::verdict::{Tone, Verdict};
 
 /// The test accuracy in percent whose first epoch is in the table.
 const THRESHOLD: f64 = 70.0;
@@ -96,8 +99,8 @@ struct Difference {
 }
 
 impl Difference {
-    /// `a - b`, seed by seed: both saw the same pictures in the same order from the same kernels. `None` for less than two
-    /// seeds.
+    /// `a - b`, seed by seed: both saw the same pictures in the same order from the same kernels. `None` for less than
+    /// two seeds.
     fn of(a: &[f64], b: &[f64]) -> Option<Self> {
         let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
         let t = STUDENT_T.get(differences.len().checked_sub(2)?)?;
@@ -171,10 +174,12 @@ impl Findings {
         };
         [
             format!(
-                "{kinds} kinds of figures in noise, {SIZE}x{SIZE} pixels, {TRAINING} to learn from and {TEST} to be judged by."
+                "{kinds} kinds of figures in noise, {SIZE}x{SIZE} pixels, {TRAINING} to learn from and {TEST} to be \
+                 judged by."
             ),
             format!(
-                "Adam, learning rate {LEARNING_RATE} falling along a cosine, {} updates of {BATCH} pictures ({epochs:.1} epochs), {seeds}.",
+                "Adam, learning rate {LEARNING_RATE} falling along a cosine, {} updates of {BATCH} pictures \
+                 ({epochs:.1} epochs), {seeds}.",
                 self.steps
             ),
             "A seed sets the pictures, their order and the first kernels, the same for all ten networks.".to_owned(),
@@ -212,8 +217,10 @@ impl Findings {
         let mut sentences: Vec<String> =
             comparisons.iter().map(|(what, all)| format!("{what}: {}", sentence(all))).collect();
         sentences.push(format!(
-            "Clear: the 95 % interval of the mean difference over {seeds} seeds, in percentage points, leaves 0 out. Of {} such \
-             comparisons one or so would by chance alone. This is one small task with one learning rate for all: it ranks nothing \
+            "Clear: the 95 % interval of the mean difference over {seeds} seeds, in percentage points, leaves 0 out. \
+             Of {} such \
+             comparisons one or so would by chance alone. This is one small task with one learning rate for all: it \
+             ranks nothing \
              elsewhere.",
             comparisons.iter().map(|(_, all)| all.len()).sum::<usize>()
         ));
@@ -242,7 +249,7 @@ impl Findings {
     }
 
     /// The same as a page, with the curves and some pictures of the task.
-    pub fn page(&self) -> Report {
+    pub fn page(&self) -> Page {
         let curves = |batch_norm: bool| {
             let series = |style, curve: fn(&Outcome) -> Vec<(f64, f64)>| {
                 let one = |cell: &Cell| Series::new(cell.network.activation.name(), cell.mean_curve(curve), style);
@@ -250,7 +257,7 @@ impl Findings {
             };
             let chart = |title: &str, series| {
                 let (title, x_label) = (title.to_owned(), "update".to_owned());
-                Block::Chart(Chart { title, x_label, y_label: "nats".to_owned(), scale: Scale::Log, series })
+                Block::Chart(Chart { title, x_label, y_label: "nats".to_owned(), scale: AxisScale::Log, series })
             };
             let trained = series(SeriesStyle::Smoothed, |outcome| {
                 outcome.losses.iter().enumerate().map(|(i, loss)| (i as f64 + 1.0, *loss)).collect()
@@ -262,7 +269,8 @@ impl Findings {
         };
         let section =
             |heading: &str, note: &str, blocks| Section { heading: heading.to_owned(), note: note.to_owned(), blocks };
-        let note = "Means over the seeds. The training loss is that of each batch with its own statistics and random slopes; the \
+        let note = "Means over the seeds. The training loss is that of each batch with its own statistics and random \
+             slopes; the \
                     test loss is without either.";
         let mut conclusions = self.conclusions();
         let detail = conclusions.pop().unwrap_or_default();
@@ -273,7 +281,7 @@ impl Findings {
             1 => "One seed shows no spread".to_owned(),
             _ => format!("{clear} of {} differences are clear of the spread", compared.len()),
         };
-        Report {
+        Page {
             title: "Five activations, with and without batch norm".to_owned(),
             summary: self.setting().join(" "),
             verdict: Verdict { tone: Tone::Open, headline, detail, ..Verdict::default() },

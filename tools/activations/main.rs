@@ -1,8 +1,9 @@
-//! ReLU, leaky ReLU, PReLU, ELU and RReLU, each with and without batch norm, on a small task that the program makes itself.
+//! ReLU, leaky ReLU, PReLU, ELU and RReLU, each with and without batch norm, on a small task that the program makes
+//! itself.
 //!
-//! Ten networks are trained from several seeds. It prints a table with the spread over the seeds and what can be concluded from
-//! it, and writes a page with the curves. After the comparison of Xu, Wang, Chen and Li, "Empirical Evaluation of Rectified
-//! Activations in Convolutional Network", 2015.
+//! Ten networks are trained from several seeds. It prints a table with the spread over the seeds and what can be
+//! concluded from it, and writes a page with the curves. After the comparison of Xu, Wang, Chen and Li, "Empirical
+//! Evaluation of Rectified Activations in Convolutional Network", 2015.
 //!
 //! ```text
 //! cargo run --release --example activations
@@ -34,7 +35,8 @@ struct Args {
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     steps: u32,
     /// Trainings of each network
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_SEEDS)))]
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_SEEDS)))]
     seeds: u32,
     /// The page with the curves
     #[arg(long, value_name = "FILE", default_value = "activations.html")]

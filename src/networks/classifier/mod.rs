@@ -3,3 +3,5 @@
 pub mod learner;
 pub mod network;
 pub mod recipe;
+#[cfg(test)]
+mod workload_tests;

@@ -1,4 +1,5 @@
-//! The settings of a training: one table, from which flags, help, keys of a TOML file, checks and the rule for resuming follow.
+//! The settings of a training: one table, from which flags, help, keys of a TOML file, checks and the rule for resuming
+//! follow.
 
 mod checks;
 pub mod data;

@@ -7,8 +7,8 @@ use std::ffi::OsStr;
 pub struct Setting<S: 'static> {
     /// Its name: the key in a TOML file, and the flag without its dashes.
     pub key: &'static str,
-    /// What it is for. Other settings are named in it as `⟨width⟩`; what depends on the list of networks stands in braces, see
-    /// [`Setting::help`].
+    /// What it is for. Other settings are named in it as `⟨width⟩`; what depends on the list of networks stands in
+    /// braces, see [`Setting::help`].
     pub help: &'static str,
     /// What else is known of it.
     pub about: About,

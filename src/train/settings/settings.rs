@@ -45,8 +45,8 @@ impl Settings {
         write_whole(path, text.as_bytes())
     }
 
-    /// These settings, and those of `other` where there is none. A choice between alternatives on the one side leaves no room for
-    /// the other's.
+    /// These settings, and those of `other` where there is none. A choice between alternatives on the one side leaves
+    /// no room for the other's.
     pub fn or(mut self, mut other: Settings) -> Settings {
         let given = TABLE.iter().filter(|setting| (setting.given)(&self));
         let displaced = given.flat_map(|setting| setting.about.displaces);
@@ -61,8 +61,8 @@ impl Settings {
         self
     }
 
-    /// These settings with every default filled in: those of a network, then those that all networks share, so that the settings run
-    /// again the same way under later defaults.
+    /// These settings with every default filled in: those of a network, then those that all networks share, so that the
+    /// settings run again the same way under later defaults.
     pub fn filled(self, of_network: Settings) -> Settings {
         self.or(of_network).or(Settings::common())
     }

@@ -16,12 +16,12 @@ const CLASSIFICATION: About = About { heading: "Classification", value_name: "F"
 const RUN: About = About { heading: "Run", ..ABOUT };
 const DEVICE: About = About { heading: "Device", value_name: "DEVICE", ..ABOUT };
 
-/// Makes the settings and their table of entries `"key" field: Type = default, check, "help", about;`. The default is that of all
-/// networks that have none of their own; without one, nothing is set.
+/// Makes the settings and their table of entries `"key" field: Type = default, check, "help", about;`. The default is
+/// that of all networks that have none of their own; without one, nothing is set.
 macro_rules! settings {
     ($($key:tt $name:ident: $type:ty $(= $default:expr)?, $check:expr, $help:tt, $about:expr;)*) => {
-        /// Everything that sets a training: what was given, or, [filled](Settings::filled), all that holds. A run's `config.toml`
-        /// holds them all, defaults filled in.
+        /// Everything that sets a training: what was given, or, [filled](Settings::filled), all that holds. A run's
+        /// `config.toml` holds them all, defaults filled in.
         #[derive(Serialize, Deserialize, Debug, Clone, Default, PartialEq)]
         #[serde(deny_unknown_fields)]
         pub struct Settings {
@@ -79,7 +79,8 @@ const fn is_switch(type_name: &str) -> bool {
 
 settings! {
     "source" source: PathBuf, checks::any,
-        "Folder of inputs, e.g. SAR images, with images of the same names in ⟨target⟩; or a scene. One band is read; {all-bands}: all",
+        "Folder of inputs, e.g. SAR images, with images of the same names in ⟨target⟩; or a scene. One band is read; \
+         {all-bands}: all",
         About { value_name: "PATH", conflicts: &["images"], displaces: &["pairs", "pairs-source", "images"], ..DATA };
     "target" target: PathBuf, checks::any,
         "Folder of colour images that belong to ⟨source⟩, or a scene on its grid",
@@ -103,7 +104,8 @@ settings! {
         "Which half of ⟨pairs⟩ is the input, left or right",
         About { value_name: "HALF", otherwise: Some("left"), ..DATA };
     "val-source" val_source: PathBuf, checks::any,
-        "Inputs for validation (8 of them, spread evenly, at each checkpoint); with ⟨images⟩ or ⟨pairs⟩, images like those",
+        "Inputs for validation (8 of them, spread evenly, at each checkpoint); with ⟨images⟩ or ⟨pairs⟩, images like \
+         those",
         About { value_name: "PATH", ..DATA };
     "val-target" val_target: PathBuf, checks::any,
         "Colour images that belong to ⟨val-source⟩",
@@ -116,7 +118,8 @@ settings! {
             ..DATA
         };
     "stretch" stretch: String, checks::stretch,
-        "How source values become 0 to 1: LO,HI, percentile:P over each scene or image, db:LO,HI of intensities, db-amplitude:LO,HI, \
+        "How source values become 0 to 1: LO,HI, percentile:P over each scene or image, db:LO,HI of intensities, \
+         db-amplitude:LO,HI, \
          or none",
         About {
             value_name: "HOW",
@@ -129,10 +132,12 @@ settings! {
         "The same of targets",
         About { value_name: "HOW", settled: true, hyphens: true, ..DATA };
     "despeckle" despeckle: String, checks::despeckle,
-        "Take speckle off sources before, in the values of the file: lee:N, a window of NxN pixels, lee:N,LOOKS, or none",
+        "Take speckle off sources before, in the values of the file: lee:N, a window of NxN pixels, lee:N,LOOKS, or \
+         none",
         About { value_name: "HOW", otherwise: Some("none"), settled: true, ..DATA };
     "lightness" lightness: String, checks::lightness,
-        "Lightness of what is coloured: input, or despeckle, the input without speckle, matched to the lightness of the training's \
+        "Lightness of what is coloured: input, or despeckle, the input without speckle, matched to the lightness of \
+         the training's \
          targets",
         About { value_name: "WHICH", otherwise: Some("input"), of_some: true, ..DATA };
     "size" size: usize = 256usize, checks::some,
