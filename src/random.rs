@@ -131,6 +131,7 @@ pub fn box_muller(words: [u32; 2]) -> (f32, f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::assert_abs_diff_eq;
 
     /// Known answers of the authors' Random123 distribution (kat_vectors, philox4x32 10).
     #[test]
@@ -156,9 +157,9 @@ mod tests {
         }
         let n = n as f64;
         // Five standard errors of each estimate.
-        assert!((mean_u / n - 0.5).abs() < 5.0 * (1.0 / 12.0f64).sqrt() / n.sqrt());
+        assert_abs_diff_eq!(mean_u / n, 0.5, epsilon = 5.0 * (1.0 / 12.0f64).sqrt() / n.sqrt());
         assert!((mean_n / n).abs() < 5.0 / n.sqrt());
-        assert!((var_n / n - 1.0).abs() < 5.0 * 2.0f64.sqrt() / n.sqrt());
+        assert_abs_diff_eq!(var_n / n, 1.0, epsilon = 5.0 * 2.0f64.sqrt() / n.sqrt());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod common;
 
+use approx::assert_abs_diff_eq;
 use common::binary::{description, done, listing, refused, scenes};
 use huetape::imaging::codec::decode;
 use huetape::imaging::codec::save::{save_png, save_tiff};
@@ -62,8 +63,8 @@ fn the_figures_are_those_of_the_pictures_that_are_written() {
         let grey: Vec<u8> = samples(&root.path().join("source").join(name)).iter().flat_map(|v| [*v; 3]).collect();
         copy += mse(&grey) / 2.0;
     }
-    assert!((scores["model"]["psnr"].as_f64().unwrap() - psnr).abs() < 1e-9);
-    assert!((scores["grey_copy"]["mse"].as_f64().unwrap() - copy).abs() < 1e-9);
+    assert_abs_diff_eq!(scores["model"]["psnr"].as_f64().unwrap(), psnr, epsilon = 1e-9);
+    assert_abs_diff_eq!(scores["grey_copy"]["mse"].as_f64().unwrap(), copy, epsilon = 1e-9);
     for method in ["model", "grey_copy", "mean_colour", "mean_ab", "linear_regression"] {
         for measure in ["psnr", "ssim", "delta_e_2000", "delta_e_76", "mse", "mae", "nrmse", "spectral_angle", "ab_auc"]
         {

@@ -2,6 +2,7 @@
 
 mod common;
 
+use approx::abs_diff_eq;
 use common::binary::{done, failed};
 use huetape::imaging::codec::decode;
 use huetape::imaging::codec::save::save_png;
@@ -52,7 +53,7 @@ fn the_matrix_and_the_residuals_tell_right_pairs_from_wrong_ones() {
     for (i, row) in TRUTH.iter().enumerate() {
         for (k, want) in row.iter().enumerate() {
             let got = json["matrix"][i][k].as_f64().unwrap();
-            assert!((got - want).abs() < 1e-6, "{json}");
+            assert!(abs_diff_eq!(got, want, epsilon = 1e-6), "{json}");
         }
     }
     assert_eq!((json["pairs"].as_u64(), json["agreeing"].as_u64()), (Some(15), Some(12)));
@@ -73,7 +74,7 @@ fn a_registered_picture_shows_each_place_where_the_points_put_it() {
             // To the nearest pixel: the picture changes by less than 8 over half of one in both directions.
             let [u, v] = map([x as f64, y as f64]).map(|v| v.round() as usize);
             let (got, want) = (i32::from(out[v * 130 + u]), i32::from(grey(x, y)));
-            assert!((got - want).abs() < 10, "({x}, {y}): {got}, not {want}");
+            assert!(abs_diff_eq!(got, want, epsilon = 10), "({x}, {y}): {got}, not {want}");
         }
         assert_eq!(out[0], 0, "nothing of the picture falls there");
     }

@@ -190,6 +190,7 @@ mod tests {
     use crate::imaging::codec::save::save_png;
     use crate::imaging::synth::Scene;
     use crate::random::{Rng, Stream};
+    use approx::abs_diff_eq;
     use std::fs;
 
     /// Saves synthetic pairs of 192 pixels whose target is moved by (dx, dy) against the source.
@@ -224,7 +225,7 @@ mod tests {
             let shift = found.shift.unwrap_or_else(|| panic!("nothing found for ({dx}, {dy})"));
             // Shadows and bright edges of woods move the borders of the radar image by up to a pixel.
             assert!(
-                (shift.dx - dx as f32).abs() <= 1.0 && (shift.dy - dy as f32).abs() <= 1.0,
+                abs_diff_eq!(shift.dx, dx as f32, epsilon = 1.0) && abs_diff_eq!(shift.dy, dy as f32, epsilon = 1.0),
                 "{shift:?}, ({dx}, {dy})"
             );
         }

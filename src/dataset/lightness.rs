@@ -132,6 +132,7 @@ mod tests {
     use crate::imaging::codec::save::save_png;
     use crate::imaging::color::srgb8_to_lab;
     use crate::random::{Rng, Stream};
+    use approx::abs_diff_eq;
 
     fn matched(target_of: impl Fn(u8) -> u8) -> LightnessMatch {
         let root = tempfile::tempdir().unwrap();
@@ -164,8 +165,8 @@ mod tests {
         }
         let l = |v: u8| srgb8_to_lab([v; 3])[0] / 100.0;
         // 64 levels of 3 in random blocks: the extremes are within a few of 20 and 209.
-        assert!((by.apply(0.0) - l(255 - 209 / 2)).abs() < 0.03, "{}", by.apply(0.0));
-        assert!((by.apply(1.0) - l(255 - 20 / 2)).abs() < 0.03, "{}", by.apply(1.0));
+        assert!(abs_diff_eq!(by.apply(0.0), l(255 - 209 / 2), epsilon = 0.03), "{}", by.apply(0.0));
+        assert!(abs_diff_eq!(by.apply(1.0), l(255 - 20 / 2), epsilon = 0.03), "{}", by.apply(1.0));
         assert!(by.apply(f32::NAN).is_nan());
     }
 
@@ -175,7 +176,7 @@ mod tests {
         for v in [40u8, 90, 140, 190] {
             let (found, want) = (by.apply(f32::from(v) / 255.0), srgb8_to_lab([v; 3])[0] / 100.0);
             // Between two of 192 random levels, and what the filter blurs at the edges of blocks.
-            assert!((found - want).abs() < 0.03, "{v}: {found}, expected {want}");
+            assert!(abs_diff_eq!(found, want, epsilon = 0.03), "{v}: {found}, expected {want}");
         }
     }
 

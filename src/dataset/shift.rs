@@ -176,17 +176,24 @@ fn blurred(mut values: Vec<f32>, width: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::abs_diff_eq;
 
     #[test]
     fn blurring_keeps_a_constant_and_spreads_a_point_evenly() {
-        assert!(blurred(vec![3.0; 6 * 4], 6).iter().all(|v| (v - 3.0).abs() < 1e-5));
+        assert!(blurred(vec![3.0; 6 * 4], 6).iter().all(|v| abs_diff_eq!(*v, 3.0, epsilon = 1e-5)));
         let mut point = vec![0.0; 21 * 19];
         point[9 * 21 + 10] = 1.0;
         let spread = blurred(point, 21);
         let total: f32 = spread.iter().sum();
         // The middle of the twice-applied box is 5/25 in each direction, and 4 pixels away it is 1/25.
-        assert!((total - 1.0).abs() < 1e-5 && (spread[9 * 21 + 10] - 0.04).abs() < 1e-6, "{total}");
-        assert!((spread[9 * 21 + 14] - spread[5 * 21 + 10]).abs() < 1e-7 && (spread[9 * 21 + 14] - 0.008).abs() < 1e-6);
+        assert!(
+            abs_diff_eq!(total, 1.0, epsilon = 1e-5) && abs_diff_eq!(spread[9 * 21 + 10], 0.04, epsilon = 1e-6),
+            "{total}"
+        );
+        assert!(
+            abs_diff_eq!(spread[9 * 21 + 14], spread[5 * 21 + 10], epsilon = 1e-7)
+                && abs_diff_eq!(spread[9 * 21 + 14], 0.008, epsilon = 1e-6)
+        );
         assert_eq!(spread[9 * 21 + 15], 0.0);
     }
 }

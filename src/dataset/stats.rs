@@ -251,6 +251,7 @@ mod tests {
     use crate::imaging::codec::save::save_png;
     use crate::imaging::color::{Bins, SoftEncoder, prior, srgb8_to_lab};
     use crate::random::{Rng, Stream};
+    use approx::{abs_diff_eq, assert_abs_diff_eq};
 
     /// 20 pairs (more than one group of files) whose target is linear in the source: 0.5 s + 20, 255 - s, 90.
     fn linear_data() -> (tempfile::TempDir, Dataset) {
@@ -277,11 +278,11 @@ mod tests {
         let want = [(0.5, 20.0 / 255.0), (-1.0, 1.0), (0.0, 90.0 / 255.0)];
         for (c, (slope, intercept)) in want.into_iter().enumerate() {
             // f32 samples: 1280 roundings of 3e-8 against a variance of 0.08.
-            assert!((stats.slope[c][0] - slope).abs() < 1e-6, "{stats:?}");
-            assert!((stats.intercept[c] - intercept).abs() < 1e-6, "{stats:?}");
+            assert!(abs_diff_eq!(stats.slope[c][0], slope, epsilon = 1e-6), "{stats:?}");
+            assert!(abs_diff_eq!(stats.intercept[c], intercept, epsilon = 1e-6), "{stats:?}");
         }
         assert_eq!((stats.pictures, stats.pixels), (20, 1280));
-        assert!((stats.regress(&[0.4]).nth(1).unwrap() - 0.6).abs() < 1e-6);
+        assert_abs_diff_eq!(stats.regress(&[0.4]).nth(1).unwrap(), 0.6, epsilon = 1e-6);
     }
 
     #[test]
@@ -298,10 +299,10 @@ mod tests {
         assert_eq!((stats.source_bands(), stats.target_bands(), stats.mean_ab), (4, 2, None));
         for (found, want) in stats.slope[0].iter().zip([0.6, -0.2, 0.0, 0.0]) {
             // f32 values against a variance of 0.08.
-            assert!((found - want).abs() < 1e-5, "{stats:?}");
+            assert!(abs_diff_eq!(*found, want, epsilon = 1e-5), "{stats:?}");
         }
         let fit: Vec<f32> = stats.regress(&[0.5, 0.25, 0.25, 0.375]).collect();
-        assert!((fit[0] - 0.35).abs() < 1e-5 && (fit[1] - 0.7).abs() < 1e-5, "{fit:?}");
+        assert!(abs_diff_eq!(fit[0], 0.35, epsilon = 1e-5) && abs_diff_eq!(fit[1], 0.7, epsilon = 1e-5), "{fit:?}");
     }
 
     #[test]
@@ -314,7 +315,7 @@ mod tests {
         assert!(found.stats.mean_ab.is_none() && found.sample.is_empty());
         // Green is 255 - s; the others repeat it or are constant.
         let fit = found.stats.regress(&[60.0 / 255.0, 175.0 / 255.0, 90.0 / 255.0]).next().unwrap();
-        assert!((fit - 80.0 / 255.0).abs() < 1e-5, "{fit}");
+        assert!(abs_diff_eq!(fit, 80.0 / 255.0, epsilon = 1e-5), "{fit}");
     }
 
     #[test]
@@ -336,11 +337,11 @@ mod tests {
         ab.iter().for_each(|v| histogram.add(*v));
         assert_eq!(found.histogram, histogram);
         for (found, want) in found.stats.mean.iter().zip(rgb) {
-            assert!((found - want).abs() < 1e-12);
+            assert_abs_diff_eq!(*found, want, epsilon = 1e-12);
         }
         let bins = Bins::grid(&found.histogram, 10).unwrap();
         let p = prior(&SoftEncoder::new(&bins, 5.0), &found.sample);
-        assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        assert_abs_diff_eq!(p.iter().sum::<f64>(), 1.0, epsilon = 1e-12);
     }
 
     #[test]
@@ -366,6 +367,9 @@ mod tests {
         let data = DataSource::Images(root.path().into()).validate(8, None).unwrap();
         let stats = survey(&data).unwrap().stats;
         // L is nearly linear in sRGB grey.
-        assert!((stats.slope[0][0] - 1.0).abs() < 0.1 && stats.mean_ab.unwrap()[0].abs() < 0.1, "{stats:?}");
+        assert!(
+            abs_diff_eq!(stats.slope[0][0], 1.0, epsilon = 0.1) && stats.mean_ab.unwrap()[0].abs() < 0.1,
+            "{stats:?}"
+        );
     }
 }

@@ -231,6 +231,7 @@ impl Picture {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::abs_diff_eq;
 
     fn picture(bands: usize, samples: Samples) -> Picture {
         let (depth, len) = match &samples {
@@ -273,11 +274,14 @@ mod tests {
         let p = picture(3, Samples::U8([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]].concat()));
         let luma = read(&p, Reading::Grey { band: None }, p.area());
         for (value, want) in luma.iter().zip([0.299, 0.587, 0.114, 1.0]) {
-            assert!((value - want).abs() < 1e-6, "{luma:?}");
+            assert!(abs_diff_eq!(*value, want, epsilon = 1e-6), "{luma:?}");
         }
         assert_eq!(read(&p, Reading::Grey { band: Some(2) }, p.area()), [0.0, 1.0, 0.0, 1.0]);
         let lightness = read(&p, Reading::Lightness, p.area());
-        assert!((lightness[0] - 0.5324).abs() < 1e-4 && (lightness[3] - 1.0).abs() < 1e-5, "{lightness:?}");
+        assert!(
+            abs_diff_eq!(lightness[0], 0.5324, epsilon = 1e-4) && abs_diff_eq!(lightness[3], 1.0, epsilon = 1e-5),
+            "{lightness:?}"
+        );
     }
 
     #[test]

@@ -215,6 +215,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::abs_diff_eq;
 
     fn origins(spans: &[Span]) -> Vec<(usize, usize)> {
         spans.iter().map(|span| (span.origin, span.len)).collect()
@@ -259,7 +260,7 @@ mod tests {
                     span.used().zip(&span.weights).for_each(|(place, weight)| sums[place] += weight);
                 }
                 // Up to three quotients, each rounded.
-                assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-6), "{len}: {sums:?}");
+                assert!(sums.iter().all(|sum| abs_diff_eq!(*sum, 1.0, epsilon = 1e-6)), "{len}: {sums:?}");
             }
         }
     }

@@ -51,6 +51,7 @@ impl Source for Relit<'_> {
 mod tests {
     use super::*;
     use crate::random::{Rng, Stream};
+    use approx::abs_diff_eq;
 
     /// Twice the value, clamped.
     fn doubling() -> LightnessMatch {
@@ -88,7 +89,7 @@ mod tests {
             (mean, values.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / values.len() as f32)
         };
         let ((grey, noisy), (lightness, smooth)) = (spread(0), spread(1));
-        assert!((lightness - 2.0 * grey).abs() < 0.01, "{lightness} of {grey}");
+        assert!(abs_diff_eq!(lightness, 2.0 * grey, epsilon = 0.01), "{lightness} of {grey}");
         // Without the filter it would be four times that of the source.
         assert!(smooth < 1.5 * noisy, "{smooth} of {noisy}");
         for (pixel, valid) in part.pixels.values.chunks_exact(2).zip(part.valid.unwrap()) {

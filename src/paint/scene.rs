@@ -164,6 +164,7 @@ mod tests {
     use crate::networks::spacenet::network as spacenet;
     use crate::paint::painter::{Generator, Trained};
     use crate::random::{Rng, Stream};
+    use approx::abs_diff_eq;
 
     /// Noise with a corner without data, which can be told to fail from a row on.
     struct Noise {
@@ -256,7 +257,7 @@ mod tests {
             for (i, (got, want)) in sink.pixels.values.iter().zip(&whole.values).enumerate() {
                 let pixel = i / painter.bands();
                 // Other blocks of a convolution: sums in another order.
-                let same = (got - want).abs() < 1e-4;
+                let same = abs_diff_eq!(got, want, epsilon = 1e-4);
                 assert!(same || sink.valid[pixel] == Some(false), "{} at {pixel}: {got} {want}", painter.name());
             }
             assert_eq!(told.last().map(|(done, _)| done), told.last().map(|(_, total)| total));

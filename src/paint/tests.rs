@@ -16,6 +16,7 @@ use crate::paint::canvas::Canvas;
 use crate::paint::painter::*;
 use crate::paint::plan::{Plan, Tiling};
 use crate::random::{Rng, Stream};
+use approx::abs_diff_eq;
 
 /// Copies the inner part of its source, and counts how often it is asked.
 struct Copying {
@@ -204,7 +205,7 @@ fn only_a_classifier_says_how_sure_it_is() {
             for (got, p) in unsure.iter().zip(probabilities.chunks_exact(5)) {
                 let entropy: f64 = p.iter().map(|p| f64::from(*p)).filter(|p| *p > 0.0).map(|p| -p * p.ln()).sum();
                 // The kernel's logarithm is good to some 1e-6.
-                assert!((f64::from(*got) - entropy / 5f64.ln()).abs() < 1e-5, "{got} {entropy}");
+                assert!(abs_diff_eq!(f64::from(*got), entropy / 5f64.ln(), epsilon = 1e-5), "{got} {entropy}");
             }
         }
     }

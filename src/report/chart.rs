@@ -262,6 +262,7 @@ fn envelope(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::abs_diff_eq;
 
     #[test]
     fn smoothing_removes_noise_without_lagging_behind() {
@@ -270,8 +271,8 @@ mod tests {
             (0..600).map(|x| (x as f64, slope(x) + if x % 2 == 0 { 1.0 } else { -1.0 })).collect();
         let line = smooth(&noisy);
         // An alternating noise of 1 in a window of 21 leaves at most 1/21, squared by the second pass.
-        assert!((30..570).all(|x| (line[x].1 - slope(x)).abs() < 0.01));
-        assert!([0, 599].iter().all(|&x| (line[x].1 - slope(x)).abs() < 0.2));
+        assert!((30..570).all(|x| abs_diff_eq!(line[x].1, slope(x), epsilon = 0.01)));
+        assert!([0, 599].iter().all(|&x| abs_diff_eq!(line[x].1, slope(x), epsilon = 0.2)));
         assert_eq!(smooth(&noisy[..3]), noisy[..3], "a short curve stays as it is");
     }
 

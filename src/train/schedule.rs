@@ -70,6 +70,7 @@ impl fmt::Display for LrSchedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::assert_abs_diff_eq;
 
     #[test]
     fn every_schedule_reads_back_from_its_own_text() {
@@ -104,8 +105,8 @@ mod tests {
 
     #[test]
     fn cosine_is_half_way_down_in_the_middle() {
-        assert!((LrSchedule::Cosine.lr_at(51, 100, 2.0) - 1.0).abs() < 1e-12);
-        assert!((LrSchedule::Cosine.lr_at(26, 100, 2.0) - (1.0 + 0.5f64.sqrt())).abs() < 1e-12);
+        assert_abs_diff_eq!(LrSchedule::Cosine.lr_at(51, 100, 2.0), 1.0, epsilon = 1e-12);
+        assert_abs_diff_eq!(LrSchedule::Cosine.lr_at(26, 100, 2.0), (1.0 + 0.5f64.sqrt()), epsilon = 1e-12);
         assert!(LrSchedule::Cosine.lr_at(101, 100, 2.0).abs() < 1e-12);
     }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::dataset::loader_options::Turns;
 use crate::dataset::pairs::DataSource;
 use crate::imaging::codec::save::save_png;
+use approx::assert_abs_diff_eq;
 use std::collections::BTreeSet;
 
 /// Seven pairs of 12x10 images whose values name file, row and column: source = 16 file + ..., target red = source.
@@ -172,7 +173,7 @@ fn small_pictures_are_enlarged_before_random_crops_and_only_then() {
     assert!(steps.iter().all(|step| step.abs() < 0.67) && steps.iter().any(|step| step.abs() > 0.66), "{steps:?}");
     for (grey, rgb) in batch.source.iter().zip(batch.target.chunks(3)) {
         // The same mean of the same values, in another order.
-        assert!((grey - rgb[0]).abs() < 1e-6);
+        assert_abs_diff_eq!(*grey, rgb[0], epsilon = 1e-6);
     }
     assert_eq!(
         BatchMaker::new(data.clone(), enlarge(false)).batch(1).unwrap(),

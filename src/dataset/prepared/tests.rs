@@ -4,6 +4,7 @@ use super::*;
 use crate::imaging::codec::save::save_tiff;
 use crate::imaging::raster::Nodata;
 use crate::random::{Rng, Stream};
+use approx::{abs_diff_eq, assert_abs_diff_eq};
 
 const SIZE: [usize; 2] = [70, 50];
 
@@ -37,12 +38,12 @@ fn values_are_stretched_and_pixels_without_data_are_black() {
         let (x, y) = (8 + i % 20, 3 + i / 20);
         let raw = samples[(y * SIZE[0] + x) * 2 + 1];
         let want = if x < 10 { 0.0 } else { ((raw - 100.0) / 800.0).clamp(0.0, 1.0) };
-        assert!((value - want).abs() < 1e-6 && valid[i] == (x >= 10), "{x} {y}: {value}, not {want}");
+        assert!(abs_diff_eq!(*value, want, epsilon = 1e-6) && valid[i] == (x >= 10), "{x} {y}: {value}, not {want}");
     }
     let both = open(&path, Reading::Bands(2), &stretched("0,1000", None));
     let part = both.read(Area { x: 30, y: 0, width: 4, height: 4 }).unwrap();
     assert_eq!((part.pixels.bands, part.valid), (2, None));
-    assert!((part.pixels.values[1] - samples[61] / 1000.0).abs() < 1e-6);
+    assert_abs_diff_eq!(part.pixels.values[1], samples[61] / 1000.0, epsilon = 1e-6);
 }
 
 #[test]
@@ -55,7 +56,12 @@ fn a_scene_of_wide_samples_is_stretched_by_percentiles_and_says_so() {
     let values = scene.read(Area { x: 10, y: 0, width: 60, height: 50 }).unwrap().pixels.values;
     let share = |at: f32| values.iter().filter(|value| **value == at).count() as f32 / values.len() as f32;
     // 2 % at each end, to one value.
-    assert!((share(0.0) - 0.02).abs() < 2e-3 && (share(1.0) - 0.02).abs() < 2e-3, "{} {}", share(0.0), share(1.0));
+    assert!(
+        abs_diff_eq!(share(0.0), 0.02, epsilon = 2e-3) && abs_diff_eq!(share(1.0), 0.02, epsilon = 2e-3),
+        "{} {}",
+        share(0.0),
+        share(1.0)
+    );
     let plain = open(&path, Reading::Grey { band: Some(1) }, &stretched("none", None));
     assert_eq!((plain.chosen_stretch(), plain.notice()), (None, None));
 }

@@ -7,6 +7,7 @@ use crate::dataset::pairs::{DataSource, Dataset};
 use crate::dataset::preparation::Preparation;
 use crate::imaging::codec::save::save_tiff;
 use crate::imaging::raster::{Nodata, SampleType};
+use approx::{abs_diff_eq, assert_abs_diff_eq};
 use std::collections::BTreeSet;
 
 const SIZE: [usize; 2] = [150, 100];
@@ -45,7 +46,7 @@ fn random_crops_reach_every_place_belong_together_and_have_data() {
         for (source, target) in batch.source.iter().zip(batch.target.chunks_exact(3)) {
             let [x, y] = [target[0], target[1]].map(|v| (255.0 * v).round() as usize);
             assert!(!gap(x, y), "{x} {y}");
-            assert!((source - (100 + x + y) as f32 / 500.0).abs() < 1e-6);
+            assert_abs_diff_eq!(*source, (100 + x + y) as f32 / 500.0, epsilon = 1e-6);
             seen.insert([x, y]);
         }
     }
@@ -84,5 +85,9 @@ fn the_survey_reads_all_windows() {
     let (_root, data) = scenes(|_, _| false);
     let stats = crate::dataset::stats::survey(&dataset(&data, 25, Some(25)).unwrap()).unwrap().stats;
     assert_eq!((stats.pictures, stats.pixels), (24, 15_000));
-    assert!((stats.mean[0] - 74.5 / 255.0).abs() < 1e-6 && (stats.mean[2] - 7.0 / 255.0).abs() < 1e-6, "{stats:?}");
+    assert!(
+        abs_diff_eq!(stats.mean[0], 74.5 / 255.0, epsilon = 1e-6)
+            && abs_diff_eq!(stats.mean[2], 7.0 / 255.0, epsilon = 1e-6),
+        "{stats:?}"
+    );
 }

@@ -50,6 +50,7 @@ fn truncated(rng: &Rng, index: u64, len: u64) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::abs_diff_eq;
 
     #[test]
     fn he_normal_has_its_variance_and_its_cut() {
@@ -57,7 +58,7 @@ mod tests {
         let values = Init::HeNormal { fan_in: 8 }.values(0, 1, n);
         let var = values.iter().map(|v| f64::from(v * v)).sum::<f64>() / n as f64;
         // Five standard errors of a variance of about 0.25.
-        assert!((var - 0.25).abs() < 5.0 * 0.25 * (2.0 / n as f64).sqrt(), "{var}");
+        assert!(abs_diff_eq!(var, 0.25, epsilon = 5.0 * 0.25 * (2.0 / n as f64).sqrt()), "{var}");
         assert!(values.iter().all(|v| v.abs() <= 2.0 * 0.5 / TRUNCATED_STD + 1e-6));
     }
 

@@ -56,8 +56,8 @@ pub trait Layer: Send + Sync {
         channels
     }
 
-    /// Runs it on `x`, with its parameters in `bound`; `norm` says which statistics a normalisation uses, and so whether
-    /// it is training.
+    /// Runs it on `x`, with its parameters in `bound`; `norm` says which statistics a normalisation uses, and so
+    /// whether it is training.
     ///
     /// # Errors
     /// Shapes that do not fit, and whatever a launch reports.
@@ -127,7 +127,7 @@ pub struct ConvLayer {
 }
 
 impl ConvLayer {
-    /// The layer `name` with a kernel of `kernel` by `kernel` pixels and `out` channels out, as [`Conv2d::same`] has it.
+    /// The layer `name` with a kernel of `kernel` by `kernel` pixels and `out` channels out, by [`Conv2d::same`].
     pub fn same(name: impl Into<String>, kernel: usize, out: usize) -> Self {
         ConvLayer { name: name.into(), kernel, out, op: Conv2d::same() }
     }
@@ -237,7 +237,7 @@ impl Layer for UpsampleLayer {
     }
 }
 
-/// Any op of one input that has no parameters and keeps the number of channels: pooling, an activation, one of your own.
+/// Any op of one input without parameters that keeps the number of channels: pooling, an activation, one of your own.
 #[derive(Clone)]
 pub struct OpLayer {
     name: String,

@@ -15,14 +15,14 @@ pub const KERNELS: &[&dyn AnyKernel] = &[&CROSS_ENTROPY, &CROSS_ENTROPY_GRAD];
 /// The most classes Q: no invocation then runs longer loops than drivers allow.
 pub const MOST_CLASSES: usize = 1 << 20;
 
-/// The mean over rows of `-sum over c of t[c] log softmax(x)[c]`, y `[1]`, of logits x `[.., Q]`: finite for any finite x.
+/// The mean over rows of `-sum over c of t[c] log softmax(x)[c]`, y `[1]`, of logits x `[.., Q]`: finite wherever x is.
 ///
 /// `dx = dy / rows * (softmax(x) sum t - t)`. The target t has no gradient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CrossEntropy {
-    /// t is a class a row, of shape `[..]` (`[1]` for a single row): whole numbers in 0..Q, as [`class_tensor`] makes them
-    /// from checked numbers. The op reads no values on the host: another number there makes the loss and the gradient of its
-    /// row NaN.
+    /// t is a class a row, of shape `[..]` (`[1]` for a single row): whole numbers in 0..Q, as [`class_tensor`] makes
+    /// them from checked numbers. The op reads no values on the host: another number there makes the loss and the
+    /// gradient of its row NaN.
     Classes,
     /// t `[.., Q]` is a share for each class; usually a row adds up to 1.
     Shares,
@@ -213,6 +213,7 @@ mod tests {
     use super::*;
     use crate::engine::tape::Tape;
     use crate::engine::testing::check::{Check, cases, devices};
+    use approx::abs_diff_eq;
     use proptest::prelude::*;
 
     /// Straight from the definition; f64 holds what these logits make of it.
@@ -265,7 +266,7 @@ mod tests {
             let (loss, gradient) = loss_and_gradient(CrossEntropy::Classes, &x, &t);
             assert_eq!(loss, 1e4, "{}", device.name());
             for (got, expected) in gradient.iter().zip([0.5, -0.5, 0.0, 0.0]) {
-                assert!((got - expected).abs() < 1e-7, "{}: {gradient:?}", device.name());
+                assert!(abs_diff_eq!(*got, expected, epsilon = 1e-7), "{}: {gradient:?}", device.name());
             }
         }
     }
@@ -292,7 +293,7 @@ mod tests {
                 let t = class_tensor(&device, &shape[..1], &vec![0; shape[0]], shape[1]).unwrap();
                 let y = CrossEntropy::Classes.forward(&[&x, &t]).unwrap().y.item().unwrap();
                 let expected = (shape[1] as f32).ln();
-                assert!((y - expected).abs() < 1e-5, "{}: {y}, not {expected}", device.name());
+                assert!(abs_diff_eq!(y, expected, epsilon = 1e-5), "{}: {y}, not {expected}", device.name());
             }
         }
     }

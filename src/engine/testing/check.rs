@@ -25,8 +25,8 @@ pub enum Tolerance {
 
 /// Every device to test on: the CPU and, where an adapter answers, a GPU.
 ///
-/// With `HUETAPE_REQUIRE_GPU=1` in the environment a missing adapter fails the test; otherwise it is said once on stderr. Their
-/// new buffers hold NaN, so that what a kernel leaves unwritten shows.
+/// With `HUETAPE_REQUIRE_GPU=1` in the environment a missing adapter fails the test; otherwise it is said once on
+/// stderr. Their new buffers hold NaN, so that what a kernel leaves unwritten shows.
 ///
 /// # Panics
 /// Without an adapter where one is required.
@@ -52,7 +52,8 @@ type Reference = Box<dyn Fn(&[Vec<f64>]) -> Vec<f64>>;
 
 /// One check of one op: inputs, reference, tolerances. [`Check::run`] or [`Check::run_each`] does it.
 ///
-/// Up to 24 elements of each gradient are compared, at places that do not change from run to run: each costs two references.
+/// Up to 24 elements of each gradient are compared, at places that do not change from run to run: each costs two
+/// references.
 pub struct Check {
     shapes: Vec<Vec<usize>>,
     inputs: Vec<Vec<f32>>,
@@ -119,8 +120,8 @@ impl Check {
     /// Runs the op forward and backward on every device.
     ///
     /// # Panics
-    /// With a list of what is off: elements beyond the tolerance, a gradient that is missing or not written whole. Also when the
-    /// op reports an error, its output has another size than the reference's, or there is no reference.
+    /// With a list of what is off: elements beyond the tolerance, a gradient that is missing or not written whole. Also
+    /// when the op reports an error, its output has another size than the reference's, or there is no reference.
     pub fn run(self, op: &(impl Op + ?Sized)) {
         self.run_each(|_| op);
     }

@@ -1,5 +1,6 @@
-//! The test harness of the ops, for ops of other crates too: a [`Check`] runs an op forward and backward on the CPU and, where
-//! there is one, on a GPU, and holds the output to a plain f64 function and the gradients to finite differences of it.
+//! The test harness of the ops, for ops of other crates too: a [`Check`] runs an op forward and backward on the CPU
+//! and, where there is one, on a GPU, and holds the output to a plain f64 function and the gradients to finite
+//! differences of it.
 //!
 //! It is there with the cargo feature `testing`, which a crate has among its `dev-dependencies`:
 //!
@@ -43,8 +44,8 @@
 //!     .run(&TwicePlus);
 //! ```
 //!
-//! [`devices`] are those that a check runs on, for tests of other kinds; [`seeded`] values and the outputs of [`run_op`] are what
-//! a comparison of two devices is made of, see [`self_test`](crate::engine::self_test).
+//! [`devices`] are those that a check runs on, for tests of other kinds; [`seeded`] values and the outputs of [`run_op`]
+//! are what a comparison of two devices is made of, see [`self_test`](crate::engine::self_test).
 
 pub(crate) mod check;
 

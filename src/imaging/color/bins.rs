@@ -302,6 +302,7 @@ impl From<BinSpec> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::abs_diff_eq;
 
     fn histogram_of(colours: &[[f32; 2]]) -> AbHistogram {
         let mut histogram = AbHistogram::default();
@@ -344,7 +345,11 @@ mod tests {
         let bins = Bins::kmeans(&three_groups(), 3, 0).unwrap();
         for (centre, want) in bins.centres.iter().zip([[-50.0, 20.0], [10.0, -70.0], [40.0, 60.0]]) {
             // Five standard errors of a mean of 1000 values with spread 3.
-            assert!((centre[0] - want[0]).abs() < 0.5 && (centre[1] - want[1]).abs() < 0.5, "{:?}", bins.centres);
+            assert!(
+                abs_diff_eq!(centre[0], want[0], epsilon = 0.5) && abs_diff_eq!(centre[1], want[1], epsilon = 0.5),
+                "{:?}",
+                bins.centres
+            );
         }
     }
 
@@ -370,7 +375,7 @@ mod tests {
         }
         for (centre, sum) in centres.iter().zip(&sums) {
             // f32 rounding of the stored centre.
-            assert!((sum[0] / sum[2] - centre[0]).abs() < 1e-4, "{centre:?}, {sum:?}");
+            assert!(abs_diff_eq!(sum[0] / sum[2], centre[0], epsilon = 1e-4), "{centre:?}, {sum:?}");
         }
     }
 

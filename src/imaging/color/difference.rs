@@ -60,6 +60,7 @@ pub fn delta_e_2000(x: [f64; 3], y: [f64; 3]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::abs_diff_eq;
 
     /// Table 1 of Sharma, Wu and Dalal: two colours and their difference.
     const PAIRS: [([f64; 3], [f64; 3], f64); 34] = [
@@ -104,7 +105,7 @@ mod tests {
         for (x, y, want) in PAIRS {
             for found in [delta_e_2000(x, y), delta_e_2000(y, x)] {
                 // Half a unit of the fourth decimal, as published.
-                assert!((found - want).abs() <= 5.001e-5, "{x:?} {y:?}: {found}, want {want}");
+                assert!(abs_diff_eq!(found, want, epsilon = 5.001e-5), "{x:?} {y:?}: {found}, want {want}");
             }
         }
     }

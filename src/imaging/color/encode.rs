@@ -142,6 +142,7 @@ fn nearest(centres: &[[f32; 2]], candidates: &[u32], ab: [f32; 2]) -> ([u32; NEI
 mod tests {
     use super::*;
     use crate::random::{Rng, Stream};
+    use approx::{abs_diff_eq, assert_abs_diff_eq};
 
     /// All bins sorted by distance, then index, weights in f64.
     fn reference(bins: &Bins, sigma: f64, ab: [f32; 2]) -> (Vec<u32>, Vec<f64>) {
@@ -165,7 +166,7 @@ mod tests {
             assert_eq!(index[..want_index.len()], want_index[..], "{ab:?}");
             for (w, want) in weight.iter().zip(&want_weight) {
                 // A few roundings of exp, sum and quotient, each 6e-8.
-                assert!((f64::from(*w) - want).abs() < 1e-6, "{ab:?}: {weight:?}, {want_weight:?}");
+                assert!(abs_diff_eq!(f64::from(*w), want, epsilon = 1e-6), "{ab:?}: {weight:?}, {want_weight:?}");
             }
             assert_eq!(encoder.most_likely(ab), want_index[0]);
         }
@@ -199,7 +200,7 @@ mod tests {
         let encoder = SoftEncoder::new(&Bins { centres: vec![[100.0, 90.0], [90.0, 90.0]] }, 5.0);
         let (index, weight) = encoder.encode([-100.0, -100.0]);
         assert_eq!(index[0], 1);
-        assert!((weight.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{weight:?}");
+        assert!(abs_diff_eq!(weight.iter().sum::<f32>(), 1.0, epsilon = 1e-6), "{weight:?}");
     }
 
     #[test]
@@ -208,6 +209,6 @@ mod tests {
         let (index, weight) = SoftEncoder::new(&bins, 5.0).encode([0.0, 7.0]);
         assert_eq!(index, [1, 0, 1, 1, 1]);
         assert_eq!(weight[2..], [0.0; 3]);
-        assert!((weight[0] + weight[1] - 1.0).abs() < 1e-6);
+        assert_abs_diff_eq!(weight[0] + weight[1], 1.0, epsilon = 1e-6);
     }
 }

@@ -136,6 +136,7 @@ pub fn luma(rgb: [f32; 3]) -> f32 {
 mod tests {
     use super::*;
     use crate::random::{Rng, Stream};
+    use approx::{abs_diff_eq, assert_abs_diff_eq};
 
     /// Primaries under this matrix and white, as published for it (e.g. by scikit-image's `rgb2lab`, two decimals).
     #[test]
@@ -151,7 +152,7 @@ mod tests {
             let lab = srgb8_to_lab(rgb);
             for (value, want) in lab.iter().zip(expected) {
                 // Half a unit of the second decimal, and as much again for the rounding of the published matrix.
-                assert!((value - want).abs() < 0.011, "{rgb:?}: {lab:?}, not {expected:?}");
+                assert!(abs_diff_eq!(*value, want, epsilon = 0.011), "{rgb:?}: {lab:?}, not {expected:?}");
             }
         }
     }
@@ -163,7 +164,7 @@ mod tests {
                 std::array::from_fn(|j| row.iter().zip(&XYZ_TO_RGB).map(|(m, inverse)| m * inverse[j]).sum());
             for (j, value) in product.iter().enumerate() {
                 let want = if i == j { 1.0 } else { 0.0 };
-                assert!((value - want).abs() < 1e-14, "({i}, {j}): {value}");
+                assert!(abs_diff_eq!(*value, want, epsilon = 1e-14), "({i}, {j}): {value}");
             }
         }
     }
@@ -178,9 +179,9 @@ mod tests {
             let back_wide = lab_to_srgb_f64(srgb_to_lab_f64(wide));
             for c in 0..3 {
                 // Near black the inverse is steep (slope 12.92 / 903): f32 rounding of L grows to a few 1e-6.
-                assert!((back[c] - rgb[c]).abs() < 2e-5, "{rgb:?} became {back:?}");
+                assert!(abs_diff_eq!(back[c], rgb[c], epsilon = 2e-5), "{rgb:?} became {back:?}");
                 // The sRGB thresholds meet to 1e-8 only; elsewhere f64 is exact to 1e-13.
-                assert!((back_wide[c] - wide[c]).abs() < 1e-7, "{wide:?} became {back_wide:?}");
+                assert!(abs_diff_eq!(back_wide[c], wide[c], epsilon = 1e-7), "{wide:?} became {back_wide:?}");
             }
         }
     }
@@ -193,7 +194,7 @@ mod tests {
             let (lab, wide) = (srgb_to_lab(rgb), srgb_to_lab_f64(rgb.map(f64::from)));
             for c in 0..3 {
                 // b is 200 times, a 500 times a difference of values near 1 with a few ulps of 6e-8 each.
-                assert!((f64::from(lab[c]) - wide[c]).abs() < 2e-4, "{rgb:?}: {lab:?}, {wide:?}");
+                assert!(abs_diff_eq!(f64::from(lab[c]), wide[c], epsilon = 2e-4), "{rgb:?}: {lab:?}, {wide:?}");
             }
         }
     }
@@ -216,7 +217,7 @@ mod tests {
 
     #[test]
     fn luma_keeps_white_and_weighs_green_most() {
-        assert!((luma([1.0; 3]) - 1.0).abs() < 1e-6);
-        assert!((luma([0.0, 1.0, 0.0]) - 0.587).abs() < 1e-7);
+        assert_abs_diff_eq!(luma([1.0; 3]), 1.0, epsilon = 1e-6);
+        assert_abs_diff_eq!(luma([0.0, 1.0, 0.0]), 0.587, epsilon = 1e-7);
     }
 }

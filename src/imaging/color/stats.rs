@@ -157,6 +157,7 @@ fn gaussian_filter(values: &[f64], sigma: f64) -> Vec<f64> {
 mod tests {
     use super::*;
     use crate::random::{Rng, Stream};
+    use approx::{abs_diff_eq, assert_abs_diff_eq};
 
     fn line_of_bins() -> Bins {
         Bins { centres: (0..12).map(|i| [10.0 * i as f32 - 55.0, if i % 2 == 0 { 5.0 } else { -5.0 }]).collect() }
@@ -175,9 +176,9 @@ mod tests {
             (0..5).for_each(|k| want[index[k] as usize] += f64::from(weight[k]) / 70_000.0);
         }
         let p = prior(&encoder, &pixels);
-        assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        assert_abs_diff_eq!(p.iter().sum::<f64>(), 1.0, epsilon = 1e-12);
         // The order of 70,000 f64 additions, and codes that sum to 1 within 1e-7 only.
-        p.iter().zip(&want).for_each(|(p, w)| assert!((p - w).abs() < 1e-7, "{p} {w}"));
+        p.iter().zip(&want).for_each(|(p, w)| assert!(abs_diff_eq!(p, w, epsilon = 1e-7), "{p} {w}"));
     }
 
     #[test]
@@ -194,9 +195,9 @@ mod tests {
         let bins = Bins { centres: vec![[0.0, 0.0], [90.0, 0.0], [10.0, 0.0]] };
         let p = smooth(&[1.0, 0.0, 0.0], &bins, 5.0, Smoothing::Ab);
         // exp(-100 / 50) beside exp(0), and nothing 90 units away.
-        assert!((p[2] / p[0] - (-2.0f64).exp()).abs() < 1e-12);
+        assert_abs_diff_eq!(p[2] / p[0], (-2.0f64).exp(), epsilon = 1e-12);
         assert!(p[1] < 1e-12);
-        assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        assert_abs_diff_eq!(p.iter().sum::<f64>(), 1.0, epsilon = 1e-12);
     }
 
     #[test]
@@ -204,15 +205,15 @@ mod tests {
         let bins = line_of_bins();
         // Mirrored ends keep a constant, even where the kernel (41 taps) is longer than the list.
         for p in smooth(&[1.0 / 12.0; 12], &bins, 5.0, Smoothing::Index) {
-            assert!((p - 1.0 / 12.0).abs() < 1e-12, "{p}");
+            assert!(abs_diff_eq!(p, 1.0 / 12.0, epsilon = 1e-12), "{p}");
         }
         // A single spike at one end of a list of two: tap k lands on it where k mod 4 is 0 or 3 from the first place.
         let kernel = |k: i64| (-0.5 * (k as f64 / 5.0).powi(2)).exp();
         let total: f64 = (-20..=20).map(kernel).sum();
         let first: f64 = (-20..=20i64).filter(|k| [0, 3].contains(&k.rem_euclid(4))).map(kernel).sum();
         let filtered = gaussian_filter(&[1.0, 0.0], 5.0);
-        assert!((filtered[0] - first / total).abs() < 1e-12, "{filtered:?}");
-        assert!((filtered[0] + filtered[1] - 1.0).abs() < 1e-12);
+        assert!(abs_diff_eq!(filtered[0], first / total, epsilon = 1e-12), "{filtered:?}");
+        assert_abs_diff_eq!(filtered[0] + filtered[1], 1.0, epsilon = 1e-12);
     }
 
     #[test]
@@ -225,9 +226,9 @@ mod tests {
         let prior = [0.7f32, 0.2, 0.1, 0.0];
         let weights = class_weights(&prior, 0.5).unwrap();
         let mean: f64 = prior.iter().zip(&weights).map(|(p, w)| f64::from(*p) * f64::from(*w)).sum();
-        assert!((mean - 1.0).abs() < 1e-6, "{weights:?}");
+        assert!(abs_diff_eq!(mean, 1.0, epsilon = 1e-6), "{weights:?}");
         // (0.5 * 0.7 + 0.125) / (0.5 * 0.1 + 0.125)
-        assert!((f64::from(weights[2] / weights[0]) - 0.475 / 0.175).abs() < 1e-6, "{weights:?}");
+        assert!(abs_diff_eq!(f64::from(weights[2] / weights[0]), 0.475 / 0.175, epsilon = 1e-6), "{weights:?}");
         assert!(weights[3] > weights[2]);
     }
 

@@ -1,5 +1,6 @@
 use crate::imaging::color::Bins;
 use crate::imaging::quality::*;
+use approx::{abs_diff_eq, assert_abs_diff_eq};
 
 /// Values of scikit-image, and where it has none of NumPy: `tools/goldens/quality.py` has made them, and says what they
 /// are.
@@ -44,7 +45,7 @@ fn every_measure_agrees_with_scikit_image() {
             };
             let (found, want) = (scores.get(measure), case["scores"].get(measure.key()).map(number));
             let agree = match (found, want) {
-                (Some(found), Some(want)) => (found - want).abs() <= tolerance * want.abs().max(1.0),
+                (Some(found), Some(want)) => abs_diff_eq!(found, want, epsilon = tolerance * want.abs().max(1.0)),
                 (found, want) => found == want,
             };
             if !agree {
@@ -61,7 +62,7 @@ fn equal_pictures_have_no_error() {
         let a = picture(width, height, 3, 2);
         let scores = Judge { truth: &a, copy: Some(&a), rebalance: None }.scores(&a).unwrap();
         assert_eq!(scores.get(Measure::Psnr), Some(f64::INFINITY));
-        assert!((scores.get(Measure::Ssim).unwrap() - 1.0).abs() < 1e-12);
+        assert_abs_diff_eq!(scores.get(Measure::Ssim).unwrap(), 1.0, epsilon = 1e-12);
         for measure in [Measure::Mse, Measure::Mae, Measure::Nrmse, Measure::AbError, Measure::DeltaE2000] {
             assert_eq!(scores.get(measure), Some(0.0));
         }

@@ -264,6 +264,7 @@ fn unordered(number: u32) -> f32 {
 mod tests {
     use super::*;
     use crate::random::{Rng, Stream};
+    use approx::abs_diff_eq;
 
     #[test]
     fn stretches_are_read_and_written_alike() {
@@ -325,7 +326,7 @@ mod tests {
             for share in [0.0, 0.02, 0.5, 0.98, 1.0] {
                 let (got, expected) = (histogram.quantile(share).unwrap(), reference(&values, share));
                 let tolerance = if sample.is_float() { expected.abs() / 4096.0 } else { 0.0 };
-                assert!((got - expected).abs() <= tolerance, "{sample} at {share}: {got}, not {expected}");
+                assert!(abs_diff_eq!(got, expected, epsilon = tolerance), "{sample} at {share}: {got}, not {expected}");
             }
         }
         assert_eq!(Histogram::new(SampleType::F32).quantile(0.5), None);

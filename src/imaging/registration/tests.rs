@@ -10,6 +10,7 @@ use crate::imaging::raster::{Nodata, Raster, RasterInfo, RasterWriter, SampleTyp
 use crate::imaging::registration::dlt::{Effort, fit};
 use crate::imaging::registration::*;
 use crate::random::{Rng, Stream};
+use approx::{abs_diff_eq, assert_abs_diff_eq};
 use std::path::Path;
 
 /// The source of most tests.
@@ -96,7 +97,11 @@ fn wrong_pairs_are_found_and_left_out() {
             let right = ((1.0 - share) * n as f64).round() as usize;
             // A wrong pair falls within 3 pixels by chance once in 28,000.
             assert!((right..=right + 1).contains(&found.agreeing()), "{} of {right}", found.agreeing());
-            assert!((found.rmse() - sigma * 2f64.sqrt()).abs() < 0.5 * sigma + 1e-9, "RMSE {}", found.rmse());
+            assert!(
+                abs_diff_eq!(found.rmse(), sigma * 2f64.sqrt(), epsilon = 0.5 * sigma + 1e-9),
+                "RMSE {}",
+                found.rmse()
+            );
             assert!(found.median() <= found.largest() && found.largest() <= 3.0);
         }
     }
@@ -122,7 +127,10 @@ fn refining_lowers_the_distance_in_the_target() {
     };
     let (linear, refined) = (sum(Effort::Linear), sum(Effort::Refined));
     // 60 coordinates less 8 unknowns, at a variance of a quarter; four standard deviations of the sum.
-    assert!(refined < linear && (refined - 13.0).abs() < 4.0 * 13.0 * (2.0 / 52.0f64).sqrt(), "{refined}, {linear}");
+    assert!(
+        refined < linear && abs_diff_eq!(refined, 13.0, epsilon = 4.0 * 13.0 * (2.0 / 52.0f64).sqrt()),
+        "{refined}, {linear}"
+    );
 }
 
 #[test]
@@ -201,14 +209,17 @@ fn a_picture_across_the_horizon_or_mirrored_is_refused() {
 fn a_homography_and_its_inverse_and_parts_agree() {
     let (h, place) = (truth(), [321.0, 654.0]);
     let back = h.inverse().map(h.map(place).unwrap()).unwrap();
-    assert!((back[0] - place[0]).abs() < 1e-9 && (back[1] - place[1]).abs() < 1e-9);
+    assert!(abs_diff_eq!(back[0], place[0], epsilon = 1e-9) && abs_diff_eq!(back[1], place[1], epsilon = 1e-9));
     let part = Homography::new(h.between([300.0, 600.0], [40.0, 70.0])).unwrap();
     let (whole, moved) = (h.map(place).unwrap(), part.map([21.0, 54.0]).unwrap());
-    assert!((moved[0] + 40.0 - whole[0]).abs() < 1e-9 && (moved[1] + 70.0 - whole[1]).abs() < 1e-9);
+    assert!(
+        abs_diff_eq!(moved[0] + 40.0, whole[0], epsilon = 1e-9)
+            && abs_diff_eq!(moved[1] + 70.0, whole[1], epsilon = 1e-9)
+    );
     // How an area of a pixel grows, by differences.
     let [a, b, c] = [place, [322.0, 654.0], [321.0, 655.0]].map(|p| h.map(p).unwrap());
     let area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]);
-    assert!((h.magnification(place) / area - 1.0).abs() < 1e-3);
+    assert_abs_diff_eq!(h.magnification(place) / area, 1.0, epsilon = 1e-3);
     assert!(Homography::new([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [0.0, 0.0, 1.0]]).is_none());
 }
 
@@ -252,7 +263,7 @@ fn a_scene_on_another_grid_matches_a_plain_loop() {
         let mut seen = 0;
         for (pixel, got) in got.samples.chunks_exact(2).enumerate() {
             let Some([x, y]) = h.inverse().map([(pixel % grid[0]) as f64, (pixel / grid[0]) as f64]) else { continue };
-            if [x, y].iter().any(|v| (v - v.floor() - 0.5).abs() < 1e-3) {
+            if [x, y].iter().any(|v| abs_diff_eq!(v - v.floor(), 0.5, epsilon = 1e-3)) {
                 continue; // Which pixel is the nearest is a matter of rounding.
             }
             let data = |x: f64, y: f64| {
@@ -274,7 +285,7 @@ fn a_scene_on_another_grid_matches_a_plain_loop() {
                 let nearest = interpolation == Interpolation::Nearest;
                 let (expected, allowed) = if nearest { (smooth(near_x, near_y, band), 0.005) } else { (mean, 0.2) };
                 // f32 holds 30,000 to 0.002, a slope below 700 a pixel times a place right to 1.5e-4.
-                assert!((f64::from(*got) - expected).abs() < allowed, "{pixel}: {got}, not {expected}");
+                assert!(abs_diff_eq!(f64::from(*got), expected, epsilon = allowed), "{pixel}: {got}, not {expected}");
             }
         }
         assert!(seen > 100_000, "{seen} pixels had a value");

@@ -223,6 +223,7 @@ impl Scene {
 mod tests {
     use super::*;
     use crate::imaging::color::luma;
+    use approx::abs_diff_eq;
     use std::collections::BTreeMap;
 
     #[test]
@@ -289,8 +290,11 @@ mod tests {
             // Mean 1 and variance 1 / L. Five standard errors: of the mean sqrt(1 / (L n)), and of the variance
             // sqrt((6 / L + 2) / n) / L, the gamma's excess kurtosis being 6 / L.
             let (l, n) = (looks as f64, n as f64);
-            assert!((mean - 1.0).abs() < 5.0 / (l * n).sqrt(), "{looks} looks: mean {mean}");
-            assert!((variance - 1.0 / l).abs() < 5.0 * ((6.0 / l + 2.0) / n).sqrt() / l, "{looks} looks: {variance}");
+            assert!(abs_diff_eq!(mean, 1.0, epsilon = 5.0 / (l * n).sqrt()), "{looks} looks: mean {mean}");
+            assert!(
+                abs_diff_eq!(variance, 1.0 / l, epsilon = 5.0 * ((6.0 / l + 2.0) / n).sqrt() / l),
+                "{looks} looks: {variance}"
+            );
         }
     }
 

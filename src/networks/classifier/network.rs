@@ -248,6 +248,7 @@ mod tests {
     use crate::networks::{colournet, window8};
     use crate::paint::whole::paint;
     use crate::random::{Rng, Stream};
+    use approx::abs_diff_eq;
 
     fn classifier_and_picture(width: usize, height: usize) -> (Classifier, Pixels) {
         let bins = Bins { centres: vec![[-40.0, 20.0], [30.0, 0.0], [5.0, -60.0], [0.0, 50.0]] };
@@ -272,7 +273,7 @@ mod tests {
         let centre = centre.to_vec().unwrap();
         for (y, row) in centre.chunks_exact(16 * 3).enumerate() {
             let same = &whole.values[((y + 8) * 32 + 8) * 3..][..16 * 3];
-            assert!(row.iter().zip(same).all(|(a, b)| (a - b).abs() < 1e-4), "row {y}");
+            assert!(row.iter().zip(same).all(|(a, b)| abs_diff_eq!(a, b, epsilon = 1e-4)), "row {y}");
         }
     }
 

@@ -185,6 +185,7 @@ impl Game for Sicgan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approx::{abs_diff_eq, assert_abs_diff_eq};
 
     fn game(noise: Noise) -> Sicgan {
         Sicgan { discriminator: Discriminator::new(0.1), lambda_l1: 0.0, noise, seed: 9 }
@@ -225,10 +226,14 @@ mod tests {
         let mean = |claim, p| game.labels(claim, 4000, 1).iter().map(|&t| bce(t, p)).sum::<f32>() / 4000.0;
         let loss = |real, made| mean(Claim::Real, real) + mean(Claim::Made, made);
         // A loss is the mean label times the logit, 2.2 and 2.9, and more: five standard errors of both means.
-        assert!((loss(0.9, 0.05) - game.least_d_loss()).abs() < 5.0 * 0.05 / 12_000f32.sqrt() * (2.2 + 2.95));
+        assert_abs_diff_eq!(
+            loss(0.9, 0.05),
+            game.least_d_loss(),
+            epsilon = 5.0 * 0.05 / 12_000f32.sqrt() * (2.2 + 2.95)
+        );
         assert!(loss(0.8, 0.05) > game.least_d_loss() && loss(0.9, 0.1) > game.least_d_loss());
         let silent = Sicgan { noise: Noise { sigma: 0.0, label: 0.0 }, ..game };
-        assert!((silent.least_d_loss() - 0.325_083).abs() < 1e-6);
+        assert_abs_diff_eq!(silent.least_d_loss(), 0.325_083, epsilon = 1e-6);
     }
 
     #[test]
@@ -236,7 +241,7 @@ mod tests {
         let game = game(Noise::default());
         let sigma = |step| game.sigma(&Update { step, steps: 10, lr: 0.0 });
         assert_eq!(sigma(1), 0.1);
-        assert!((sigma(6) - 0.05).abs() < 1e-7 && (sigma(10) - 0.01).abs() < 1e-7);
+        assert!(abs_diff_eq!(sigma(6), 0.05, epsilon = 1e-7) && abs_diff_eq!(sigma(10), 0.01, epsilon = 1e-7));
     }
 
     #[test]

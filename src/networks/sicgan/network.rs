@@ -260,6 +260,7 @@ mod tests {
     use super::*;
     use crate::imaging::color::{lab_to_srgb, srgb_to_lab};
     use crate::imaging::pixels::Pixels;
+    use approx::abs_diff_eq;
 
     fn fresh(specs: Vec<ParamSpec>) -> Parameters {
         Parameters::new(&Device::cpu(), specs, 1, false).unwrap()
@@ -309,7 +310,10 @@ mod tests {
             let lightness = 0.1 + 0.01 * (column + 1.0) + 0.02 * (row + 1.0);
             let want = [lightness, 0.08f32.hypot(0.16), 0.0, column / 4.0, row / 4.0];
             // Sums of six values below 1, each rounded to 2^-25.
-            assert!(pixel.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-6), "{pixel:?} {want:?}");
+            assert!(
+                pixel.iter().zip(want).all(|(got, want)| abs_diff_eq!(*got, want, epsilon = 1e-6)),
+                "{pixel:?} {want:?}"
+            );
         }
         let error = generator.features(&Tensor::full(&Device::cpu(), &[1, 6, 7, 1], 0.5).unwrap()).unwrap_err();
         assert_eq!(error.exit_code(), 2);
@@ -334,7 +338,10 @@ mod tests {
             for (grey, rgb) in source.values.iter().zip(picture.values.as_chunks::<3>().0) {
                 let want = lab_to_srgb([100.0 * grey, 11.0, -5.5]);
                 // Windows are blended in sRGB, all of one colour: a few roundings.
-                assert!(rgb.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-5), "{rgb:?} {want:?}");
+                assert!(
+                    rgb.iter().zip(want).all(|(got, want)| abs_diff_eq!(*got, want, epsilon = 1e-5)),
+                    "{rgb:?} {want:?}"
+                );
             }
         }
     }
@@ -357,7 +364,7 @@ mod tests {
         let got = scaled_ab(&Tensor::new(&Device::cpu(), &[1, 1, 2, 3], &srgb).unwrap()).unwrap();
         let want = srgb.as_chunks::<3>().0.iter().flat_map(|rgb| srgb_to_lab(*rgb)[1..].to_vec());
         for (got, want) in got.to_vec().unwrap().into_iter().zip(want) {
-            assert!((got - want / 110.0).abs() < 1e-6, "{got} {want}");
+            assert!(abs_diff_eq!(got, want / 110.0, epsilon = 1e-6), "{got} {want}");
         }
     }
 }
