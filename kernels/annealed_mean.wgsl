@@ -4,10 +4,9 @@
 //   entropy = -sum_q zhat_q log(zhat_q), in nats
 // The powers are taken relative to the largest, so that none that counts underflows.
 // Source: Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, equation 5.
-// use: bilinear_tap
+// use: linear, bilinear_tap, squares
 //
-// One invocation a full-size pixel, workgroups of 16 x 16 pixels: neighbours read the same four rows of Q. The grid's z is
-// the image.
+// One invocation a full-size pixel, workgroups of 16 x 16 pixels: neighbours read the same four rows of Q.
 
 // The smallest normal number; what is below it counts as zero, whose logarithm is not needed.
 const SMALLEST: f32 = 1.1754944e-38;
@@ -29,16 +28,17 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> entropy: array<f32>; // (N, h F, w F, 1)
 
 @compute @workgroup_size(16, 16)
-fn main(@builtin(global_invocation_id) at: vec3<u32>) {
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let width = p.w * p.factor;
     let height = p.h * p.factor;
-    if (at.x >= width || at.y >= height) {
+    let at = square(group, local, width, height);
+    if (at.x >= width || at.y >= height || at.image >= p.n) {
         return;
     }
     let x = bilinear_tap(at.x, p.factor, p.w);
     let y = bilinear_tap(at.y, p.factor, p.h);
     // Where the rows of the four neighbours start, and their shares.
-    let row = (at.z * p.h + vec2<u32>(y.first, y.second)) * p.w;
+    let row = (at.image * p.h + vec2<u32>(y.first, y.second)) * p.w;
     let upper = (row.x + vec2<u32>(x.first, x.second)) * p.q;
     let lower = (row.y + vec2<u32>(x.first, x.second)) * p.q;
     let across = vec2<f32>(1.0 - x.share, x.share);
@@ -68,7 +68,7 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
             bits -= zhat * log_zhat;
         }
     }
-    let pixel = (at.z * height + at.y) * width + at.x;
+    let pixel = (at.image * height + at.y) * width + at.x;
     ab[pixel] = mean / sum;
     // From bits to nats.
     entropy[pixel] = bits * 0.6931471805599453;

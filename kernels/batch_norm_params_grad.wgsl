@@ -1,5 +1,5 @@
 // dbeta = sum dy and dgamma = sum dy * (x - mean) / sqrt(variance + eps), over the P = N H W rows of each channel.
-// use: sum_lanes
+// use: linear, sum_lanes
 //
 // As in batch_norm_stats: `partials` sums blocks of rows, a channel an invocation column; `combine` sums the blocks.
 
@@ -25,9 +25,14 @@ struct Params {
 
 @compute @workgroup_size(256)
 fn partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let column = group.y * CHANNELS + local % CHANNELS;
+    let tiles = (p.channels + CHANNELS - 1u) / CHANNELS;
+    let block = group_index(group) / tiles;
+    if (block >= p.blocks) {
+        return;
+    }
+    let column = group_index(group) % tiles * CHANNELS + local % CHANNELS;
     let c = min(column, p.channels - 1u);
-    let first = group.x * p.block_rows;
+    let first = block * p.block_rows;
     let end = min(first + p.block_rows, p.rows);
     let center = mean[c];
     var plain = 0.0;
@@ -40,14 +45,14 @@ fn partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
     plain = sum_lanes(local, plain, CHANNELS);
     centered = sum_lanes(local, centered, CHANNELS);
     if (local < CHANNELS && column < p.channels) {
-        sums[2u * group.x * p.channels + c] = plain;
-        sums[(2u * group.x + 1u) * p.channels + c] = centered;
+        sums[2u * block * p.channels + c] = plain;
+        sums[(2u * block + 1u) * p.channels + c] = centered;
     }
 }
 
 @compute @workgroup_size(256)
 fn combine(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let column = group.x * CHANNELS + local % CHANNELS;
+    let column = group_index(group) * CHANNELS + local % CHANNELS;
     let c = min(column, p.channels - 1u);
     var plain = 0.0;
     var centered = 0.0;

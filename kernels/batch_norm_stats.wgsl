@@ -1,7 +1,7 @@
 // mean = sum x / P and variance = sum (x - mean)^2 / P of each channel over P = N H W rows.
-// use: sum_lanes
+// use: linear, sum_lanes, nan
 //
-// First `partials`: a workgroup takes `block_rows` rows of CHANNELS channels, a channel an invocation column, and reads
+// The grid is folded into y. First `partials`: a workgroup takes `block_rows` rows of CHANNELS channels, a channel an invocation column, and reads
 // them twice, for the mean and for the squares about it (corrected two-pass: Chan, Golub, LeVeque, "Algorithms for
 // Computing the Sample Variance", 1983, eq. 1.7). Then `combine` joins the blocks (their eq. 2.1). Neighbouring
 // invocations have neighbouring channels.
@@ -24,9 +24,14 @@ struct Params {
 
 @compute @workgroup_size(256)
 fn partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let column = group.y * CHANNELS + local % CHANNELS;
+    let tiles = (p.channels + CHANNELS - 1u) / CHANNELS;
+    let block = group_index(group) / tiles;
+    if (block >= p.blocks) {
+        return;
+    }
+    let column = group_index(group) % tiles * CHANNELS + local % CHANNELS;
     let c = min(column, p.channels - 1u);
-    let first = group.x * p.block_rows;
+    let first = block * p.block_rows;
     let end = min(first + p.block_rows, p.rows);
     let count = f32(end - first);
 
@@ -46,8 +51,10 @@ fn partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
     rest = sum_lanes(local, rest, CHANNELS);
     squares = sum_lanes(local, squares, CHANNELS);
     if (local < CHANNELS && column < p.channels) {
-        moments[2u * group.x * p.channels + c] = center + rest / count;
-        moments[(2u * group.x + 1u) * p.channels + c] = max(squares - rest * rest / count, 0.0);
+        moments[2u * block * p.channels + c] = center + rest / count;
+        // What is too large for f32 is NaN and stays it, which max() need not keep.
+        let about = squares - rest * rest / count;
+        moments[(2u * block + 1u) * p.channels + c] = select(max(about, 0.0), make_nan(about), !is_finite(about));
     }
 }
 
@@ -57,7 +64,7 @@ fn block_count(block: u32) -> f32 {
 
 @compute @workgroup_size(256)
 fn combine(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let column = group.x * CHANNELS + local % CHANNELS;
+    let column = group_index(group) * CHANNELS + local % CHANNELS;
     let c = min(column, p.channels - 1u);
     // Sums of distances from the first block's mean: a large offset common to all costs no digits.
     let origin = moments[c];
@@ -75,6 +82,8 @@ fn combine(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     squares = sum_lanes(local, squares, CHANNELS);
     if (local < CHANNELS && column < p.channels) {
         mean[c] = center;
-        variance[c] = squares / f32(p.rows);
+        // A variance of infinity would divide all values to 0 and pass for a quiet channel.
+        let v = squares / f32(p.rows);
+        variance[c] = select(v, make_nan(v), !is_finite(v));
     }
 }

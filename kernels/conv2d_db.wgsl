@@ -1,8 +1,8 @@
 // db[o] = sum over n, oy, ox of dy[n, oy, ox, o]: the bias gradient where no activation follows.
-// use: conv
+// use: linear, conv
 //
-// `main`: an invocation runs down one column o over a chunk of `p.chunk` pixels (y of the grid), 64 columns in a workgroup; `total`
-// adds the chunks in order.
+// `main`: an invocation runs down one column o over a chunk of `p.chunk` pixels, 64 columns in a workgroup; `total` adds the chunks in
+// order. The grid is folded into y.
 
 @group(0) @binding(1) var<storage, read> dy: array<f32>; // (N, Ho, Wo, O)
 @group(0) @binding(2) var<storage, read_write> db: array<f32>; // (O)
@@ -10,20 +10,22 @@
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let o = group.x * 64u + local;
-    if (o < p.o) {
-        let end = min((group.y + 1u) * p.chunk, p.n * p.ho * p.wo);
+    let columns = (p.o + 63u) / 64u;
+    let chunk = group_index(group) / columns;
+    let o = group_index(group) % columns * 64u + local;
+    if (o < p.o && chunk < p.chunks) {
+        let end = min((chunk + 1u) * p.chunk, p.n * p.ho * p.wo);
         var sum = 0.0;
-        for (var pixel = group.y * p.chunk; pixel < end; pixel++) {
+        for (var pixel = chunk * p.chunk; pixel < end; pixel++) {
             sum += dy[pixel * p.o + o];
         }
-        partial[group.y * p.o + o] = sum;
+        partial[chunk * p.o + o] = sum;
     }
 }
 
 @compute @workgroup_size(64)
 fn total(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let o = group.x * 64u + local;
+    let o = group_index(group) * 64u + local;
     if (o < p.o) {
         var sum = 0.0;
         for (var chunk = 0u; chunk < p.chunks; chunk++) {

@@ -1,9 +1,9 @@
 // dw[ky, kx, c, o] = sum over n, oy, ox of x[n, oy s + ky d - top, ox s + kx d - left, c] dz[n, oy, ox, o]
-// use: conv, tile
+// use: linear, conv, tile
 //
 // A matrix product: rows are taps and channels (Kh Kw C), columns the outputs O, the depth runs over the output pixels
-// (N Ho Wo). The depth is split into chunks of `p.chunk` pixels (z of the grid), whose sums go to `partial`; `total` adds them in
-// order.
+// (N Ho Wo). The depth is split into chunks of `p.chunk` pixels, whose sums go to `partial`; `total` adds them in order. The grid is
+// folded into y.
 //
 // `quads`, `scalars` and `software` divide the work as in conv2d.wgsl; rows of the first two are padded to quads of channels.
 
@@ -108,109 +108,132 @@ fn store(tap: u32, c: u32, o: u32, chunk: u32, sum: vec4<f32>) {
     }
 }
 
-fn store_tile(first_row: u32, first_output: u32, local: u32, chunk: u32, sum: ptr<function, array<vec4<f32>, 8>>) {
+// What a workgroup of 128 works on, and of that one invocation: a block of 4 pixels x 4 rows, or 4 outputs, in each slice.
+struct Work {
+    chunk: u32,
+    first_row: u32,
+    first_output: u32,
+    begin: u32, // pixels of the chunk
+    end: u32,
+    loads_x: bool,
+    depth_quad: u32, // the block's quad of pixels
+    line: u32, // and its quad of rows or outputs
+    ky: u32, // tap and quad of channels of those rows
+    kx: u32,
+    quad: u32,
+}
+
+fn work(group: vec3<u32>, local: u32) -> Work {
+    let per_tap = (p.c + 3u) / 4u;
+    let columns = (p.o + TILE - 1u) / TILE;
+    let tiles = (4u * p.kh * p.kw * per_tap + TILE - 1u) / TILE * columns;
+    let chunk = group_index(group) / tiles;
+    let tile = group_index(group) % tiles;
+    let first_row = tile / columns * TILE;
+    let begin = chunk * p.chunk;
+    let line = local % 16u;
+    let tap = (first_row / 4u + line) / per_tap;
+    return Work(
+        chunk,
+        first_row,
+        tile % columns * TILE,
+        begin,
+        min(begin + p.chunk, p.n * p.ho * p.wo),
+        local < 64u,
+        local % 64u / 16u,
+        line,
+        tap / p.kw,
+        tap % p.kw,
+        (first_row / 4u + line) % per_tap,
+    );
+}
+
+fn store_tile(job: Work, local: u32, sum: ptr<function, array<vec4<f32>, 8>>) {
     let quads = (p.c + 3u) / 4u;
-    let quad_row = first_row / 4u + local / 8u;
+    let quad_row = job.first_row / 4u + local / 8u;
     let tap = quad_row / quads;
     for (var i = 0u; i < 8u; i++) {
         let c = 4u * (quad_row - tap * quads) + i / 2u;
         if (tap < p.kh * p.kw && c < p.c) {
-            store(tap, c, first_output + 4u * (local % 8u) + 32u * (i % 2u), chunk, (*sum)[i]);
+            store(tap, c, job.first_output + tile_column(local, i), job.chunk, (*sum)[i]);
         }
     }
 }
 
 @compute @workgroup_size(128)
 fn quads(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let columns = (p.o + TILE - 1u) / TILE;
-    let first_row = group_index(group) / columns * TILE;
-    let first_output = group_index(group) % columns * TILE;
-    let first_pixel = group.z * p.chunk;
-    let end = min(first_pixel + p.chunk, p.n * p.ho * p.wo);
-    let loads_x = local < 64u;
-    let depth_quad = local % 64u / 16u;
-    let line = local % 16u;
-    let per_tap = (p.c + 3u) / 4u;
-    let tap = (first_row / 4u + line) / per_tap;
-    let quad = (first_row / 4u + line) % per_tap;
-    let ky = tap / p.kw;
-    let kx = tap % p.kw;
-    let o = first_output + 4u * line;
-    var at = pixel_at(first_pixel + 4u * depth_quad);
+    let job = work(group, local);
+    if (job.chunk >= p.chunks) {
+        return;
+    }
+    let o = job.first_output + 4u * job.line;
+    var at = pixel_at(job.begin + 4u * job.depth_quad);
+    var block: mat4x4<f32>;
     var sum: array<vec4<f32>, 8>;
-    for (var done = first_pixel; done < end; done += SLICE) {
-        var block: mat4x4<f32>;
-        if (loads_x) {
+    for (var done = job.begin; done < job.end; done += SLICE) {
+        if (job.loads_x) {
             var each = at;
             for (var i = 0u; i < 4u; i++) {
-                block[i] = input_quads(each, end, ky, kx, quad);
+                block[i] = input_quads(each, job.end, job.ky, job.kx, job.quad);
                 each = advance(each, 1u);
             }
-            store_slice_a(depth_quad, line, block);
+            store_slice_a(job.depth_quad, job.line, block);
         } else {
             for (var i = 0u; i < 4u; i++) {
-                block[i] = gradient_quads(at.index + i, end, o);
+                block[i] = gradient_quads(at.index + i, job.end, o);
             }
-            store_slice_b(depth_quad, line, block);
+            store_slice_b(job.depth_quad, job.line, block);
         }
-        workgroupBarrier();
-        multiply_slices(&sum, local);
-        workgroupBarrier();
+        add_slice(&sum, local);
         at = advance(at, SLICE);
     }
-    store_tile(first_row, first_output, local, group.z, &sum);
+    store_tile(job, local, &sum);
 }
 
 @compute @workgroup_size(128)
 fn scalars(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let columns = (p.o + TILE - 1u) / TILE;
-    let first_row = group_index(group) / columns * TILE;
-    let first_output = group_index(group) % columns * TILE;
-    let first_pixel = group.z * p.chunk;
-    let end = min(first_pixel + p.chunk, p.n * p.ho * p.wo);
-    let loads_x = local < 64u;
-    let depth_quad = local % 64u / 16u;
-    let line = local % 16u;
-    let per_tap = (p.c + 3u) / 4u;
-    let tap = (first_row / 4u + line) / per_tap;
-    let quad = (first_row / 4u + line) % per_tap;
-    let ky = tap / p.kw;
-    let kx = tap % p.kw;
-    let o = first_output + 4u * line;
-    var at = pixel_at(first_pixel + 4u * depth_quad);
+    let job = work(group, local);
+    if (job.chunk >= p.chunks) {
+        return;
+    }
+    let o = job.first_output + 4u * job.line;
+    var at = pixel_at(job.begin + 4u * job.depth_quad);
+    var block: mat4x4<f32>;
     var sum: array<vec4<f32>, 8>;
-    for (var done = first_pixel; done < end; done += SLICE) {
-        var block: mat4x4<f32>;
-        if (loads_x) {
+    for (var done = job.begin; done < job.end; done += SLICE) {
+        if (job.loads_x) {
             var each = at;
             for (var i = 0u; i < 4u; i++) {
-                block[i] = input_scalars(each, end, ky, kx, quad);
+                block[i] = input_scalars(each, job.end, job.ky, job.kx, job.quad);
                 each = advance(each, 1u);
             }
-            store_slice_a(depth_quad, line, block);
+            store_slice_a(job.depth_quad, job.line, block);
         } else {
             for (var i = 0u; i < 4u; i++) {
-                block[i] = gradient_scalars(at.index + i, end, o);
+                block[i] = gradient_scalars(at.index + i, job.end, o);
             }
-            store_slice_b(depth_quad, line, block);
+            store_slice_b(job.depth_quad, job.line, block);
         }
-        workgroupBarrier();
-        multiply_slices(&sum, local);
-        workgroupBarrier();
+        add_slice(&sum, local);
         at = advance(at, SLICE);
     }
-    store_tile(first_row, first_output, local, group.z, &sum);
+    store_tile(job, local, &sum);
 }
 
 @compute @workgroup_size(8)
 fn software(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let columns = (p.o + 31u) / 32u;
-    let first_row = group_index(group) / columns * 8u;
-    let o = group_index(group) % columns * 32u + 4u * local;
+    let rows = p.kh * p.kw * p.c;
+    let tiles = (rows + 7u) / 8u * columns;
+    let chunk = group_index(group) / tiles;
+    if (chunk >= p.chunks) {
+        return;
+    }
+    let first_row = group_index(group) % tiles / columns * 8u;
+    let o = group_index(group) % tiles % columns * 32u + 4u * local;
     let last = p.o - 1u;
     let lanes = vec4<u32>(min(o, last), min(o + 1u, last), min(o + 2u, last), min(o + 3u, last));
-    let rows = p.kh * p.kw * p.c;
-    let first_pixel = group.z * p.chunk;
+    let first_pixel = chunk * p.chunk;
     let end = min(first_pixel + p.chunk, p.n * p.ho * p.wo);
     var sum: array<vec4<f32>, 8>;
     for (var at = pixel_at(first_pixel); at.index < end; at = advance(at, 1u)) {
@@ -226,14 +249,14 @@ fn software(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
     }
     for (var i = 0u; i < 8u; i++) {
         if (first_row + i < rows) {
-            store((first_row + i) / p.c, (first_row + i) % p.c, o, group.z, sum[i]);
+            store((first_row + i) / p.c, (first_row + i) % p.c, o, chunk, sum[i]);
         }
     }
 }
 
 @compute @workgroup_size(256)
 fn total(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let i = group_index(group) * 256u + local;
+    let i = linear_index(group, local);
     let len = p.kh * p.kw * p.c * p.o;
     if (i < len) {
         var sum = 0.0;

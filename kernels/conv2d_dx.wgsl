@@ -1,14 +1,14 @@
 // dx[n, iy, ix, c] = sum over ky, kx, o of dz[n, oy, ox, o] w[ky, kx, c, o], where oy s + ky d - top = iy and
 // ox s + kx d - left = ix: for each input pixel the taps that reach it.
-// use: conv, tile
+// use: linear, conv, tile
 //
 // As the forward pass of a transposed convolution it also adds a bias and applies an activation.
 //
-// Pixels whose (iy + top, ix + left) are equal modulo the stride are reached by the same taps; they form one of s x s
-// phases (z of the grid), and each phase is an implicit matrix product: rows are its pixels, columns the channels C, the depth
-// runs over its taps and the outputs O. A phase that no tap reaches is zero.
+// Pixels whose (iy + top, ix + left) are equal modulo the stride are reached by the same taps; they form one of up to s x s
+// phases, and each phase is an implicit matrix product: rows are its pixels, columns the channels C, the depth
+// runs over its taps and quads of outputs (O / 4). A phase that no tap reaches is zero.
 //
-// `quads`, `scalars` and `software` divide the work as in conv2d.wgsl.
+// `quads`, `scalars` and `software` divide the work as in conv2d.wgsl, chunks of the depth included; phases come before chunks.
 
 @group(0) @binding(1) var<storage, read> dz: array<f32>; // (N, Ho, Wo, O)
 @group(0) @binding(1) var<storage, read> dz4: array<vec4<f32>>; // (N, Ho, Wo, O / 4)
@@ -16,6 +16,7 @@
 @group(0) @binding(2) var<storage, read> weight4: array<vec4<f32>>; // (Kh, Kw, C, O / 4), or (Kh, Kw, O, C / 4)
 @group(0) @binding(3) var<storage, read> bias: array<f32>; // (C), where `p.biased`
 @group(0) @binding(4) var<storage, read_write> dx: array<f32>; // (N, H, W, C)
+@group(0) @binding(5) var<storage, read_write> partial: array<f32>; // (chunks, N, H, W, C), of more than one chunk
 
 // One axis of a phase: the first coordinate and how many there are, the first tap and how many.
 struct Axis {
@@ -26,25 +27,16 @@ struct Axis {
     taps: u32,
 }
 
-fn axis(phase: u32, size: u32, pad: u32, kernel: u32) -> Axis {
-    let first = (phase + p.stride - pad % p.stride) % p.stride;
-    var a = Axis(phase, first, (size + p.stride - 1u - min(first, size)) / p.stride, kernel, 0u);
-    for (var k = kernel; k > 0u; k--) {
-        if ((k - 1u) * p.dilation % p.stride == phase) {
-            a.first_tap = k - 1u;
-            a.taps += 1u;
-        }
+// The axis of the phase whose first coordinate is `first`. Its taps k are those with k d = phase modulo s.
+fn axis(first: u32, size: u32, pad: u32, kernel: u32) -> Axis {
+    let phase = (first + pad % p.stride) % p.stride;
+    var a = Axis(phase, first, (size + p.stride - 1u - first) / p.stride, kernel, 0u);
+    let tap = phase / p.phase_step * p.inverse % p.tap_step;
+    if (phase % p.phase_step == 0u && tap < kernel) {
+        a.first_tap = tap;
+        a.taps = (kernel - 1u - tap) / p.tap_step + 1u;
     }
     return a;
-}
-
-// The next tap of the phase after `k`; `kernel` past the end.
-fn next_tap(k: u32, phase: u32, kernel: u32) -> u32 {
-    var next = k + 1u;
-    while (next < kernel && next * p.dilation % p.stride != phase) {
-        next += 1u;
-    }
-    return next;
 }
 
 // An input pixel of the phase: its index, its picture's first row in dz, and the place that tap offset 0 reads there.
@@ -69,23 +61,30 @@ fn reach(index: u32, ay: Axis, ax: Axis) -> Reach {
     );
 }
 
-// A place along the depth: tap and quad of outputs. `ky == p.kh` is past the end.
+// A place along the depth: tap and quad of outputs. `ky >= p.kh` or `kx >= p.kw` is past the end.
 struct Depth {
     ky: u32,
     kx: u32,
     quad: u32,
 }
 
-fn advance(at: Depth, by: u32, ay: Axis, ax: Axis) -> Depth {
+fn depth_at(index: u32, ay: Axis, ax: Axis) -> Depth {
+    let quads = (p.o + 3u) / 4u;
+    let tap = index / quads;
+    let row = tap / max(ax.taps, 1u);
+    return Depth(ay.first_tap + row * p.tap_step, ax.first_tap + (tap - row * ax.taps) * p.tap_step, index - tap * quads);
+}
+
+fn advance(at: Depth, by: u32, ax: Axis) -> Depth {
     let quads = (p.o + 3u) / 4u;
     var next = at;
     next.quad += by;
     while (next.quad >= quads) {
         next.quad -= quads;
-        next.kx = next_tap(next.kx, ax.phase, p.kw);
+        next.kx += p.tap_step;
         if (next.kx >= p.kw) {
             next.kx = ax.first_tap;
-            next.ky = next_tap(next.ky, ay.phase, p.kh);
+            next.ky += p.tap_step;
         }
     }
     return next;
@@ -163,7 +162,17 @@ fn biases(c: u32) -> vec4<f32> {
     return vec4<f32>(bias[min(c, last)], bias[min(c + 1u, last)], bias[min(c + 2u, last)], bias[min(c + 3u, last)]);
 }
 
-fn store(pixel: u32, c: u32, sum: vec4<f32>) {
+// Of a sum that is whole, what follows; of one of several chunks the sum itself.
+fn store(chunk: u32, pixel: u32, c: u32, sum: vec4<f32>) {
+    if (p.chunks > 1u) {
+        let row = (chunk * p.n * p.h * p.w + pixel) * p.c;
+        for (var j = 0u; j < 4u; j++) {
+            if (c + j < p.c) {
+                partial[row + c + j] = sum[j];
+            }
+        }
+        return;
+    }
     let v = activate(sum + biases(c));
     for (var j = 0u; j < 4u; j++) {
         if (c + j < p.c) {
@@ -172,77 +181,101 @@ fn store(pixel: u32, c: u32, sum: vec4<f32>) {
     }
 }
 
-fn store_tile(first_pixel: u32, first_channel: u32, local: u32, ay: Axis, ax: Axis, sum: ptr<function, array<vec4<f32>, 8>>) {
+// What a workgroup works on: chunk, phase and tile.
+struct Work {
+    chunk: u32,
+    ay: Axis,
+    ax: Axis,
+    first_pixel: u32, // of the phase
+    first_channel: u32,
+    begin: u32, // of the chunk, along the depth
+    end: u32,
+}
+
+// For tiles of `rows` x `columns`.
+fn work(group: vec3<u32>, rows: u32, columns: u32) -> Work {
+    // Phases across and down, and the pixels of the largest.
+    let wide = min(p.stride, p.w);
+    let tall = min(p.stride, p.h);
+    let pixels = p.n * ((p.h + p.stride - 1u) / p.stride) * ((p.w + p.stride - 1u) / p.stride);
+    let across = (p.c + columns - 1u) / columns;
+    let tiles = (pixels + rows - 1u) / rows * across;
+    let tile = group_index(group) % tiles;
+    let phase = group_index(group) / tiles % (wide * tall);
+    let chunk = group_index(group) / tiles / (wide * tall);
+    let ay = axis(phase / wide, p.h, p.pad_top, p.kh);
+    let ax = axis(phase % wide, p.w, p.pad_left, p.kw);
+    let begin = chunk * p.chunk;
+    let end = min(begin + p.chunk, ay.taps * ax.taps * ((p.o + 3u) / 4u));
+    return Work(chunk, ay, ax, tile / across * rows, tile % across * columns, begin, end);
+}
+
+fn reaches_of(job: Work, line: u32) -> array<Reach, 4> {
+    let first = job.first_pixel + 4u * line;
+    return array<Reach, 4>(
+        reach(first, job.ay, job.ax), reach(first + 1u, job.ay, job.ax),
+        reach(first + 2u, job.ay, job.ax), reach(first + 3u, job.ay, job.ax),
+    );
+}
+
+fn store_tile(job: Work, local: u32, sum: ptr<function, array<vec4<f32>, 8>>) {
     for (var i = 0u; i < 8u; i++) {
-        let index = first_pixel + 4u * (local / 8u) + i / 2u;
-        if (index < p.n * ay.count * ax.count) {
-            let pixel = reach(index, ay, ax).pixel;
-            store(pixel, first_channel + 4u * (local % 8u) + 32u * (i % 2u), (*sum)[i]);
+        let index = job.first_pixel + tile_row(local, i);
+        if (index < p.n * job.ay.count * job.ax.count) {
+            let pixel = reach(index, job.ay, job.ax).pixel;
+            store(job.chunk, pixel, job.first_channel + tile_column(local, i), (*sum)[i]);
         }
     }
 }
 
 @compute @workgroup_size(128)
 fn quads(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let ay = axis(group.z / p.stride, p.h, p.pad_top, p.kh);
-    let ax = axis(group.z % p.stride, p.w, p.pad_left, p.kw);
-    let columns = (p.c + TILE - 1u) / TILE;
-    let first_pixel = group_index(group) / columns * TILE;
-    let first_channel = group_index(group) % columns * TILE;
-    let loads_dz = local < 64u;
-    let lane = local % 64u;
-    let depth_quad = lane % 4u;
-    let line = lane / 4u;
-    var reaches: array<Reach, 4>;
-    for (var i = 0u; i < 4u; i++) {
-        reaches[i] = reach(first_pixel + 4u * line + i, ay, ax);
+    let job = work(group, TILE, TILE);
+    if (job.chunk >= p.chunks) {
+        return;
     }
-    let c = first_channel + 4u * line;
-    var at = advance(Depth(ay.first_tap, ax.first_tap, 0u), depth_quad, ay, ax);
+    // A block of 4 x 4 of dz, or of the weights, in each slice.
+    let loads_dz = local < 64u;
+    let depth_quad = local % 4u;
+    let line = local % 64u / 4u;
+    let reaches = reaches_of(job, line);
+    let c = job.first_channel + 4u * line;
+    var at = advance(depth_at(job.begin, job.ay, job.ax), depth_quad, job.ax);
     var sum: array<vec4<f32>, 8>;
-    let depth = ay.taps * ax.taps * ((p.o + 3u) / 4u);
-    for (var done = 0u; done < depth; done += SLICE / 4u) {
+    for (var done = job.begin; done < job.end; done += SLICE / 4u) {
         if (loads_dz) {
             let block = mat4x4<f32>(
-                gradient_quads(reaches[0], at, ay, ax), gradient_quads(reaches[1], at, ay, ax),
-                gradient_quads(reaches[2], at, ay, ax), gradient_quads(reaches[3], at, ay, ax),
+                gradient_quads(reaches[0], at, job.ay, job.ax), gradient_quads(reaches[1], at, job.ay, job.ax),
+                gradient_quads(reaches[2], at, job.ay, job.ax), gradient_quads(reaches[3], at, job.ay, job.ax),
             );
             store_slice_a(depth_quad, line, transpose(block));
         } else {
             store_slice_b(depth_quad, line, weight_quads(at, c));
         }
-        workgroupBarrier();
-        multiply_slices(&sum, local);
-        workgroupBarrier();
-        at = advance(at, SLICE / 4u, ay, ax);
+        add_slice(&sum, local);
+        at = advance(at, SLICE / 4u, job.ax);
     }
-    store_tile(first_pixel, first_channel, local, ay, ax, &sum);
+    store_tile(job, local, &sum);
 }
 
 @compute @workgroup_size(128)
 fn scalars(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let ay = axis(group.z / p.stride, p.h, p.pad_top, p.kh);
-    let ax = axis(group.z % p.stride, p.w, p.pad_left, p.kw);
-    let columns = (p.c + TILE - 1u) / TILE;
-    let first_pixel = group_index(group) / columns * TILE;
-    let first_channel = group_index(group) % columns * TILE;
-    let loads_dz = local < 64u;
-    let lane = local % 64u;
-    let depth_quad = lane % 4u;
-    let line = lane / 4u;
-    var reaches: array<Reach, 4>;
-    for (var i = 0u; i < 4u; i++) {
-        reaches[i] = reach(first_pixel + 4u * line + i, ay, ax);
+    let job = work(group, TILE, TILE);
+    if (job.chunk >= p.chunks) {
+        return;
     }
-    let c = first_channel + 4u * line;
-    var at = advance(Depth(ay.first_tap, ax.first_tap, 0u), depth_quad, ay, ax);
+    let loads_dz = local < 64u;
+    let depth_quad = local % 4u;
+    let line = local % 64u / 4u;
+    let reaches = reaches_of(job, line);
+    let c = job.first_channel + 4u * line;
+    var at = advance(depth_at(job.begin, job.ay, job.ax), depth_quad, job.ax);
     var sum: array<vec4<f32>, 8>;
-    let depth = ay.taps * ax.taps * ((p.o + 3u) / 4u);
-    for (var done = 0u; done < depth; done += SLICE / 4u) {
+    for (var done = job.begin; done < job.end; done += SLICE / 4u) {
         if (loads_dz) {
             let block = mat4x4<f32>(
-                gradient_scalars(reaches[0], at, ay, ax), gradient_scalars(reaches[1], at, ay, ax),
-                gradient_scalars(reaches[2], at, ay, ax), gradient_scalars(reaches[3], at, ay, ax),
+                gradient_scalars(reaches[0], at, job.ay, job.ax), gradient_scalars(reaches[1], at, job.ay, job.ax),
+                gradient_scalars(reaches[2], at, job.ay, job.ax), gradient_scalars(reaches[3], at, job.ay, job.ax),
             );
             store_slice_a(depth_quad, line, transpose(block));
         } else {
@@ -251,50 +284,64 @@ fn scalars(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
             );
             store_slice_b(depth_quad, line, transpose(block));
         }
-        workgroupBarrier();
-        multiply_slices(&sum, local);
-        workgroupBarrier();
-        at = advance(at, SLICE / 4u, ay, ax);
+        add_slice(&sum, local);
+        at = advance(at, SLICE / 4u, job.ax);
     }
-    store_tile(first_pixel, first_channel, local, ay, ax, &sum);
+    store_tile(job, local, &sum);
 }
 
 @compute @workgroup_size(8)
 fn software(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let ay = axis(group.z / p.stride, p.h, p.pad_top, p.kh);
-    let ax = axis(group.z % p.stride, p.w, p.pad_left, p.kw);
-    let columns = (p.c + 31u) / 32u;
-    let first_pixel = group_index(group) / columns * 8u;
-    let c = group_index(group) % columns * 32u + 4u * local;
+    let job = work(group, 8u, 32u);
+    if (job.chunk >= p.chunks) {
+        return;
+    }
+    let c = job.first_channel + 4u * local;
     let last = p.c - 1u;
     let lanes = p.channel_step * vec4<u32>(min(c, last), min(c + 1u, last), min(c + 2u, last), min(c + 3u, last));
     var reaches: array<Reach, 8>;
     for (var i = 0u; i < 8u; i++) {
-        reaches[i] = reach(first_pixel + i, ay, ax);
+        reaches[i] = reach(job.first_pixel + i, job.ay, job.ax);
     }
     var sum: array<vec4<f32>, 8>;
-    for (var ky = ay.first_tap; ky < p.kh; ky = next_tap(ky, ay.phase, p.kh)) {
-        for (var kx = ax.first_tap; kx < p.kw; kx = next_tap(kx, ax.phase, p.kw)) {
-            var start: array<u32, 8>;
-            var inside: array<bool, 8>;
+    let quads = (p.o + 3u) / 4u;
+    for (var tap = job.begin / quads; tap * quads < job.end; tap++) {
+        let row = tap / job.ax.taps;
+        let ky = job.ay.first_tap + row * p.tap_step;
+        let kx = job.ax.first_tap + (tap - row * job.ax.taps) * p.tap_step;
+        var start: array<u32, 8>;
+        var inside: array<bool, 8>;
+        for (var i = 0u; i < 8u; i++) {
+            let pixel = source(reaches[i], ky, kx, job.ay, job.ax);
+            start[i] = u32(max(pixel, 0)) * p.o;
+            inside[i] = pixel >= 0;
+        }
+        // The outputs of this tap that lie in the chunk.
+        let last_o = min(4u * (job.end - tap * quads), p.o);
+        for (var o = 4u * (max(job.begin, tap * quads) - tap * quads); o < last_o; o++) {
+            let at = (ky * p.kw + kx) * p.c * p.o + o * p.output_step;
+            let v = vec4<f32>(weight[at + lanes.x], weight[at + lanes.y], weight[at + lanes.z], weight[at + lanes.w]);
             for (var i = 0u; i < 8u; i++) {
-                let pixel = source(reaches[i], ky, kx, ay, ax);
-                start[i] = u32(max(pixel, 0)) * p.o;
-                inside[i] = pixel >= 0;
-            }
-            let row = (ky * p.kw + kx) * p.c * p.o;
-            for (var o = 0u; o < p.o; o++) {
-                let at = row + o * p.output_step;
-                let v = vec4<f32>(weight[at + lanes.x], weight[at + lanes.y], weight[at + lanes.z], weight[at + lanes.w]);
-                for (var i = 0u; i < 8u; i++) {
-                    sum[i] += select(0.0, dz[start[i] + o], inside[i]) * v;
-                }
+                sum[i] += select(0.0, dz[start[i] + o], inside[i]) * v;
             }
         }
     }
     for (var i = 0u; i < 8u; i++) {
-        if (first_pixel + i < p.n * ay.count * ax.count) {
-            store(reaches[i].pixel, c, sum[i]);
+        if (job.first_pixel + i < p.n * job.ay.count * job.ax.count) {
+            store(job.chunk, reaches[i].pixel, c, sum[i]);
         }
+    }
+}
+
+@compute @workgroup_size(256)
+fn total(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let i = linear_index(group, local);
+    let len = p.n * p.h * p.w * p.c;
+    if (i < len) {
+        var sum = biases(i % p.c).x;
+        for (var chunk = 0u; chunk < p.chunks; chunk++) {
+            sum += partial[chunk * len + i];
+        }
+        dx[i] = activate(vec4<f32>(sum)).x;
     }
 }

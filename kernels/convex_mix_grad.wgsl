@@ -1,5 +1,5 @@
 // dx = a dy, dz = (1 - a) dy, ds = a (1 - a) sum dy (x - z), with a = sigmoid(s).
-// use: sum_lanes, sigmoid
+// use: linear, sum_lanes, sigmoid
 //
 // First `partials`: a workgroup of 256 takes blocks of 4096 elements, the grid folded into y; then `combine`, one
 // workgroup, sums the blocks. The order is fixed by the length alone.
@@ -21,7 +21,7 @@ struct Params {
 
 @compute @workgroup_size(256)
 fn partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let block = group.y * 65535u + group.x;
+    let block = group_index(group);
     if (block >= p.blocks) {
         return;
     }

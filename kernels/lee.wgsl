@@ -3,7 +3,8 @@
 //
 // Lee, "Digital Image Enhancement and Noise Filtering by Use of Local Statistics", IEEE PAMI 2(2), 1980: the estimate of least squared
 // error under multiplicative noise of mean 1. Samples are read and written by their bits: NaN means that there is no data, and arithmetic
-// on it may be left out by a compiler. One invocation a pixel, 16x16 in a workgroup, N along z.
+// on it may be left out by a compiler. One invocation a sample: 16x16 pixels of one channel of one image in a workgroup.
+// use: linear, squares
 
 struct Params {
     pictures: u32, // N
@@ -23,48 +24,49 @@ fn has_data(bits: u32) -> bool {
 }
 
 @compute @workgroup_size(16, 16)
-fn main(@builtin(global_invocation_id) at: vec3<u32>) {
-    if (at.x >= p.width || at.y >= p.height || at.z >= p.pictures) {
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let at = square(group, local, p.width, p.height);
+    let picture = at.image / p.channels * p.height;
+    let c = at.image % p.channels;
+    if (at.x >= p.width || at.y >= p.height || at.image >= p.pictures * p.channels) {
         return;
     }
-    let first = at.xy - min(at.xy, vec2<u32>(p.radius));
-    let last = min(at.xy + p.radius, vec2<u32>(p.width, p.height) - 1u);
-    let picture = at.z * p.height;
-    for (var c = 0u; c < p.channels; c++) {
-        let here = ((picture + at.y) * p.width + at.x) * p.channels + c;
-        let bits = x[here];
-        if (!has_data(bits)) {
-            y[here] = bits;
-            continue;
-        }
-        var sum = 0.0;
-        var count = 0.0;
-        for (var row = first.y; row <= last.y; row++) {
-            for (var column = first.x; column <= last.x; column++) {
-                let near = x[((picture + row) * p.width + column) * p.channels + c];
-                if (has_data(near)) {
-                    sum += bitcast<f32>(near);
-                    count += 1.0;
-                }
-            }
-        }
-        let mean = sum / count;
-        // Around the mean, and not as a difference of squares, which would cancel.
-        var squares = 0.0;
-        for (var row = first.y; row <= last.y; row++) {
-            for (var column = first.x; column <= last.x; column++) {
-                let near = x[((picture + row) * p.width + column) * p.channels + c];
-                if (has_data(near)) {
-                    let off = bitcast<f32>(near) - mean;
-                    squares += off * off;
-                }
-            }
-        }
-        let variance = squares / count;
-        var k = 0.0;
-        if (variance > 0.0) {
-            k = clamp((variance - mean * mean * p.speckle) / (variance * (1.0 + p.speckle)), 0.0, 1.0);
-        }
-        y[here] = bitcast<u32>(mean + k * (bitcast<f32>(bits) - mean));
+    let pixel = vec2<u32>(at.x, at.y);
+    let first = pixel - min(pixel, vec2<u32>(p.radius));
+    let last = min(pixel + p.radius, vec2<u32>(p.width, p.height) - 1u);
+    let here = ((picture + at.y) * p.width + at.x) * p.channels + c;
+    let bits = x[here];
+    if (!has_data(bits)) {
+        y[here] = bits;
+        return;
     }
+    var sum = 0.0;
+    var count = 0.0;
+    for (var row = first.y; row <= last.y; row++) {
+        for (var column = first.x; column <= last.x; column++) {
+            let near = x[((picture + row) * p.width + column) * p.channels + c];
+            if (has_data(near)) {
+                sum += bitcast<f32>(near);
+                count += 1.0;
+            }
+        }
+    }
+    let mean = sum / count;
+    // Around the mean, and not as a difference of squares, which would cancel.
+    var squares = 0.0;
+    for (var row = first.y; row <= last.y; row++) {
+        for (var column = first.x; column <= last.x; column++) {
+            let near = x[((picture + row) * p.width + column) * p.channels + c];
+            if (has_data(near)) {
+                let off = bitcast<f32>(near) - mean;
+                squares += off * off;
+            }
+        }
+    }
+    let variance = squares / count;
+    var k = 0.0;
+    if (variance > 0.0) {
+        k = clamp((variance - mean * mean * p.speckle) / (variance * (1.0 + p.speckle)), 0.0, 1.0);
+    }
+    y[here] = bitcast<u32>(mean + k * (bitcast<f32>(bits) - mean));
 }

@@ -1,6 +1,6 @@
-// dx = dy of its window where x is the largest there (of equals, the first in row order), else 0; 0 too for a last row or column that
-// no window reaches.
-// use: linear
+// dx = dy of its window where x is the largest there (of equals, the first in row order; a NaN is above all numbers), else 0; 0 too for
+// a last row or column that no window reaches.
+// use: linear, nan
 //
 // One invocation an input element, 256 in a workgroup; the grid is folded into y.
 
@@ -32,7 +32,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let window = vec4<u32>(first, first + p.channels, first + p.width * p.channels, first + (p.width + 1u) * p.channels);
             var largest = window.x;
             for (var k = 1u; k < 4u; k++) {
-                if (x[window[k]] > x[largest]) {
+                let v = x[window[k]];
+                if ((v > x[largest] || is_nan(v)) && !is_nan(x[largest])) {
                     largest = window[k];
                 }
             }

@@ -1,5 +1,5 @@
 // y = the mean of f(x, t) over all elements; f is one of the kinds below.
-// use: sum_lanes
+// use: linear, sum_lanes, log1p
 //
 // First `partials`: a workgroup of 256 sums blocks of 4096 elements, the grid folded into y; then `combine`, one
 // workgroup, sums the blocks. The order is fixed by the length alone.
@@ -31,14 +31,15 @@ fn loss(v: f32, t: f32) -> f32 {
             return (v - t) * (v - t);
         }
         default: {
-            return max(v, 0.0) - v * t + log(1.0 + exp(-abs(v)));
+            // max(v, 0) - v t by a comparison: a NaN stays one, and of t = 1 nothing is left at any v above 0.
+            return select(v * (1.0 - t), -v * t, v < 0.0) + log1p(exp(-abs(v)));
         }
     }
 }
 
 @compute @workgroup_size(256)
 fn partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let block = group.y * 65535u + group.x;
+    let block = group_index(group);
     if (block >= p.blocks) {
         return;
     }

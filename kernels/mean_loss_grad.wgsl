@@ -1,9 +1,9 @@
 // dx = dy[0] / len * the derivative of f(x, t) by x; f is one of the kinds below, see mean_loss.wgsl.
-// use: linear, sigmoid
+// use: linear, nan, sigmoid
 //
 // One invocation an element, 256 in a workgroup; the grid is folded into y.
 
-const L1: u32 = 0u; // sign(x - t), 0 where they are equal
+const L1: u32 = 0u; // sign(x - t), 0 where they are equal, NaN where either is
 const SQUARED_ERROR: u32 = 1u; // 2 (x - t)
 const BCE_WITH_LOGITS: u32 = 2u; // sigmoid(x) - t
 
@@ -24,7 +24,9 @@ struct Params {
 fn slope(v: f32, t: f32) -> f32 {
     switch p.kind {
         case L1: {
-            return sign(v - t);
+            // Equal infinities differ by a NaN, and the sign of a NaN is 0.
+            let d = v - t;
+            return select(select(sign(d), make_nan(d), is_nan(v) || is_nan(t)), 0.0, v == t);
         }
         case SQUARED_ERROR: {
             return 2.0 * (v - t);

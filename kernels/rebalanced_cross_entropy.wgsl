@@ -3,9 +3,9 @@
 //   zhat = p enlarged F times, bilinear; formed at the K = 5 bins of each pixel's target only, never whole
 //   loss = -1 / (N H W) sum_pixels v_q0 sum_k z_k log(zhat_qk + eps), H = h F, W = w F
 // with the pixel's encoding z_k at bins q_k, nearest first, and v_q the weight of class q. For the gradient it leaves p
-// and slope_k = d loss / d zhat_qk = -v_q0 z_k / ((zhat_qk + eps) N H W).
+// and slope_k = d loss / d zhat_qk = -v_q0 z_k / ((zhat_qk + eps) N H W). A bin that does not exist makes the loss NaN.
 // Source: Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, equations 2 to 4; eps and the mean are this project's.
-// use: bilinear_tap, group_reduce
+// use: linear, bilinear_tap, group_reduce, nan
 //
 // Three dispatches: `probabilities`, a workgroup of 64 a row of Q; `pixels`, an invocation a full-size pixel, the sum of each
 // 64 to `partial`; `total`, one workgroup.
@@ -55,6 +55,11 @@ fn probabilities(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocat
     }
 }
 
+// The bin that an element of an encoding names, held within those that there are.
+fn bin(named: f32) -> u32 {
+    return min(u32(named), p.q - 1u);
+}
+
 @compute @workgroup_size(GROUP)
 fn pixels(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let width = p.w * p.factor;
@@ -68,10 +73,11 @@ fn pixels(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
         let image = pixel / (width * height) * p.h;
         let row_0 = (image + y.first) * p.w;
         let row_1 = (image + y.second) * p.w;
-        let class_weight = class_weights[min(u32(index[pixel * K]), p.q - 1u)];
+        let class_weight = class_weights[bin(index[pixel * K])];
         for (var k = 0u; k < K; k++) {
-            let q = min(u32(index[pixel * K + k]), p.q - 1u);
-            let z = weight[pixel * K + k];
+            let named = index[pixel * K + k];
+            let q = bin(named);
+            let z = select(make_nan(named), weight[pixel * K + k], named >= 0.0 && named < f32(p.q));
             let upper = mix(probability[(row_0 + x.first) * p.q + q], probability[(row_0 + x.second) * p.q + q], x.share);
             let lower = mix(probability[(row_1 + x.first) * p.q + q], probability[(row_1 + x.second) * p.q + q], x.share);
             let zhat = mix(upper, lower, y.share) + p.eps;

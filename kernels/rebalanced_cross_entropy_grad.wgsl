@@ -1,7 +1,7 @@
 // The gradient of rebalanced_cross_entropy with respect to its low-resolution logits:
 //   dp_q      = sum over full-size pixels of their bilinear share in this low-resolution pixel times slope_k, where q_k = q
 //   dlogits_q = dy p_q (dp_q - sum_r p_r dp_r)
-// use: bilinear_tap, group_reduce
+// use: linear, bilinear_tap, group_reduce
 //
 // A workgroup of 64 a low-resolution pixel. It walks the up to 2F x 2F full-size pixels that the pixel has a share in, 64 at
 // a time: each invocation puts one's K bins into workgroup memory; then each invocation goes through all of them and adds

@@ -1,8 +1,9 @@
 // The K = 5 bins nearest to a colour, nearest first, ties to the lowest index, and Gaussian weights that sum to 1:
 // weight_k = exp(-d_k^2 / (2 sigma^2)) / sum. The smallest d^2 is subtracted in the exponent: the same weights, and a
-// colour far from every bin does not become 0 / 0. With Q < K bins the rest has index 0 and weight 0.
+// colour far from every bin does not become 0 / 0. With Q < K bins the rest has index 0 and weight 0. A colour that is not finite, or
+// so far away that no distance is, has weights of NaN at bin 0.
 // Source: Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, section 2.2.
-// use: linear
+// use: linear, nan
 //
 // One invocation a pixel, 256 in a workgroup; the bins pass through workgroup memory 256 at a time.
 
@@ -64,6 +65,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
 
     if (pixel < p.pixels) {
+        let known = is_finite(colour.x) && is_finite(colour.y) && distance[0] < FAR;
         var weights = array<f32, K>(0.0, 0.0, 0.0, 0.0, 0.0);
         var sum = 0.0;
         for (var k = 0u; k < min(K, p.bins); k++) {
@@ -71,8 +73,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             sum += weights[k];
         }
         for (var k = 0u; k < K; k++) {
-            index[pixel * K + k] = f32(nearest[k]);
-            weight[pixel * K + k] = weights[k] / sum;
+            index[pixel * K + k] = select(0.0, f32(nearest[k]), known);
+            weight[pixel * K + k] = select(make_nan(sum), weights[k] / sum, known);
         }
     }
 }

@@ -1,5 +1,5 @@
 // y = scale * sum x, or scale * sum x^2.
-// use: sum_lanes
+// use: linear, sum_lanes
 //
 // First `partials`: a workgroup of 256 sums blocks of 4096 elements, the grid folded into y; then `combine`, one
 // workgroup, sums the blocks. The order is fixed by the length alone.
@@ -18,7 +18,7 @@ struct Params {
 
 @compute @workgroup_size(256)
 fn partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let block = group.y * 65535u + group.x;
+    let block = group_index(group);
     if (block >= p.blocks) {
         return;
     }

@@ -3,7 +3,8 @@
 //
 // With d the whole steps from an anchor pixel of y, P = cell + share + J d / (1 + g d): cell is whole and share in 0..1, so that rounding
 // grows with the way from the anchor alone, and not with the place in a large picture. Samples are read and written by their bits: NaN means
-// that there is no data, and arithmetic on it may be left out by a compiler. One invocation a pixel, 16x16 in a workgroup, N along z.
+// that there is no data, and arithmetic on it may be left out by a compiler. One invocation a pixel, 16x16 of one image in a workgroup.
+// use: linear, squares
 
 struct Params {
     pictures: u32, // N
@@ -44,11 +45,12 @@ fn inside(pixel: vec2<i32>) -> bool {
 }
 
 @compute @workgroup_size(16, 16)
-fn main(@builtin(global_invocation_id) at: vec3<u32>) {
-    if (at.x >= p.out_width || at.y >= p.out_height) {
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let at = square(group, local, p.out_width, p.out_height);
+    if (at.x >= p.out_width || at.y >= p.out_height || at.image >= p.pictures) {
         return;
     }
-    let d = vec2<f32>(vec2<i32>(at.xy) - vec2<i32>(p.anchor_x, p.anchor_y));
+    let d = vec2<f32>(vec2<i32>(i32(at.x), i32(at.y)) - vec2<i32>(p.anchor_x, p.anchor_y));
     // Not above 0: the pixel lies on or beyond the horizon.
     let scale = 1.0 + (p.gx * d.x + p.gy * d.y);
     let moved = vec2<f32>(p.xx * d.x + p.xy * d.y, p.yx * d.x + p.yy * d.y) / select(1.0, scale, scale > 0.0);
@@ -59,8 +61,8 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
     let low = cell + vec2<i32>(floor(place));
     let share = place - floor(place);
 
-    let picture = at.z * p.height;
-    let out = ((at.z * p.out_height + at.y) * p.out_width + at.x) * p.channels;
+    let picture = at.image * p.height;
+    let out = ((at.image * p.out_height + at.y) * p.out_width + at.x) * p.channels;
     for (var c = 0u; c < p.channels; c++) {
         var value = p.fill;
         if (seen) {

@@ -14,11 +14,14 @@ struct Params {
     pad_top: u32,
     pad_left: u32,
     relu: u32, // whether y = max(0, ...)
-    chunk: u32, // pixels that one partial sum runs over
+    chunk: u32, // what one partial sum runs over: quads of the depth of y and dx, pixels of dw and db
     chunks: u32, // partial sums
     biased: u32, // whether the bias is read
     channel_step: u32, // elements from the weight of one channel to that of the next: O, or 1
     output_step: u32, // elements from the weight of one output to that of the next: 1, or C
+    tap_step: u32, // taps from one that reaches an input pixel to the next along an axis: stride / gcd(stride, dilation)
+    phase_step: u32, // gcd(stride, dilation)
+    inverse: u32, // of dilation / phase_step modulo tap_step
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -26,9 +29,4 @@ struct Params {
 fn activate(v: vec4<f32>) -> vec4<f32> {
     // Not max: a NaN stays one, and training notices it.
     return select(v, vec4<f32>(), (v < vec4<f32>()) & vec4<bool>(p.relu != 0u));
-}
-
-// The place of a workgroup in a linear grid that is folded into y.
-fn group_index(group: vec3<u32>) -> u32 {
-    return group.y * 65535u + group.x;
 }

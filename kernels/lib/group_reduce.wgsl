@@ -31,8 +31,3 @@ fn group_max(value: f32, local: u32) -> f32 {
     workgroupBarrier();
     return result;
 }
-
-// Number of a workgroup in a linear grid that is folded into y at 65,535 groups.
-fn group_index(group: vec3<u32>) -> u32 {
-    return group.y * 65535u + group.x;
-}

@@ -23,10 +23,21 @@ fn store_slice_b(depth_quad: u32, line: u32, m: mat4x4<f32>) {
     }
 }
 
-// sum += slice_a^T slice_b, this invocation's part of it.
-fn multiply_slices(sum: ptr<function, array<vec4<f32>, 8>>, local: u32) {
+// Row and column within the tile of the first of the four values `sum[i]`.
+fn tile_row(local: u32, i: u32) -> u32 {
+    return 4u * (local / 8u) + i / 2u;
+}
+
+fn tile_column(local: u32, i: u32) -> u32 {
+    return 4u * (local % 8u) + 32u * (i % 2u);
+}
+
+// sum += slice_a^T slice_b, this invocation's part of it, once all have written their blocks of both; when it returns the slices may be
+// written anew.
+fn add_slice(sum: ptr<function, array<vec4<f32>, 8>>, local: u32) {
     let row = local / 8u;
     let column = local % 8u;
+    workgroupBarrier();
     for (var k = 0u; k < SLICE; k++) {
         let a = slice_a[k * PITCH + row];
         let b = slice_b[k * PITCH + column];
@@ -40,4 +51,5 @@ fn multiply_slices(sum: ptr<function, array<vec4<f32>, 8>>, local: u32) {
         (*sum)[6] = fma(vec4<f32>(a.w), b, (*sum)[6]);
         (*sum)[7] = fma(vec4<f32>(a.w), c, (*sum)[7]);
     }
+    workgroupBarrier();
 }

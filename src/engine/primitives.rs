@@ -70,42 +70,52 @@ pub fn fill(y: &Tensor, value: f32) -> Result<()> {
     y.device().fill(y, value)
 }
 
-/// Copies `x` into `y` of the same size.
+/// Copies `x` into `y` of the same shape.
 ///
 /// # Errors
-/// Sizes that differ, and whatever the launch reports.
+/// Shapes that differ, and whatever the launch reports.
 pub fn copy(x: &Tensor, y: &Tensor) -> Result<()> {
     axpby(1.0, x, 0.0, x, y)
 }
 
-/// `y += x` of the same size.
+/// `y += x` of the same shape.
 ///
 /// # Errors
-/// Sizes that differ, and whatever the launch reports.
+/// Shapes that differ, and whatever the launch reports.
 pub fn accumulate(x: &Tensor, y: &Tensor) -> Result<()> {
-    same_size(x, y)?;
+    same_shape(x, y)?;
     y.device().launch(&ACCUMULATE, &AccumulateParams { len: y.len() as u32 }, &[x], &[y], &[])
 }
 
-/// `y = alpha * x + beta * z`, all of one size.
+/// `y = alpha * x + beta * z`, all of one shape.
 ///
 /// # Errors
-/// Sizes that differ, and whatever the launch reports.
+/// Shapes that differ, and whatever the launch reports.
 pub fn axpby(alpha: f32, x: &Tensor, beta: f32, z: &Tensor, y: &Tensor) -> Result<()> {
-    same_size(x, y)?;
-    same_size(z, y)?;
+    same_shape(x, y)?;
+    same_shape(z, y)?;
     let params = AxpbyParams { len: y.len() as u32, alpha, beta, pad: 0 };
     y.device().launch(&AXPBY, &params, &[x, z], &[], &[y])
 }
 
-pub(crate) fn same_size(x: &Tensor, y: &Tensor) -> Result<()> {
+/// Refuses two tensors of different shapes, equal sizes or not: `[2, 3]` beside `[3, 2]` is a mistake that would go unseen.
+pub(crate) fn same_shape(x: &Tensor, y: &Tensor) -> Result<()> {
     crate::ensure!(
-        x.len() == y.len(),
+        x.shape() == y.shape(),
         Error::input(
-            "tensors of one size are needed",
+            "tensors of one shape are needed",
             format!("{:?} and {:?}", x.shape(), y.shape()),
-            "check the shapes"
+            "reshape or transpose one of them"
         )
+    );
+    Ok(())
+}
+
+/// Refuses a tensor of another shape than `shape`, which is what kernels will index. `name` says which tensor it is.
+pub(crate) fn expect_shape(name: &str, x: &Tensor, shape: &[usize]) -> Result<()> {
+    crate::ensure!(
+        x.shape() == shape,
+        Error::input(format!("{name} of shape {shape:?} is needed"), format!("{:?}", x.shape()), "check the shapes")
     );
     Ok(())
 }
@@ -138,6 +148,18 @@ mod tests {
             let y = Tensor::empty(&device, &[len]).unwrap();
             fill(&y, 3.0).unwrap();
             assert!(y.to_vec().unwrap().iter().all(|&v| v == 3.0), "{}", device.name());
+        }
+    }
+
+    #[test]
+    fn equal_sizes_of_different_shapes_are_refused_with_both_shapes() {
+        for device in devices() {
+            let [x, z] = [[2, 3], [3, 2]].map(|shape| Tensor::full(&device, &shape, 1.0).unwrap());
+            let y = Tensor::full(&device, &[2, 3], 0.0).unwrap();
+            for error in [accumulate(&z, &y), copy(&z, &y), axpby(1.0, &x, 1.0, &z, &y)].map(Result::unwrap_err) {
+                let message = error.to_string();
+                assert!(message.contains("[2, 3]") && message.contains("[3, 2]"), "{message}");
+            }
         }
     }
 

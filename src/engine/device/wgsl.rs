@@ -11,8 +11,11 @@ const SNIPPETS: &[(&str, &str)] = &[
     ("group_reduce", include_str!("../../../kernels/lib/group_reduce.wgsl")),
     ("lab", include_str!("../../../kernels/lib/lab.wgsl")),
     ("linear", include_str!("../../../kernels/lib/linear.wgsl")),
+    ("log1p", include_str!("../../../kernels/lib/log1p.wgsl")),
+    ("nan", include_str!("../../../kernels/lib/nan.wgsl")),
     ("philox", include_str!("../../../kernels/lib/philox.wgsl")),
     ("sigmoid", include_str!("../../../kernels/lib/sigmoid.wgsl")),
+    ("squares", include_str!("../../../kernels/lib/squares.wgsl")),
     ("sum_lanes", include_str!("../../../kernels/lib/sum_lanes.wgsl")),
     ("tile", include_str!("../../../kernels/lib/tile.wgsl")),
 ];

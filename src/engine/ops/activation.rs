@@ -3,7 +3,7 @@
 use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::ops::vector_math::exp;
-use crate::engine::primitives::BLOCK;
+use crate::engine::primitives::{BLOCK, same_shape};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
@@ -175,6 +175,7 @@ impl Op for Activation {
         if !grad.needs(0) {
             return Ok(());
         }
+        same_shape(grad.dy, &grad.saved[0])?;
         let (y, dx) = (&grad.saved[0], grad.out(0, grad.dy.shape())?);
         dx.device().launch(&ACTIVATION_GRAD, &Params::new(*self, &dx), &[y, grad.dy], &[], &[&dx])
     }

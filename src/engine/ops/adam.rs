@@ -2,7 +2,7 @@
 //! Regularization", 2019): one launch for all parameters of an arena.
 
 use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
-use crate::engine::primitives::{BLOCK, same_size};
+use crate::engine::primitives::{BLOCK, same_shape};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use rayon::prelude::*;
@@ -85,14 +85,14 @@ pub struct Adam {
 
 impl Adam {
     /// One update, `step` counted from 1, of weights `w` and their moments `m` and `v` (zero before the first step) by the
-    /// gradient `g`, all of one size: `m = beta1 m + (1 - beta1) g`, `v = beta2 v + (1 - beta2) g^2`,
+    /// gradient `g`, all of one shape: `m = beta1 m + (1 - beta1) g`, `v = beta2 v + (1 - beta2) g^2`,
     /// `w -= lr * m̂ / (sqrt(v̂) + eps)`. Weight decay and l2 reach the first `decay_len` elements.
     ///
     /// # Errors
-    /// Sizes that differ, `g` in one buffer with another argument, and whatever the launch reports.
+    /// Shapes that differ, `g` in one buffer with another argument, and whatever the launch reports.
     pub fn update(&self, step: u64, w: &Tensor, m: &Tensor, v: &Tensor, g: &Tensor, decay_len: usize) -> Result<()> {
         for other in [m, v, g] {
-            same_size(other, w)?;
+            same_shape(other, w)?;
         }
         // Beyond 2^31 steps both corrections are 1 to the last bit.
         let exponent = step.clamp(1, i32::MAX as u64) as i32;

@@ -1,7 +1,8 @@
 //! Means over windows that divide a picture of any size into a given number of parts.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
+use crate::engine::device::{AnyKernel, Args, Device, Dispatch, Kernel, Plan, linear_grid};
 use crate::engine::op::{Backward, Forward, Op};
+use crate::engine::primitives::expect_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
@@ -11,22 +12,48 @@ use std::ops::Range;
 pub const KERNELS: &[&dyn AnyKernel] = &[&ADAPTIVE_AVG_POOL2D, &ADAPTIVE_AVG_POOL2D_GRAD];
 
 /// The sizes of both pictures; `len` counts what is written.
+/// Pixels, or sums, that one invocation adds up at most where a window is shared by several; `SPAN` in the kernel.
+const SPAN: usize = 1 << 14;
+
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Params {
     len: u32,
+    images: u32,
     height: u32,
     width: u32,
     channels: u32,
     out_height: u32,
     out_width: u32,
+    segments: u32,
+    parts: u32,
 }
 
 impl Params {
-    fn new(len: usize, [_, height, width, channels]: [usize; 4], output: [usize; 2]) -> Self {
-        let [len, height, width, channels] = [len, height, width, channels].map(|v| v as u32);
+    fn new(len: usize, [images, height, width, channels]: [usize; 4], output: [usize; 2]) -> Self {
+        let [len, images, height, width, channels] = [len, images, height, width, channels].map(|v| v as u32);
         let [out_height, out_width] = output.map(|v| v as u32);
-        Params { len, height, width, channels, out_height, out_width }
+        let sizes = Params { len, images, height, width, channels, out_height, out_width, segments: 1, parts: 1 };
+        let [rows, columns] = sizes.largest_window();
+        let segments = columns.div_ceil(SPAN);
+        Params { segments: segments as u32, parts: (rows * segments).div_ceil(SPAN) as u32, ..sizes }
+    }
+
+    /// Rows and columns that a window has at most.
+    fn largest_window(&self) -> [usize; 2] {
+        let most = |size: u32, windows: u32| (size.div_ceil(windows) as usize + 1).min(size as usize);
+        [most(self.height, self.out_height), most(self.width, self.out_width)]
+    }
+
+    /// Windows, along each axis, that a pixel lies in at most.
+    fn most_holders(&self) -> [usize; 2] {
+        let most = |size: u32, windows: u32| (windows.div_ceil(size) as usize + 1).min(windows as usize);
+        [most(self.height, self.out_height), most(self.width, self.out_width)]
+    }
+
+    /// `len` counted in other axes than those of the output: N, the rows and columns given, C.
+    fn elements(&self, rows: u32, columns: u32) -> usize {
+        self.images as usize * rows as usize * columns as usize * self.channels as usize
     }
 }
 
@@ -41,9 +68,29 @@ static ADAPTIVE_AVG_POOL2D: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/adaptive_avg_pool2d.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: &|p, _| Plan { flops: f64::from(p.len) * mean_pixels(p), ..Plan::linear(p.len as usize) },
+    plan: &|p, _| forward_plan(p),
     twin: &adaptive_avg_pool2d_twin,
 };
+
+fn forward_plan(p: &Params) -> Plan {
+    let flops = f64::from(p.len) * mean_pixels(p);
+    let [rows, columns] = p.largest_window();
+    if rows * (columns + 1) <= SPAN {
+        return Plan { flops, ..Plan::linear(p.len as usize) };
+    }
+    let segments = p.elements(p.height, p.out_width) * p.segments as usize;
+    let parts = p.len as usize * p.parts as usize;
+    shared_plan([("segments", segments), ("parts", parts), ("combine", p.len as usize)], flops)
+}
+
+/// One dispatch after the other, each of so many elements; all but the last go to a scratch of their own.
+fn shared_plan<const N: usize>(steps: [(&'static str, usize); N], flops: f64) -> Plan {
+    Plan {
+        dispatches: steps.iter().map(|&(entry, len)| Dispatch::new(entry, linear_grid(len, 256))).collect(),
+        scratch: steps[..N - 1].iter().map(|&(_, len)| len).collect(),
+        flops,
+    }
+}
 
 /// Pixels of a window, on average.
 fn mean_pixels(p: &Params) -> f64 {
@@ -78,9 +125,18 @@ static ADAPTIVE_AVG_POOL2D_GRAD: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/adaptive_avg_pool2d_grad.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: &|p, _| Plan::linear(p.len as usize),
+    plan: &|p, _| gradient_plan(p),
     twin: &adaptive_avg_pool2d_grad_twin,
 };
+
+fn gradient_plan(p: &Params) -> Plan {
+    let [tall, wide] = p.most_holders();
+    let flops = f64::from(p.len) * (tall * wide) as f64;
+    if tall * (wide + 1) <= SPAN {
+        return Plan { flops, ..Plan::linear(p.len as usize) };
+    }
+    shared_plan([("across", p.elements(p.out_height, p.width)), ("down", p.len as usize)], flops)
+}
 
 fn adaptive_avg_pool2d_grad_twin(p: &Params, args: Args) -> Result<()> {
     let ([dy], [], [dx]) = args.split()?;
@@ -122,6 +178,20 @@ impl Op for AdaptiveAvgPool2d {
             tall > 0 && wide > 0,
             Error::input("pooling needs an output of at least 1x1", format!("{tall}x{wide}"), "use 1 or more")
         );
+        let [_, height, width, _] = shape;
+        // Places of windows are multiplied in 32 bits, and no sum of the gradient is longer than an invocation may loop.
+        let fits = |size: usize, windows: usize| {
+            let product = (size + 1).checked_mul(windows.saturating_add(1));
+            product.is_some_and(|product| product <= u32::MAX as usize) && windows / size < 2 * SPAN
+        };
+        crate::ensure!(
+            fits(height, tall) && fits(width, wide),
+            Error::input(
+                format!("pooling to {tall}x{wide} is beyond what this operation can index"),
+                format!("{:?}", x.shape()),
+                "pool to fewer windows, or from a smaller image"
+            )
+        );
         let y = Tensor::empty(x.device(), &[n, tall, wide, channels])?;
         let params = Params::new(y.len(), shape, self.output);
         y.device().launch(&ADAPTIVE_AVG_POOL2D, &params, &[x], &[], &[&y])?;
@@ -134,6 +204,8 @@ impl Op for AdaptiveAvgPool2d {
             return Ok(());
         }
         let shape = grad.saved[0].nhwc()?;
+        let [tall, wide] = self.output;
+        expect_shape("a gradient", grad.dy, &[shape[0], tall, wide, shape[3]])?;
         let dx = grad.out(0, &shape)?;
         let params = Params::new(dx.len(), shape, self.output);
         dx.device().launch(&ADAPTIVE_AVG_POOL2D_GRAD, &params, &[grad.dy], &[], &[&dx])

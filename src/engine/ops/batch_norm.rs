@@ -4,8 +4,9 @@
 //! `dbeta = sum dy`, `dgamma = sum dy * x̂`, and `dx = gamma / sqrt(variance + eps) * (dy - (dbeta + x̂ * dgamma) / P)`,
 //! without the bracket's second term where the statistics are fixed.
 
-use crate::engine::device::{AnyKernel, Args, Constants, Device, Dispatch, Kernel, Plan};
+use crate::engine::device::{AnyKernel, Args, Constants, Device, Dispatch, Kernel, Plan, linear_grid};
 use crate::engine::op::{Backward, Forward, Op};
+use crate::engine::primitives::same_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
@@ -59,12 +60,13 @@ fn column_plan(p: &StatsParams) -> Plan {
         5..=16 => (16, TILES[1]),
         _ => (64, TILES[2]),
     };
+    let tiles = p.channels.div_ceil(tile) as usize;
     let elements = p.rows as usize * p.channels as usize;
     Plan {
         dispatches: vec![
-            Dispatch::new("partials", [p.blocks, p.channels.div_ceil(tile), 1]).with(constants),
+            Dispatch::new("partials", linear_grid(p.blocks as usize * tiles, 1)).with(constants),
             // A narrow tile: the more invocations share a channel's blocks.
-            Dispatch::new("combine", [p.channels.div_ceil(4), 1, 1]).with(TILES[0]),
+            Dispatch::new("combine", linear_grid(p.channels as usize, 4)).with(TILES[0]),
         ],
         scratch: vec![p.blocks as usize * 2 * p.channels as usize],
         flops: 4.0 * elements as f64,
@@ -98,10 +100,17 @@ impl Moments {
         }
         for ((mean, rest), square) in mean.iter_mut().zip(&rest).zip(&mut squares) {
             *mean += rest / rows;
-            *square = (*square - rest * rest / rows).max(0.0);
+            let about = *square - rest * rest / rows;
+            // A comparison, not max(): what is too large for f32 is NaN and stays it.
+            *square = if about < 0.0 { 0.0 } else { about };
         }
         Moments { rows: f64::from(rows), mean, squares }
     }
+}
+
+/// A variance of infinity would divide all values to 0 and pass for a quiet channel.
+fn finite_or_nan(v: f32) -> f32 {
+    if v.is_finite() { v } else { f32::NAN }
 }
 
 fn stats_twin(p: &StatsParams, args: Args) -> Result<()> {
@@ -114,7 +123,7 @@ fn stats_twin(p: &StatsParams, args: Args) -> Result<()> {
         let center = blocks.iter().map(|b| b.rows * f64::from(b.mean[c])).sum::<f64>() / rows;
         let about = |b: &Moments| f64::from(b.squares[c]) + b.rows * (f64::from(b.mean[c]) - center).powi(2);
         *mean = center as f32;
-        *variance = (blocks.iter().map(about).sum::<f64>() / rows) as f32;
+        *variance = finite_or_nan((blocks.iter().map(about).sum::<f64>() / rows) as f32);
     }
     Ok(())
 }
@@ -278,7 +287,7 @@ fn sizes(x: &Tensor, per_channel: &[&Tensor]) -> Result<(usize, usize)> {
     let [n, h, w, c] = x.nhwc()?;
     for tensor in per_channel {
         crate::ensure!(
-            tensor.len() == c,
+            tensor.shape() == [c],
             Error::input(
                 "batch norm needs one value a channel",
                 format!("{:?} beside {:?}", tensor.shape(), x.shape()),
@@ -302,6 +311,7 @@ fn gradients(grad: &mut Backward<'_>, eps: f32, through_batch: f32) -> Result<()
     let (saved, dy) = (grad.saved, grad.dy);
     let (x, gamma, mean, var) = (&saved[0], &saved[1], &saved[2], &saved[3]);
     let (rows, channels) = sizes(x, &[gamma, mean, var])?;
+    same_shape(dy, x)?;
     let mut sum_for = |input: usize| match grad.needs(input) {
         true => grad.out(input, gamma.shape()),
         // dx needs the sums even where gamma and beta are frozen.
@@ -318,7 +328,8 @@ fn gradients(grad: &mut Backward<'_>, eps: f32, through_batch: f32) -> Result<()
     Ok(())
 }
 
-/// Batch norm in training: x (N, H, W, C), gamma (C), beta (C) by the mean and biased variance of the batch itself.
+/// Batch norm in training: x (N, H, W, C), gamma (C), beta (C) by the mean and biased variance of the batch itself. A channel whose
+/// variance passes f32 (values of some 1e19 and more) is NaN, its running variance too.
 ///
 /// Forward also moves the running statistics: `running = momentum * running + (1 - momentum) * batch`. Pooled, the variance gets
 /// `momentum * (1 - momentum) * (mean of the batch - running mean)^2` more (Chan, Golub, LeVeque, 1983, eq. 2.1, by weights).
@@ -479,6 +490,27 @@ mod tests {
                 assert!((f64::from(mean[c]) - expected.0).abs() < 6.2e-5, "{}: {mean:?}", device.name());
                 assert!((f64::from(var[c]) - expected.1).abs() < 1e-5 * expected.1, "{}: {var:?}", device.name());
             }
+        }
+    }
+
+    #[test]
+    fn a_variance_beyond_f32_shows_as_nan_in_its_channel_alone() {
+        let rng = crate::random::Rng::new(4, crate::random::Stream::Test, 0);
+        // Values whose squares are infinite, whose sum is, and ordinary ones.
+        let scales = [1e31, 3e38, 1.0];
+        let data: Vec<f32> = (0..300 * 3).map(|i| scales[i as usize % 3] * rng.uniform(i)).collect();
+        let wide: Vec<f64> = data.iter().map(|&v| f64::from(v)).collect();
+        for device in devices() {
+            let x = Tensor::new(&device, &[1, 300, 1, 3], &data).unwrap();
+            let ones = Tensor::full(&device, &[3], 1.0).unwrap();
+            let op = train(&device, 3);
+            let y = op.forward(&[&x, &ones, &ones]).unwrap().y.to_vec().unwrap();
+            let var = op.running_var.to_vec().unwrap();
+            let expected = 0.9 + 0.1 * moments(&wide, 2, 3).1;
+            assert!(var[0].is_nan() && var[1].is_nan(), "{}: {var:?}", device.name());
+            assert!((f64::from(var[2]) - expected).abs() < 1e-5, "{}: {var:?}", device.name());
+            let shows = y.chunks(3).all(|y| y[0].is_nan() && y[1].is_nan() && y[2].is_finite());
+            assert!(shows, "{}", device.name());
         }
     }
 

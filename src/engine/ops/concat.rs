@@ -4,6 +4,7 @@ use crate::engine::op::{Backward, Forward, Op};
 
 use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
 use crate::engine::ops::pad;
+use crate::engine::primitives::expect_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
@@ -72,6 +73,9 @@ impl Op for Concat {
     }
 
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {
+        let [a, b] = [&grad.saved[0], &grad.saved[1]];
+        let ([n, h, w, a_channels], [.., b_channels]) = (a.nhwc()?, b.nhwc()?);
+        expect_shape("a gradient", grad.dy, &[n, h, w, a_channels + b_channels])?;
         let mut first = 0;
         for (i, part) in grad.saved.iter().enumerate() {
             if grad.needs(i) {

@@ -3,6 +3,7 @@
 use crate::engine::device::{AnyKernel, Device};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::ops::conv2d::{self, Activation, Geometry, Layout, Padding};
+use crate::engine::primitives::expect_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 
@@ -49,7 +50,13 @@ impl ConvTranspose2d {
                 "give both the same number"
             )
         );
-        let y = [n, height * self.stride, width * self.stride, o];
+        let enlarged = |size: usize| {
+            size.checked_mul(self.stride).ok_or_else(|| {
+                let sizes = format!("{x:?}, stride {}", self.stride);
+                Error::input("a transposed convolution that is too large", sizes, "use a smaller stride")
+            })
+        };
+        let y = [n, enlarged(height)?, enlarged(width)?, o];
         Geometry::new(&y, &[kh, kw, o, c], self.stride, 1, Padding::Same)
     }
 }
@@ -72,6 +79,7 @@ impl Op for ConvTranspose2d {
         let saved = grad.saved;
         let (x, w) = (&saved[0], &saved[1]);
         let geometry = self.geometry(x.shape(), w.shape())?;
+        expect_shape("a gradient", grad.dy, &geometry.input_shape())?;
         let dz = conv2d::before_activation(grad, saved.get(2))?;
         if grad.needs(1) {
             let dw = grad.out(1, w.shape())?;

@@ -4,7 +4,7 @@ use crate::engine::device::{AnyKernel, Args, Device, Dispatch, Kernel, Plan, lin
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::ops::activation::sigmoid;
 use crate::engine::ops::vector_math::sum_of;
-use crate::engine::primitives::same_size;
+use crate::engine::primitives::same_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
@@ -91,7 +91,7 @@ pub struct ConvexMix;
 impl Op for ConvexMix {
     fn forward(&self, inputs: &[&Tensor]) -> Result<Forward> {
         let [x, z, s] = inputs else { return Err(crate::engine::op::arity("convex_mix", 3, inputs)) };
-        same_size(x, z)?;
+        same_shape(x, z)?;
         crate::ensure!(
             s.len() == 1,
             Error::input("a mix has one weight", format!("{:?}", s.shape()), "pass a tensor of one element")
@@ -103,6 +103,8 @@ impl Op for ConvexMix {
 
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {
         let (saved, dy) = (grad.saved, grad.dy);
+        same_shape(dy, &saved[0])?;
+        same_shape(dy, &saved[1])?;
         // The kernel makes all three; what nobody asked for goes.
         let mut place = |i: usize| match grad.needs(i) {
             true => grad.out(i, saved[i].shape()),

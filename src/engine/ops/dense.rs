@@ -3,6 +3,7 @@
 use crate::engine::device::{AnyKernel, Device};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::ops::conv2d::{self, Activation, Geometry, Layout, Padding};
+use crate::engine::primitives::expect_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 
@@ -22,9 +23,9 @@ fn geometry(x: &Tensor, w: &Tensor) -> Result<Geometry> {
         return Err(Error::input("a dense layer takes weights [K, O]", format!("{:?}", w.shape()), "reshape them"));
     };
     crate::ensure!(
-        x.len() == n * k,
+        n.checked_mul(k) == Some(x.len()),
         Error::input(
-            format!("the weights read {k} values, the input has {} for each of {n}", x.len() / n),
+            format!("the weights read {k} values, the input has {} for each of {n}", x.len() / n.max(1)),
             format!("{:?} and {:?}", x.shape(), w.shape()),
             "give both the same number"
         )
@@ -46,6 +47,7 @@ impl Op for Dense {
         let (saved, dy) = (grad.saved, grad.dy);
         let (x, w) = (&saved[0], &saved[1]);
         let geometry = geometry(x, w)?;
+        expect_shape("a gradient", dy, &[geometry.n as usize, geometry.o as usize])?;
         if grad.needs(2) {
             let db = grad.out(2, &[geometry.o as usize])?;
             conv2d::bias_gradient(&dy.reshape(&geometry.output_shape())?, &db)?;

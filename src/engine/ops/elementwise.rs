@@ -58,4 +58,12 @@ mod tests {
             .run(&Add);
         Check::new(&[&[7, 11]]).reference(|x| x[0].iter().map(|a| -1.5 * a).collect()).run(&Scale(-1.5));
     }
+
+    #[test]
+    fn summands_of_different_shapes_are_refused() {
+        let device = crate::engine::device::Device::cpu();
+        let [a, b] = [[2, 3], [3, 2]].map(|shape| Tensor::full(&device, &shape, 1.0).unwrap());
+        let message = Add.forward(&[&a, &b]).err().unwrap().to_string();
+        assert!(message.contains("[2, 3]") && message.contains("[3, 2]"), "{message}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
 use crate::engine::op::{Backward, Forward, Op};
+use crate::engine::primitives::expect_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
@@ -55,11 +56,16 @@ fn max_pool2d_twin(p: &Params, args: Args) -> Result<()> {
         let [above, below] = p.rows(index).map(|start| x[start..start + large].chunks_exact(2 * channels));
         for ((y, above), below) in y.chunks_exact_mut(channels).zip(above).zip(below) {
             for (c, y) in y.iter_mut().enumerate() {
-                *y = above[c].max(above[c + channels]).max(below[c].max(below[c + channels]));
+                *y = larger(larger(above[c], above[c + channels]), larger(below[c], below[c + channels]));
             }
         }
     });
     Ok(())
+}
+
+/// The larger of two; not `max`: a NaN stays one, and training notices it.
+fn larger(a: f32, b: f32) -> f32 {
+    if a >= b || a.is_nan() { a } else { b }
 }
 
 static MAX_POOL2D_GRAD: Kernel<Params> = Kernel {
@@ -82,7 +88,9 @@ fn max_pool2d_grad_twin(p: &Params, args: Args) -> Result<()> {
             for (i, &dy) in dy[index * small..(index + 1) * small].iter().enumerate() {
                 let left = 2 * (i / channels) * channels + i % channels;
                 let window = [above + left, above + left + channels, below + left, below + left + channels];
-                let largest = window.into_iter().reduce(|best, at| if x[at] > x[best] { at } else { best });
+                // As `larger`, and of equals the first.
+                let beats = |a: f32, b: f32| (a > b || a.is_nan()) && !b.is_nan();
+                let largest = window.into_iter().reduce(|best, at| if beats(x[at], x[best]) { at } else { best });
                 dx[largest.unwrap_or(window[0]) - n * picture] = dy;
             }
         }
@@ -92,7 +100,8 @@ fn max_pool2d_grad_twin(p: &Params, args: Args) -> Result<()> {
 
 /// x `[N, H, W, C]` to y `[N, H / 2, W / 2, C]`, sizes rounded down: the largest of each 2x2 window, as TensorFlow's "valid".
 ///
-/// dy goes to the largest pixel of the window; of equals, to the first in row order.
+/// dy goes to the largest pixel of the window; of equals, to the first in row order. A NaN is above all numbers: it is the output, and
+/// gets the gradient.
 #[derive(Debug, Clone, Copy)]
 pub struct MaxPool2d;
 
@@ -113,7 +122,10 @@ impl Op for MaxPool2d {
         if !grad.needs(0) {
             return Ok(());
         }
-        let (x, dx) = (&grad.saved[0], grad.out(0, grad.saved[0].shape())?);
+        let x = &grad.saved[0];
+        let [n, height, width, channels] = x.nhwc()?;
+        expect_shape("a gradient", grad.dy, &[n, height / 2, width / 2, channels])?;
+        let dx = grad.out(0, x.shape())?;
         dx.device().launch(&MAX_POOL2D_GRAD, &Params::new(x.len(), x.nhwc()?), &[x, grad.dy], &[], &[&dx])
     }
 }
@@ -163,6 +175,29 @@ mod tests {
             MaxPool2d.backward(&mut backward).unwrap();
             let dx = backward.into_grads()[0].clone().unwrap().to_vec().unwrap();
             assert_eq!(dx, [0.0, 5.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], "{}", device.name());
+        }
+    }
+
+    #[test]
+    fn a_nan_passes_and_gets_the_gradient() {
+        for device in devices() {
+            for place in 0..4 {
+                // A window with one NaN, one with none, and one with two.
+                let mut values = [1.0, 7.0, 2.0, -4.0, 3.0, 9.0, 0.5, 8.0, -2.0, 4.0, f32::NAN, f32::NAN];
+                values[[0, 1, 6, 7][place]] = f32::NAN;
+                let x = Tensor::new(&device, &[1, 2, 6, 1], &values).unwrap();
+                let forward = MaxPool2d.forward(&[&x]).unwrap();
+                let y = forward.y.to_vec().unwrap();
+                assert!(y[0].is_nan() && y[1] == 4.0 && y[2].is_nan(), "{}: {y:?}", device.name());
+                let dy = Tensor::new(&device, &[1, 1, 3, 1], &[5.0, 6.0, 7.0]).unwrap();
+                let mut backward = Backward::new(&dy, &forward.saved, &[true], vec![None]);
+                MaxPool2d.backward(&mut backward).unwrap();
+                let dx = backward.into_grads()[0].clone().unwrap().to_vec().unwrap();
+                let mut expected = [0.0; 12];
+                expected[[0, 1, 6, 7][place]] = 5.0;
+                (expected[9], expected[10]) = (6.0, 7.0);
+                assert_eq!(dx, expected, "{}", device.name());
+            }
         }
     }
 

@@ -33,6 +33,8 @@ pub mod dense;
 /// Fill, copy, sum of two, scaling.
 pub mod elementwise;
 pub(crate) mod gemm;
+#[cfg(test)]
+mod limits;
 /// The largest of each 2x2 window.
 pub mod max_pool2d;
 /// L1, squared error and binary cross-entropy, as means.

@@ -2,6 +2,7 @@
 
 use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
 use crate::engine::op::{Backward, Forward, Op};
+use crate::engine::primitives::expect_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
@@ -63,7 +64,19 @@ fn pad_twin(p: &Params, args: Args) -> Result<()> {
 /// Writes y, of any height, width and channels: x (H, W, C) lies `offset` after its start, what is beyond x is 0 and what is
 /// beyond y is left out.
 pub(super) fn place(x: &Tensor, offset: [isize; 3], y: &Tensor) -> Result<()> {
-    let ([_, size @ ..], [_, out_size @ ..]) = (x.nhwc()?, y.nhwc()?);
+    let ([n, size @ ..], [out_n, out_size @ ..]) = (x.nhwc()?, y.nhwc()?);
+    // The kernel counts rows, columns and channels with 32 bits and a sign.
+    let small = |v: usize| v < 1 << 30;
+    crate::ensure!(
+        n == out_n
+            && size.into_iter().chain(out_size).all(small)
+            && offset.into_iter().all(|v| small(v.unsigned_abs())),
+        Error::input(
+            format!("pictures cannot be placed {offset:?} pixels and channels after the start"),
+            format!("{:?} in {:?}", x.shape(), y.shape()),
+            "use smaller sizes"
+        )
+    );
     let params = Params {
         len: y.len() as u32,
         size: size.map(|v| v as u32),
@@ -97,7 +110,14 @@ impl Op for ZeroPad {
     fn forward(&self, inputs: &[&Tensor]) -> Result<Forward> {
         let [x] = inputs else { return Err(crate::engine::op::arity("zero_pad", 1, inputs)) };
         let [n, h, w, c] = x.nhwc()?;
-        let y = Tensor::empty(x.device(), &[n, self.top + h + self.bottom, self.left + w + self.right, c])?;
+        let side = |before: usize, size: usize, after: usize| {
+            before.checked_add(size)?.checked_add(after).filter(|&side| side < 1 << 30)
+        };
+        let (Some(tall), Some(wide)) = (side(self.top, h, self.bottom), side(self.left, w, self.right)) else {
+            let padding = format!("{self:?} around {:?}", x.shape());
+            return Err(Error::input("the padding is too large", padding, "use fewer rows and columns of zeros"));
+        };
+        let y = Tensor::empty(x.device(), &[n, tall, wide, c])?;
         place(x, [self.top as isize, self.left as isize, 0], &y)?;
         Ok(Forward { y, saved: vec![] })
     }
@@ -107,7 +127,12 @@ impl Op for ZeroPad {
             return Ok(());
         }
         let [n, h, w, c] = grad.dy.nhwc()?;
-        let dx = grad.out(0, &[n, h - self.top - self.bottom, w - self.left - self.right, c])?;
+        let inner = |side: usize, before: usize, after: usize| side.checked_sub(before)?.checked_sub(after);
+        let (Some(h), Some(w)) = (inner(h, self.top, self.bottom), inner(w, self.left, self.right)) else {
+            let shape = format!("{:?} under {self:?}", grad.dy.shape());
+            return Err(Error::input("a gradient is smaller than its padding", shape, "check the shapes"));
+        };
+        let dx = grad.out(0, &[n, h, w, c])?;
         place(grad.dy, [-(self.top as isize), -(self.left as isize), 0], &dx)
     }
 }
@@ -139,7 +164,10 @@ impl Op for Slice {
         let [n, whole @ ..] = x.nhwc()?;
         let ([top, left, channel], [h, w, c]) = (self.first, self.size);
         crate::ensure!(
-            (0..3).all(|axis| self.first[axis] + self.size[axis] <= whole[axis]),
+            (0..3).all(|axis| {
+                let end = self.first[axis].checked_add(self.size[axis]);
+                end.is_some_and(|end| end <= whole[axis])
+            }),
             Error::input(
                 format!(
                     "a part of {h}x{w} pixels and {c} channels from [{top}, {left}, {channel}] on leaves the picture"
@@ -158,7 +186,9 @@ impl Op for Slice {
         if !grad.needs(0) {
             return Ok(());
         }
-        let dx = grad.out(0, grad.saved[0].shape())?;
+        let ([h, w, c], x) = (self.size, &grad.saved[0]);
+        expect_shape("a gradient", grad.dy, &[x.nhwc()?[0], h, w, c])?;
+        let dx = grad.out(0, x.shape())?;
         place(grad.dy, self.first.map(|v| v as isize), &dx)
     }
 }

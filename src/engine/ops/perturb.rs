@@ -6,6 +6,7 @@
 use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, linear_grid};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::ops::activation::Activation;
+use crate::engine::primitives::same_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::random::{Stream, box_muller, philox, unit};
@@ -177,6 +178,7 @@ impl Op for RRelu {
         if !grad.needs(0) {
             return Ok(());
         }
+        same_shape(grad.dy, &grad.saved[0])?;
         let (y, dx) = (&grad.saved[0], grad.out(0, grad.dy.shape())?);
         perturb(RRelu::SLOPES, draw, grad.dy, y, &dx)
     }

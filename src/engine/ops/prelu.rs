@@ -3,7 +3,7 @@
 use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::ops::conv2d;
-use crate::engine::primitives::BLOCK;
+use crate::engine::primitives::{BLOCK, same_shape};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
@@ -93,6 +93,7 @@ impl Op for PRelu {
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {
         let (saved, dy) = (grad.saved, grad.dy);
         let (x, a) = (&saved[0], &saved[1]);
+        same_shape(dy, x)?;
         let device = dy.device();
         let dx = if grad.needs(0) { grad.out(0, x.shape())? } else { Tensor::empty(device, x.shape())? };
         let share = Tensor::empty(device, x.shape())?;

@@ -2,6 +2,7 @@
 
 use crate::engine::device::{AnyKernel, Args, Device, Dispatch, Kernel, Plan, linear_grid};
 use crate::engine::op::{Backward, Forward, Op};
+use crate::engine::primitives::expect_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use rayon::prelude::*;
@@ -123,6 +124,7 @@ impl Op for Mean {
             return Ok(());
         }
         let (saved, dy) = (grad.saved, grad.dy);
+        expect_shape("a gradient", dy, &[1])?;
         let dx = grad.out(0, saved[0].shape())?;
         let params = SpreadParams { len: dx.len() as u32, factor: 1.0 / dx.len() as f32 };
         dx.device().launch(&SPREAD, &params, &[dy], &[], &[&dx])

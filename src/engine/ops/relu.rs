@@ -2,7 +2,7 @@
 
 use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
 use crate::engine::op::{Backward, Forward, Op};
-use crate::engine::primitives::BLOCK;
+use crate::engine::primitives::{BLOCK, same_shape};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use rayon::prelude::*;
@@ -68,6 +68,7 @@ impl Op for Relu {
         if !grad.needs(0) {
             return Ok(());
         }
+        same_shape(grad.dy, &grad.saved[0])?;
         let (y, dx) = (&grad.saved[0], grad.out(0, grad.dy.shape())?);
         dx.device().launch(&RELU_GRAD, &Params { len: dx.len() as u32 }, &[y, grad.dy], &[], &[&dx])
     }

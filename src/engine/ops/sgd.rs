@@ -2,7 +2,7 @@
 //! launch for all parameters of an arena.
 
 use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
-use crate::engine::primitives::{BLOCK, same_size};
+use crate::engine::primitives::{BLOCK, same_shape};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use rayon::prelude::*;
@@ -68,14 +68,14 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    /// One update of weights `w` and their velocity `v` (zero before the first step) by the gradient `g`, all of one size:
+    /// One update of weights `w` and their velocity `v` (zero before the first step) by the gradient `g`, all of one shape:
     /// `v = momentum * v + g`, `w -= lr * v`. Weight decay and l2 reach the first `decay_len` elements.
     ///
     /// # Errors
-    /// Sizes that differ, `g` in one buffer with another argument, and whatever the launch reports.
+    /// Shapes that differ, `g` in one buffer with another argument, and whatever the launch reports.
     pub fn update(&self, w: &Tensor, v: &Tensor, g: &Tensor, decay_len: usize) -> Result<()> {
         for other in [v, g] {
-            same_size(other, w)?;
+            same_shape(other, w)?;
         }
         let params = Params {
             len: w.len() as u32,

@@ -1,8 +1,9 @@
 //! Softmax over the last axis.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, linear_grid};
+use crate::engine::device::{AnyKernel, Args, Device, Dispatch, Kernel, Plan, linear_grid};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::ops::vector_math::{softmax_row, sum_of};
+use crate::engine::primitives::same_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use rayon::prelude::*;
@@ -10,17 +11,24 @@ use rayon::prelude::*;
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&SOFTMAX, &SOFTMAX_GRAD];
 
+/// Elements of a row that one workgroup takes where a row is cut into blocks; `BLOCK` in the kernels.
+const ROW_BLOCK: usize = 1 << 14;
+/// Rows of more elements are cut: an invocation of a workgroup of 64 would loop for too long.
+const WHOLE_ROW: u32 = 1 << 18;
+
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Params {
     rows: u32,
     channels: u32,
+    blocks: u32,
 }
 
 impl Params {
     fn of(x: &Tensor) -> Self {
         let channels = x.shape().last().copied().unwrap_or(1);
-        Params { rows: (x.len() / channels) as u32, channels: channels as u32 }
+        let blocks = channels.div_ceil(ROW_BLOCK) as u32;
+        Params { rows: (x.len() / channels) as u32, channels: channels as u32, blocks }
     }
 
     /// Elements that one rayon task works on: whole rows, about 16 Ki elements.
@@ -30,9 +38,16 @@ impl Params {
     }
 }
 
-/// A workgroup a row.
-fn row_plan(p: &Params, flops_each: f64) -> Plan {
-    Plan::single(linear_grid(p.rows as usize, 1), flops_each * f64::from(p.rows) * f64::from(p.channels))
+/// A workgroup a row, or, of long rows, one a block in each of the dispatches `cut`, of which each but the last leaves a value a block.
+fn row_plan(p: &Params, cut: &[&'static str], flops_each: f64) -> Plan {
+    let flops = flops_each * f64::from(p.rows) * f64::from(p.channels);
+    if p.channels <= WHOLE_ROW {
+        return Plan::single(linear_grid(p.rows as usize, 1), flops);
+    }
+    let blocks = p.rows as usize * p.blocks as usize;
+    let groups = linear_grid(blocks, 1);
+    let dispatches = cut.iter().map(|&entry| Dispatch::new(entry, groups)).collect();
+    Plan { dispatches, scratch: vec![blocks; cut.len() - 1], flops }
 }
 
 static SOFTMAX: Kernel<Params> = Kernel {
@@ -40,7 +55,7 @@ static SOFTMAX: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/softmax.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: &|p, _| row_plan(p, 20.0),
+    plan: &|p, _| row_plan(p, &["peaks", "sums", "apply"], 20.0),
     twin: &softmax_twin,
 };
 
@@ -60,7 +75,7 @@ static SOFTMAX_GRAD: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/softmax_grad.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: &|p, _| row_plan(p, 4.0),
+    plan: &|p, _| row_plan(p, &["sums", "apply"], 4.0),
     twin: &softmax_grad_twin,
 };
 
@@ -94,6 +109,7 @@ impl Op for Softmax {
             return Ok(());
         }
         let (saved, dy) = (grad.saved, grad.dy);
+        same_shape(dy, &saved[0])?;
         let dx = grad.out(0, dy.shape())?;
         dx.device().launch(&SOFTMAX_GRAD, &Params::of(dy), &[&saved[0], dy], &[], &[&dx])
     }

@@ -5,7 +5,7 @@
 
 use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
 use crate::engine::op::{Backward, Forward, Op};
-use crate::engine::ops::upsample_nearest::{Params, enlarge, reduce_grad};
+use crate::engine::ops::upsample_nearest::{Params, enlarge, reduce_grad, reduction_plan};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use rayon::prelude::*;
@@ -27,7 +27,7 @@ static UPSAMPLE_BILINEAR_GRAD: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/upsample_bilinear_grad.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: &|p, _| Plan { flops: 8.0 * f64::from(p.len) * f64::from(p.factor).powi(2), ..Plan::linear(p.len as usize) },
+    plan: &|p, _| reduction_plan(p, 8.0),
     twin: &upsample_bilinear_grad_twin,
 };
 

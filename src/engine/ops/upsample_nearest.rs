@@ -1,6 +1,6 @@
 //! Enlargement of pictures by a whole factor, by repetition.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
+use crate::engine::device::{AnyKernel, Args, Device, Dispatch, Kernel, Plan, linear_grid};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
@@ -57,7 +57,7 @@ static UPSAMPLE_NEAREST_GRAD: Kernel<Params> = Kernel {
     source: include_str!("../../../kernels/upsample_nearest_grad.wgsl"),
     trusted: true,
     variants: &[&[]],
-    plan: &|p, _| Plan { flops: p.len as f64 * f64::from(p.factor).powi(2), ..Plan::linear(p.len as usize) },
+    plan: &|p, _| reduction_plan(p, 1.0),
     twin: &upsample_nearest_grad_twin,
 };
 
@@ -78,6 +78,20 @@ fn upsample_nearest_grad_twin(p: &Params, args: Args) -> Result<()> {
     Ok(())
 }
 
+/// Factors above this gather rows first and then columns: about (2 * 64)^2 outputs are enough for one invocation.
+const WHOLE: u32 = 64;
+
+/// The gradient of an enlargement, with `flops` for each element of the large picture.
+pub(super) fn reduction_plan(p: &Params, flops: f64) -> Plan {
+    let flops = flops * f64::from(p.len) * f64::from(p.factor).powi(2);
+    if p.factor <= WHOLE {
+        return Plan { flops, ..Plan::linear(p.len as usize) };
+    }
+    let rows = p.len as usize * p.factor as usize;
+    let dispatch = |entry: &'static str, len| Dispatch::new(entry, linear_grid(len, 256));
+    Plan { dispatches: vec![dispatch("across", rows), dispatch("down", p.len as usize)], scratch: vec![rows], flops }
+}
+
 /// Launches `kernel` from `x` to the picture `factor` times as large.
 pub(super) fn enlarge(kernel: &'static Kernel<Params>, x: &Tensor, factor: usize) -> Result<Forward> {
     crate::ensure!(
@@ -85,7 +99,13 @@ pub(super) fn enlarge(kernel: &'static Kernel<Params>, x: &Tensor, factor: usize
         Error::input("an enlargement needs a factor of at least 1", format!("{:?}", x.shape()), "use 1 or more")
     );
     let [n, height, width, channels] = x.nhwc()?;
-    let y = Tensor::empty(x.device(), &[n, factor * height, factor * width, channels])?;
+    let too_large = || {
+        let what = format!("an enlargement by {factor} is too large");
+        Error::input(what, format!("{:?}", x.shape()), "use a smaller factor")
+    };
+    // Coordinates are doubled, with a sign.
+    let enlarged = |size: usize| factor.checked_mul(size).filter(|&size| size < 1 << 29).ok_or_else(too_large);
+    let y = Tensor::empty(x.device(), &[n, enlarged(height)?, enlarged(width)?, channels])?;
     x.device().launch(kernel, &params(y.len(), height, width, channels, factor), &[x], &[], &[&y])?;
     Ok(Forward { y, saved: vec![] })
 }
@@ -97,6 +117,10 @@ pub(super) fn reduce_grad(kernel: &'static Kernel<Params>, grad: &mut Backward<'
     }
     let dy = grad.dy;
     let [n, height, width, channels] = dy.nhwc()?;
+    crate::ensure!(
+        height.is_multiple_of(factor) && width.is_multiple_of(factor),
+        Error::input("a gradient of an enlarged picture is needed", format!("{:?}", dy.shape()), "check the shapes")
+    );
     let (height, width) = (height / factor, width / factor);
     let dx = grad.out(0, &[n, height, width, channels])?;
     dx.device().launch(kernel, &params(dx.len(), height, width, channels, factor), &[dy], &[], &[&dx])

@@ -1,12 +1,13 @@
 //! Logits over bins to colours: the annealed mean of their softmax, fused with the bilinear enlargement.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
+use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, linear_grid};
 use crate::engine::op::Op;
 use crate::engine::ops::bilinear_tap::Tap;
 use crate::engine::ops::softmax::Softmax;
 use crate::engine::ops::vector_math::{LANES, exp, largest, ln, total};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
+use crate::imaging::ops::soft_encode::bin_count;
 use rayon::prelude::*;
 
 /// The kernels of this file.
@@ -34,7 +35,8 @@ static ANNEALED_MEAN: Kernel<Params> = Kernel {
     plan: &|p, _| {
         let [width, height] = [p.w, p.h].map(|size| size * p.factor);
         let flops = 30.0 * f64::from(p.n) * f64::from(width) * f64::from(height) * f64::from(p.q);
-        Plan::single([width.div_ceil(GROUP_SIDE), height.div_ceil(GROUP_SIDE), p.n], flops)
+        let squares = [width.div_ceil(GROUP_SIDE), height.div_ceil(GROUP_SIDE), p.n];
+        Plan::single(linear_grid(squares.map(|v| v as usize).iter().product(), 1), flops)
     },
     twin: &annealed_mean_twin,
 };
@@ -113,8 +115,8 @@ pub struct Decoded {
 /// Colours from low-resolution logits: `softmax(log(zhat) / T)` over the bins, times their centres.
 ///
 /// `logits`: `[N, h, w, Q]`; `zhat` is their softmax enlarged `factor` times (1 or more), bilinear with half-pixel centres
-/// and clamped edges, mixed pixel by pixel and never stored; `bins`: `[Q, 2]`, the centres. `temperature` T, 0.0001 to
-/// 10000, goes from the mode (towards 0) to the mean (1); 0.38 in the source: Zhang, Isola, Efros, "Colorful Image
+/// and clamped edges, mixed pixel by pixel and never stored; `bins`: `[Q, 2]`, the centres. `temperature` T, 0.0001 to 5, goes from
+/// the mode (towards 0) to the mean (1) and beyond, towards that of all bins; 0.38 in the source: Zhang, Isola, Efros, "Colorful Image
 /// Colorization", ECCV 2016, equation 5.
 ///
 /// # Errors
@@ -122,30 +124,37 @@ pub struct Decoded {
 pub fn annealed_mean(logits: &Tensor, bins: &Tensor, factor: usize, temperature: f32) -> Result<Decoded> {
     let [n, h, w, q] = logits.nhwc()?;
     crate::ensure!(
-        bins.shape() == [q, 2],
+        bin_count(bins)? == q,
         Error::input(
             format!("bin centres of shape [{q}, 2] are needed"),
             format!("{:?}", bins.shape()),
             "use the bins that the model was trained with"
         )
     );
+    // Coordinates are doubled, with a sign.
+    let enlarged = |size: usize| factor.checked_mul(size).filter(|&size| 0 < size && size < 1 << 29);
+    let (Some(height), Some(width)) = (enlarged(h), enlarged(w)) else {
+        let sizes = format!("factor {factor} of {:?}", logits.shape());
+        return Err(Error::input(
+            "an enlargement is by at least 1, to at most 2^29 pixels a side",
+            sizes,
+            "4 is usual",
+        ));
+    };
+    // Below the first the mean has long been the mode. Above the second, probabilities that are too small for f32, and so are 0, would
+    // have weights that count: e^-87 has 3e-8 at T = 5, but 0.99 at T = 10000.
     crate::ensure!(
-        factor >= 1,
-        Error::input("an enlargement must be by at least 1", format!("factor {factor}"), "4 is ColourNet's")
-    );
-    // Beyond these the exponents leave f32's range; below the first the mean has long been the mode.
-    crate::ensure!(
-        (1e-4..=1e4).contains(&temperature),
+        (1e-4..=5.0).contains(&temperature),
         Error::input(
-            "the temperature must lie in 0.0001 to 10000",
+            "the temperature must lie in 0.0001 to 5",
             format!("⟨temperature⟩ {temperature}"),
             "0.38 is the default"
         )
     );
     let device = logits.device();
     let probability = Softmax.forward(&[logits])?.y;
-    let ab = Tensor::empty(device, &[n, h * factor, w * factor, 2])?;
-    let entropy = Tensor::empty(device, &[n, h * factor, w * factor, 1])?;
+    let ab = Tensor::empty(device, &[n, height, width, 2])?;
+    let entropy = Tensor::empty(device, &[n, height, width, 1])?;
     let [n, h, w, q, factor] = [n, h, w, q, factor].map(|size| size as u32);
     let params = Params { n, h, w, q, factor, sharpness: 1.0 / temperature };
     device.launch(&ANNEALED_MEAN, &params, &[&probability, bins], &[], &[&ab, &entropy])?;
@@ -306,6 +315,19 @@ mod tests {
         };
         refused(&too_few, 4, 0.38);
         refused(&bins, 0, 0.38);
-        [0.0, -1.0, f32::NAN, f32::INFINITY].into_iter().for_each(|t| refused(&bins, 4, t));
+        [0.0, -1.0, f32::NAN, f32::INFINITY, 5.1, 1e4].into_iter().for_each(|t| refused(&bins, 4, t));
+        let message = annealed_mean(&logits, &bins, 4, 1e4).unwrap_err().to_string();
+        assert!(message.contains("temperature") && message.contains("10000"), "{message}");
+    }
+
+    #[test]
+    fn more_pictures_than_a_grid_has_workgroups_are_decoded_and_too_many_bins_are_refused() {
+        let count = crate::engine::device::MAX_GROUPS as usize + 9;
+        check(&logits(count, 2, 2.0), [count, 1, 1, 2], 1, 0.38);
+        let device = Device::cpu();
+        let logits = Tensor::full(&device, &[1, 1, 1, 10_001], 1.0).unwrap();
+        let bins = Tensor::full(&device, &[10_001, 2], 1.0).unwrap();
+        let error = annealed_mean(&logits, &bins, 1, 0.38).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{error}");
     }
 }

@@ -267,4 +267,23 @@ mod tests {
             assert_eq!(error.unwrap().exit_code(), 2);
         }
     }
+
+    #[test]
+    fn a_nan_stays_one_in_every_conversion() {
+        for device in devices() {
+            let pixels: Vec<f32> =
+                (0..3).flat_map(|at| (0..3).map(move |k| if k == at { f32::NAN } else { 0.5 })).collect();
+            let x = Tensor::new(&device, &[3, 3], &pixels).unwrap();
+            let (lightness, ab) = split(&x).unwrap();
+            let joined =
+                join(&Tensor::full(&device, &[3, 1], f32::NAN).unwrap(), &Tensor::full(&device, &[3, 2], 1.0).unwrap());
+            let whole = [srgb_to_lab(&x).unwrap(), lightness, ab, joined.unwrap()];
+            for y in whole.map(|y| y.to_vec().unwrap()) {
+                assert!(y.iter().all(|v| v.is_nan()), "{}: {y:?}", device.name());
+            }
+            // Each component of sRGB has some of L; a and b are in all three but for rounding, which NaN has not.
+            let back = lab_to_srgb(&x).unwrap().to_vec().unwrap();
+            assert!(back.iter().all(|v| v.is_nan()), "{}: {back:?}", device.name());
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Lee's filter: speckle taken off radar pictures, edges kept.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
+use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, linear_grid};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
@@ -10,6 +10,8 @@ pub const KERNELS: &[&dyn AnyKernel] = &[&LEE];
 
 /// Pixels along each side of a workgroup.
 const GROUP_SIDE: u32 = 16;
+/// Pixels on each side of a window's middle: more would be too long a loop for one invocation.
+const MOST_RADIUS: usize = 80;
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -28,9 +30,12 @@ static LEE: Kernel<Params> = Kernel {
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| {
-        let groups = [p.width.div_ceil(GROUP_SIDE), p.height.div_ceil(GROUP_SIDE), p.pictures];
+        let squares = [p.width.div_ceil(GROUP_SIDE), p.height.div_ceil(GROUP_SIDE), p.pictures, p.channels];
         let values = [p.width, p.height, p.pictures, p.channels].map(f64::from).iter().product::<f64>();
-        Plan::single(groups, values * 6.0 * f64::from(2 * p.radius + 1).powi(2))
+        Plan::single(
+            linear_grid(squares.map(|v| v as usize).iter().product(), 1),
+            values * 6.0 * f64::from(2 * p.radius + 1).powi(2),
+        )
     },
     twin: &lee_twin,
 };
@@ -79,7 +84,7 @@ fn lee_twin(p: &Params, args: Args) -> Result<()> {
 /// Transactions on Geoscience and Remote Sensing 28(6), 1990.
 ///
 /// # Errors
-/// A side that is even, a speckle that is no positive number, and whatever the launch reports.
+/// A side that is even or above 161, a speckle that is no positive number, and whatever the launch reports.
 pub fn lee(x: &Tensor, side: usize, speckle: f32) -> Result<Tensor> {
     let [n, height, width, channels] = x.nhwc()?;
     crate::ensure!(
@@ -90,14 +95,23 @@ pub fn lee(x: &Tensor, side: usize, speckle: f32) -> Result<Tensor> {
             "use e.g. 7, 0.06"
         )
     );
+    // A wider window holds no more pixels.
+    let radius = (side / 2).min(height.max(width));
+    crate::ensure!(
+        radius <= MOST_RADIUS,
+        Error::input(
+            format!("a Lee filter looks over at most {0}x{0} pixels", 2 * MOST_RADIUS + 1),
+            format!("{side}"),
+            "use a smaller side, e.g. 7"
+        )
+    );
     let y = Tensor::empty(x.device(), x.shape())?;
     let params = Params {
         pictures: n as u32,
         height: height as u32,
         width: width as u32,
         channels: channels as u32,
-        // A wider window holds no more pixels.
-        radius: (side / 2).min(height.max(width)) as u32,
+        radius: radius as u32,
         speckle,
     };
     x.device().launch(&LEE, &params, &[x], &[], &[&y])?;
@@ -202,6 +216,19 @@ mod tests {
             let x = Tensor::full(&device, &[1, 5, 4, 1], 0.75).unwrap();
             assert_eq!(lee(&x, 3, 0.06).unwrap().to_vec().unwrap(), [0.75; 20]);
             assert_eq!(lee(&x, 4, 0.06).err().unwrap().exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn more_pictures_than_a_grid_has_workgroups_are_filtered_and_a_window_that_is_too_wide_is_refused() {
+        for device in devices() {
+            let count = crate::engine::device::MAX_GROUPS as usize + 99;
+            let x = crate::engine::self_test::seeded(&device, &[count, 1, 1, 1], 1).unwrap();
+            // A window of one pixel changes nothing.
+            assert_eq!(lee(&x, 3, 0.06).unwrap().to_vec().unwrap(), x.to_vec().unwrap(), "{}", device.name());
+            let wide = Tensor::full(&device, &[1, 1, 200, 1], 1.0).unwrap();
+            assert!(lee(&wide, 161, 0.06).is_ok());
+            assert_eq!(lee(&wide, 163, 0.06).err().map(|error| error.exit_code()), Some(2));
         }
     }
 }

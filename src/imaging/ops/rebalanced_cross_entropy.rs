@@ -4,13 +4,17 @@ use crate::engine::device::{AnyKernel, Args, Device, Dispatch, GpuInfo, Kernel, 
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::ops::bilinear_tap::{Tap, reach};
 use crate::engine::ops::vector_math::{ln, softmax_row, sum_of};
+use crate::engine::primitives::expect_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use crate::imaging::ops::soft_encode::NEIGHBOURS;
+use crate::imaging::ops::soft_encode::{NEIGHBOURS, check_bin_count};
 use rayon::prelude::*;
 
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&REBALANCED_CROSS_ENTROPY, &REBALANCED_CROSS_ENTROPY_GRAD];
+
+/// An invocation of the gradient goes through `5 (2 factor)^2` entries, and some drivers end loops at 65,535 turns.
+const MOST_FACTOR: usize = 48;
 
 /// Invocations in a workgroup; `GROUP` in `kernels/lib/group_reduce.wgsl`.
 const GROUP: usize = 64;
@@ -87,8 +91,11 @@ fn rebalanced_cross_entropy_twin(p: &Params, args: Args) -> Result<()> {
                     let above = mix(upper[first], upper[second], x.share);
                     let below = mix(lower[first], lower[second], x.share);
                     let zhat = mix(above, below, y.share) + p.eps;
-                    term -= weight[k] * ln(zhat);
-                    slope[k] = -class_weight * weight[k] / (zhat * pixels);
+                    // A bin that does not exist shows in the loss.
+                    let exists = (0.0..q as f32).contains(&index[k]);
+                    let weight = if exists { weight[k] } else { f32::NAN };
+                    term -= weight * ln(zhat);
+                    slope[k] = -class_weight * weight / (zhat * pixels);
                 }
                 sum += f64::from(class_weight * term);
             }
@@ -99,7 +106,7 @@ fn rebalanced_cross_entropy_twin(p: &Params, args: Args) -> Result<()> {
     Ok(())
 }
 
-/// The bin that an element of an encoding names.
+/// The bin that an element of an encoding names, held within those that there are.
 #[inline(always)]
 fn bin(index: f32, bins: usize) -> usize {
     (index as usize).min(bins - 1)
@@ -163,12 +170,13 @@ fn rebalanced_cross_entropy_grad_twin(p: &Params, args: Args) -> Result<()> {
 /// "Colorful Image Colorization", ECCV 2016, equations 2 to 4, as a mean over pixels.
 pub struct RebalancedCrossEntropy {
     /// `[N, H, W, 5]`: bins of the target, nearest first, as [`soft_encode`](crate::imaging::ops::soft_encode::soft_encode) gives them.
+    /// One that is not in 0..Q makes the loss and gradients NaN.
     pub index: Tensor,
     /// `[N, H, W, 5]`: their weights, of sum 1 over a pixel.
     pub weight: Tensor,
     /// `[Q]`: the weight of each class, above 0.
     pub class_weights: Tensor,
-    /// How many times larger than the logits the target is; 1 or more.
+    /// How many times larger than the logits the target is; 1 to 48.
     pub factor: usize,
     /// What keeps the logarithm finite, above 0; 1e-4 by default in the models.
     pub eps: f32,
@@ -179,13 +187,14 @@ impl RebalancedCrossEntropy {
     fn params(&self, logits: &Tensor) -> Result<Params> {
         let [n, h, w, q] = logits.nhwc()?;
         crate::ensure!(
-            self.factor >= 1 && self.eps > 0.0 && self.eps.is_finite(),
+            (1..=MOST_FACTOR).contains(&self.factor) && self.eps > 0.0 && self.eps.is_finite(),
             Error::input(
-                "the loss needs a factor of at least 1 and an eps above 0",
+                format!("the loss needs a factor of 1 to {MOST_FACTOR} and an eps above 0"),
                 format!("factor {}, eps {}", self.factor, self.eps),
                 "4 and 1e-4 are the defaults"
             )
         );
+        check_bin_count(q)?;
         let target = [n, h * self.factor, w * self.factor, NEIGHBOURS];
         crate::ensure!(
             self.index.shape() == target && self.weight.shape() == target && self.class_weights.shape() == [q],
@@ -224,7 +233,11 @@ impl Op for RebalancedCrossEntropy {
     }
 
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {
+        if !grad.needs(0) {
+            return Ok(());
+        }
         let (probability, slope) = (&grad.saved[0], &grad.saved[1]);
+        expect_shape("a gradient", grad.dy, &[1])?;
         let params = self.params(probability)?;
         let dlogits = grad.out(0, probability.shape())?;
         grad.dy.device().launch(
@@ -421,13 +434,32 @@ mod tests {
     }
 
     #[test]
+    fn a_bin_that_does_not_exist_makes_loss_and_gradient_nan() {
+        for device in devices() {
+            let logits = Tensor::full(&device, &[1, 2, 2, 9], 0.5).unwrap();
+            for bin in [9.0, 1e30, -1.0, f32::NAN] {
+                let mut target = Target::new([1, 8, 8], 9);
+                target.index[31] = bin;
+                let op = target.op(&device, 4);
+                let forward = op.forward(&[&logits]).unwrap();
+                assert!(forward.y.item().unwrap().is_nan(), "{}: bin {bin}", device.name());
+                let dy = Tensor::full(&device, &[1], 1.0).unwrap();
+                let mut backward = Backward::new(&dy, &forward.saved, &[true], vec![None]);
+                op.backward(&mut backward).unwrap();
+                let gradient = backward.into_grads()[0].clone().unwrap().to_vec().unwrap();
+                assert!(gradient.iter().any(|g| g.is_nan()), "{}: bin {bin}", device.name());
+            }
+        }
+    }
+
+    #[test]
     fn targets_that_do_not_fit_are_refused() {
         let device = Device::cpu();
         let logits = Tensor::full(&device, &[1, 2, 2, 9], 0.0).unwrap();
         let target = Target::new([1, 8, 8], 9);
         let other_bins = Target::new([1, 8, 8], 8).op(&device, 4);
         let no_eps = RebalancedCrossEntropy { eps: 0.0, ..target.op(&device, 4) };
-        for op in [target.op(&device, 2), target.op(&device, 0), other_bins, no_eps] {
+        for op in [target.op(&device, 2), target.op(&device, 0), target.op(&device, 49), other_bins, no_eps] {
             assert_eq!(op.forward(&[&logits]).err().map(|error| error.exit_code()), Some(2));
         }
     }

@@ -9,8 +9,14 @@ use rayon::prelude::*;
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&SOFT_ENCODE];
 
+/// The most bins that operations take: one invocation goes through all of them.
+pub const MOST_BINS: usize = 10_000;
+
 /// Bins that a colour is spread over.
 pub const NEIGHBOURS: usize = 5;
+
+/// Above every squared distance of colours, and finite: stands for "no bin yet".
+const FAR: f32 = 3e38;
 
 /// Pixels that one rayon task works on.
 const BLOCK: usize = 2048;
@@ -48,6 +54,10 @@ fn soft_encode_twin(p: &Params, args: Args) -> Result<()> {
             let (weight, _) = weight.as_chunks_mut::<NEIGHBOURS>();
             for ((index, weight), &colour) in index.iter_mut().zip(weight).zip(ab) {
                 let (nearest, distance) = nearest(colour, cells.candidates(colour));
+                if distance[0] == FAR {
+                    (*index, *weight) = ([0.0; NEIGHBOURS], [f32::NAN; NEIGHBOURS]);
+                    continue;
+                }
                 *index = nearest.map(|q| q as f32);
                 *weight = distance.map(|d| exp((distance[0] - d) * p.falloff));
                 weight[used..].fill(0.0);
@@ -71,8 +81,7 @@ fn square_distance([a, b]: [f32; 2], [c, d]: [f32; 2]) -> f32 {
 
 /// Numbers of the nearest candidates and their squared distances, nearest first, ties in the candidates' order.
 fn nearest(colour: [f32; 2], candidates: &[Bin]) -> ([u32; NEIGHBOURS], [f32; NEIGHBOURS]) {
-    // Above every squared distance of colours, and finite: stands for "no bin yet".
-    let mut distance = [3e38f32; NEIGHBOURS];
+    let mut distance = [FAR; NEIGHBOURS];
     let mut index = [0; NEIGHBOURS];
     for bin in candidates {
         let d = square_distance(colour, bin.centre);
@@ -107,7 +116,8 @@ impl Cells {
         let side = (ab.len() / Self::COLOURS_PER_CELL).isqrt().clamp(1, Self::MAX_SIDE);
         let mut low = [f32::INFINITY; 2];
         let mut high = [f32::NEG_INFINITY; 2];
-        for colour in ab {
+        // A colour that is not finite has no bin; it shall not make the cells of the others infinite.
+        for colour in ab.iter().filter(|colour| colour.iter().all(|v| v.is_finite())) {
             for axis in 0..2 {
                 low[axis] = low[axis].min(colour[axis]);
                 high[axis] = high[axis].max(colour[axis]);
@@ -171,8 +181,8 @@ pub struct Encoding {
 /// The five bins nearest to each colour, with weights `exp(-d^2 / (2 sigma^2))` normalised to sum 1.
 ///
 /// `ab`: `[N, H, W, 2]`; `bins`: `[Q, 2]`, the centres; `sigma` in units of ab, greater than 0 (5 in the source). Ties go
-/// to the lowest bin. With fewer than five bins the places left over have weight 0 and name bin 0. A pixel that is NaN gets some
-/// valid bins. Source: Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, section 2.2.
+/// to the lowest bin. With fewer than five bins the places left over have weight 0 and name bin 0. A colour that is not finite, or so
+/// far from all bins that its distance squared is not (1e19), has weights of NaN at bin 0: it shows in the loss. Source: Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, section 2.2.
 ///
 /// # Errors
 /// Other shapes, a sigma that is not positive, no memory, and whatever the launch reports.
@@ -200,11 +210,20 @@ pub fn soft_encode(ab: &Tensor, bins: &Tensor, sigma: f32) -> Result<Encoding> {
 /// Q of bin centres of shape `[Q, 2]`.
 pub(super) fn bin_count(bins: &Tensor) -> Result<usize> {
     match bins.shape() {
-        &[q, 2] => Ok(q),
+        &[q, 2] => check_bin_count(q),
         shape => {
             Err(Error::input("bin centres of shape [Q, 2] are needed", format!("{shape:?}"), "pass a and b of each"))
         }
     }
+}
+
+/// Refuses more than [`MOST_BINS`].
+pub(super) fn check_bin_count(q: usize) -> Result<usize> {
+    crate::ensure!(
+        q <= MOST_BINS,
+        Error::input(format!("at most {MOST_BINS} bins can be used"), format!("{q} bins"), "use fewer bins, e.g. 313")
+    );
+    Ok(q)
 }
 
 /// A small run of the kernel.
@@ -298,13 +317,24 @@ mod tests {
     }
 
     #[test]
-    fn equal_colours_and_nan_still_name_valid_bins() {
+    fn a_colour_that_is_not_finite_has_weights_of_nan_and_the_others_are_as_they_were() {
         let mut ab = [3.0; 2 * 256];
-        ab[100] = f32::NAN;
+        for (pixel, value) in [(50, f32::NAN), (60, f32::INFINITY), (70, f32::NEG_INFINITY), (80, 1e25)] {
+            ab[2 * pixel + pixel / 10 % 2] = value;
+        }
         for device in devices() {
             let bins = Tensor::new(&device, &[9, 2], &colours(9, 9, 20.0)).unwrap();
             let encoding = soft_encode(&Tensor::new(&device, &[1, 16, 16, 2], &ab).unwrap(), &bins, 5.0).unwrap();
             assert!(encoding.index.to_vec().unwrap().iter().all(|i| (0.0..9.0).contains(i) && i.fract() == 0.0));
+            for (pixel, weight) in encoding.weight.to_vec().unwrap().chunks(5).enumerate() {
+                let sum: f32 = weight.iter().sum();
+                let right = if [50, 60, 70, 80].contains(&pixel) {
+                    weight.iter().all(|w| w.is_nan())
+                } else {
+                    (sum - 1.0).abs() < 1e-5
+                };
+                assert!(right, "{}: pixel {pixel}: {weight:?}", device.name());
+            }
         }
     }
 

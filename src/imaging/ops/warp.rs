@@ -1,6 +1,6 @@
 //! Pictures seen through a homography, by inverse mapping.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
+use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, linear_grid};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
@@ -37,7 +37,8 @@ static WARP: Kernel<Params> = Kernel {
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| {
-        let groups = [p.out_width.div_ceil(GROUP_SIDE), p.out_height.div_ceil(GROUP_SIDE), p.pictures];
+        let squares = [p.out_width.div_ceil(GROUP_SIDE), p.out_height.div_ceil(GROUP_SIDE), p.pictures];
+        let groups = linear_grid(squares.map(|v| v as usize).iter().product(), 1);
         let pixels = f64::from(p.out_width) * f64::from(p.out_height) * f64::from(p.pictures);
         Plan::single(groups, pixels * (30.0 + 20.0 * f64::from(p.channels)))
     },
@@ -131,6 +132,15 @@ pub fn warp(
     crate::ensure!(
         to_x.iter().flatten().all(|v| v.is_finite()),
         Error::input("a homography needs finite elements", format!("{to_x:?}"), "check the points it comes from")
+    );
+    // One invocation goes through the channels, and places are whole numbers with a sign.
+    crate::ensure!(
+        channels <= 1 << 13 && [height, width, x_height, x_width].iter().all(|&side| side < 1 << 30),
+        Error::input(
+            "a picture is too large to be warped",
+            format!("{:?} to {height}x{width}", x.shape()),
+            "use at most 8192 channels, and smaller sides"
+        )
     );
     let y = Tensor::empty(x.device(), &[n, height, width, channels])?;
     let anchor = Anchor::new(to_x, [width, height]);
@@ -319,5 +329,16 @@ mod tests {
         let x = Tensor::full(&Device::cpu(), &[1, 2, 2, 1], 1.0).unwrap();
         let bad = [[f64::NAN, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
         assert_eq!(warp(&x, &bad, [2, 2], Interpolation::Nearest, 0.0).err().unwrap().exit_code(), 2);
+    }
+
+    #[test]
+    fn more_pictures_than_a_grid_has_workgroups_are_warped() {
+        for device in devices() {
+            let count = crate::engine::device::MAX_GROUPS as usize + 99;
+            let x = crate::engine::self_test::seeded(&device, &[count, 1, 1, 1], 1).unwrap();
+            let same = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+            let y = warp(&x, &same, [1, 1], Interpolation::Nearest, 0.0).unwrap();
+            assert_eq!(y.to_vec().unwrap(), x.to_vec().unwrap(), "{}", device.name());
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Convolutions by their names: `Conv2d::same().stride(2).relu()`.
 
-use crate::engine::ops::conv2d::{Activation, Conv2d, Padding};
+use crate::engine::ops::conv2d::geometry::{Activation, Padding};
+use crate::engine::ops::conv2d::op::Conv2d;
 
 impl Conv2d {
     /// A convolution whose output is as large as its input: stride 1, dilation 1, zeros around the image, no activation.

@@ -2,7 +2,7 @@
 //!
 //! Each tap's weights are a matrix, by which rows of channels are multiplied where they lie in the picture.
 
-use crate::engine::ops::conv2d::{Geometry, Layout};
+use crate::engine::ops::conv2d::geometry::{Geometry, Layout};
 use crate::engine::ops::gemm::{panel_product, with_scratch};
 use rayon::prelude::*;
 use std::ops::Range;

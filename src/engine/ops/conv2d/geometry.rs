@@ -1,4 +1,4 @@
-//! Where a convolution reads: sizes, strides and padding.
+//! What a convolution is: sizes, strides and padding, the order of its weights, and what follows.
 
 use crate::error::{Error, Result};
 
@@ -9,6 +9,24 @@ pub enum Padding {
     Same,
     /// No padding: only windows that lie within the picture.
     Valid,
+}
+
+/// What is applied to each output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// Nothing.
+    None,
+    /// `max(0, y)`.
+    Relu,
+}
+
+/// In which order the weights of one tap lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// `[Kh, Kw, C, O]`.
+    Hwio,
+    /// `[Kh, Kw, O, C]`: the weights of a transposed convolution, which reads O and makes C.
+    Hwoi,
 }
 
 /// Sizes of a convolution: output pixel (oy, ox) reads input pixel (oy s + ky d - top, ox s + kx d - left) under tap
@@ -51,7 +69,7 @@ impl Geometry {
     ///
     /// # Errors
     /// Shapes of another number of axes, channels that differ, sizes of zero, and a picture that is smaller than the
-    /// kernel under [`Padding::Valid`].
+    /// kernel under [`Padding::Valid`], and sizes beyond what kernels count.
     pub fn new(x: &[usize], w: &[usize], stride: usize, dilation: usize, padding: Padding) -> Result<Geometry> {
         let (&[n, h, width, c], &[kh, kw, channels, o]) = (x, w) else {
             return Err(Error::input(
@@ -76,7 +94,31 @@ impl Geometry {
                 "every size, the stride and the dilation must be at least 1"
             )
         );
-        let reach = [(kh - 1) * dilation + 1, (kw - 1) * dilation + 1];
+        let too_large = || {
+            Error::input(
+                "a convolution that is too large",
+                format!("{x:?} and {w:?}, stride {stride}, dilation {dilation}"),
+                "use smaller sizes, a stride below 65536 or a smaller dilation",
+            )
+        };
+        // Kernels count pixels and elements with 32 bits, and places along an axis with a sign.
+        let limit = 1usize << 30;
+        let reach =
+            |taps: usize| (taps - 1).checked_mul(dilation).map(|reach| reach + 1).filter(|&reach| reach < limit);
+        let (Some(tall), Some(wide)) = (reach(kh), reach(kw)) else { return Err(too_large()) };
+        let reach = [tall, wide];
+        let product = |sizes: &[usize]| sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+        let countable = |sizes: &[usize]| product(sizes).is_some_and(|product| product <= u32::MAX as usize);
+        let depth = |channels: usize| [kh, kw, channels.next_multiple_of(64)];
+        crate::ensure!(
+            [n, h, width, c, kh, kw, o, dilation].iter().all(|&size| size < limit)
+                && stride < 1 << 16
+                && countable(x)
+                && countable(w)
+                && countable(&depth(c))
+                && countable(&depth(o)),
+            too_large()
+        );
         crate::ensure!(
             padding == Padding::Same || (reach[0] <= h && reach[1] <= width),
             Error::input(
@@ -93,6 +135,7 @@ impl Geometry {
             }
         };
         let ((ho, pad_top), (wo, pad_left)) = (axis(h, reach[0]), axis(width, reach[1]));
+        crate::ensure!(countable(&[n, ho, wo, o]), too_large());
         Ok(Geometry {
             n: n as u32,
             h: h as u32,

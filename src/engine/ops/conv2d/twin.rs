@@ -1,8 +1,8 @@
 //! The CPU bodies. For the gradient of the weights, blocks of pixels are gathered into rows of a matrix (im2col) that fit the cache.
 
 use crate::engine::ops::conv2d::correlation::Correlation;
+use crate::engine::ops::conv2d::geometry::{Geometry, Layout};
 use crate::engine::ops::conv2d::winograd::Winograd;
-use crate::engine::ops::conv2d::{Geometry, Layout};
 use crate::engine::ops::gemm::{Matrix, sgemm, with_scratch};
 use rayon::prelude::*;
 use std::ops::Range;

@@ -4,43 +4,45 @@
 //! `A^T ((G w G^T) * (B^T d B)) A` of its 6x6 inputs d; summed over channels, each of the 36 products becomes a matrix product
 //! of tiles x channels by channels x outputs. A dilation of d is d x d interleaved grids of dilation 1.
 //!
-//! Rounding grows with the constants of the transforms, to some 1e-5 of the largest output.
+//! Rounding grows with the constants of the transforms, to some 4e-6 of the largest value of a tile. Tiles in which that would be seen in
+//! outputs which do not read the value, or that hold a NaN or an infinity, are filtered directly (`outliers`).
 
-use crate::engine::ops::conv2d::Geometry;
+use crate::engine::ops::conv2d::geometry::Geometry;
+use crate::engine::ops::conv2d::outliers;
 use crate::engine::ops::conv2d::transform::{
-    LANES, Lanes, input_transform, lanes, load, output_adjoint, output_transform, two_sided, weight_adjoint,
-    weight_transform,
+    LANES, Lanes, input_transform, lanes, load, output_transform, two_sided, weight_transform,
 };
-use crate::engine::ops::gemm::{Matrix, panel_product, sgemm, with_scratch, with_wide_vectors};
+use crate::engine::ops::gemm::{panel_product, with_scratch, with_wide_vectors};
+use crate::engine::ops::vector_math::sum_of;
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Products a tile.
-const POINTS: usize = 36;
+pub(super) const POINTS: usize = 36;
 /// Elements between the data of two points. Without them the 36 places that a transform writes to lie a power of two apart
 /// and evict each other from the cache.
-const GAP: usize = 80;
+pub(super) const GAP: usize = 80;
 /// Outputs a tile.
-const TILE: usize = 16;
+pub(super) const TILE: usize = 16;
 /// Tiles that one product works on.
-const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = 64;
 /// Output channels that one task makes: its sums and its part of the weights stay in a second-level cache of 1 MiB.
 const SLAB: usize = 2 * LANES;
 /// Input channels whose weights are transformed at once, and that one product of the weight gradient makes.
-const DEPTH: usize = 64;
+pub(super) const DEPTH: usize = 64;
 /// Elements of the transformed input that are held at once, roughly.
 const GROUP_ELEMENTS: usize = 1 << 20;
 
 /// A 3x3 correlation of stride 1 from `channels_in` to `channels_out`.
 pub struct Winograd {
-    pictures: usize,
+    pub(super) pictures: usize,
     input: [usize; 2],
-    output: [usize; 2],
-    channels_in: usize,
-    channels_out: usize,
+    pub(super) output: [usize; 2],
+    pub(super) channels_in: usize,
+    pub(super) channels_out: usize,
     /// Input rows and columns before the first window; may pass the picture's border on either side.
     pad: [usize; 2],
-    dilation: usize,
+    pub(super) dilation: usize,
     /// Whether w is read as the input gradient does: taps reversed, `(channels_out, channels_in)` within a tap.
     adjoint: bool,
 }
@@ -88,7 +90,7 @@ impl Winograd {
     }
 
     /// Rows of tiles of each grid.
-    fn tile_rows(&self) -> usize {
+    pub(super) fn tile_rows(&self) -> usize {
         self.output[0].div_ceil(self.dilation).div_ceil(4)
     }
 
@@ -98,12 +100,12 @@ impl Winograd {
     }
 
     /// Tiles of one row of all grids of a picture, which make `4 * dilation` rows of output: a band.
-    fn band_tiles(&self) -> usize {
+    pub(super) fn band_tiles(&self) -> usize {
         self.dilation * self.dilation * self.tile_columns()
     }
 
     /// Bands that are worked on at once, to bound the memory.
-    fn group_bands(&self) -> usize {
+    pub(super) fn group_bands(&self) -> usize {
         (GROUP_ELEMENTS / (POINTS * self.channels_in)).max(4 * BLOCK).div_ceil(self.band_tiles())
     }
 
@@ -118,79 +120,97 @@ impl Winograd {
         let bands = self.pictures * self.tile_rows();
         let group = self.group_bands();
         let row = self.output[1] * self.channels_out;
+        // The largest magnitude of each input pixel, as far as `known` rows of all pictures.
+        let mut peaks = vec![0; self.pictures * self.input[0] * self.input[1]];
+        let mut known = 0;
         for first in (0..bands).step_by(group) {
             let bands = first..bands.min(first + group);
             let rows = self.band_start(bands.start) * row..self.band_start(bands.end) * row;
+            // Just before they are read anyway.
+            let needed = self.input_rows(bands.end - 1).end.max(known);
+            let pixels = known * self.input[1]..needed * self.input[1];
+            outliers::peaks(&x[pixels.start * self.channels_in..], self.channels_in, &mut peaks[pixels]);
+            known = needed;
             let tiles = bands.len() * self.band_tiles();
             let transformed = tiles.div_ceil(BLOCK) * block_len(self.channels_in);
             with_scratch(transformed + tiles * TILE * self.channels_out, |scratch| {
                 let (transformed, outputs) = scratch.split_at_mut(transformed);
                 self.transform_inputs(x, bands.clone(), transformed);
                 self.multiply(w, transformed, outputs);
+                self.redo_uneven(x, w, &peaks, bands.clone(), outputs);
                 self.scatter(bands, outputs, &finish, &mut y[rows]);
             });
         }
     }
 
-    /// The gradient of the weights: the adjoint of each step, `dw = G^T (sum over tiles of (B^T d B) * (A dz A^T)) G`.
-    pub fn weight_gradient(&self, x: &[f32], dz: &[f32], dw: &mut [f32]) {
-        let [c, o] = [self.channels_in, self.channels_out];
-        // For each input channel its row of outputs under each tap.
-        let mut rows: Vec<Vec<&mut [f32]>> = (0..c).map(|_| Vec::with_capacity(9)).collect();
-        for tap in dw.chunks_exact_mut(c * o) {
-            rows.iter_mut().zip(tap.chunks_exact_mut(o)).for_each(|(row, part)| row.push(part));
+    /// The input rows, counted over all pictures, that a band reads.
+    fn input_rows(&self, band: usize) -> Range<usize> {
+        let (picture, row) = (band / self.tile_rows(), band % self.tile_rows());
+        let within = |row: usize| row.saturating_sub(self.pad[0]).min(self.input[0]);
+        let first = 4 * self.dilation * row;
+        let start = picture * self.input[0];
+        start + within(first)..start + within(first + 6 * self.dilation)
+    }
+
+    /// Makes the outputs of uneven tiles anew, directly: see [`outliers`].
+    fn redo_uneven(&self, x: &[f32], w: &[f32], peaks: &[u32], bands: Range<usize>, outputs: &mut [f32]) {
+        let even = |band: usize| {
+            let rows = self.input_rows(band);
+            outliers::even(&peaks[rows.start * self.input[1]..rows.end * self.input[1]])
+        };
+        let uneven: Vec<bool> = bands.clone().into_par_iter().map(|band| !even(band)).collect();
+        if !uneven.contains(&true) {
+            return;
         }
-        let bands = self.pictures * self.tile_rows();
-        let group = self.group_bands();
-        for first in (0..bands).step_by(group) {
-            let bands = first..bands.min(first + group);
-            let tiles = bands.len() * self.band_tiles();
-            let blocks = tiles.div_ceil(BLOCK);
-            let point_len = DEPTH * o + GAP;
-            with_scratch(blocks * (block_len(c) + block_len(o)) + POINTS * point_len, |scratch| {
-                let (a, scratch) = scratch.split_at_mut(blocks * block_len(c));
-                let (b, products) = scratch.split_at_mut(blocks * block_len(o));
-                self.transform_inputs(x, bands.clone(), a);
-                self.transform_gradients(dz, bands.clone(), b);
-                for (slab, rows) in rows.chunks_mut(DEPTH).enumerate() {
-                    products.par_chunks_mut(point_len).enumerate().for_each(|(point, product)| {
-                        for block in 0..blocks {
-                            let a = &a[block * block_len(c) + point * (BLOCK * c + GAP) + slab * DEPTH * BLOCK..];
-                            let b = &b[block * block_len(o) + point * (BLOCK * o + GAP)..];
-                            let sizes = [rows.len(), BLOCK.min(tiles - block * BLOCK), o];
-                            let beta = if block == 0 { 0.0 } else { 1.0 };
-                            sgemm(sizes, Matrix::transposed(a, rows.len()), Matrix::rows(b, o), beta, product, o);
-                        }
-                    });
-                    rows.par_iter_mut().enumerate().for_each(|(row, taps)| {
-                        with_wide_vectors(
-                            #[inline(always)]
-                            || {
-                                for c in (0..o).step_by(LANES) {
-                                    let mut d = [[[0.0; LANES]; 6]; 6];
-                                    for (point, d) in d.as_flattened_mut().iter_mut().enumerate() {
-                                        *d = lanes(&products[point * point_len + row * o + c..]);
-                                    }
-                                    let sums = two_sided(&d, weight_adjoint);
-                                    for (tap, sum) in taps.iter_mut().zip(sums.iter().flatten()) {
-                                        let tap = &mut tap[c..c + LANES];
-                                        if first == 0 {
-                                            tap.copy_from_slice(sum);
-                                        } else {
-                                            tap.iter_mut().zip(sum).for_each(|(tap, sum)| *tap += sum);
-                                        }
-                                    }
-                                }
-                            },
-                        );
-                    });
+        outputs.par_chunks_mut(BLOCK * TILE * self.channels_out).enumerate().for_each(|(block, outputs)| {
+            let tiles = outputs.len() / (TILE * self.channels_out);
+            for i in 0..tiles {
+                let tile = bands.start * self.band_tiles() + block * BLOCK + i;
+                if !uneven[tile / self.band_tiles() - bands.start] {
+                    continue;
                 }
-            });
+                let sources = self.sources(tile);
+                if !outliers::uneven(&sources, peaks) {
+                    continue;
+                }
+                for place in 0..TILE {
+                    let first = place / 4 * 6 + place % 4;
+                    let taps = std::array::from_fn(|tap| sources[first + tap / 3 * 6 + tap % 3]);
+                    let sums = self.direct(x, w, taps);
+                    // As `multiply` lays them out.
+                    for (slab, sums) in sums.chunks(SLAB).enumerate() {
+                        let at = TILE * tiles * slab * SLAB + (i * TILE + place) * sums.len();
+                        outputs[at..at + sums.len()].copy_from_slice(sums);
+                    }
+                }
+            }
+        });
+    }
+
+    /// The output whose nine input pixels are `taps`, by the definition.
+    fn direct(&self, x: &[f32], w: &[f32], taps: [Option<usize>; 9]) -> Vec<f32> {
+        let [c, o] = [self.channels_in, self.channels_out];
+        let mut sums = vec![0.0; o];
+        for (tap, pixel) in taps.iter().enumerate() {
+            let Some(pixel) = pixel else { continue };
+            let x = &x[pixel * c..][..c];
+            if self.adjoint {
+                let w = &w[(8 - tap) * c * o..][..c * o];
+                for (sum, w) in sums.iter_mut().zip(w.chunks_exact(c)) {
+                    *sum += sum_of(x, w, |x, w| x * w);
+                }
+            } else {
+                let w = &w[tap * c * o..][..c * o];
+                for (x, w) in x.iter().zip(w.chunks_exact(o)) {
+                    sums.iter_mut().zip(w).for_each(|(sum, w)| *sum += x * w);
+                }
+            }
         }
+        sums
     }
 
     /// Writes `B^T d B` of every tile: `(tiles / BLOCK, POINTS, channels_in / DEPTH, BLOCK, DEPTH)`, rounded up.
-    fn transform_inputs(&self, x: &[f32], bands: Range<usize>, transformed: &mut [f32]) {
+    pub(super) fn transform_inputs(&self, x: &[f32], bands: Range<usize>, transformed: &mut [f32]) {
         self.transform_tiles(bands, self.channels_in, DEPTH, transformed, |tile| {
             let sources = self.sources(tile);
             #[inline(always)]
@@ -201,21 +221,9 @@ impl Winograd {
         });
     }
 
-    /// Writes `A dz A^T` of every tile: `(tiles / BLOCK, POINTS, BLOCK, channels_out)`, rounded up.
-    fn transform_gradients(&self, dz: &[f32], bands: Range<usize>, transformed: &mut [f32]) {
-        self.transform_tiles(bands, self.channels_out, self.channels_out, transformed, |tile| {
-            let targets = self.targets(tile);
-            #[inline(always)]
-            move |c| {
-                let d = load::<4>(dz, self.channels_out, &targets, c);
-                two_sided(&d, output_adjoint)
-            }
-        });
-    }
-
     /// Writes `values(tile)(first channel)` of every tile of `bands`: `(tiles / BLOCK, POINTS, channels / width, BLOCK, width)`, where
     /// the last `width` is what is left.
-    fn transform_tiles<V: Fn(usize) -> [[Lanes; 6]; 6]>(
+    pub(super) fn transform_tiles<V: Fn(usize) -> [[Lanes; 6]; 6]>(
         &self,
         bands: Range<usize>,
         channels: usize,
@@ -246,7 +254,7 @@ impl Winograd {
     }
 
     /// The picture of a tile and, along each axis, its first output on its grid and the phase of that grid.
-    fn place(&self, tile: usize) -> (usize, [usize; 2], [usize; 2]) {
+    pub(super) fn place(&self, tile: usize) -> (usize, [usize; 2], [usize; 2]) {
         let (band, in_band) = (tile / self.band_tiles(), tile % self.band_tiles());
         let (picture, tile_row) = (band / self.tile_rows(), band % self.tile_rows());
         let (phase, tile_column) = (in_band / self.tile_columns(), in_band % self.tile_columns());
@@ -261,16 +269,6 @@ impl Winograd {
             (at < self.input[axis]).then_some(at)
         };
         std::array::from_fn(|i| Some((picture * self.input[0] + at(0, i / 6)?) * self.input[1] + at(1, i % 6)?))
-    }
-
-    /// The 4x4 output pixels of a tile, `None` outside the picture.
-    fn targets(&self, tile: usize) -> [Option<usize>; TILE] {
-        let (picture, first, phase) = self.place(tile);
-        let at = |axis: usize, k: usize| {
-            let at = (first[axis] + k) * self.dilation + phase[axis];
-            (at < self.output[axis]).then_some(at)
-        };
-        std::array::from_fn(|i| Some((picture * self.output[0] + at(0, i / 4)?) * self.output[1] + at(1, i % 4)?))
     }
 
     /// Writes the outputs of every tile: `(tiles / BLOCK, channels_out / SLAB, BLOCK, TILE, SLAB)`, where the last block and slab
@@ -399,6 +397,6 @@ fn transform_weight(taps: impl Fn(usize) -> Lanes, point_len: usize, weights: &m
 }
 
 /// Elements that a block of tiles takes when it is transformed.
-fn block_len(channels: usize) -> usize {
+pub(super) fn block_len(channels: usize) -> usize {
     POINTS * (BLOCK * channels + GAP)
 }
