@@ -1,4 +1,4 @@
-// The parameters of the convolution kernels; `Params` in src/ops/conv2d is the same on the host.
+// The parameters of the convolution kernels; `Params` in src/engine/ops/conv2d/launch.rs is the same on the host.
 struct Params {
     n: u32,
     h: u32,

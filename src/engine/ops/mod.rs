@@ -47,8 +47,6 @@ pub mod perturb;
 pub mod pointwise;
 /// The leaky ReLU with learned slopes.
 pub mod prelu;
-/// Uniform and normal random numbers.
-pub mod random;
 /// Sum, sum of squares, mean.
 pub mod reduce;
 /// The rectifier.
@@ -86,7 +84,6 @@ pub fn kernels() -> Vec<&'static dyn AnyKernel> {
         perturb::KERNELS,
         pointwise::KERNELS,
         prelu::KERNELS,
-        random::KERNELS,
         reduce::KERNELS,
         relu::KERNELS,
         sgd::KERNELS,
@@ -118,7 +115,6 @@ pub const SELF_TESTS: &[SelfTestOf] = &[
     ("perturb", perturb::self_test),
     ("pointwise", pointwise::self_test),
     ("prelu", prelu::self_test),
-    ("random", random::self_test),
     ("reduce", reduce::self_test),
     ("relu", relu::self_test),
     ("sgd", sgd::self_test),

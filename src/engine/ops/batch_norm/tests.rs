@@ -1,0 +1,171 @@
+use crate::engine::device::Device;
+use crate::engine::op::Op;
+use crate::engine::ops::batch_norm::BatchNormInference;
+use crate::engine::ops::batch_norm::BatchNormTrain;
+use crate::engine::tensor::Tensor;
+use crate::engine::testing::check::{Check, cases, devices};
+use proptest::prelude::*;
+
+const EPS: f32 = 1e-3;
+
+/// Mean and biased variance of channel `c` of (P, C).
+fn moments(x: &[f64], c: usize, channels: usize) -> (f64, f64) {
+    let column: Vec<f64> = x.iter().skip(c).step_by(channels).copied().collect();
+    let mean = column.iter().sum::<f64>() / column.len() as f64;
+    (mean, column.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / column.len() as f64)
+}
+
+fn reference(x: &[Vec<f64>], stats: impl Fn(usize) -> (f64, f64)) -> Vec<f64> {
+    let channels = x[1].len();
+    let value = |i: usize| {
+        let c = i % channels;
+        let (mean, var) = stats(c);
+        x[1][c] * (x[0][i] - mean) / (var + f64::from(EPS)).sqrt() + x[2][c]
+    };
+    (0..x[0].len()).map(value).collect()
+}
+
+fn train(device: &Device, channels: usize) -> BatchNormTrain {
+    let [running_mean, running_var] = [0.0, 1.0].map(|value| Tensor::full(device, &[channels], value).unwrap());
+    BatchNormTrain { running_mean, running_var, pooled: false, momentum: 0.9, eps: EPS }
+}
+
+fn train_check(shape: [usize; 4]) -> Check {
+    let c = shape[3];
+    Check::new(&[&shape, &[c], &[c]]).map(0, |x| 2.0 * x + 3.0).reference(move |x| {
+        let stats: Vec<_> = (0..c).map(|k| moments(&x[0], k, c)).collect();
+        reference(x, |k| stats[k])
+    })
+}
+
+fn check_train(shape: [usize; 4]) {
+    train_check(shape).run_each(|device| train(device, shape[3]));
+}
+
+proptest! {
+    #![proptest_config(cases(8))]
+    #[test]
+    fn training_matches_its_reference_on_odd_shapes(n in 1usize..3, h in 2usize..9, w in 3usize..9, c in 1usize..9) {
+        check_train([n, h, w, c]);
+    }
+}
+
+#[test]
+fn training_matches_its_reference_over_several_blocks_and_channel_tiles() {
+    check_train([2, 17, 9, 13]);
+    check_train([1, 13, 11, 70]);
+}
+
+#[test]
+fn fixed_statistics_match_their_reference() {
+    let (mean, var) = ([0.5f32, -1.0, 2.0], [0.3f32, 1.0, 4.0]);
+    Check::new(&[&[2, 5, 7, 3], &[3], &[3]])
+        .reference(move |x| reference(x, |c| (f64::from(mean[c]), f64::from(var[c]))))
+        .run_each(|device| BatchNormInference {
+            mean: Tensor::new(device, &[3], &mean).unwrap(),
+            var: Tensor::new(device, &[3], &var).unwrap(),
+            eps: EPS,
+        });
+}
+
+#[test]
+fn the_variance_survives_a_mean_a_thousand_times_larger() {
+    let (rows, channels) = (64 * 41, 3);
+    let rng = crate::random::Rng::new(2, crate::random::Stream::Test, 0);
+    let data: Vec<f32> = (0..(rows * channels) as u64).map(|i| 1000.0 + rng.normal(i)).collect();
+    let wide: Vec<f64> = data.iter().map(|&v| f64::from(v)).collect();
+    for device in devices() {
+        let x = Tensor::new(&device, &[1, 64, 41, channels], &data).unwrap();
+        let ones = Tensor::full(&device, &[channels], 1.0).unwrap();
+        let op = BatchNormTrain { momentum: 0.0, ..train(&device, channels) };
+        op.forward(&[&x, &ones, &ones]).unwrap();
+        let (mean, var) = (op.running_mean.to_vec().unwrap(), op.running_var.to_vec().unwrap());
+        for c in 0..channels {
+            let expected = moments(&wide, c, channels);
+            // One rounding of the mean; the variance is built from differences that are exact to 2^-14 of 1.
+            assert!((f64::from(mean[c]) - expected.0).abs() < 6.2e-5, "{}: {mean:?}", device.name());
+            assert!((f64::from(var[c]) - expected.1).abs() < 1e-5 * expected.1, "{}: {var:?}", device.name());
+        }
+    }
+}
+
+#[test]
+fn a_variance_beyond_f32_shows_as_nan_in_its_channel_alone() {
+    let rng = crate::random::Rng::new(4, crate::random::Stream::Test, 0);
+    // Values whose squares are infinite, whose sum is, and ordinary ones.
+    let scales = [1e31, 3e38, 1.0];
+    let data: Vec<f32> = (0..300 * 3).map(|i| scales[i as usize % 3] * rng.uniform(i)).collect();
+    let wide: Vec<f64> = data.iter().map(|&v| f64::from(v)).collect();
+    for device in devices() {
+        let x = Tensor::new(&device, &[1, 300, 1, 3], &data).unwrap();
+        let ones = Tensor::full(&device, &[3], 1.0).unwrap();
+        let op = train(&device, 3);
+        let y = op.forward(&[&x, &ones, &ones]).unwrap().y.to_vec().unwrap();
+        let var = op.running_var.to_vec().unwrap();
+        let expected = 0.9 + 0.1 * moments(&wide, 2, 3).1;
+        assert!(var[0].is_nan() && var[1].is_nan(), "{}: {var:?}", device.name());
+        assert!((f64::from(var[2]) - expected).abs() < 1e-5, "{}: {var:?}", device.name());
+        let shows = y.chunks(3).all(|y| y[0].is_nan() && y[1].is_nan() && y[2].is_finite());
+        assert!(shows, "{}", device.name());
+    }
+}
+
+#[test]
+fn running_statistics_move_in_place_within_one_arena() {
+    for device in devices() {
+        // gamma, beta, mean and variance in one buffer, as a model keeps them.
+        let arena = Tensor::full(&device, &[4 * 64], 1.0).unwrap();
+        let [gamma, beta, mean, var] = [0, 64, 128, 192].map(|offset| arena.part(offset, &[2]).unwrap());
+        let x = Tensor::new(&device, &[1, 1, 2, 2], &[1.0, -4.0, 3.0, -4.0]).unwrap();
+        let (running_mean, running_var) = (mean.clone(), var.clone());
+        let op = BatchNormTrain { running_mean, running_var, pooled: false, momentum: 0.75, eps: EPS };
+        let y = op.forward(&[&x, &gamma, &beta]).unwrap().y.to_vec().unwrap();
+        assert_eq!(mean.to_vec().unwrap(), [0.75 + 0.25 * 2.0, 0.75 - 0.25 * 4.0]);
+        assert_eq!(var.to_vec().unwrap(), [0.75 + 0.25 * 1.0, 0.75]);
+        // A channel of one value throughout is its beta.
+        assert_eq!([y[1], y[3]], [1.0, 1.0]);
+    }
+}
+
+#[test]
+fn the_pooled_variance_is_that_over_all_that_the_batches_held() {
+    let momentum = 0.75;
+    let batches = [[1.0f32, 3.0], [-2.0, 5.0], [10.0, 11.0]];
+    for device in devices() {
+        let [mean, var] = [0.0; 2].map(|value| Tensor::full(&device, &[1], value).unwrap());
+        let one = Tensor::full(&device, &[1], 1.0).unwrap();
+        for batch in batches {
+            let op = BatchNormTrain {
+                running_mean: mean.clone(),
+                running_var: var.clone(),
+                pooled: true,
+                momentum,
+                eps: EPS,
+            };
+            op.forward(&[&Tensor::new(&device, &[1, 1, 2, 1], &batch).unwrap(), &one, &one]).unwrap();
+        }
+        // The averages start as of zeros, which keep the weight that the batches have not.
+        let weighted = |f: &dyn Fn(f64) -> f64| {
+            let weights = (0..3).map(|k| 0.25 * 0.75f64.powi(2 - k));
+            weights.zip(batches).map(|(w, b)| w * (f(b[0].into()) + f(b[1].into())) / 2.0).sum::<f64>()
+        };
+        let expected = weighted(&|x| x * x) - weighted(&|x| x).powi(2);
+        let found = f64::from(var.item().unwrap());
+        // A dozen roundings of values up to 100.
+        assert!((found - expected).abs() < 1e-4, "{}: {found}, expected {expected}", device.name());
+    }
+}
+
+#[test]
+fn frozen_parameters_leave_the_input_gradient_right() {
+    train_check([1, 3, 4, 2]).no_grad(1).no_grad(2).run_each(|device| train(device, 2));
+}
+
+#[test]
+fn a_parameter_of_another_width_is_refused() {
+    let device = Device::cpu();
+    let x = Tensor::full(&device, &[1, 2, 2, 3], 1.0).unwrap();
+    let short = Tensor::full(&device, &[2], 1.0).unwrap();
+    let error = train(&device, 3).forward(&[&x, &short, &short]).err().unwrap();
+    assert_eq!(error.exit_code(), 2);
+}
