@@ -4,7 +4,7 @@ use crate::dataset::picture_file::PictureFile;
 use crate::error::{Error, Result};
 use crate::imaging::picture::PictureInfo;
 
-/// One training example's files; with [`DataSource::Images`] both are the same.
+/// One training example's files; with a folder of images alone, both are the same.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pair {
     /// The input.

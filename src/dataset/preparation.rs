@@ -166,7 +166,7 @@ fn scale(values: &mut [f32], scales: &[Scale]) {
 /// How the two sides are prepared.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Preparations {
-    /// The sources. Of [`DataSource::Images`] it is that of the images.
+    /// The sources. For a folder of images alone, it is that of the images.
     pub source: Preparation,
     /// The targets.
     pub target: Preparation,
