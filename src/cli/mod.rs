@@ -1,29 +1,18 @@
 //! The command line: one file a subcommand. Nothing else in the crate prints.
 
 mod args;
-mod check_data;
-mod colorize;
-mod compare;
+mod commands;
 mod console;
-mod demo;
-mod doctor;
-mod evaluate;
-mod inspect;
 mod names;
-mod profile;
-mod register;
-mod train;
+mod outcome;
 mod training;
 
+use crate::cli::commands::{check_data, colorize, demo, doctor, evaluate, inspect, profile, register, train};
+use crate::cli::outcome::Outcome;
 use crate::error::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-
-/// What a command hands back: anyhow carries the library's errors up to the one place that prints them.
-type Outcome = anyhow::Result<()>;
 
 #[derive(Parser)]
 #[command(name = "huetape", version, about, max_term_width = 110, args_override_self = true)]
@@ -96,18 +85,6 @@ fn run(command: Command) -> Outcome {
         Command::CheckData(args) => check_data::run(args),
         Command::Doctor(args) => doctor::run(args),
     }
-}
-
-/// A flag that is set once the user or the system asks the process to stop (SIGINT, SIGTERM). A second signal ends it at
-/// once.
-fn stop_flag() -> crate::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 1, stop.clone())
-            .and_then(|_| signal_hook::flag::register(signal, stop.clone()))
-            .map_err(|error| Error::failed(format!("cannot listen for signals ({error})"), "SIGINT", "report this"))?;
-    }
-    Ok(stop)
 }
 
 /// Prints help where it was asked for, else the parser's complaint as one line.

@@ -101,3 +101,42 @@ impl Recipe for Pix2pix {
         &["⟨source⟩ sar/ ⟨target⟩ optical/ ⟨width⟩ 0.25 ⟨epochs⟩ 50"]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::networks::recipe::{check, check_size, fill};
+
+    fn filled(settings: Settings) -> Settings {
+        fill(&Pix2pix, settings)
+    }
+
+    #[test]
+    fn it_has_its_own_defaults() {
+        let settings = filled(Settings::default());
+        check(&Pix2pix, &settings).unwrap();
+        assert_eq!((settings.lr, settings.lr_d, settings.batch, settings.size), (Some(2e-4), None, Some(1), Some(256)));
+        assert_eq!((settings.lambda_l1, settings.beta1, settings.beta2), (Some(100.0), Some(0.5), Some(0.999)));
+    }
+
+    #[test]
+    fn it_refuses_what_makes_no_sense_and_what_others_have() {
+        let with = Settings::default;
+        let cases = [
+            (Settings { bins: Some("grid".into()), ..with() }, "bins"),
+            (Settings { dropout: Some(1.0), ..with() }, "dropout 1"),
+            (Settings { leaky_slope: Some(0.0), ..with() }, "leaky-slope 0"),
+            (Settings { lambda_l1: Some(-1.0), ..with() }, "lambda-l1 -1"),
+            (Settings { lr_d: Some(0.0), ..with() }, "lr-d 0"),
+            (Settings { input_channels: Some(0), ..with() }, "input-channels 0"),
+            (Settings { patches: Some(9), ..with() }, "patches"),
+            (Settings { d_l2: Some(1.0), ..with() }, "d-l2"),
+            (Settings { lightness: Some("input".into()), ..with() }, "lightness"),
+        ];
+        for (settings, expected) in cases {
+            let error = check(&Pix2pix, &filled(settings)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        assert!(check_size(&Pix2pix, 128).is_err() && check_size(&Pix2pix, 512).is_ok());
+    }
+}

@@ -112,3 +112,40 @@ impl Recipe for Sicgan {
         &["⟨images⟩ one-photo/ ⟨width⟩ 0.5 ⟨lambda-l1⟩ 10"]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::networks::recipe::{check, check_size, fill};
+
+    fn filled(settings: Settings) -> Settings {
+        fill(&Sicgan, settings)
+    }
+
+    #[test]
+    fn it_has_its_own_defaults() {
+        let settings = filled(Settings::default());
+        check(&Sicgan, &settings).unwrap();
+        assert_eq!((settings.lr, settings.lr_d, settings.epochs), (Some(1e-4), Some(4e-4), Some(20)));
+        assert_eq!((settings.batch, settings.size, settings.lambda_l1), (Some(32), Some(128), Some(0.0)));
+        assert_eq!((settings.patches, settings.min_distance), (Some(5000), Some(64)));
+    }
+
+    #[test]
+    fn it_refuses_what_makes_no_sense_and_what_others_have() {
+        let with = Settings::default;
+        let cases = [
+            (Settings { patches: Some(0), ..with() }, "patches 0"),
+            (Settings { patches: Some(10_000_000), ..with() }, "patches 10000000"),
+            (Settings { lambda_l1: Some(-1.0), ..with() }, "lambda-l1 -1"),
+            (Settings { lr_d: Some(0.0), ..with() }, "lr-d 0"),
+            (Settings { dropout: Some(0.5), ..with() }, "dropout"),
+            (Settings { leaky_slope: Some(0.1), ..with() }, "leaky-slope"),
+        ];
+        for (settings, expected) in cases {
+            let error = check(&Sicgan, &filled(settings)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        assert!(check_size(&Sicgan, 0).is_err() && check_size(&Sicgan, 17).is_ok());
+    }
+}

@@ -125,3 +125,37 @@ impl Recipe for Spacenet {
         &["⟨source⟩ rgb/ ⟨target⟩ eight-bands/ ⟨steps⟩ 5000"]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::networks::recipe::{check, check_size, fill};
+
+    fn filled(settings: Settings) -> Settings {
+        fill(&Spacenet, settings)
+    }
+
+    #[test]
+    fn it_has_its_own_defaults() {
+        let settings = filled(Settings::default());
+        check(&Spacenet, &settings).unwrap();
+        assert_eq!((settings.lr, settings.batch, settings.size), (Some(1e-4), Some(16), Some(64)));
+        assert_eq!(settings.optimizer.as_deref(), Some("sgd"));
+        assert_eq!((settings.lambda_mse, settings.l2, settings.d_l2), (Some(100.0), Some(0.0), Some(1e-4)));
+    }
+
+    #[test]
+    fn it_refuses_what_makes_no_sense_and_what_others_have() {
+        let with = Settings::default;
+        let cases = [
+            (Settings { lambda_l1: Some(1.0), ..with() }, "lambda-l1"),
+            (Settings { lambda_mse: Some(-1.0), ..with() }, "lambda-mse -1"),
+            (Settings { d_l2: Some(-1.0), ..with() }, "d-l2 -1"),
+        ];
+        for (settings, expected) in cases {
+            let error = check(&Spacenet, &filled(settings)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        assert!(check_size(&Spacenet, 48).is_err() && check_size(&Spacenet, 96).is_ok());
+    }
+}

@@ -77,3 +77,37 @@ impl Recipe for Window8 {
         }]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::networks::recipe::{check, check_size, fill};
+
+    fn filled(settings: Settings) -> Settings {
+        fill(&Window8, settings)
+    }
+
+    #[test]
+    fn it_has_its_own_defaults() {
+        let settings = filled(Settings::default());
+        check(&Window8, &settings).unwrap();
+        assert_eq!((settings.lr, settings.batch, settings.size), (Some(1e-4), Some(32), Some(32)));
+        assert_eq!(settings.prior_smoothing.as_deref(), Some("none"));
+        // Of a network without a width, 1 is the width.
+        check(&Window8, &filled(Settings { width: Some(1.0), ..Settings::default() })).unwrap();
+    }
+
+    #[test]
+    fn it_refuses_what_makes_no_sense_and_what_others_have() {
+        let with = Settings::default;
+        let cases = [
+            (Settings { width: Some(0.5), ..with() }, "width"),
+            (Settings { lambda_l1: Some(1.0), ..with() }, "lambda-l1"),
+        ];
+        for (settings, expected) in cases {
+            let error = check(&Window8, &filled(settings)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        assert!(check_size(&Window8, 16).is_err() && check_size(&Window8, 17).is_ok());
+    }
+}

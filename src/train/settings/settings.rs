@@ -29,7 +29,7 @@ impl Settings {
             Error::input(
                 format!("the settings cannot be read ({what})"),
                 path.display(),
-                "use the names that the help of `huetape train` lists, without dashes in front, as keys",
+                "use the settings of `huetape train` as keys, e.g. width = 0.5",
             )
         })
     }

@@ -1,9 +1,9 @@
 //! `huetape inspect shapes`: what each layer reads and puts out, and its work.
 
-use crate::cli::Outcome;
 use crate::cli::args::help::{examples, names_of};
-use crate::cli::inspect::network::{Chosen, ChosenArgs, random_source, source_of, watched};
-use crate::cli::inspect::tables::{print_rows, shape_of, thousands};
+use crate::cli::commands::inspect::network::{Chosen, ChosenArgs, random_source, source_of, watched};
+use crate::cli::commands::inspect::tables::{print_rows, shape_of, thousands};
+use crate::cli::outcome::Outcome;
 use crate::engine::device::Device;
 use crate::engine::nn::{ParamSpec, Seen, Trace};
 use crate::paint::colorizer::Options;

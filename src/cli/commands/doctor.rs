@@ -1,8 +1,8 @@
 //! `huetape doctor`: what is there to compute with, and whether it computes right.
 
-use crate::cli::Outcome;
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::names::flag;
+use crate::cli::outcome::Outcome;
 use crate::engine::device::{AdapterReport, Device, DeviceChoice, adapters, human_bytes};
 use crate::engine::self_test::{TOLERANCE, self_test};
 use crate::error::Error;

@@ -1,15 +1,15 @@
 //! `huetape colorize`: pictures and scenes in, colours out.
 
+mod compare;
 mod progress;
 mod targets;
 mod work;
 
-use crate::cli::Outcome;
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::args::help::names_of;
 use crate::cli::args::trained::{LookArgs, TrainedArgs};
-use crate::cli::compare;
 use crate::cli::names::flag;
+use crate::cli::outcome::Outcome;
 use crate::error::Error;
 use crate::imaging::codec::save::predicted_by;
 use clap::Args;
@@ -80,7 +80,7 @@ pub fn run(args: ColorizeArgs) -> Outcome {
             Error::input("out of range", format!("{flag} {value}"), format!("use {least} to {MOST_PIXELS}")).into()
         );
     }
-    let stop = crate::cli::stop_flag()?;
+    let stop = crate::cli::outcome::stop_flag()?;
     let device = args.device.open()?;
     let (colorizer, options) = args.trained.open(&args.look, &device)?;
     let bands = colorizer.bands();

@@ -1,7 +1,7 @@
 //! One input through the network, into its files.
 
-use crate::cli::colorize::progress::Report;
-use crate::cli::colorize::targets::{Format, is_scene};
+use crate::cli::commands::colorize::progress::Report;
+use crate::cli::commands::colorize::targets::{Format, is_scene};
 use crate::error::{Error, Result};
 use crate::files::io_error;
 use crate::imaging::codec::decode;

@@ -1,12 +1,12 @@
 //! `huetape inspect activations`: the values of layers, as pictures and for NumPy.
 
-use crate::cli::Outcome;
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::args::help::{examples, names_of};
 use crate::cli::args::network::NetworkArgs;
 use crate::cli::args::trained::TrainedArgs;
-use crate::cli::inspect::network::{source_of, watched};
-use crate::cli::inspect::tables::{print_rows, shape_of};
+use crate::cli::commands::inspect::network::{source_of, watched};
+use crate::cli::commands::inspect::tables::{print_rows, shape_of};
+use crate::cli::outcome::Outcome;
 use crate::engine::nn::{Watch, WeightFile};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};

@@ -1,9 +1,9 @@
 //! `huetape profile`: how long a pass takes, and which launches it spends that time on.
 
-use crate::cli::Outcome;
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::args::help::examples;
 use crate::cli::args::network::{Network, NetworkArgs, networks};
+use crate::cli::outcome::Outcome;
 use crate::engine::device::{LaunchTime, human_bytes};
 use crate::error::{Error, Result};
 use crate::files::write_whole;

@@ -2,7 +2,7 @@
 
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::console::Progress;
-use crate::cli::{Outcome, stop_flag};
+use crate::cli::outcome::{Outcome, stop_flag};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::imaging::ops::warp::Interpolation;

@@ -1,10 +1,10 @@
 //! `huetape evaluate`: how good a network is, beside what needs none.
 
-use crate::cli::Outcome;
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::args::given::{Choice, Given};
 use crate::cli::args::trained::{LookArgs, TrainedArgs};
 use crate::cli::console::{Progress, print_scores};
+use crate::cli::outcome::Outcome;
 use crate::dataset::pairs::{DataSource, Dataset};
 use crate::engine::nn::WeightFile;
 use crate::error::{Error, Result};

@@ -7,8 +7,8 @@ mod shapes;
 mod summary;
 mod tables;
 
-use crate::cli::Outcome;
 use crate::cli::args::help::examples;
+use crate::cli::outcome::Outcome;
 use clap::{Args, Subcommand};
 
 #[derive(Args, Debug)]

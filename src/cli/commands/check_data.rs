@@ -1,11 +1,11 @@
 //! `huetape check-data`: what `train` would read, and what a step of it would cost.
 
-use crate::cli::Outcome;
 use crate::cli::args::device;
 use crate::cli::args::given::{Choice, Given};
 use crate::cli::args::help::examples;
 use crate::cli::args::network::{Network, networks};
 use crate::cli::names::{flag, flags};
+use crate::cli::outcome::Outcome;
 use crate::cli::training::print_rehearsal;
 use crate::dataset::check::{DataReport, ValueRange, check};
 use crate::dataset::pairs::DataSource;

@@ -1,9 +1,9 @@
 //! `huetape inspect summary`: layers, their output shapes and parameters.
 
-use crate::cli::Outcome;
 use crate::cli::args::help::examples;
-use crate::cli::inspect::network::{ChosenArgs, random_source, watched};
-use crate::cli::inspect::tables::{print_rows, shape_of, thousands};
+use crate::cli::commands::inspect::network::{ChosenArgs, random_source, watched};
+use crate::cli::commands::inspect::tables::{print_rows, shape_of, thousands};
+use crate::cli::outcome::Outcome;
 use crate::engine::device::Device;
 use crate::engine::nn::{ParamKind, ParamSpec, Seen, Trace};
 use crate::engine::tensor::Tensor;

@@ -1,0 +1,11 @@
+//! One file a subcommand.
+
+pub mod check_data;
+pub mod colorize;
+pub mod demo;
+pub mod doctor;
+pub mod evaluate;
+pub mod inspect;
+pub mod profile;
+pub mod register;
+pub mod train;
