@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicBool;
 /// What a command hands back: anyhow carries the library's errors up to the one place that prints them.
 pub type Outcome = anyhow::Result<()>;
 
-/// A flag that is set once the user or the system asks the process to stop (SIGINT, SIGTERM). A second signal ends it at
-/// once.
+/// A flag that is set once the user or the system asks the process to stop (SIGINT, SIGTERM). A second signal ends it
+/// at once.
 ///
 /// # Errors
 /// A system that cannot be asked for signals.

@@ -17,8 +17,8 @@ pub struct Setup<'a> {
     pub device: &'a Device,
     /// Its settings, [filled](fill) and [checked](check).
     pub settings: &'a Settings,
-    /// What was found in the training data. Without, for a network that is looked at apart from any training, a classifier's bins lie
-    /// on a lattice, and bands are one and three where no weights tell them.
+    /// What was found in the training data. Without, for a network that is looked at apart from any training, a
+    /// classifier's bins lie on a lattice, and bands are one and three where no weights tell them.
     pub survey: Option<&'a Survey>,
     /// Colour bins of a classifier without a survey and without weights.
     pub bins: usize,
@@ -32,8 +32,8 @@ pub struct Setup<'a> {
 pub struct Demo {
     /// What it does, in a line; settings are named as `⟨width⟩`.
     pub what: &'static str,
-    /// Images that are made of each scene: `sar`, `optical`, `multispectral`. The last is the target; one alone is read by its
-    /// lightness.
+    /// Images that are made of each scene: `sar`, `optical`, `multispectral`. The last is the target; one alone is read
+    /// by its lightness.
     pub sides: &'static [&'static str],
     /// What a sample strip shows.
     pub strip: &'static str,
@@ -45,7 +45,8 @@ pub struct Demo {
     pub settings: Settings,
 }
 
-/// A network as the rest of the program knows it: one value of this kind a network, in [`NETWORKS`](crate::networks::NETWORKS).
+/// A network as the rest of the program knows it: one value of this kind a network, in
+/// [`NETWORKS`](crate::networks::NETWORKS).
 pub trait Recipe: Sync {
     /// Its name, on the command line and in files.
     fn name(&self) -> &'static str;
@@ -56,7 +57,8 @@ pub trait Recipe: Sync {
     /// Whether a file holds its weights, by the names of the tensors.
     fn recognises(&self, file: &WeightFile) -> bool;
 
-    /// The network with the weights of a file, which it recognises; width, bands and the like are read off the tensors' shapes.
+    /// The network with the weights of a file, which it recognises; width, bands and the like are read off the tensors'
+    /// shapes.
     ///
     /// # Errors
     /// Tensors that are missing, do not belong together or hold a NaN; no memory.
@@ -92,7 +94,8 @@ pub trait Recipe: Sync {
         false
     }
 
-    /// Whether a part of it, a discriminator, runs at the side of its training alone, while the network itself takes any size.
+    /// Whether a part of it, a discriminator, runs at the side of its training alone, while the network itself takes
+    /// any size.
     fn judges_one_size(&self) -> bool {
         false
     }

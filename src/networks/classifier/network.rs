@@ -1,4 +1,5 @@
-//! What the classification networks share: a chain that puts out logits over ab bins, and how its answer becomes colour.
+//! What the classification networks share: a chain that puts out logits over ab bins, and how its answer becomes
+//! colour.
 
 use crate::engine::device::Device;
 use crate::engine::nn::{Norm, Parameters, Sequential, StateTensor, WeightFile};
@@ -21,8 +22,8 @@ pub struct Architecture {
     pub name: &'static str,
     /// The layers for a channel multiplier, which a network may ignore, and a number of colour bins.
     pub layers: fn(width: f64, bins: usize) -> Sequential,
-    /// The layers whose weights a file holds, by the shapes of its tensors: any width, any number of bins. Fails where tensors are
-    /// missing or have other numbers of axes.
+    /// The layers whose weights a file holds, by the shapes of its tensors: any width, any number of bins. Fails where
+    /// tensors are missing or have other numbers of axes.
     pub layers_of: fn(&WeightFile) -> Result<Sequential>,
     /// From the size of the logits to that of the image.
     pub upsample: usize,
@@ -57,8 +58,8 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// Fresh weights from `seed` for given bins and prior, at a channel multiplier of `width`. With `training` there are
-    /// gradients beside the weights.
+    /// Fresh weights from `seed` for given bins and prior, at a channel multiplier of `width`. With `training` there
+    /// are gradients beside the weights.
     ///
     /// # Errors
     /// No memory.
@@ -135,8 +136,8 @@ impl Classifier {
         self.network.forward(&bound, tape.constant(Self::input(grey)?), norm)
     }
 
-    /// The picture and the entropy of each pixel in nats. The annealed mean of the bins gives a and b; the grey value itself
-    /// is L / 100.
+    /// The picture and the entropy of each pixel in nats. The annealed mean of the bins gives a and b; the grey value
+    /// itself is L / 100.
     fn decode(&self, source: &Tensor, look: &Look) -> Result<(Tensor, Tensor)> {
         let (grey, lightness) = grey_and_lightness(source)?;
         let logits = self.logits(&Tape::inference(), &grey, look.norm)?;
@@ -269,7 +270,8 @@ mod tests {
         assert_eq!(classifier.answer(&window).unwrap().shape(), [1, 16, 16, 4]);
         let whole = paint(&classifier, &picture, &Look::default()).unwrap();
         assert_eq!((whole.width, whole.height, whole.values.len()), (32, 32, 32 * 32 * 3));
-        // Where nothing is mirrored, both have read the same pixels: products in another order, and the logarithm of Lab.
+        // Where nothing is mirrored, both have read the same pixels: products in another order, and the logarithm of
+        // Lab.
         let centre = centre.to_vec().unwrap();
         for (y, row) in centre.chunks_exact(16 * 3).enumerate() {
             let same = &whole.values[((y + 8) * 32 + 8) * 3..][..16 * 3];
