@@ -29,7 +29,7 @@ fn in_brackets(default: Option<String>) -> String {
     default.map(|default| format!(" [default: {default}]")).unwrap_or_default()
 }
 
-/// `; pix2pix only`, `; not window8`, or nothing where all networks have it.
+/// `; NAMES only`, `; not NAME`, or nothing where all networks have it.
 fn of_networks(setting: &Setting<Settings>) -> String {
     if !setting.about.of_some {
         return String::new();
@@ -43,7 +43,7 @@ fn of_networks(setting: &Setting<Settings>) -> String {
     }
 }
 
-/// What holds where a setting is left out: for all networks, or `8; window8 32` for all but some.
+/// What holds where a setting is left out: for all networks, or `8; NAME 32` for all but some.
 pub fn default_of(setting: &Setting<Settings>) -> Option<String> {
     let having: Vec<&dyn Recipe> = NETWORKS.iter().copied().filter(|recipe| has(*recipe, setting)).collect();
     let otherwise = setting.otherwise(&word).map(|text| flags(&text));

@@ -79,42 +79,42 @@ fn word(value: &str, key: &str, what: &str, words: [&str; 2]) -> Result<()> {
 }
 
 /// A half of a picture.
-pub fn half(value: &String, key: &str) -> Result<()> {
+pub fn half(value: &str, key: &str) -> Result<()> {
     word(value, key, "no such half", ["left", "right"])
 }
 
 /// Where the lightness comes from.
-pub fn lightness(value: &String, key: &str) -> Result<()> {
+pub fn lightness(value: &str, key: &str) -> Result<()> {
     word(value, key, "no such lightness", ["input", "despeckle"])
 }
 
 /// A rule of updates.
-pub fn optimizer(value: &String, key: &str) -> Result<()> {
+pub fn optimizer(value: &str, key: &str) -> Result<()> {
     word(value, key, "no such optimizer", ["adam", "sgd"])
 }
 
 /// A schedule of the learning rate.
-pub fn schedule(value: &String, _: &str) -> Result<()> {
+pub fn schedule(value: &str, _: &str) -> Result<()> {
     value.parse::<LrSchedule>().map(drop)
 }
 
 /// A choice of colour bins.
-pub fn bins(value: &String, _: &str) -> Result<()> {
+pub fn bins(value: &str, _: &str) -> Result<()> {
     value.parse::<BinSpec>().map(drop)
 }
 
 /// A way of smoothing the prior.
-pub fn smoothing(value: &String, _: &str) -> Result<()> {
+pub fn smoothing(value: &str, _: &str) -> Result<()> {
     value.parse::<Smoothing>().map(drop)
 }
 
 /// A way of stretching values.
-pub fn stretch(value: &String, key: &str) -> Result<()> {
+pub fn stretch(value: &str, key: &str) -> Result<()> {
     read_stretch(value, key).map(drop)
 }
 
 /// A way of taking speckle off.
-pub fn despeckle(value: &String, key: &str) -> Result<()> {
+pub fn despeckle(value: &str, key: &str) -> Result<()> {
     read_despeckle(value, key).map(drop)
 }
 

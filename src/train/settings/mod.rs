@@ -3,7 +3,7 @@
 
 mod checks;
 pub mod data;
+pub mod rules;
 pub mod setting;
-pub mod settings;
 pub mod table;
 pub mod value;

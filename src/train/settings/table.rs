@@ -1,6 +1,5 @@
 //! All settings of a training, one entry each.
 
-use crate::error::Result;
 use crate::train::settings::checks;
 use crate::train::settings::setting::{ABOUT, About, Setting};
 use crate::train::settings::value::Value;
@@ -62,10 +61,7 @@ macro_rules! settings {
                     settings.$name.is_some()
                 },
                 check: |settings| match &settings.$name {
-                    Some(value) => {
-                        let check: fn(&$type, &str) -> Result<()> = $check;
-                        check(value, $key)
-                    }
+                    Some(value) => $check(value, $key),
                     None => Ok(()),
                 },
             },
