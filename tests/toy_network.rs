@@ -112,7 +112,7 @@ fn train(settings: Settings, out: &Path, resume: bool) -> Vec<f32> {
     });
     let ended = ended.unwrap();
     assert_eq!(ended.outcome, Outcome::Finished);
-    assert_eq!(ended.evaluation.unwrap().pictures, 4);
+    assert_eq!(ended.scores.unwrap().images.len(), 4);
     seen
 }
 
