@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::imaging::color::{luma, srgb_to_lab, srgb8_to_lab};
 pub use crate::imaging::pixels::Area;
 
@@ -101,6 +101,30 @@ impl Reading {
 }
 
 impl Picture {
+    /// Refuses an image made in memory whose samples are not those of its size, or that has none.
+    ///
+    /// # Errors
+    /// A side of 0; another number of samples; `path` is named.
+    pub fn check_size(&self, path: &Path) -> Result<()> {
+        let PictureInfo { width, height, bands, .. } = self.info;
+        let held = match &self.samples {
+            Samples::U8(v) => v.len(),
+            Samples::U16(v) => v.len(),
+            Samples::F32(v) => v.len(),
+        };
+        let needed = width.checked_mul(height).and_then(|pixels| pixels.checked_mul(bands));
+        crate::ensure!(
+            held > 0 && needed == Some(held),
+            Error::input(
+                format!("an image of {width}x{height}x{bands} with {held} samples"),
+                path.display(),
+                "give width x height x bands samples"
+            )
+            .of(ErrorKind::Shape)
+        );
+        Ok(())
+    }
+
     /// Whether every sample lies within 0..1 (with a little room for rounding), as networks read them. Integer samples
     /// always do.
     ///

@@ -3,7 +3,7 @@
 use crate::dataset::lightness::LightnessMatch;
 use crate::dataset::preparation::Preparation;
 use crate::dataset::prepared::PreparedScene;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::imaging::picture::{Picture, Reading};
 use crate::imaging::pixels::Area;
 use crate::imaging::pixels::Pixels;
@@ -53,9 +53,10 @@ impl Options {
     /// What a network of `source_bands` reads of a picture, values 0..1.
     ///
     /// # Errors
-    /// A band that is not there, floats outside 0..1 or without a number.
+    /// An image without pixels or with another number of samples, a band that is not there, floats outside 0..1 or NaN.
     pub fn source(&self, source_bands: usize, picture: &Picture, path: &Path) -> Result<Pixels> {
         let reading = self.reading(source_bands, path)?;
+        picture.check_size(path)?;
         reading.check(&picture.info, path)?;
         let prepared;
         let picture = match self.preparation.is_none() {
@@ -90,16 +91,28 @@ pub fn paint_matched(
     whole::paint(painter, &relit.pixels, look)
 }
 
-/// A network with its weights on a device.
+/// A network with its weights on a device, and how it reads what it colours. Threads may share one.
 pub struct Colorizer {
     painter: Box<dyn Painter>,
     lightness: Option<LightnessMatch>,
+    options: Options,
 }
 
 impl Colorizer {
     /// A colorizer by a network with its weights.
     pub fn new(painter: Box<dyn Painter>) -> Self {
-        Colorizer { painter, lightness: None }
+        Colorizer { painter, lightness: None, options: Options::default() }
+    }
+
+    /// How files are coloured where nothing else is said.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The same network, which colours files by these options.
+    #[must_use]
+    pub fn with_options(self, options: Options) -> Self {
+        Colorizer { options, ..self }
     }
 
     /// The network with its weights.
@@ -173,12 +186,31 @@ impl Colorizer {
         options.source(self.painter.source_bands(), picture, path)
     }
 
-    /// Colours what [`Colorizer::source`] has read, see [`whole::paint`].
+    /// Colours a source of values 0..1 in memory, such as [`Colorizer::source`] has read, see [`whole::paint`].
     ///
     /// # Errors
-    /// Memory, and whatever a launch reports.
+    /// A source without pixels, of other bands than the network reads or with another number of values; memory, and whatever a
+    /// launch reports.
     pub fn paint(&self, source: &Pixels, look: &Look) -> Result<Pixels> {
+        self.check_source(source)?;
         paint_matched(self.painter.as_ref(), self.lightness.as_ref(), source, look)
+    }
+
+    fn check_source(&self, source: &Pixels) -> Result<()> {
+        let Pixels { width, height, bands, ref values } = *source;
+        let refuse = |what: String| {
+            let remedy = "give width x height x bands values, row by row";
+            Err(Error::input(what, format!("{width}x{height}x{bands}"), remedy).of(ErrorKind::Shape))
+        };
+        let reads = self.source_bands();
+        if bands != reads {
+            return refuse(format!("an image of {bands} bands, and the network reads {reads}"));
+        }
+        match width.checked_mul(height).and_then(|pixels| pixels.checked_mul(bands)) {
+            Some(0) => refuse("an image without pixels".to_owned()),
+            Some(needed) if needed == values.len() => Ok(()),
+            _ => refuse(format!("an image of {} values", values.len())),
+        }
     }
 
     /// The tiles by which a scene is painted: of `tile` pixels a side, or else of what fits the device's memory, see

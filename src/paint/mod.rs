@@ -6,6 +6,8 @@
 
 pub mod canvas;
 pub mod colorizer;
+pub mod files;
+pub mod format;
 pub mod memory;
 pub mod output;
 pub mod painter;

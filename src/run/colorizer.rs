@@ -1,53 +1,100 @@
 //! Colorizers of weights and of runs.
 
+use crate::dataset::lightness::LightnessMatch;
 use crate::engine::device::Device;
 use crate::engine::nn::WeightFile;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::networks;
-use crate::paint::colorizer::Colorizer;
-use crate::train::checkpoint::Checkpoint;
-use crate::train::run_dir::RunDir;
-use std::path::{Path, PathBuf};
+use crate::paint::colorizer::{Colorizer, Options};
+use crate::run::run::Run;
+use crate::train::metadata::{Input, Lightness, Metadata};
+use std::path::Path;
 
 impl Colorizer {
-    /// The network whose weights a file holds: which, its width, its bands and the number of bins are read off the
-    /// tensors' names and shapes.
+    /// The network whose weights a file holds: which, its width, its bands and the number of bins are read off the tensors'
+    /// names and shapes. How its inputs are read is what the file says of itself; of a file that says nothing, see [`Options`].
     ///
     /// # Errors
-    /// A file that cannot be read, is cut short, lacks a tensor, or has one of a wrong shape or with a NaN.
-    pub fn open(device: &Device, weights: &Path) -> Result<Self> {
-        Colorizer::of(device, &WeightFile::read(weights)?)
+    /// A file that cannot be read, is cut short, lacks a tensor, or has one of a wrong shape or with a NaN; one of a later format.
+    pub fn open(device: &Device, weights: impl AsRef<Path>) -> Result<Self> {
+        Colorizer::of(device, &WeightFile::read(weights.as_ref())?, None)
     }
 
-    /// As [`Colorizer::open`], of a file that has been read.
+    /// As [`Colorizer::open`], of a weight file's bytes.
     ///
     /// # Errors
     /// As [`Colorizer::open`].
-    pub fn of(device: &Device, file: &WeightFile) -> Result<Self> {
-        Ok(Colorizer::new(networks::of_file(file)?.painter(device, file)?))
+    pub fn from_weights(device: &Device, bytes: &[u8]) -> Result<Self> {
+        Colorizer::of(device, &WeightFile::from_bytes("weights in memory", bytes)?, None)
     }
 
-    /// The weights that a run colours with: the best by validation if there are such, else the newest.
+    /// As [`Colorizer::open`], of a file that has been read. `lightness`: whose lightness images get, whatever the file says.
     ///
     /// # Errors
-    /// No run folder, or none of its checkpoints written yet.
-    pub fn weights_of_run(run: &Path) -> Result<PathBuf> {
-        let dir = RunDir::open(run)?;
-        if dir.best().is_file() {
-            return Ok(dir.best());
-        }
-        let newest = Checkpoint::newest(&dir)?;
-        let path = newest.checkpoint.map(|checkpoint| checkpoint.path);
-        path.or(newest.broken.into_iter().next().map(|(path, _)| path)).ok_or_else(|| {
-            Error::input("the run has no checkpoint yet", run.display(), "let it train on, or resume it with ⟨resume⟩")
-        })
+    /// As [`Colorizer::open`]; a lightness that the file does not tell or that the network makes itself.
+    pub fn of(device: &Device, file: &WeightFile, lightness: Option<Lightness>) -> Result<Self> {
+        let metadata = Metadata::of(file)?.unwrap_or_default();
+        let recipe = networks::of_file(file)?;
+        crate::ensure!(
+            metadata.network.is_empty() || metadata.network == recipe.name(),
+            Error::input(
+                format!("its tensors are those of {}, and it says {}", recipe.name(), metadata.network),
+                file.source(),
+                "use a file as huetape wrote it, or a newer huetape"
+            )
+            .of(ErrorKind::File)
+        );
+        let wanted = lightness.unwrap_or(metadata.input.lightness);
+        let by = matched(wanted, || Ok(metadata.lightness_match))?;
+        let colorizer = Colorizer::new(recipe.painter(device, file)?).with_lightness(by)?;
+        Ok(colorizer.with_options(options_of(&metadata.input)))
     }
+
+    /// The network of the run in a folder, which colours as `huetape colorize --run` does: with its best weights, else its newest,
+    /// reading inputs as its training did.
+    ///
+    /// # Errors
+    /// No run folder, none of its checkpoints written yet, settings that cannot be read; as [`Colorizer::open`].
+    pub fn open_run(device: &Device, run: impl AsRef<Path>) -> Result<Self> {
+        Colorizer::of_run(device, &Run::open(run)?, None)
+    }
+
+    /// As [`Colorizer::open_run`], of a run that has been opened. `lightness`: whose lightness images get, whatever the run says.
+    ///
+    /// # Errors
+    /// As [`Colorizer::open_run`]; a lightness that the run does not tell or that the network makes itself.
+    pub fn of_run(device: &Device, run: &Run, lightness: Option<Lightness>) -> Result<Self> {
+        let by = matched(lightness.unwrap_or(run.input().lightness), || run.lightness_match())?;
+        let file = WeightFile::read(&run.weights()?)?;
+        let colorizer = Colorizer::of(device, &file, Some(Lightness::Input))?.with_lightness(by)?;
+        Ok(colorizer.with_options(options_of(run.input())))
+    }
+}
+
+/// How images are coloured that are read as `input` says.
+fn options_of(input: &Input) -> Options {
+    let (band, lightness) = (input.band, input.of_colour_images);
+    Options { band, lightness, preparation: input.source(), ..Options::default() }
+}
+
+/// The match of lightness that is wanted, if one is.
+fn matched(
+    wanted: Lightness,
+    known: impl FnOnce() -> Result<Option<LightnessMatch>>,
+) -> Result<Option<LightnessMatch>> {
+    if wanted == Lightness::Input {
+        return Ok(None);
+    }
+    let unknown = || {
+        let remedy = "name a ⟨run⟩ that was trained on grey pictures and colours";
+        Error::input("nothing is known of the lightness to match", "⟨lightness⟩ despeckle", remedy)
+    };
+    known()?.map(Some).ok_or_else(unknown)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::lightness::LightnessMatch;
     use crate::engine::nn::Parameters;
     use crate::engine::nn::save_tensors;
     use crate::imaging::color::Bins;
@@ -59,8 +106,8 @@ mod tests {
     use crate::networks::sicgan::network as sicgan;
     use crate::networks::spacenet::network as spacenet;
     use crate::networks::{colournet, window8};
-    use crate::paint::colorizer::Options;
     use crate::paint::painter::{Generator, Look};
+    use std::path::PathBuf;
 
     fn weights(folder: &Path, architecture: &'static Architecture) -> PathBuf {
         let bins = Bins { centres: vec![[-20.0, 10.0], [30.0, 0.0], [5.0, -40.0]] };

@@ -1,7 +1,8 @@
 //! Runs: trainings, and trained networks with everything that their run knows.
 
 pub mod colorizer;
-pub mod input;
 pub mod plan;
+#[allow(clippy::module_inception, reason = "the run itself, beside what belongs to one")]
+pub mod run;
 pub mod summary;
 pub mod training;

@@ -14,10 +14,9 @@ use crate::files::write_whole;
 use crate::imaging::raster::Stretch;
 use crate::networks;
 use crate::networks::recipe::{Recipe, Setup};
-use crate::paint::colorizer::Colorizer;
 use crate::run::plan::{Patches, Plan};
 use crate::run::summary::{TrainingFacts, write_report};
-use crate::train::checkpoint::{Checkpoint, Newest};
+use crate::train::checkpoint::{self, Checkpoint, Newest};
 use crate::train::learner::{Learner, Update};
 use crate::train::metadata::{BinsMetadata, Input, Lightness, Metadata, TrainedOn};
 use crate::train::run_dir::RunDir;
@@ -230,7 +229,7 @@ impl Training {
         let scores = match &self.validation {
             Some(data) if outcome == Outcome::Finished => {
                 // What will be coloured with is what is judged.
-                let weights = WeightFile::read(&Colorizer::weights_of_run(session.dir.root())?)?;
+                let weights = WeightFile::read(&checkpoint::weights_of(&session.dir)?)?;
                 learner.load(&weights)?;
                 let despeckled = self.plan.settings.despeckles_lightness();
                 let matched = survey.stats.lightness.clone().filter(|_| despeckled);

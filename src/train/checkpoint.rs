@@ -1,7 +1,7 @@
 //! Checkpoints: everything that a run needs to go on bit for bit, in one safetensors file, whole or absent.
 
 use crate::engine::nn::{StateTensor, WeightFile, save_described};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::train::metadata::Metadata;
 use crate::train::run_dir::RunDir;
 use std::path::PathBuf;
@@ -29,6 +29,22 @@ pub fn save(
     let path = dir.checkpoint(metadata.step);
     save_described(&state, Some(&json), &path)?;
     Ok(path)
+}
+
+/// The weights that a run colours with: the best by validation if there are such, else the newest.
+///
+/// # Errors
+/// No checkpoint written yet; a folder that cannot be read.
+pub fn weights_of(dir: &RunDir) -> Result<PathBuf> {
+    if dir.best().is_file() {
+        return Ok(dir.best());
+    }
+    let newest = Checkpoint::newest(dir)?;
+    let path = newest.checkpoint.map(|checkpoint| checkpoint.path);
+    path.or(newest.broken.into_iter().next().map(|(path, _)| path)).ok_or_else(|| {
+        let remedy = "let it train on, or resume it with ⟨resume⟩";
+        Error::input("the run has no checkpoint yet", dir.root().display(), remedy).of(ErrorKind::NotFound)
+    })
 }
 
 /// A checkpoint that has been read.

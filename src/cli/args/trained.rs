@@ -1,16 +1,14 @@
 //! Which trained network a command works with, and how it colours.
 
 use crate::cli::args::given::{Choice, Given};
-use crate::dataset::lightness::LightnessMatch;
 use crate::dataset::stats::DataStats;
 use crate::engine::device::Device;
-use crate::engine::nn::Norm;
+use crate::engine::nn::{Norm, WeightFile};
 use crate::error::{Error, Result};
-use crate::files::io_error;
 use crate::paint::colorizer::{Colorizer, Options};
 use crate::paint::painter::Look;
-use crate::run::input::{RunInput, input_of_run};
-use crate::train::run_dir::RunDir;
+use crate::run::run::Run;
+use crate::train::metadata::{Input, Lightness, Metadata};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -20,7 +18,7 @@ pub struct TrainedArgs {
     /// Run folder: its best checkpoint, else its newest
     #[arg(long, value_name = "RUN", required_unless_present = "weights", conflicts_with = "weights")]
     pub run: Option<PathBuf>,
-    /// Weight file; model, width, bins and bands are read off its tensors
+    /// Weight file; model, width, bins and bands are read off its tensors, and how inputs are read is what it says of itself
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
 }
@@ -64,26 +62,42 @@ impl TrainedArgs {
     pub fn weights(&self) -> Result<PathBuf> {
         match (&self.weights, &self.run) {
             (Some(weights), _) => Ok(weights.clone()),
-            (None, Some(run)) => Colorizer::weights_of_run(run),
+            (None, Some(run)) => Run::open(run)?.weights(),
             (None, None) => Err(Error::input("no network named", "--run", "add --run RUN or --weights FILE")),
         }
     }
 
-    /// How the run read its inputs; the default without a run.
+    /// How the training read its inputs, by the run, or by what the weights say of themselves; the default where they say nothing.
     ///
     /// # Errors
-    /// Settings that cannot be read.
-    pub fn input(&self) -> Result<RunInput> {
-        self.run.as_deref().map_or_else(|| Ok(RunInput::default()), input_of_run)
+    /// Settings or weights that cannot be read.
+    pub fn input(&self) -> Result<Input> {
+        match &self.run {
+            Some(run) => Ok(*Run::open(run)?.input()),
+            None => {
+                let metadata = Metadata::of(&WeightFile::read(&self.weights()?)?)?;
+                Ok(metadata.map(|metadata| metadata.input).unwrap_or_default())
+            }
+        }
     }
 
-    /// The network on a device, with how it colours: the run's inputs are read as its training read them.
+    /// The network on a device, with how it colours: inputs are read as its training read them.
     ///
     /// # Errors
     /// Flags out of range; a run or weights that cannot be read.
     pub fn open(&self, look: &LookArgs, device: &Device) -> Result<(Colorizer, Options)> {
-        let options = self.options(look)?;
-        Ok((Colorizer::open(device, &self.weights()?)?.with_lightness(self.lightness(look)?)?, options))
+        look.check()?;
+        let given = &look.input.settings;
+        let lightness = given.lightness.as_ref().map(|_| match given.despeckles_lightness() {
+            true => Lightness::Despeckle,
+            false => Lightness::Input,
+        });
+        let colorizer = match &self.run {
+            Some(run) => Colorizer::of_run(device, &Run::open(run)?, lightness)?,
+            None => Colorizer::of(device, &WeightFile::read(&self.weights()?)?, lightness)?,
+        };
+        let options = look.over(colorizer.options())?;
+        Ok((colorizer, options))
     }
 
     /// What the run knows of its training data; `None` without a run, or for one that has not kept it.
@@ -91,58 +105,32 @@ impl TrainedArgs {
     /// # Errors
     /// A file that cannot be read.
     pub fn statistics(&self) -> Result<Option<DataStats>> {
-        let Some(run) = &self.run else { return Ok(None) };
-        let path = RunDir::open(run)?.statistics();
-        if !path.exists() {
-            return Ok(None);
-        }
-        let text = std::fs::read_to_string(&path).map_err(|error| io_error("cannot read", &path, &error))?;
-        let broken = |error| {
-            Error::input(
-                format!("the statistics cannot be read ({error})"),
-                path.display(),
-                "use --weights instead of --run",
-            )
-        };
-        serde_json::from_str(&text).map(Some).map_err(broken)
+        self.run.as_ref().map_or(Ok(None), |run| Run::open(run)?.statistics())
     }
+}
 
-    /// The match of lightness that is asked for, by flag or by the run's settings.
-    fn lightness(&self, look: &LookArgs) -> Result<Option<LightnessMatch>> {
-        let given = &look.input.settings;
-        let of_run = self.input()?.despeckled;
-        if !given.lightness.as_ref().map_or(of_run, |_| given.despeckles_lightness()) {
-            return Ok(None);
-        }
-        let unknown = || {
-            let what = "nothing is known of the lightness to match";
-            Error::input(what, "--lightness despeckle", "name a --run that was trained on grey pictures and colours")
-        };
-        self.statistics()?.and_then(|stats| stats.lightness).map(Some).ok_or_else(unknown)
-    }
-
-    /// How it colours.
-    ///
-    /// # Errors
-    /// Flags out of range; a run whose settings cannot be read.
-    pub fn options(&self, look: &LookArgs) -> Result<Options> {
+impl LookArgs {
+    fn check(&self) -> Result<()> {
         crate::ensure!(
-            look.temperature > 0.0 && look.temperature.is_finite(),
-            Error::input("out of range", format!("--temperature {}", look.temperature), "use a number above 0")
+            self.temperature > 0.0 && self.temperature.is_finite(),
+            Error::input("out of range", format!("--temperature {}", self.temperature), "use a number above 0")
         );
-        let given = &look.input.settings;
-        given.check_values()?;
-        let prepared = self.input()?;
-        let norm = match look.norm {
+        self.input.settings.check_values()
+    }
+
+    /// What the flags say, and, where they say nothing, `before`.
+    fn over(&self, before: &Options) -> Result<Options> {
+        let given = &self.input.settings;
+        let norm = match self.norm {
             NormName::Running => Norm::Running,
             NormName::Batch => Norm::Batch,
         };
         Ok(Options {
-            look: Look { temperature: look.temperature, norm },
-            band: given.band.or(prepared.band),
-            // A band asked for now is read, also where the run was trained on the lightness of colour pictures.
-            lightness: prepared.lightness && given.band.is_none(),
-            preparation: given.preparation_over(prepared.preparation)?,
+            look: Look { temperature: self.temperature, norm },
+            band: given.band.or(before.band),
+            // A band asked for now is read, also where the training was on the lightness of colour images.
+            lightness: before.lightness && given.band.is_none(),
+            preparation: given.preparation_over(before.preparation)?,
         })
     }
 }

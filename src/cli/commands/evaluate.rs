@@ -96,7 +96,7 @@ pub fn run(args: EvaluateArgs) -> Outcome {
         crop: args.crop,
         ..Evaluator::of_colorizer(&colorizer, options.look)
     };
-    let data = find_images(&colorizer, &options, &source, args.trained.input()?.target)?;
+    let data = find_images(&colorizer, &options, &source, args.trained.input()?.target())?;
     let names = names(&data)?;
     let folders = args.out.as_deref().map(|out| Folders::new(out, &data, &names, colorizer.bands())).transpose()?;
 

@@ -3,21 +3,20 @@
 mod compare;
 mod progress;
 mod targets;
-mod work;
 
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::args::help::names_of;
 use crate::cli::args::trained::{LookArgs, TrainedArgs};
 use crate::cli::names::flag;
 use crate::cli::outcome::Outcome;
-use crate::error::Error;
+use crate::error::{Error, name_settings};
 use crate::imaging::codec::save::predicted_by;
+use crate::paint::files::{FileEvent, FileOptions};
 use clap::Args;
 use progress::Report;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use targets::{check_beside, check_formats, check_out, check_targets, inputs, means_folder, output_path};
-use work::Work;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -95,23 +94,31 @@ pub fn run(args: ColorizeArgs) -> Outcome {
         Some(truth) => compare::plan(truth, &files, &targets, args.keep_going)?,
         None => Vec::new(),
     };
-    let work = Work {
-        description: predicted_by(colorizer.model()),
-        colorizer,
-        options,
+    let colorizer = colorizer.with_options(options);
+    let description = predicted_by(colorizer.model());
+    let how = FileOptions {
         tile: args.tile,
         overlap: args.overlap,
         uncertainty: args.uncertainty,
-        cog: args.cog,
-        stop,
+        cloud_optimised: args.cog,
     };
     let mut report = Report::new(files.len());
     let mut bad = 0;
     for (i, (file, target)) in files.iter().zip(&targets).enumerate() {
-        let compared = |()| comparisons.get(i).map_or(Ok(()), |plan| plan.write(file, target, &work.description));
-        match work.colour(file, target, &mut report).and_then(compared) {
+        let mut observe = |event: FileEvent<'_>| {
+            match event {
+                FileEvent::Notice(notice) => report.line(&name_settings(notice, flag)),
+                FileEvent::Tiles { done, total } => report.tile_done(file, done, total),
+            }
+            let remedy = "nothing was written there; run it again";
+            crate::ensure!(!stop.load(Ordering::Relaxed), Error::failed("interrupted", target.display(), remedy));
+            Ok(())
+        };
+        let coloured = colorizer.colour_file_with(file, target, &how, &mut observe);
+        let compared = |()| comparisons.get(i).map_or(Ok(()), |plan| plan.write(file, target, &description));
+        match coloured.and_then(compared) {
             Ok(()) => {}
-            Err(error) if args.keep_going && !work.stop.load(Ordering::Relaxed) => {
+            Err(error) if args.keep_going && !stop.load(Ordering::Relaxed) => {
                 bad += 1;
                 report.line(&format!("error: {}", error.line(flag)));
             }

@@ -2,46 +2,10 @@
 
 use crate::dataset::folder::pictures_in;
 use crate::error::{Error, Result};
-use crate::imaging::raster::Raster;
+use crate::paint::files::check_not_input;
+use crate::paint::format::{self, Format, check_ending};
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-
-/// How a result is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    Png,
-    Tiff,
-}
-
-impl Format {
-    /// The format that a name asks for; where it has no ending, that of `input`, or what holds the bands.
-    pub fn of(path: &Path, input: &Path, bands: usize) -> Format {
-        match path.extension() {
-            Some(ending) if is_tiff(ending) => Format::Tiff,
-            None => Format::for_input(input, bands),
-            _ => Format::Png,
-        }
-    }
-
-    /// TIFF for a scene and for bands that a PNG cannot hold.
-    fn for_input(input: &Path, bands: usize) -> Format {
-        if png_holds(bands) && !is_scene(input) { Format::Png } else { Format::Tiff }
-    }
-}
-
-/// Whether an input is a TIFF, by its content; a file that cannot be read, by its name.
-pub fn is_scene(input: &Path) -> bool {
-    Raster::is_tiff(input) || !input.is_file() && input.extension().is_some_and(is_tiff)
-}
-
-fn is_tiff(ending: &OsStr) -> bool {
-    ["tif", "tiff"].iter().any(|known| ending.eq_ignore_ascii_case(known))
-}
-
-fn png_holds(bands: usize) -> bool {
-    matches!(bands, 1 | 3)
-}
 
 /// Where the colours of `input` go: `out` itself for one file, `out/STEM.png` in a folder, or `.tif` for a scene and where a PNG
 /// cannot hold the bands.
@@ -61,15 +25,9 @@ pub fn means_folder(out: &Path) -> bool {
 
 /// One picture goes to a .png or .tif file, several go to a folder.
 pub fn check_out(out: &Path, single: bool) -> Result<()> {
-    let known = out.extension().is_none_or(|ending| ending.eq_ignore_ascii_case("png") || is_tiff(ending));
-    crate::ensure!(
-        !single || known,
-        Error::input(
-            "pictures are written as PNG or TIFF",
-            out.display(),
-            "end the name in .png or .tif, or in / for a folder"
-        )
-    );
+    if single {
+        check_ending(out)?;
+    }
     crate::ensure!(
         single || !out.is_file(),
         Error::input("several pictures need a folder, and this is a file", out.display(), "choose another --out")
@@ -87,11 +45,7 @@ pub fn check_beside(beside: &Path, flag: &str, files: &[PathBuf]) -> Result<()> 
             "colour them one by one"
         )
     );
-    crate::ensure!(
-        beside.extension().is_some_and(is_tiff),
-        Error::input("it is written as TIFF", format!("{flag} {}", beside.display()), "end the name in .tif")
-    );
-    Ok(())
+    format::check_uncertainty(beside)
 }
 
 /// All pictures that the inputs name, folders in name order. With `keep_going` a file that is not there is met later.
@@ -111,21 +65,7 @@ pub fn inputs(named: &[PathBuf], keep_going: bool) -> Result<Vec<PathBuf>> {
 
 /// Each file must hold the network's bands, and with `cog` the cloud-optimised layout: a PNG holds 1 or 3 bands and no layout.
 pub fn check_formats(files: &[PathBuf], targets: &[PathBuf], bands: usize, cog: bool) -> Result<()> {
-    let png = |(file, target): &(&PathBuf, &PathBuf)| Format::of(target, file, bands) == Format::Png;
-    let Some((_, target)) = files.iter().zip(targets).find(png) else { return Ok(()) };
-    crate::ensure!(
-        png_holds(bands),
-        Error::input(format!("a PNG cannot hold the {bands} bands"), target.display(), "end the name in .tif")
-    );
-    crate::ensure!(
-        !cog,
-        Error::input(
-            "a PNG is not cloud-optimised",
-            format!("--cog with {}", target.display()),
-            "end the name in .tif"
-        )
-    );
-    Ok(())
+    files.iter().zip(targets).try_for_each(|(file, target)| format::check(file, target, bands, cog))
 }
 
 /// No two results may go to one file, those `beside` the colours of a single input included, and no input may be overwritten.
@@ -143,12 +83,7 @@ pub fn check_targets(files: &[PathBuf], targets: &[PathBuf], beside: Option<&Pat
             let remedy = "give the files names of their own, or colour them one by one";
             return Err(Error::input(both, target.display(), remedy));
         }
-        let same =
-            |a: &Path, b: &Path| a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
-        crate::ensure!(
-            !same(file, target),
-            Error::input("an input would be overwritten", target.display(), "choose another --out")
-        );
+        check_not_input(file, target)?;
     }
     Ok(())
 }

@@ -101,8 +101,8 @@ pub fn run(args: &ActivationsArgs) -> Outcome {
     let recipe = of_file(&file)?;
     let prepared = args.trained.input()?;
     let band = args.band.or(prepared.band);
-    let lightness = prepared.lightness && args.band.is_none();
-    let options = Options { band, lightness, preparation: prepared.preparation, ..Options::default() };
+    let lightness = prepared.of_colour_images && args.band.is_none();
+    let options = Options { band, lightness, preparation: prepared.source(), ..Options::default() };
     if let Some(size) = args.size {
         check_size(recipe, size)?;
     }

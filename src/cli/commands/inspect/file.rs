@@ -5,6 +5,7 @@ use crate::engine::device::Device;
 use crate::engine::nn::{StateTensor, WeightFile};
 use crate::error::{Error, Result};
 use crate::paint::colorizer::Colorizer;
+use crate::run::run::Run;
 use crate::train::metadata::{BinsMetadata, Input, Lightness, Metadata, TrainedOn};
 use clap::Args;
 use serde::Serialize;
@@ -46,7 +47,7 @@ pub fn run(args: &FileArgs) -> anyhow::Result<()> {
     let Some(path) = &args.file else {
         return Err(Error::input("nothing to look at", "command line", "name a weight file").into());
     };
-    let path = if path.is_dir() { Colorizer::weights_of_run(path)? } else { path.clone() };
+    let path = if path.is_dir() { Run::open(path)?.weights()? } else { path.clone() };
     let facts = Facts::of(&WeightFile::read(&path)?)?;
     match args.json {
         true => println!("{}", serde_json::to_string_pretty(&facts)?),
@@ -76,7 +77,7 @@ impl Kind {
 
 impl Facts {
     fn of(file: &WeightFile) -> Result<Self> {
-        let colorizer = Colorizer::of(&Device::cpu(), file)?;
+        let colorizer = Colorizer::of(&Device::cpu(), file, None)?;
         let count = |wanted: Kind| -> usize {
             file.tensors().filter(|tensor| Kind::of(tensor) == wanted).map(|tensor| tensor.data.len()).sum()
         };

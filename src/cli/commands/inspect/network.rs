@@ -9,8 +9,9 @@ use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::imaging::pixels::{Pixels, mirrored};
 use crate::networks::{NETWORKS, of_file};
-use crate::paint::colorizer::{Colorizer, Options};
+use crate::paint::colorizer::Options;
 use crate::paint::painter::Framing;
+use crate::run::run::Run;
 use crate::train::learner::{Learner, Update};
 use crate::train::workload::random_batch;
 use clap::Args;
@@ -45,7 +46,7 @@ impl ChosenArgs {
     pub(super) fn open(&self, device: &Device) -> Result<Chosen> {
         let file = match (&self.weights, &self.run) {
             (Some(path), _) => Some(WeightFile::read(path)?),
-            (None, Some(run)) => Some(WeightFile::read(&Colorizer::weights_of_run(run)?)?),
+            (None, Some(run)) => Some(WeightFile::read(&Run::open(run)?.weights()?)?),
             (None, None) => None,
         };
         let (recipe, trained) = match (&file, self.model) {
