@@ -193,6 +193,7 @@ fn new_weights_alone_colour_as_their_run_does() {
             "--source float-source --target float-target --size 24 --band 2 --stretch 0,0.25 --despeckle lee:3",
             "scene.tif",
         ),
+        ("scene", "--source scene.tif --target scene-optical.tif --size 24 --band 2 --stretch db:-25,0", "scene.tif"),
         ("relit", "--source source --target target --size 32 --lightness despeckle", "grey.png"),
         ("colours", "--images target --size 32", "rgb.png"),
     ] {

@@ -98,6 +98,12 @@ pub struct Colorizer {
     options: Options,
 }
 
+// Held by the compiler: threads share a colorizer.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<Colorizer>();
+};
+
 impl Colorizer {
     /// A colorizer by a network with its weights.
     pub fn new(painter: Box<dyn Painter>) -> Self {

@@ -42,7 +42,7 @@ impl Default for Look {
 }
 
 /// A network with its weights that makes pictures of sources.
-pub trait Painter {
+pub trait Painter: Send + Sync {
     /// Its name on the command line.
     fn name(&self) -> &'static str;
 
@@ -118,7 +118,7 @@ pub fn grey_and_lightness(source: &Tensor) -> Result<(Tensor, Tensor)> {
 }
 
 /// A network that makes pictures, apart from its weights: the generator of an adversarial pair.
-pub trait Generator {
+pub trait Generator: Send + Sync {
     /// Its name on the command line.
     const NAME: &'static str;
 

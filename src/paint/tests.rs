@@ -17,12 +17,13 @@ use crate::paint::painter::*;
 use crate::paint::plan::{Plan, Tiling};
 use crate::random::{Rng, Stream};
 use approx::abs_diff_eq;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Copies the inner part of its source, and counts how often it is asked.
 struct Copying {
     device: Device,
     framing: Framing,
-    asked: std::cell::Cell<usize>,
+    asked: AtomicUsize,
 }
 
 impl Painter for Copying {
@@ -42,7 +43,7 @@ impl Painter for Copying {
         1
     }
     fn paint(&self, source: &Tensor, _: &Look) -> Result<Tensor> {
-        self.asked.set(self.asked.get() + 1);
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let [_, h, w, _] = source.nhwc()?;
         let halo = self.framing.halo;
         let (inner_h, inner_w) = (h - 2 * halo, w - 2 * halo);
@@ -58,7 +59,7 @@ fn copied(framing: Framing, width: usize, height: usize) -> (Pixels, Pixels, usi
     let source = Pixels { width, height, bands: 1, values };
     let copying = Copying { device: Device::cpu(), framing, asked: 0.into() };
     let result = paint(&copying, &source, &Look::default()).unwrap();
-    (source, result, copying.asked.get())
+    (source, result, copying.asked.into_inner())
 }
 
 #[test]

@@ -96,7 +96,8 @@ fn matched(
 mod tests {
     use super::*;
     use crate::engine::nn::Parameters;
-    use crate::engine::nn::save_tensors;
+    use crate::engine::nn::{save_described, save_tensors};
+    use crate::imaging::codec::save::save_png;
     use crate::imaging::color::Bins;
     use crate::imaging::picture::Picture;
     use crate::imaging::picture::{Depth, PictureInfo, Samples};
@@ -211,5 +212,63 @@ mod tests {
         save_tensors(&parameters.state().unwrap(), &path).unwrap();
         let error = Colorizer::open(&Device::cpu(), &path).unwrap().with_lightness(Some(by)).err().unwrap();
         assert!(error.exit_code() == 2 && error.to_string().contains("lightness despeckle"), "{error}");
+    }
+
+    #[test]
+    fn a_source_that_is_not_an_image_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = weights(folder.path(), &window8::network::ARCHITECTURE);
+        let bytes = std::fs::read(&path).unwrap();
+        let colorizer = Colorizer::from_weights(&Device::cpu(), &bytes).unwrap();
+        let source = |width, height, bands, values: usize| Pixels { width, height, bands, values: vec![0.5; values] };
+        let look = Look::default();
+        let good = colorizer.paint(&source(3, 2, 1, 6), &look).unwrap();
+        assert_eq!(good, Colorizer::open(&Device::cpu(), &path).unwrap().paint(&source(3, 2, 1, 6), &look).unwrap());
+        for bad in [
+            source(0, 4, 1, 0),
+            source(3, 2, 1, 5),
+            source(3, 2, 1, 7),
+            source(3, 2, 2, 12),
+            source(usize::MAX, 2, 1, 6),
+        ] {
+            let error = colorizer.paint(&bad, &look).unwrap_err();
+            assert_eq!((error.exit_code(), error.kind()), (2, ErrorKind::Shape), "{error}");
+        }
+        for (width, samples) in [(0, 0), (5, 3)] {
+            let info = PictureInfo { width, height: 1, bands: 1, depth: Depth::U8 };
+            let picture = Picture { info, samples: Samples::U8(vec![1; samples]) };
+            let error = colorizer.colorize(&picture, Path::new("p.png"), &Options::default()).unwrap_err();
+            assert!(error.kind() == ErrorKind::Shape && error.to_string().contains("p.png"), "{error}");
+        }
+    }
+
+    #[test]
+    fn weights_that_say_they_are_of_another_network_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = weights(folder.path(), &window8::network::ARCHITECTURE);
+        let tensors: Vec<_> = WeightFile::read(&path).unwrap().tensors().cloned().collect();
+        let metadata = Metadata { network: "window9".to_owned(), ..Metadata::default() };
+        save_described(&tensors, Some(&metadata.to_json().unwrap()), &path).unwrap();
+        let error = Colorizer::open(&Device::cpu(), &path).err().unwrap();
+        assert!(error.exit_code() == 2 && error.to_string().contains("window9"), "{error}");
+    }
+
+    #[test]
+    fn files_are_not_overwritten_and_names_say_the_format() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let colorizer =
+            Colorizer::open(&Device::cpu(), weights(folder.path(), &window8::network::ARCHITECTURE)).unwrap();
+        let input = at("in.png");
+        save_png(&input, &[7, 90, 200, 30, 60, 120], 3, 2, None).unwrap();
+        for output in ["in.png", "new/../in.png", "out.jpg"] {
+            let _ = std::fs::create_dir(at("new"));
+            let error = colorizer.colour_file(&input, at(output)).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{error}");
+        }
+        assert_eq!(colorizer.colour_file(at("none.png"), at("deep/out.png")).unwrap_err().exit_code(), 2);
+        assert!(!at("deep").exists());
+        colorizer.colour_file(&input, at("deep/out.png")).unwrap();
+        assert!(at("deep/out.png").is_file());
     }
 }

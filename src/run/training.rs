@@ -303,7 +303,7 @@ impl Training {
         };
         Ok(Metadata {
             bins,
-            input: Input { lightness, ..Input::default() },
+            input: Input { band: settings.band, lightness, ..Input::default() },
             lightness_match: matched.filter(|_| despeckled).cloned(),
             trained_on: TrainedOn { data: data.to_owned(), ..TrainedOn::default() },
             ..Metadata::default()

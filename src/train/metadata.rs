@@ -138,8 +138,10 @@ impl Metadata {
     #[must_use]
     pub fn of_training(self, data: &Dataset, loader: &LoaderOptions) -> Self {
         let (source, target) = (data.source_reading, data.target_reading);
+        let read = if let Reading::Grey { band } = source { band } else { None };
         let input = Input {
-            band: if let Reading::Grey { band } = source { band } else { None },
+            // Of a scene nothing but the band that was chosen is there to be read.
+            band: self.input.band.or(read),
             of_colour_images: source == Reading::Lightness,
             stretch: data.preparations.source.stretch,
             despeckle: data.preparations.source.despeckle,
