@@ -38,7 +38,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A run reads the image as its training did: its band, stretch and filter. So does a weight file that says how it was trained.
+/// A run reads the image as its training did: its band, stretch and filter. So does a weight file that says how it
+/// was trained.
 fn colour(device: &Device, trained: &Path, input: &Path, output: &Path) -> Result<()> {
     let colorizer = match trained.is_dir() {
         true => Colorizer::open_run(device, trained)?,

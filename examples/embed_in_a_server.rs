@@ -1,4 +1,5 @@
-//! A server whose two threads share one device and one network. A request's body is an image; the answer is a PNG of its colours.
+//! A server whose two threads share one device and one network. A request's body is an image; the answer is a PNG of
+//! its colours.
 //!
 //! ```text
 //! cargo run --release --example embed_in_a_server -- runs/first

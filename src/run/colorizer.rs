@@ -11,11 +11,13 @@ use crate::train::metadata::{Input, Lightness, Metadata};
 use std::path::Path;
 
 impl Colorizer {
-    /// The network whose weights a file holds: which, its width, its bands and the number of bins are read off the tensors'
-    /// names and shapes. How its inputs are read is what the file says of itself; of a file that says nothing, see [`Options`].
+    /// The network whose weights a file holds: which, its width, its bands and the number of bins are read off the
+    /// tensors' names and shapes. How its inputs are read is what the file says of itself; of a file that says
+    /// nothing, see [`Options`].
     ///
     /// # Errors
-    /// A file that cannot be read, is cut short, lacks a tensor, or has one of a wrong shape or with a NaN; one of a later format.
+    /// A file that cannot be read, is cut short, lacks a tensor, or has one of a wrong shape or with a NaN; one of a
+    /// later format.
     pub fn open(device: &Device, weights: impl AsRef<Path>) -> Result<Self> {
         Colorizer::of(device, &WeightFile::read(weights.as_ref())?, None)
     }
@@ -28,7 +30,8 @@ impl Colorizer {
         Colorizer::of(device, &WeightFile::from_bytes("weights in memory", bytes)?, None)
     }
 
-    /// As [`Colorizer::open`], of a file that has been read. `lightness`: whose lightness images get, whatever the file says.
+    /// As [`Colorizer::open`], of a file that has been read. `lightness`: whose lightness images get, whatever the
+    /// file says.
     ///
     /// # Errors
     /// As [`Colorizer::open`]; a lightness that the file does not tell or that the network makes itself.
@@ -50,8 +53,8 @@ impl Colorizer {
         Ok(colorizer.with_options(options_of(&metadata.input)))
     }
 
-    /// The network of the run in a folder, which colours as `huetape colorize --run` does: with its best weights, else its newest,
-    /// reading inputs as its training did.
+    /// The network of the run in a folder, which colours as `huetape colorize` does for it: with its best weights,
+    /// else its newest, reading inputs as its training did.
     ///
     /// # Errors
     /// No run folder, none of its checkpoints written yet, settings that cannot be read; as [`Colorizer::open`].
@@ -59,7 +62,8 @@ impl Colorizer {
         Colorizer::of_run(device, &Run::open(run)?, None)
     }
 
-    /// As [`Colorizer::open_run`], of a run that has been opened. `lightness`: whose lightness images get, whatever the run says.
+    /// As [`Colorizer::open_run`], of a run that has been opened. `lightness`: whose lightness images get, whatever
+    /// the run says.
     ///
     /// # Errors
     /// As [`Colorizer::open_run`]; a lightness that the run does not tell or that the network makes itself.
