@@ -1,9 +1,10 @@
 // y[n, i, j, c] = the mean of x over rows floor(i H / Ho) .. ceil((i + 1) H / Ho) and columns likewise.
 // use: linear
 //
-// `main`: one invocation an output element, a row of its window at a time: the rounding error grows with the number of rows and of columns,
-// not of pixels. Large windows take three dispatches, so that no invocation loops for long and many share the work: `segments` sums each
-// SPAN pixels of a window's row, `parts` each SPAN of those, `combine` the rest. 256 in a workgroup; the grid is folded into y.
+// `main`: one invocation an output element, a row of its window at a time: the rounding error grows with the number of
+// rows and of columns, not of pixels. Large windows take three dispatches, so that no invocation loops for long and
+// many share the work: `segments` sums each SPAN pixels of a window's row, `parts` each SPAN of those, `combine` the
+// rest. 256 in a workgroup; the grid is folded into y.
 
 const SPAN: u32 = 16384;
 

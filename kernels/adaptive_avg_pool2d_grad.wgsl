@@ -1,10 +1,10 @@
-// dx[n, row, column, c] = the sum of dy / pixels of the window over the windows that hold the pixel: rows i from floor(row Ho / H) to
-// ceil((row + 1) Ho / H), without that, and columns likewise.
+// dx[n, row, column, c] = the sum of dy / pixels of the window over the windows that hold the pixel: rows i from
+// floor(row Ho / H) to ceil((row + 1) Ho / H), without that, and columns likewise.
 // use: linear
 //
-// `main`: one invocation an input element. Where a pixel lies in very many windows (Ho and Wo far above H and W) two dispatches share the
-// work, so that no invocation loops for long: `across` sums along a row of windows, `down` the rows. 256 in a workgroup; the grid is folded
-// into y.
+// `main`: one invocation an input element. Where a pixel lies in very many windows (Ho and Wo far above H and W) two
+// dispatches share the work, so that no invocation loops for long: `across` sums along a row of windows, `down` the
+// rows. 256 in a workgroup; the grid is folded into y.
 
 struct Params {
     len: u32, // N H W C

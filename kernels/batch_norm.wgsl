@@ -1,4 +1,5 @@
-// y = gamma * (x - mean) / sqrt(variance + eps) + beta, channel by channel (Ioffe, Szegedy, "Batch Normalization", 2015).
+// y = gamma * (x - mean) / sqrt(variance + eps) + beta, channel by channel (Ioffe, Szegedy, "Batch Normalization",
+// 2015).
 // use: linear
 //
 // One invocation an element, 256 in a workgroup; the grid is folded into y.

@@ -1,8 +1,8 @@
 // dx = gamma / s * (dy - through_batch * (dbeta + (x - mean) / s * dgamma) / P), s = sqrt(variance + eps), P rows.
 // use: linear
 //
-// One invocation an element, 256 in a workgroup; the grid is folded into y. `through_batch` is 1 where mean and variance
-// are the batch's own and so depend on x, 0 where they are fixed.
+// One invocation an element, 256 in a workgroup; the grid is folded into y. `through_batch` is 1 where mean and
+// variance are the batch's own and so depend on x, 0 where they are fixed.
 
 struct Params {
     len: u32, // P C

@@ -1,10 +1,10 @@
 // mean = sum x / P and variance = sum (x - mean)^2 / P of each channel over P = N H W rows.
 // use: linear, sum_lanes, nan
 //
-// The grid is folded into y. First `partials`: a workgroup takes `block_rows` rows of CHANNELS channels, a channel an invocation column, and reads
-// them twice, for the mean and for the squares about it (corrected two-pass: Chan, Golub, LeVeque, "Algorithms for
-// Computing the Sample Variance", 1983, eq. 1.7). Then `combine` joins the blocks (their eq. 2.1). Neighbouring
-// invocations have neighbouring channels.
+// The grid is folded into y. First `partials`: a workgroup takes `block_rows` rows of CHANNELS channels, a channel an
+// invocation column, and reads them twice, for the mean and for the squares about it (corrected two-pass: Chan, Golub,
+// LeVeque, "Algorithms for Computing the Sample Variance", 1983, eq. 1.7). Then `combine` joins the blocks (their eq.
+// 2.1). Neighbouring invocations have neighbouring channels.
 
 // Channels of a workgroup; the remaining 256 / CHANNELS invocations of each take turns at its rows.
 override CHANNELS: u32 = 64;

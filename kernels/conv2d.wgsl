@@ -4,11 +4,11 @@
 // An implicit matrix product: rows are the output pixels (N Ho Wo), columns the outputs O, the depth runs over taps and
 // quads of channels (Kh Kw C / 4). Pixels outside the picture are zero.
 //
-// `quads` and `scalars`: a workgroup of 128 makes a tile of 64 x 64 through workgroup memory, half of it loading x and half
-// w, each invocation a block of 4 x 4; `quads` needs C and O that are multiples of 4. `software`: an invocation makes 8
-// pixels x 4 outputs from registers alone, a workgroup of 8 lies along the outputs, so that x is read once for all lanes.
-// A great depth is cut into chunks, so that no invocation loops for long: their sums go to `partial`, and `total` adds them in order. The
-// grid is folded into y.
+// `quads` and `scalars`: a workgroup of 128 makes a tile of 64 x 64 through workgroup memory, half of it loading x and
+// half w, each invocation a block of 4 x 4; `quads` needs C and O that are multiples of 4. `software`: an invocation
+// makes 8 pixels x 4 outputs from registers alone, a workgroup of 8 lies along the outputs, so that x is read once for
+// all lanes. A great depth is cut into chunks, so that no invocation loops for long: their sums go to `partial`, and
+// `total` adds them in order. The grid is folded into y.
 
 @group(0) @binding(1) var<storage, read> x: array<f32>; // (N, H, W, C)
 @group(0) @binding(1) var<storage, read> x4: array<vec4<f32>>; // (N, H, W, C / 4)
@@ -158,7 +158,8 @@ fn store_scalars(chunk: u32, pixel: u32, o: u32, sum: vec4<f32>) {
     }
 }
 
-// What a workgroup of 128 works on, and of that one invocation: a block of 4 x 4 of x or of w in each slice of the depth.
+// What a workgroup of 128 works on, and of that one invocation: a block of 4 x 4 of x or of w in each slice of the
+// depth.
 struct Work {
     chunk: u32,
     first_pixel: u32,

@@ -2,10 +2,11 @@
 // use: linear, conv, tile
 //
 // A matrix product: rows are taps and channels (Kh Kw C), columns the outputs O, the depth runs over the output pixels
-// (N Ho Wo). The depth is split into chunks of `p.chunk` pixels, whose sums go to `partial`; `total` adds them in order. The grid is
-// folded into y.
+// (N Ho Wo). The depth is split into chunks of `p.chunk` pixels, whose sums go to `partial`; `total` adds them in
+// order. The grid is folded into y.
 //
-// `quads`, `scalars` and `software` divide the work as in conv2d.wgsl; rows of the first two are padded to quads of channels.
+// `quads`, `scalars` and `software` divide the work as in conv2d.wgsl; rows of the first two are padded to quads of
+// channels.
 
 @group(0) @binding(1) var<storage, read> x: array<f32>; // (N, H, W, C)
 @group(0) @binding(1) var<storage, read> x4: array<vec4<f32>>; // (N, H, W, C / 4)
@@ -108,7 +109,8 @@ fn store(tap: u32, c: u32, o: u32, chunk: u32, sum: vec4<f32>) {
     }
 }
 
-// What a workgroup of 128 works on, and of that one invocation: a block of 4 pixels x 4 rows, or 4 outputs, in each slice.
+// What a workgroup of 128 works on, and of that one invocation: a block of 4 pixels x 4 rows, or 4 outputs, in each
+// slice.
 struct Work {
     chunk: u32,
     first_row: u32,

@@ -4,11 +4,12 @@
 //
 // As the forward pass of a transposed convolution it also adds a bias and applies an activation.
 //
-// Pixels whose (iy + top, ix + left) are equal modulo the stride are reached by the same taps; they form one of up to s x s
-// phases, and each phase is an implicit matrix product: rows are its pixels, columns the channels C, the depth
+// Pixels whose (iy + top, ix + left) are equal modulo the stride are reached by the same taps; they form one of up to s
+// x s phases, and each phase is an implicit matrix product: rows are its pixels, columns the channels C, the depth
 // runs over its taps and quads of outputs (O / 4). A phase that no tap reaches is zero.
 //
-// `quads`, `scalars` and `software` divide the work as in conv2d.wgsl, chunks of the depth included; phases come before chunks.
+// `quads`, `scalars` and `software` divide the work as in conv2d.wgsl, chunks of the depth included; phases come before
+// chunks.
 
 @group(0) @binding(1) var<storage, read> dz: array<f32>; // (N, Ho, Wo, O)
 @group(0) @binding(1) var<storage, read> dz4: array<vec4<f32>>; // (N, Ho, Wo, O / 4)
@@ -72,7 +73,8 @@ fn depth_at(index: u32, ay: Axis, ax: Axis) -> Depth {
     let quads = (p.o + 3u) / 4u;
     let tap = index / quads;
     let row = tap / max(ax.taps, 1u);
-    return Depth(ay.first_tap + row * p.tap_step, ax.first_tap + (tap - row * ax.taps) * p.tap_step, index - tap * quads);
+    let column = tap - row * ax.taps;
+    return Depth(ay.first_tap + row * p.tap_step, ax.first_tap + column * p.tap_step, index - tap * quads);
 }
 
 fn advance(at: Depth, by: u32, ax: Axis) -> Depth {

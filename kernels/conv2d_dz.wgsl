@@ -1,8 +1,8 @@
 // dz = dy where y > 0, else 0 (the gradient before a ReLU), and db[o] = sum over n, oy, ox of dz[n, oy, ox, o].
 // use: linear, conv
 //
-// `main`: an invocation runs down one column o over a chunk of `p.chunk` pixels, 64 columns in a workgroup; `total` adds the chunks in
-// order. The grid is folded into y.
+// `main`: an invocation runs down one column o over a chunk of `p.chunk` pixels, 64 columns in a workgroup; `total`
+// adds the chunks in order. The grid is folded into y.
 
 @group(0) @binding(1) var<storage, read> dy: array<f32>; // (N, Ho, Wo, O)
 @group(0) @binding(2) var<storage, read> y: array<f32>; // (N, Ho, Wo, O)

@@ -1,8 +1,9 @@
-// losses[row] = sum over c of t[row, c] (log sum exp x[row] - x[row, c]); t is given, or 1 at the row's class and 0 elsewhere.
+// losses[row] = sum over c of t[row, c] (log sum exp x[row] - x[row, c]); t is given, or 1 at the row's class and 0
+// elsewhere.
 // use: linear, group_reduce
 //
-// A workgroup of 64 a row, each invocation every 64th element; the grid is folded into y. The largest logit is taken off
-// first, so that nothing overflows. A class that is no whole number in 0..Q makes its row NaN.
+// A workgroup of 64 a row, each invocation every 64th element; the grid is folded into y. The largest logit is taken
+// off first, so that nothing overflows. A class that is no whole number in 0..Q makes its row NaN.
 
 struct Params {
     rows: u32, // P

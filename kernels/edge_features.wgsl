@@ -1,8 +1,9 @@
-// y[.., 0] = sqrt(gx^2 + gy^2), the Sobel magnitude; y[.., 1] = the Laplacian: the sum of the four neighbours less 4 x. Pixels beyond the
-// border are those as far within it.
+// y[.., 0] = sqrt(gx^2 + gy^2), the Sobel magnitude; y[.., 1] = the Laplacian: the sum of the four neighbours less 4 x.
+// Pixels beyond the border are those as far within it.
 // use: linear
 //
-// gx = (-1 0 1; -2 0 2; -1 0 1), gy its transpose. One invocation a pixel, 256 in a workgroup; the grid is folded into y.
+// gx = (-1 0 1; -2 0 2; -1 0 1), gy its transpose. One invocation a pixel, 256 in a workgroup; the grid is folded into
+// y.
 
 struct Params {
     pixels: u32, // N H W

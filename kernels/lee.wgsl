@@ -1,9 +1,11 @@
-// y = m + k (x - m), k = (v - m^2 c) / (v (1 + c)) within 0..1: speckle taken off, edges kept. m and v are the mean and the variance of the
-// pixels at most r columns and rows away that exist and have data, c the squared coefficient of variation of the speckle.
+// y = m + k (x - m), k = (v - m^2 c) / (v (1 + c)) within 0..1: speckle taken off, edges kept. m and v are the mean and
+// the variance of the pixels at most r columns and rows away that exist and have data, c the squared coefficient of
+// variation of the speckle.
 //
-// Lee, "Digital Image Enhancement and Noise Filtering by Use of Local Statistics", IEEE PAMI 2(2), 1980: the estimate of least squared
-// error under multiplicative noise of mean 1. Samples are read and written by their bits: NaN means that there is no data, and arithmetic
-// on it may be left out by a compiler. One invocation a sample: 16x16 pixels of one channel of one image in a workgroup.
+// Lee, "Digital Image Enhancement and Noise Filtering by Use of Local Statistics", IEEE PAMI 2(2), 1980: the estimate
+// of least squared error under multiplicative noise of mean 1. Samples are read and written by their bits: NaN means
+// that there is no data, and arithmetic on it may be left out by a compiler. One invocation a sample: 16x16 pixels of
+// one channel of one image in a workgroup.
 // use: linear, squares
 
 struct Params {

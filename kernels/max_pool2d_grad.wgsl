@@ -1,5 +1,5 @@
-// dx = dy of its window where x is the largest there (of equals, the first in row order; a NaN is above all numbers), else 0; 0 too for
-// a last row or column that no window reaches.
+// dx = dy of its window where x is the largest there (of equals, the first in row order; a NaN is above all numbers),
+// else 0; 0 too for a last row or column that no window reaches.
 // use: linear, nan
 //
 // One invocation an input element, 256 in a workgroup; the grid is folded into y.

@@ -1,5 +1,5 @@
-// y[n, i, j, c] = x[n, i - top, j - left, c - first], or 0 where that lies outside x: zero padding, and for offsets below zero the cut
-// of a part.
+// y[n, i, j, c] = x[n, i - top, j - left, c - first], or 0 where that lies outside x: zero padding, and for offsets
+// below zero the cut of a part.
 // use: linear
 //
 // One invocation an output element, 256 in a workgroup; the grid is folded into y.

@@ -1,5 +1,5 @@
-// dx = dy where x >= 0, else a[c] dy; each element's share of the slope's gradient, da[c] = sum over rows of share, is x dy where
-// x < 0, else 0.
+// dx = dy where x >= 0, else a[c] dy; each element's share of the slope's gradient, da[c] = sum over rows of share, is
+// x dy where x < 0, else 0.
 // use: linear
 //
 // One invocation an element, 256 in a workgroup; the grid is folded into y.

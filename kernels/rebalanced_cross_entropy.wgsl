@@ -4,11 +4,12 @@
 //   loss = -1 / (N H W) sum_pixels v_q0 sum_k z_k log(zhat_qk + eps), H = h F, W = w F
 // with the pixel's encoding z_k at bins q_k, nearest first, and v_q the weight of class q. For the gradient it leaves p
 // and slope_k = d loss / d zhat_qk = -v_q0 z_k / ((zhat_qk + eps) N H W). A bin that does not exist makes the loss NaN.
-// Source: Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, equations 2 to 4; eps and the mean are this project's.
+// Source: Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, equations 2 to 4; eps and the mean are this
+// project's.
 // use: linear, bilinear_tap, group_reduce, nan
 //
-// Three dispatches: `probabilities`, a workgroup of 64 a row of Q; `pixels`, an invocation a full-size pixel, the sum of each
-// 64 to `partial`; `total`, one workgroup.
+// Three dispatches: `probabilities`, a workgroup of 64 a row of Q; `pixels`, an invocation a full-size pixel, the sum
+// of each 64 to `partial`; `total`, one workgroup.
 
 const K: u32 = 5u;
 

@@ -3,9 +3,10 @@
 //   dlogits_q = dy p_q (dp_q - sum_r p_r dp_r)
 // use: linear, bilinear_tap, group_reduce
 //
-// A workgroup of 64 a low-resolution pixel. It walks the up to 2F x 2F full-size pixels that the pixel has a share in, 64 at
-// a time: each invocation puts one's K bins into workgroup memory; then each invocation goes through all of them and adds
-// those of its own bins, q = local mod 64, to its own elements of the row: no two write one element, and the order is fixed.
+// A workgroup of 64 a low-resolution pixel. It walks the up to 2F x 2F full-size pixels that the pixel has a share in,
+// 64 at a time: each invocation puts one's K bins into workgroup memory; then each invocation goes through all of them
+// and adds those of its own bins, q = local mod 64, to its own elements of the row: no two write one element, and the
+// order is fixed.
 
 const K: u32 = 5u;
 

@@ -1,7 +1,7 @@
 // The K = 5 bins nearest to a colour, nearest first, ties to the lowest index, and Gaussian weights that sum to 1:
 // weight_k = exp(-d_k^2 / (2 sigma^2)) / sum. The smallest d^2 is subtracted in the exponent: the same weights, and a
-// colour far from every bin does not become 0 / 0. With Q < K bins the rest has index 0 and weight 0. A colour that is not finite, or
-// so far away that no distance is, has weights of NaN at bin 0.
+// colour far from every bin does not become 0 / 0. With Q < K bins the rest has index 0 and weight 0. A colour that is
+// not finite, or so far away that no distance is, has weights of NaN at bin 0.
 // Source: Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, section 2.2.
 // use: linear, nan
 //

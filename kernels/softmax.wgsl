@@ -1,9 +1,9 @@
 // y = exp(x - max x) / sum exp(x - max x) over the last axis.
 // use: linear, group_reduce
 //
-// `main`: a workgroup of 64 a row, each invocation every 64th element. Longer rows are cut into blocks of BLOCK elements, a workgroup each,
-// in three dispatches, so that no invocation loops for long: `peaks` finds the largest of each block, `sums` adds up each block's
-// exponentials, `apply` writes y. The grid is folded into y.
+// `main`: a workgroup of 64 a row, each invocation every 64th element. Longer rows are cut into blocks of BLOCK
+// elements, a workgroup each, in three dispatches, so that no invocation loops for long: `peaks` finds the largest of
+// each block, `sums` adds up each block's exponentials, `apply` writes y. The grid is folded into y.
 
 const BLOCK: u32 = 16384;
 

@@ -1,8 +1,9 @@
 // dx = y * (dy - sum dy * y) over the last axis: the gradient of a softmax from its output.
 // use: linear, group_reduce
 //
-// `main`: a workgroup of 64 a row, each invocation every 64th element. Longer rows are cut into blocks of BLOCK elements, a workgroup each,
-// as in softmax.wgsl: `sums` adds up each block's products, `apply` writes dx. The grid is folded into y.
+// `main`: a workgroup of 64 a row, each invocation every 64th element. Longer rows are cut into blocks of BLOCK
+// elements, a workgroup each, as in softmax.wgsl: `sums` adds up each block's products, `apply` writes dx. The grid is
+// folded into y.
 
 const BLOCK: u32 = 16384;
 

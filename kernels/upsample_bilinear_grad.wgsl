@@ -1,9 +1,10 @@
 // dx[n, i, j, c] = the sum of dy over the output pixels that read x[n, i, j, c], each times the weight it read it with.
 // use: linear
 //
-// Along one axis that weight is max(0, 1 - |place - i|), place = (output + 1/2) / k - 1/2 held within 0..H-1. `main`: one
-// invocation an input element gathers its about 2k x 2k output pixels. Large factors take two dispatches, so that no invocation loops for
-// long and more share the work: `across` gathers along the rows, `down` along the columns. 256 in a workgroup; the grid is folded into y.
+// Along one axis that weight is max(0, 1 - |place - i|), place = (output + 1/2) / k - 1/2 held within 0..H-1. `main`:
+// one invocation an input element gathers its about 2k x 2k output pixels. Large factors take two dispatches, so that
+// no invocation loops for long and more share the work: `across` gathers along the rows, `down` along the columns. 256
+// in a workgroup; the grid is folded into y.
 
 struct Params {
     len: u32, // N H W C

@@ -1,8 +1,9 @@
 // dx[n, i, j, c] = the sum of dy over the k x k pixels that x[n, i, j, c] was copied to.
 // use: linear
 //
-// `main`: one invocation an input element. Large factors take two dispatches, so that no invocation loops for long and more share the work:
-// `across` sums along the rows, `down` along the columns. 256 in a workgroup; the grid is folded into y.
+// `main`: one invocation an input element. Large factors take two dispatches, so that no invocation loops for long and
+// more share the work: `across` sums along the rows, `down` along the columns. 256 in a workgroup; the grid is folded
+// into y.
 
 struct Params {
     len: u32, // N H W C

@@ -1,9 +1,10 @@
-// y[v, u] = x at the place P(u, v), a homography: the nearest pixel, or the mean of the four around by their weights. A pixel has a value
-// where the nearest pixel of x exists and is no NaN; elsewhere it is `fill`.
+// y[v, u] = x at the place P(u, v), a homography: the nearest pixel, or the mean of the four around by their weights. A
+// pixel has a value where the nearest pixel of x exists and is no NaN; elsewhere it is `fill`.
 //
-// With d the whole steps from an anchor pixel of y, P = cell + share + J d / (1 + g d): cell is whole and share in 0..1, so that rounding
-// grows with the way from the anchor alone, and not with the place in a large picture. Samples are read and written by their bits: NaN means
-// that there is no data, and arithmetic on it may be left out by a compiler. One invocation a pixel, 16x16 of one image in a workgroup.
+// With d the whole steps from an anchor pixel of y, P = cell + share + J d / (1 + g d): cell is whole and share in
+// 0..1, so that rounding grows with the way from the anchor alone, and not with the place in a large picture. Samples
+// are read and written by their bits: NaN means that there is no data, and arithmetic on it may be left out by a
+// compiler. One invocation a pixel, 16x16 of one image in a workgroup.
 // use: linear, squares
 
 struct Params {

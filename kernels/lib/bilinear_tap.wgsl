@@ -1,5 +1,5 @@
-// Bilinear enlargement by a whole factor, half-pixel centres, edges clamped. Full-size coordinate x, 0 .. n * factor - 1,
-// lies at (x + 1/2) / factor - 1/2 on the low-resolution axis of n elements, clamped to 0 .. n - 1.
+// Bilinear enlargement by a whole factor, half-pixel centres, edges clamped. Full-size coordinate x, 0 .. n * factor -
+// 1, lies at (x + 1/2) / factor - 1/2 on the low-resolution axis of n elements, clamped to 0 .. n - 1.
 
 // That place in units of 1 / (2 factor), exact.
 fn bilinear_place(x: u32, factor: u32, n: u32) -> u32 {

@@ -19,7 +19,7 @@ struct Params {
     biased: u32, // whether the bias is read
     channel_step: u32, // elements from the weight of one channel to that of the next: O, or 1
     output_step: u32, // elements from the weight of one output to that of the next: 1, or C
-    tap_step: u32, // taps from one that reaches an input pixel to the next along an axis: stride / gcd(stride, dilation)
+    tap_step: u32, // from one tap that reaches an input pixel to the next along an axis: stride / gcd(stride, dilation)
     phase_step: u32, // gcd(stride, dilation)
     inverse: u32, // of dilation / phase_step modulo tap_step
 }

@@ -1,5 +1,5 @@
-// Sum and maximum over a workgroup of 64; every invocation of it must call, and gets the result. A binary tree: the order
-// is fixed, and the rounding error grows with the tree's depth only.
+// Sum and maximum over a workgroup of 64; every invocation of it must call, and gets the result. A binary tree: the
+// order is fixed, and the rounding error grows with the tree's depth only.
 const GROUP: u32 = 64u;
 
 var<workgroup> group_values: array<f32, GROUP>;

@@ -1,5 +1,5 @@
-// log(1 + v) for 0 <= v <= 1, also where v is too small to be seen in 1 + v, and where WGSL's log, near 1, is good to 2^-21 only.
-// It is 2 atanh(s) with s = v / (2 + v), at most 1/3; the series to s^17 is good to 1e-10 of it there.
+// log(1 + v) for 0 <= v <= 1, also where v is too small to be seen in 1 + v, and where WGSL's log, near 1, is good to
+// 2^-21 only. It is 2 atanh(s) with s = v / (2 + v), at most 1/3; the series to s^17 is good to 1e-10 of it there.
 fn log1p(v: f32) -> f32 {
     let s = v / (2.0 + v);
     let s2 = s * s;

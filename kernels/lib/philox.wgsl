@@ -1,6 +1,6 @@
 // Philox 4x32-10 (Salmon et al., SC 2011): four random words as a pure function of a counter
-// (index, index high, step, stream) and a key (seed low, seed high). Words and uniforms are those of random.rs bit for bit,
-// normals up to the accuracy of the adapter's logarithm and cosine.
+// (index, index high, step, stream) and a key (seed low, seed high). Words and uniforms are those of random.rs bit for
+// bit, normals up to the accuracy of the adapter's logarithm and cosine.
 
 // The 64-bit product of two words as (low, high), by 16-bit halves: WGSL has no 64-bit integers.
 fn mul_wide(a: u32, b: u32) -> vec2<u32> {
@@ -33,8 +33,9 @@ fn unit(word: u32) -> f32 {
     return f32(word >> 8u) * (1.0 / 16777216.0);
 }
 
-// Two standard normals from two words (Box-Muller); 1 - u lies in (0, 1], so that the logarithm is finite. WGSL lets the
-// logarithm be a little off, above 0 too, and vouches for sine and cosine between -pi and pi: hence the max and the half turn.
+// Two standard normals from two words (Box-Muller); 1 - u lies in (0, 1], so that the logarithm is finite. WGSL lets
+// the logarithm be a little off, above 0 too, and vouches for sine and cosine between -pi and pi: hence the max and the
+// half turn.
 fn box_muller(first: u32, second: u32) -> vec2<f32> {
     let radius = sqrt(max(-2.0 * log(1.0 - unit(first)), 0.0));
     let angle = 6.283185307179586 * (unit(second) - 0.5);

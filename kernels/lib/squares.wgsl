@@ -1,5 +1,5 @@
-// Images in squares of 16 x 16 pixels, a workgroup each, in one linear grid that is folded into y: across, down, then image by image (or
-// plane by plane).
+// Images in squares of 16 x 16 pixels, a workgroup each, in one linear grid that is folded into y: across, down, then
+// image by image (or plane by plane).
 struct Square {
     x: u32, // the invocation's pixel
     y: u32,

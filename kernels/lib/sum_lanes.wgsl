@@ -1,5 +1,5 @@
-// Sums over the 256 invocations of a workgroup, in a fixed order. `keep`, a power of two up to 256 and the same for all,
-// is the number of separate sums: invocations with the same `local % keep` add up, and all of them get their sum.
+// Sums over the 256 invocations of a workgroup, in a fixed order. `keep`, a power of two up to 256 and the same for
+// all, is the number of separate sums: invocations with the same `local % keep` add up, and all of them get their sum.
 var<workgroup> lanes: array<f32, 256>;
 
 fn sum_lanes(local: u32, value: f32, keep: u32) -> f32 {

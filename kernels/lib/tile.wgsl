@@ -1,7 +1,7 @@
 // A 64 x 64 tile of a matrix product, by 128 invocations of 4 x 8 values each, in slices of 16 along its depth.
 //
-// Invocation `local` holds rows 4 * (local / 8) + 0..3 and columns 4 * (local % 8) + 0..3 and the same + 32: `sum[2 * r]` and
-// `sum[2 * r + 1]` are those of row r.
+// Invocation `local` holds rows 4 * (local / 8) + 0..3 and columns 4 * (local % 8) + 0..3 and the same + 32: `sum[2 *
+// r]` and `sum[2 * r + 1]` are those of row r.
 const TILE: u32 = 64u;
 const SLICE: u32 = 16u;
 // Quads (vec4) from one depth to the next: 16 hold the tile, one more lets the depths start in different banks.
@@ -32,8 +32,8 @@ fn tile_column(local: u32, i: u32) -> u32 {
     return 4u * (local % 8u) + 32u * (i % 2u);
 }
 
-// sum += slice_a^T slice_b, this invocation's part of it, once all have written their blocks of both; when it returns the slices may be
-// written anew.
+// sum += slice_a^T slice_b, this invocation's part of it, once all have written their blocks of both; when it returns
+// the slices may be written anew.
 fn add_slice(sum: ptr<function, array<vec4<f32>, 8>>, local: u32) {
     let row = local / 8u;
     let column = local % 8u;

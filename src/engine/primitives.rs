@@ -98,7 +98,8 @@ pub fn axpby(alpha: f32, x: &Tensor, beta: f32, z: &Tensor, y: &Tensor) -> Resul
     y.device().launch(&AXPBY, &params, &[x, z], &[], &[y])
 }
 
-/// Refuses two tensors of different shapes, equal sizes or not: `[2, 3]` beside `[3, 2]` is a mistake that would go unseen.
+/// Refuses two tensors of different shapes, equal sizes or not: `[2, 3]` beside `[3, 2]` is a mistake that would go
+/// unseen.
 pub(crate) fn same_shape(x: &Tensor, y: &Tensor) -> Result<()> {
     crate::ensure!(
         x.shape() == y.shape(),

@@ -19,7 +19,8 @@ pub enum Activation {
         /// Slope of the negative side (Keras: 0.3).
         slope: f32,
     },
-    /// x where x >= 0, else `alpha * (e^x - 1)` (Clevert, Unterthiner, Hochreiter, 2016, eq. 15); `f' = 1` or `y + alpha`.
+    /// x where x >= 0, else `alpha * (e^x - 1)` (Clevert, Unterthiner, Hochreiter, 2016, eq. 15); `f' = 1` or `y +
+    /// alpha`.
     Elu {
         /// Minus the limit for small x, above 0 (usually 1).
         alpha: f32,
@@ -100,7 +101,8 @@ fn activation_twin(p: &Params, args: Args) -> Result<()> {
 #[inline(always)]
 fn map(x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32 + Copy + Send + Sync) {
     y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(y, x)| {
-        // `move`, so that each block has a copy of what `f` holds: no store can reach that, and the compiler makes vector code.
+        // `move`, so that each block has a copy of what `f` holds: no store can reach that, and the compiler makes
+        // vector code.
         y.iter_mut().zip(x).for_each(move |(y, x)| *y = f(*x));
     });
 }

@@ -1,5 +1,5 @@
-//! Adam (Kingma, Ba, "Adam", 2015, algorithm 1) with decoupled weight decay (Loshchilov, Hutter, "Decoupled Weight Decay
-//! Regularization", 2019): one launch for all parameters of an arena.
+//! Adam (Kingma, Ba, "Adam", 2015, algorithm 1) with decoupled weight decay (Loshchilov, Hutter, "Decoupled Weight
+//! Decay Regularization", 2019): one launch for all parameters of an arena.
 
 use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
 use crate::engine::primitives::{BLOCK, same_shape};
@@ -84,8 +84,8 @@ pub struct Adam {
 }
 
 impl Adam {
-    /// One update, `step` counted from 1, of weights `w` and their moments `m` and `v` (zero before the first step) by the
-    /// gradient `g`, all of one shape: `m = beta1 m + (1 - beta1) g`, `v = beta2 v + (1 - beta2) g^2`,
+    /// One update, `step` counted from 1, of weights `w` and their moments `m` and `v` (zero before the first step) by
+    /// the gradient `g`, all of one shape: `m = beta1 m + (1 - beta1) g`, `v = beta2 v + (1 - beta2) g^2`,
     /// `w -= lr * m̂ / (sqrt(v̂) + eps)`. Weight decay and l2 reach the first `decay_len` elements.
     ///
     /// # Errors

@@ -159,8 +159,8 @@ fn adaptive_avg_pool2d_grad_twin(p: &Params, args: Args) -> Result<()> {
     Ok(())
 }
 
-/// x `[N, H, W, C]` to y `[N, Ho, Wo, C]`: y(i, j) is the mean over rows `floor(i H / Ho) .. ceil((i + 1) H / Ho)` and columns
-/// likewise, as PyTorch's `AdaptiveAvgPool2d`. For an output of 1x1 it is the mean over each picture.
+/// x `[N, H, W, C]` to y `[N, Ho, Wo, C]`: y(i, j) is the mean over rows `floor(i H / Ho) .. ceil((i + 1) H / Ho)` and
+/// columns likewise, as PyTorch's `AdaptiveAvgPool2d`. For an output of 1x1 it is the mean over each picture.
 ///
 /// dx is dy over the window's pixels, added up where windows overlap.
 #[derive(Debug, Clone, Copy)]
@@ -179,7 +179,8 @@ impl Op for AdaptiveAvgPool2d {
             Error::input("pooling needs an output of at least 1x1", format!("{tall}x{wide}"), "use 1 or more")
         );
         let [_, height, width, _] = shape;
-        // Places of windows are multiplied in 32 bits, and no sum of the gradient is longer than an invocation may loop.
+        // Places of windows are multiplied in 32 bits, and no sum of the gradient is longer than an invocation may
+        // loop.
         let fits = |size: usize, windows: usize| {
             let product = (size + 1).checked_mul(windows.saturating_add(1));
             product.is_some_and(|product| product <= u32::MAX as usize) && windows / size < 2 * SPAN

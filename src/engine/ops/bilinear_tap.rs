@@ -1,5 +1,5 @@
-//! Where a full-size pixel reads in a bilinear enlargement by a whole factor: half-pixel centres, edges clamped. The Rust
-//! side of `kernels/lib/bilinear_tap.wgsl`.
+//! Where a full-size pixel reads in a bilinear enlargement by a whole factor: half-pixel centres, edges clamped. The
+//! Rust side of `kernels/lib/bilinear_tap.wgsl`.
 //!
 //! Full-size coordinate x, 0..n*factor, lies at `(x + 1/2) / factor - 1/2` on the low-resolution axis of n elements,
 //! clamped to 0..=n-1.

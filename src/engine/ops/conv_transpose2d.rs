@@ -10,12 +10,13 @@ use crate::error::{Error, Result};
 /// None of its own: it runs those of [`conv2d`].
 pub const KERNELS: &[&dyn AnyKernel] = &[];
 
-/// `y[n, i, j, o] = act(b[o] + sum of x[n, p, q, c] w[ky, kx, c, o] over p s + ky - top = i, q s + kx - left = j and c)`.
+/// `y[n, i, j, o] = act(b[o] + sum of x[n, p, q, c] w[ky, kx, c, o] over p s + ky - top = i, q s + kx - left = j and
+/// c)`.
 ///
-/// Inputs x `[N, H, W, C]`, w `[Kh, Kw, C, O]` and, where there is a bias, b `[O]`; output y `[N, s H, s W, O]`. The padding is
-/// TensorFlow's "same": `top = max(Kh - s, 0) / 2`, rounded down. The convolution whose input gradient this is reads
-/// pictures of O channels and makes C, so its weights are w with the last two axes exchanged. With `dz = dy act'(y)`, `dx` is
-/// that convolution of dz, and `dw` its weight gradient for input dz and output gradient x.
+/// Inputs x `[N, H, W, C]`, w `[Kh, Kw, C, O]` and, where there is a bias, b `[O]`; output y `[N, s H, s W, O]`. The
+/// padding is TensorFlow's "same": `top = max(Kh - s, 0) / 2`, rounded down. The convolution whose input gradient this
+/// is reads pictures of O channels and makes C, so its weights are w with the last two axes exchanged. With `dz = dy
+/// act'(y)`, `dx` is that convolution of dz, and `dw` its weight gradient for input dz and output gradient x.
 #[derive(Debug, Clone, Copy)]
 pub struct ConvTranspose2d {
     /// Output pixels from one input pixel to the next, s.

@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 /// None of its own: it runs those of [`conv2d`].
 pub const KERNELS: &[&dyn AnyKernel] = &[];
 
-/// `y = x w + b`: x `[N, K]`, or of any other shape with N first and K elements for each; w `[K, O]`, b `[O]`; y `[N, O]`.
+/// `y = x w + b`: x `[N, K]`, or of any other shape with N first and K elements for each; w `[K, O]`, b `[O]`; y `[N,
+/// O]`.
 ///
 /// `dx = dy w^T`, `dw = x^T dy`, db is the sum of dy over N.
 #[derive(Debug, Clone, Copy)]

@@ -21,8 +21,8 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// `c = a b + beta c`, where a is (m, k), b is (k, n) and c has m rows of n elements, `pitch` apart. c is not read where
-/// beta is 0.
+/// `c = a b + beta c`, where a is (m, k), b is (k, n) and c has m rows of n elements, `pitch` apart. c is not read
+/// where beta is 0.
 ///
 /// # Panics
 /// When a slice is too short for its sizes, or `pitch` below n: a mistake in the caller.
@@ -38,9 +38,9 @@ pub fn sgemm([m, k, n]: [usize; 3], a: Matrix, b: Matrix, beta: f32, c: &mut [f3
     assert!(last(m, n, [pitch, 1]) < c.len(), "a {m} x {n} matrix in {} elements", c.len());
     let (a_data, b_data, c_data) = (a.data.as_ptr(), b.data.as_ptr(), c.as_mut_ptr());
     #[allow(unsafe_code, reason = "matrixmultiply takes raw pointers; the extents are asserted above")]
-    // SAFETY: the largest offset of each matrix lies within its slice, strides are not negative, c is borrowed mutably and
-    // so aliases neither a nor b, and its elements are distinct because `pitch >= n`. Slices have at most isize::MAX bytes, so
-    // strides fit an isize unless a dimension is 1, where they are never stepped over.
+    // SAFETY: the largest offset of each matrix lies within its slice, strides are not negative, c is borrowed mutably
+    // and so aliases neither a nor b, and its elements are distinct because `pitch >= n`. Slices have at most
+    // isize::MAX bytes, so strides fit an isize unless a dimension is 1, where they are never stepped over.
     unsafe {
         matrixmultiply::sgemm(
             m,
@@ -61,11 +61,11 @@ pub fn sgemm([m, k, n]: [usize; 3], a: Matrix, b: Matrix, beta: f32, c: &mut [f3
     }
 }
 
-/// `c[i] = a b`, or `c[i] += a b` where `add` is set, for each `(i, a)` that `row` gives for `0..count`: b is (k, N), a has k
-/// elements, and c has rows of N.
+/// `c[i] = a b`, or `c[i] += a b` where `add` is set, for each `(i, a)` that `row` gives for `0..count`: b is (k, N), a
+/// has k elements, and c has rows of N.
 ///
-/// For products that are too small to repay the packing that [`sgemm`] does first, and for rows that lie anywhere. Each element is the
-/// sum over k in order.
+/// For products that are too small to repay the packing that [`sgemm`] does first, and for rows that lie anywhere. Each
+/// element is the sum over k in order.
 ///
 /// # Panics
 /// When a slice is too short for its sizes: a mistake in the caller.
@@ -182,8 +182,8 @@ fn panel_tile<const R: usize, const W: usize, const N: usize>(
 /// Elements of a cache line, and of the widest vectors.
 const LINE: usize = 16;
 
-/// Runs `f`, compiled for the widest vectors that this processor has: a build for every processor of its kind has none but the
-/// shortest. The results are the same bits, since the order of operations is the same and no two are fused.
+/// Runs `f`, compiled for the widest vectors that this processor has: a build for every processor of its kind has none
+/// but the shortest. The results are the same bits, since the order of operations is the same and no two are fused.
 ///
 /// Only what is inlined into `f` gains.
 pub fn with_wide_vectors<R>(f: impl FnOnce() -> R) -> R {
@@ -211,8 +211,8 @@ pub fn with_wide_vectors<R>(f: impl FnOnce() -> R) -> R {
 
 /// Runs `f` on `len` elements of this thread's scratch memory, whose content is whatever was there.
 ///
-/// The memory stays with the thread: a block of a convolution takes megabytes, and fresh pages cost more than the copy into
-/// them. Each depth of nesting has its own.
+/// The memory stays with the thread: a block of a convolution takes megabytes, and fresh pages cost more than the copy
+/// into them. Each depth of nesting has its own.
 pub fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     thread_local!(static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) });
     let mut scratch = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Sizes at which a driver's limits would show: loops of more than 65,535 turns, which Mesa's software driver ends there without a word,
-//! and grids of more than 65,535 workgroups along an axis; and sizes that overflow or do not fit.
+//! Sizes at which a driver's limits would show: loops of more than 65,535 turns, which Mesa's software driver ends
+//! there without a word, and grids of more than 65,535 workgroups along an axis; and sizes that overflow or do not fit.
 
 use crate::engine::device::{Device, MAX_GROUPS};
 use crate::engine::op::{Backward, Op};
@@ -127,18 +127,6 @@ fn channels_beyond_a_grid_of_workgroups_work() {
         &[&[1, 1, 1, 1], &[1, 1, 1, channels], &[channels]],
         1e-5,
     );
-    let [expected, got] = {
-        let run = |device: &Device| {
-            let [mean, var] = [0.0, 1.0].map(|value| Tensor::full(device, &[channels], value).unwrap());
-            let op = BatchNormTrain { running_mean: mean, running_var: var, pooled: false, momentum: 0.5, eps: 1e-3 };
-            let results = run(&op, device, &[&[1, 1, 2, channels], &[channels], &[channels]]);
-            [results[0].clone(), results[2].clone(), op.running_var.to_vec().unwrap()].concat()
-        };
-        [run(&Device::cpu()), run(devices().last().unwrap())]
-    };
-    for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
-        assert!((got - expected).abs() < 1e-3 * expected.abs().max(1.0), "{i}: {got}, not {expected}");
-    }
 }
 
 #[test]

@@ -98,10 +98,11 @@ fn max_pool2d_grad_twin(p: &Params, args: Args) -> Result<()> {
     Ok(())
 }
 
-/// x `[N, H, W, C]` to y `[N, H / 2, W / 2, C]`, sizes rounded down: the largest of each 2x2 window, as TensorFlow's "valid".
+/// x `[N, H, W, C]` to y `[N, H / 2, W / 2, C]`, sizes rounded down: the largest of each 2x2 window, as TensorFlow's
+/// "valid".
 ///
-/// dy goes to the largest pixel of the window; of equals, to the first in row order. A NaN is above all numbers: it is the output, and
-/// gets the gradient.
+/// dy goes to the largest pixel of the window; of equals, to the first in row order. A NaN is above all numbers: it is
+/// the output, and gets the gradient.
 #[derive(Debug, Clone, Copy)]
 pub struct MaxPool2d;
 

@@ -25,8 +25,8 @@ pub enum MeanLoss {
     /// `(x - t)^2`.
     SquaredError,
     /// `-t log(sigmoid(x)) - (1 - t) log(1 - sigmoid(x))` for logits x and t in 0..1, in the form
-    /// `max(x, 0) - x t + log1p(e^-|x|)`, which does not overflow and keeps its digits where the logit is confident and right (at x = 30
-    /// and t = 1 the loss is 9e-14). The gradient to x is `sigmoid(x) - t`; t has none.
+    /// `max(x, 0) - x t + log1p(e^-|x|)`, which does not overflow and keeps its digits where the logit is confident and
+    /// right (at x = 30 and t = 1 the loss is 9e-14). The gradient to x is `sigmoid(x) - t`; t has none.
     BceWithLogits,
 }
 

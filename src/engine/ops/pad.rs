@@ -33,7 +33,8 @@ fn pad_twin(p: &Params, args: Args) -> Result<()> {
     let [height, width, channels] = p.size.map(|v| v as usize);
     let [tall, wide, deep] = p.out_size.map(|v| v as usize);
     let [top, left, first] = p.offset.map(|v| v as isize);
-    /// Where output `0..out` meets input `0..size`, which lies `offset` after its start: the first place in both, and how many.
+    /// Where output `0..out` meets input `0..size`, which lies `offset` after its start: the first place in both, and
+    /// how many.
     fn overlap(offset: isize, size: usize, out: usize) -> (usize, usize, usize) {
         let (start, end) = (offset.max(0), (offset + size as isize).min(out as isize));
         (start as usize, (start - offset) as usize, (end - start).max(0) as usize)
@@ -61,8 +62,8 @@ fn pad_twin(p: &Params, args: Args) -> Result<()> {
     Ok(())
 }
 
-/// Writes y, of any height, width and channels: x (H, W, C) lies `offset` after its start, what is beyond x is 0 and what is
-/// beyond y is left out.
+/// Writes y, of any height, width and channels: x (H, W, C) lies `offset` after its start, what is beyond x is 0 and
+/// what is beyond y is left out.
 pub(super) fn place(x: &Tensor, offset: [isize; 3], y: &Tensor) -> Result<()> {
     let ([n, size @ ..], [out_n, out_size @ ..]) = (x.nhwc()?, y.nhwc()?);
     // The kernel counts rows, columns and channels with 32 bits and a sign.
@@ -86,7 +87,8 @@ pub(super) fn place(x: &Tensor, offset: [isize; 3], y: &Tensor) -> Result<()> {
     y.device().launch(&PAD, &params, &[x], &[], &[y])
 }
 
-/// Zeros around each picture: x `[N, H, W, C]` to y `[N, top + H + bottom, left + W + right, C]`. dx is the middle of dy.
+/// Zeros around each picture: x `[N, H, W, C]` to y `[N, top + H + bottom, left + W + right, C]`. dx is the middle of
+/// dy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ZeroPad {
     /// Rows above.

@@ -1,7 +1,7 @@
 //! Randomness in a network: dropout, the randomised leaky ReLU, Gaussian noise.
 //!
-//! Every element draws a number of its own, a pure function of a [`Draw`](crate::engine::ops::perturb::Draw): the gradient draws it again, and a step that is
-//! run again is the same step.
+//! Every element draws a number of its own, a pure function of a [`Draw`](crate::engine::ops::perturb::Draw): the
+//! gradient draws it again, and a step that is run again is the same step.
 
 use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, linear_grid};
 use crate::engine::op::{Backward, Forward, Op};
@@ -15,8 +15,8 @@ use rayon::prelude::*;
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&PERTURB];
 
-/// Which random numbers an op draws. Element `i` takes what [`Rng`](crate::random::Rng) of seed, stream and step gives at
-/// index `2^34 layer + i`.
+/// Which random numbers an op draws. Element `i` takes what [`Rng`](crate::random::Rng) of seed, stream and step gives
+/// at index `2^34 layer + i`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Draw {
     /// Of the run.
@@ -149,8 +149,8 @@ impl Op for Dropout {
     }
 }
 
-/// The randomised leaky ReLU (Xu, Wang, Chen, Li, 2015): x where x >= 0, else `x / a`; any shape. In training a is uniform
-/// in 3..8 for each element, otherwise it is 5.5, the mean.
+/// The randomised leaky ReLU (Xu, Wang, Chen, Li, 2015): x where x >= 0, else `x / a`; any shape. In training a is
+/// uniform in 3..8 for each element, otherwise it is 5.5, the mean.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RRelu {
     /// Which numbers in training; `None` outside it.

@@ -66,8 +66,8 @@ fn prelu_grad_twin(p: &Params, args: Args) -> Result<()> {
     Ok(())
 }
 
-/// x `[N, H, W, C]` and a `[C]` to `y = x` where x >= 0, else `a x` (He, Zhang, Ren, Sun, "Delving Deep into Rectifiers", 2015,
-/// eq. 1; a starts at 0.25).
+/// x `[N, H, W, C]` and a `[C]` to `y = x` where x >= 0, else `a x` (He, Zhang, Ren, Sun, "Delving Deep into
+/// Rectifiers", 2015, eq. 1; a starts at 0.25).
 ///
 /// `dx = dy` or `a dy`; da is the sum of `x dy` over the pixels where x < 0.
 #[derive(Debug, Clone, Copy)]

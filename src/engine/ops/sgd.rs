@@ -68,8 +68,8 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    /// One update of weights `w` and their velocity `v` (zero before the first step) by the gradient `g`, all of one shape:
-    /// `v = momentum * v + g`, `w -= lr * v`. Weight decay and l2 reach the first `decay_len` elements.
+    /// One update of weights `w` and their velocity `v` (zero before the first step) by the gradient `g`, all of one
+    /// shape: `v = momentum * v + g`, `w -= lr * v`. Weight decay and l2 reach the first `decay_len` elements.
     ///
     /// # Errors
     /// Shapes that differ, `g` in one buffer with another argument, and whatever the launch reports.

@@ -38,7 +38,8 @@ impl Params {
     }
 }
 
-/// A workgroup a row, or, of long rows, one a block in each of the dispatches `cut`, of which each but the last leaves a value a block.
+/// A workgroup a row, or, of long rows, one a block in each of the dispatches `cut`, of which each but the last leaves
+/// a value a block.
 fn row_plan(p: &Params, cut: &[&'static str], flops_each: f64) -> Plan {
     let flops = flops_each * f64::from(p.rows) * f64::from(p.channels);
     if p.channels <= WHOLE_ROW {

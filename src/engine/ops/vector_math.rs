@@ -1,7 +1,7 @@
 //! `exp`, `ln` and row reductions for twins, written so that the compiler makes vector code of them.
 //!
-//! The standard library's `exp` and `ln` are calls, which keeps a loop scalar; these are straight-line arithmetic without
-//! branches or tables. Reductions add in [`LANES`] partial sums, a fixed order on every machine.
+//! The standard library's `exp` and `ln` are calls, which keeps a loop scalar; these are straight-line arithmetic
+//! without branches or tables. Reductions add in [`LANES`] partial sums, a fixed order on every machine.
 
 use std::f32::consts::{LN_2, LOG2_E, SQRT_2};
 
@@ -12,8 +12,8 @@ pub const LANES: usize = 8;
 const LN_2_HIGH: f32 = 355.0 / 512.0;
 const LN_2_LOW: f32 = (std::f64::consts::LN_2 - LN_2_HIGH as f64) as f32;
 
-/// `e^x` to 2 units in the last place from where it is a normal number up to x = 88: 0 below (x < -87.34), the value at 88
-/// above; NaN stays NaN.
+/// `e^x` to 2 units in the last place from where it is a normal number up to x = 88: 0 below (x < -87.34), the value at
+/// 88 above; NaN stays NaN.
 ///
 /// `x = n ln 2 + r` with `|r| <= ln 2 / 2`; the Taylor series of `e^r` to the seventh power is good to 6e-9 there.
 #[inline(always)]
@@ -38,7 +38,8 @@ pub fn exp(x: f32) -> f32 {
     if tiny { 0.0 } else { value }
 }
 
-/// `ln(1 + x)` for 0 <= x <= 1 to 3 units in the last place, also where x is too small to be seen in 1 + x; NaN stays NaN.
+/// `ln(1 + x)` for 0 <= x <= 1 to 3 units in the last place, also where x is too small to be seen in 1 + x; NaN stays
+/// NaN.
 ///
 /// `ln(1 + x) = 2 atanh(s)` with `s = x / (2 + x)`, at most 1/3; the series to `s^17` is good to 1e-10 of it there.
 #[inline(always)]
@@ -56,8 +57,8 @@ pub fn ln_1p(x: f32) -> f32 {
 ///
 /// Zero and subnormals give about -88, infinity and NaN give NaN, negative values nothing of use.
 ///
-/// `x = 2^n m` with m in sqrt(1/2) .. sqrt(2), and `ln m = 2 atanh(s)`, `s = (m - 1) / (m + 1)`, whose series to `s^9` is
-/// good to 1e-9 there.
+/// `x = 2^n m` with m in sqrt(1/2) .. sqrt(2), and `ln m = 2 atanh(s)`, `s = (m - 1) / (m + 1)`, whose series to `s^9`
+/// is good to 1e-9 there.
 #[inline(always)]
 pub fn ln(x: f32) -> f32 {
     const HALF_SQRT: u32 = (SQRT_2 / 2.0).to_bits();

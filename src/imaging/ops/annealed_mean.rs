@@ -114,10 +114,10 @@ pub struct Decoded {
 
 /// Colours from low-resolution logits: `softmax(log(zhat) / T)` over the bins, times their centres.
 ///
-/// `logits`: `[N, h, w, Q]`; `zhat` is their softmax enlarged `factor` times (1 or more), bilinear with half-pixel centres
-/// and clamped edges, mixed pixel by pixel and never stored; `bins`: `[Q, 2]`, the centres. `temperature` T, 0.0001 to 5, goes from
-/// the mode (towards 0) to the mean (1) and beyond, towards that of all bins; 0.38 in the source: Zhang, Isola, Efros, "Colorful Image
-/// Colorization", ECCV 2016, equation 5.
+/// `logits`: `[N, h, w, Q]`; `zhat` is their softmax enlarged `factor` times (1 or more), bilinear with half-pixel
+/// centres and clamped edges, mixed pixel by pixel and never stored; `bins`: `[Q, 2]`, the centres. `temperature` T,
+/// 0.0001 to 5, goes from the mode (towards 0) to the mean (1) and beyond, towards that of all bins; 0.38 in the
+/// source: Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, equation 5.
 ///
 /// # Errors
 /// Shapes that do not fit together, a temperature out of range, no memory, and whatever a launch reports.
@@ -141,8 +141,8 @@ pub fn annealed_mean(logits: &Tensor, bins: &Tensor, factor: usize, temperature:
             "4 is usual",
         ));
     };
-    // Below the first the mean has long been the mode. Above the second, probabilities that are too small for f32, and so are 0, would
-    // have weights that count: e^-87 has 3e-8 at T = 5, but 0.99 at T = 10000.
+    // Below the first the mean has long been the mode. Above the second, probabilities that are too small for f32, and
+    // so are 0, would have weights that count: e^-87 has 3e-8 at T = 5, but 0.99 at T = 10000.
     crate::ensure!(
         (1e-4..=5.0).contains(&temperature),
         Error::input(
@@ -286,7 +286,9 @@ mod tests {
     proptest! {
         #![proptest_config(cases(10))]
         #[test]
-        fn odd_sizes_and_factors_match(n in 1usize..3, h in 1usize..5, w in 1usize..5, q in 1usize..40, factor in 1usize..6) {
+        fn odd_sizes_and_factors_match(
+            n in 1usize..3, h in 1usize..5, w in 1usize..5, q in 1usize..40, factor in 1usize..6,
+        ) {
             check(&logits(n * h * w, q, 1.5), [n, h, w, q], factor, 0.38);
         }
     }

@@ -50,9 +50,9 @@ fn edge_features_twin(p: &Params, args: Args) -> Result<()> {
     Ok(())
 }
 
-/// `[N, H, W, 1]` to `[N, H, W, 2]`: the Sobel magnitude `sqrt(gx^2 + gy^2)` with weights 1, 2, 1, not normalised, and the
-/// Laplacian, the sum of the four neighbours less four times the pixel. Pictures are reflected at their borders, without
-/// repeating the border pixel. It is made of data, and has no gradient.
+/// `[N, H, W, 1]` to `[N, H, W, 2]`: the Sobel magnitude `sqrt(gx^2 + gy^2)` with weights 1, 2, 1, not normalised, and
+/// the Laplacian, the sum of the four neighbours less four times the pixel. Pictures are reflected at their borders,
+/// without repeating the border pixel. It is made of data, and has no gradient.
 ///
 /// # Errors
 /// Other channels than one, and whatever the launch reports.

@@ -73,15 +73,15 @@ fn lee_twin(p: &Params, args: Args) -> Result<()> {
 }
 
 /// The pictures x `[N, H, W, C]` of linear values, each channel by itself, without their speckle:
-/// `m + k (x - m)`, where m and v are the mean and the variance of the `side` x `side` pixels around (at a border of those that
-/// exist), `speckle` is the squared coefficient of variation of the speckle, and
+/// `m + k (x - m)`, where m and v are the mean and the variance of the `side` x `side` pixels around (at a border of
+/// those that exist), `speckle` is the squared coefficient of variation of the speckle, and
 /// `k = (v - m^2 speckle) / (v (1 + speckle))` within 0..1. Multiples of a picture have multiples of its result.
 ///
 /// NaN stands for no data, stays, and is left out of its neighbours' means. It is made for data, and has no gradient.
 ///
-/// Source: Lee, "Digital Image Enhancement and Noise Filtering by Use of Local Statistics", IEEE Transactions on Pattern Analysis and
-/// Machine Intelligence 2(2), 1980; the weight as in Lopes, Touzi, Nezry, "Adaptive Speckle Filters and Scene Heterogeneity", IEEE
-/// Transactions on Geoscience and Remote Sensing 28(6), 1990.
+/// Source: Lee, "Digital Image Enhancement and Noise Filtering by Use of Local Statistics", IEEE Transactions on
+/// Pattern Analysis and Machine Intelligence 2(2), 1980; the weight as in Lopes, Touzi, Nezry, "Adaptive Speckle
+/// Filters and Scene Heterogeneity", IEEE Transactions on Geoscience and Remote Sensing 28(6), 1990.
 ///
 /// # Errors
 /// A side that is even or above 161, a speckle that is no positive number, and whatever the launch reports.
@@ -170,7 +170,8 @@ mod tests {
         #![proptest_config(cases(10))]
         #[test]
         fn the_filter_matches_its_reference_on_odd_shapes_with_holes(
-            n in 1usize..3, h in 1usize..20, w in 1usize..20, c in 1usize..4, radius in 1usize..5, speckle in 0.01f32..1.0,
+            n in 1usize..3, h in 1usize..20, w in 1usize..20, c in 1usize..4, radius in 1usize..5,
+            speckle in 0.01f32..1.0,
         ) {
             let x = speckled(n * h * w * c, h * w * c / 9);
             for device in devices() {
@@ -185,7 +186,8 @@ mod tests {
                     let picture = &x[i / (h * w * c) * h * w * c..][..h * w * c];
                     let expected = reference(picture, [h, w, c], at, radius, f64::from(speckle));
                     // k is a difference over v: roundings of 1e-7 over a v of 0.01 of values below 4.
-                    prop_assert!((f64::from(*got) - expected).abs() < 1e-4, "{}: {i}: {got}, not {expected}", device.name());
+                    let off = (f64::from(*got) - expected).abs();
+                    prop_assert!(off < 1e-4, "{}: {i}: {got}, not {expected}", device.name());
                 }
             }
         }

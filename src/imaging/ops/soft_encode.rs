@@ -180,9 +180,10 @@ pub struct Encoding {
 
 /// The five bins nearest to each colour, with weights `exp(-d^2 / (2 sigma^2))` normalised to sum 1.
 ///
-/// `ab`: `[N, H, W, 2]`; `bins`: `[Q, 2]`, the centres; `sigma` in units of ab, greater than 0 (5 in the source). Ties go
-/// to the lowest bin. With fewer than five bins the places left over have weight 0 and name bin 0. A colour that is not finite, or so
-/// far from all bins that its distance squared is not (1e19), has weights of NaN at bin 0: it shows in the loss. Source: Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, section 2.2.
+/// `ab`: `[N, H, W, 2]`; `bins`: `[Q, 2]`, the centres; `sigma` in units of ab, greater than 0 (5 in the source). Ties
+/// go to the lowest bin. With fewer than five bins the places left over have weight 0 and name bin 0. A colour that is
+/// not finite, or so far from all bins that its distance squared is not (1e19), has weights of NaN at bin 0: it shows
+/// in the loss. Source: Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, section 2.2.
 ///
 /// # Errors
 /// Other shapes, a sigma that is not positive, no memory, and whatever the launch reports.

@@ -109,15 +109,17 @@ pub enum Interpolation {
 
 /// The pictures x `[N, H, W, C]` as seen from a grid of `height` x `width` pixels: y `[N, height, width, C]`.
 ///
-/// `to_x` maps a pixel of the grid to its place in x: (column, row, 1) to (column, row, 1) times a weight that is positive on this
-/// side of the horizon, rows first. Whole numbers are the centres of pixels, (0, 0) that of the first one.
+/// `to_x` maps a pixel of the grid to its place in x: (column, row, 1) to (column, row, 1) times a weight that is
+/// positive on this side of the horizon, rows first. Whole numbers are the centres of pixels, (0, 0) that of the first
+/// one.
 ///
-/// A pixel of y has a value where the nearest pixel of x exists and is no NaN, which stands for no data, and is `fill` (NaN, if that
-/// is wanted) elsewhere; [`Interpolation::Bilinear`] takes those of the four pixels around that exist and are no NaN. Nothing is
-/// averaged where y is much coarser than x. It is made of data, and has no gradient.
+/// A pixel of y has a value where the nearest pixel of x exists and is no NaN, which stands for no data, and is `fill`
+/// (NaN, if that is wanted) elsewhere; [`Interpolation::Bilinear`] takes those of the four pixels around that exist and
+/// are no NaN. Nothing is averaged where y is much coarser than x. It is made of data, and has no gradient.
 ///
-/// Places are right to about `4 * 2^-24` of their distance from that corner of the grid where the weight is largest, times the
-/// scale: 1.5e-4 pixels for a grid of 512x256, wherever in a large scene it lies, and 5e-3 for one of 16384x16384.
+/// Places are right to about `4 * 2^-24` of their distance from that corner of the grid where the weight is largest,
+/// times the scale: 1.5e-4 pixels for a grid of 512x256, wherever in a large scene it lies, and 5e-3 for one of
+/// 16384x16384.
 ///
 /// # Errors
 /// A matrix with an element that is not finite, whatever the launch reports.
@@ -172,8 +174,8 @@ struct Anchor {
 }
 
 impl Anchor {
-    /// The places of a grid of `[width, height]` pixels, from the corner where the weight is largest: if any pixel lies on this side
-    /// of the horizon, this one does.
+    /// The places of a grid of `[width, height]` pixels, from the corner where the weight is largest: if any pixel lies
+    /// on this side of the horizon, this one does.
     fn new(to_x: &[[f64; 3]; 3], size: [usize; 2]) -> Self {
         let [across, down] = size.map(|size| size as f64 - 1.0);
         let along = |row: &[f64; 3], [x, y]: [f64; 2]| row[0] * x + row[1] * y + row[2];
@@ -263,7 +265,8 @@ mod tests {
                 }
                 let picture = &x[picture * h * w * c..][..h * w * c];
                 let expected = at.and_then(|at| sample(picture, [h, w, c], at, band, how)).unwrap_or(-99.0);
-                // Neighbours of a standard normal picture differ by up to 8, in both directions; and the weights' own rounding.
+                // Neighbours of a standard normal picture differ by up to 8, in both directions; and the weights' own
+                // rounding.
                 let allowed = if how == Interpolation::Nearest { 0.0 } else { 16.0 * off + 3e-6 };
                 let error = (f64::from(*got) - expected).abs();
                 let name = device.name();
@@ -280,7 +283,8 @@ mod tests {
             turn in -3.0f64..3.0, scale in 0.4f64..2.5, tilt in -0.01f64..0.01, shift in -3.0f64..6.0,
         ) {
             let (sin, cos) = turn.sin_cos();
-            let to_x = [[scale * cos, -scale * sin, shift], [scale * sin, scale * cos, 2.0 - shift], [tilt, -tilt, 1.0]];
+            let turned = [[scale * cos, -scale * sin, shift], [scale * sin, scale * cos, 2.0 - shift]];
+            let to_x = [turned[0], turned[1], [tilt, -tilt, 1.0]];
             // Some 4 roundings of places within 60 pixels.
             check([n, h, w, c], &to_x, [height, width], h * w * c / 6, 2e-5);
         }
@@ -288,8 +292,8 @@ mod tests {
 
     #[test]
     fn places_far_into_a_large_scene_stay_exact() {
-        // A window at (12000, 15000) of the scene, a tile at (16000, 9000) of the grid: f32 places of the scene itself would be off
-        // by a thousandth of a pixel each time they are rounded.
+        // A window at (12000, 15000) of the scene, a tile at (16000, 9000) of the grid: f32 places of the scene itself
+        // would be off by a thousandth of a pixel each time they are rounded.
         let whole = [[0.97, 0.11, 800.3], [-0.12, 1.02, 7000.7], [1.5e-6, -2.5e-6, 1.0]];
         let moved = |m: &[[f64; 3]; 3], [x, y]: [f64; 2]| m.map(|l| [l[0], l[1], l[0] * x + l[1] * y + l[2]]);
         let mut to_window = moved(&whole, [16000.0, 9000.0]);
@@ -317,7 +321,8 @@ mod tests {
 
     #[test]
     fn nothing_is_seen_beyond_the_horizon() {
-        // The weight is 1 - column / 4: the horizon at column 4, and from 5 on the picture would appear once more, upside down.
+        // The weight is 1 - column / 4: the horizon at column 4, and from 5 on the picture would appear once more,
+        // upside down.
         let to_x = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [-0.25, 0.0, 1.0]];
         check([1, 40, 40, 1], &to_x, [12, 12], 0, 2e-5);
         let flipped = to_x.map(|line| line.map(|v| -v));

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&STATS, &NORMALIZE, &RUNNING, &PARAMS_GRAD, &INPUT_GRAD];
 
-/// Elements of the blocks of rows that a twin works on, by the number of channels alone: 64 KiB, so that a second reading
-/// comes from the cache, and where channels are few no more rows than an f32 sum takes without losing digits.
+/// Elements of the blocks of rows that a twin works on, by the number of channels alone: 64 KiB, so that a second
+/// reading comes from the cache, and where channels are few no more rows than an f32 sum takes without losing digits.
 fn twin_block(channels: usize) -> usize {
     ((1 << 14) / channels).clamp(1, 1024) * channels
 }
@@ -53,13 +53,15 @@ fn column_plan(p: &StatsParams) -> Plan {
         5..=16 => (16, TILES[1]),
         _ => (64, TILES[2]),
     };
-    let tiles = p.channels.div_ceil(tile) as usize;
+    let tiles = (p.channels as usize).div_ceil(tile);
+    // A narrow tile: the more invocations share a channel's blocks, if there are more than invocations.
+    let few = p.blocks as usize <= 256 / tile;
+    let (combine_tile, combine_constants) = if few { (tile, constants) } else { (4, TILES[0]) };
     let elements = p.rows as usize * p.channels as usize;
     Plan {
         dispatches: vec![
             Dispatch::new("partials", linear_grid(p.blocks as usize * tiles, 1)).with(constants),
-            // A narrow tile: the more invocations share a channel's blocks.
-            Dispatch::new("combine", linear_grid(p.channels as usize, 4)).with(TILES[0]),
+            Dispatch::new("combine", linear_grid(p.channels as usize, combine_tile)).with(combine_constants),
         ],
         scratch: vec![p.blocks as usize * 2 * p.channels as usize],
         flops: 4.0 * elements as f64,

@@ -1,8 +1,8 @@
 //! Batch normalisation over all axes but the last (Ioffe, Szegedy, "Batch Normalization", 2015, algorithms 1 and 2).
 //!
 //! With P = N H W rows, `x̂ = (x - mean) / sqrt(variance + eps)` and `y = gamma * x̂ + beta`:
-//! `dbeta = sum dy`, `dgamma = sum dy * x̂`, and `dx = gamma / sqrt(variance + eps) * (dy - (dbeta + x̂ * dgamma) / P)`,
-//! without the bracket's second term where the statistics are fixed.
+//! `dbeta = sum dy`, `dgamma = sum dy * x̂`, and `dx = gamma / sqrt(variance + eps) * (dy - (dbeta + x̂ * dgamma) /
+//! P)`, without the bracket's second term where the statistics are fixed.
 
 mod launch;
 mod op;

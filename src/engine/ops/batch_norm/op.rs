@@ -56,18 +56,19 @@ fn gradients(grad: &mut Backward<'_>, eps: f32, through_batch: f32) -> Result<()
     Ok(())
 }
 
-/// Batch norm in training: x (N, H, W, C), gamma (C), beta (C) by the mean and biased variance of the batch itself. A channel whose
-/// variance passes f32 (values of some 1e19 and more) is NaN, its running variance too.
+/// Batch norm in training: x (N, H, W, C), gamma (C), beta (C) by the mean and biased variance of the batch itself. A
+/// channel whose variance passes f32 (values of some 1e19 and more) is NaN, its running variance too.
 ///
-/// Forward also moves the running statistics: `running = momentum * running + (1 - momentum) * batch`. Pooled, the variance gets
-/// `momentum * (1 - momentum) * (mean of the batch - running mean)^2` more (Chan, Golub, LeVeque, 1983, eq. 2.1, by weights).
+/// Forward also moves the running statistics: `running = momentum * running + (1 - momentum) * batch`. Pooled, the
+/// variance gets `momentum * (1 - momentum) * (mean of the batch - running mean)^2` more (Chan, Golub, LeVeque, 1983,
+/// eq. 2.1, by weights).
 pub struct BatchNormTrain {
     /// Running mean (C), updated in place.
     pub running_mean: Tensor,
     /// Running biased variance (C), updated in place.
     pub running_var: Tensor,
-    /// Whether the running variance is that over all that the batches held, or, as in Keras and PyTorch, the mean of the variances
-    /// within them, which leaves out what their means differ by.
+    /// Whether the running variance is that over all that the batches held, or, as in Keras and PyTorch, the mean of
+    /// the variances within them, which leaves out what their means differ by.
     pub pooled: bool,
     /// The share of the old running value that stays, 0..1 (Keras: 0.99).
     pub momentum: f32,

@@ -1,7 +1,8 @@
-use crate::engine::device::Device;
-use crate::engine::op::Op;
+use crate::engine::device::{Device, Dispatch, GpuInfo, MAX_GROUPS};
+use crate::engine::op::{Backward, Op};
 use crate::engine::ops::batch_norm::BatchNormInference;
 use crate::engine::ops::batch_norm::BatchNormTrain;
+use crate::engine::ops::batch_norm::launch::{PARAMS_GRAD, ParamsGradParams, STATS, StatsParams};
 use crate::engine::tensor::Tensor;
 use crate::engine::testing::check::{Check, cases, devices};
 use proptest::prelude::*;
@@ -168,4 +169,38 @@ fn a_parameter_of_another_width_is_refused() {
     let short = Tensor::full(&device, &[2], 1.0).unwrap();
     let error = train(&device, 3).forward(&[&x, &short, &short]).err().unwrap();
     assert_eq!(error.exit_code(), 2);
+}
+
+#[test]
+fn channels_beyond_a_grid_of_workgroups_are_folded() {
+    let gpu = GpuInfo { software: false, workgroup_bytes: 1 << 14 };
+    for (rows, channels) in [(2, 1 << 23), (1 << 12, 1 << 18), (1 << 20, 1 << 11), (1 << 30, 1)] {
+        let sums = StatsParams::new(rows, channels);
+        for plan in [(STATS.plan)(&sums, &gpu), (PARAMS_GRAD.plan)(&ParamsGradParams { sums, eps: 1.0 }, &gpu)] {
+            let fits = |dispatch: &Dispatch| dispatch.groups.iter().all(|&groups| groups <= MAX_GROUPS);
+            assert!(plan.dispatches.iter().all(fits), "{rows} x {channels}: {:?}", plan.dispatches);
+        }
+    }
+}
+
+#[test]
+fn many_channels_of_few_rows_match_the_twin() {
+    let channels = 70_001;
+    let run = |device: &Device| {
+        let tensor = |shape: &[usize], seed| crate::engine::self_test::seeded(device, shape, seed).unwrap();
+        let op = train(device, channels);
+        let (x, dy) = (tensor(&[1, 1, 2, channels], 1), tensor(&[1, 1, 2, channels], 2));
+        let forward = op.forward(&[&x, &tensor(&[channels], 3), &tensor(&[channels], 4)]).unwrap();
+        let mut backward = Backward::new(&dy, &forward.saved, &[true; 3], vec![None; 3]);
+        op.backward(&mut backward).unwrap();
+        let results = std::iter::once(forward.y).chain(backward.into_grads().into_iter().flatten());
+        results.map(|t| t.to_vec().unwrap()).collect::<Vec<_>>().concat()
+    };
+    let expected = run(&Device::cpu());
+    for device in devices() {
+        for (i, (got, expected)) in run(&device).iter().zip(&expected).enumerate() {
+            // Of two rows: where they are nearly equal, what is left of them is divided by the root of eps.
+            assert!((got - expected).abs() < 1e-3 * expected.abs().max(1.0), "{}: {i}: {got}", device.name());
+        }
+    }
 }

@@ -4,7 +4,8 @@ use crate::engine::ops::conv2d::geometry::{Activation, Padding};
 use crate::engine::ops::conv2d::op::Conv2d;
 
 impl Conv2d {
-    /// A convolution whose output is as large as its input: stride 1, dilation 1, zeros around the image, no activation.
+    /// A convolution whose output is as large as its input: stride 1, dilation 1, zeros around the image, no
+    /// activation.
     ///
     /// ```
     /// use huetape::engine::ops::conv2d::Conv2d;

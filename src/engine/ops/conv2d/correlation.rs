@@ -1,4 +1,5 @@
-//! Sums over taps: what a convolution is, and its input gradient too, which sorts its pixels by the taps that reach them.
+//! Sums over taps: what a convolution is, and its input gradient too, which sorts its pixels by the taps that reach
+//! them.
 //!
 //! Each tap's weights are a matrix, by which rows of channels are multiplied where they lie in the picture.
 
@@ -7,8 +8,8 @@ use crate::engine::ops::gemm::{panel_product, with_scratch};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Outputs of a grid that one task makes, in whole rows: enough to spread the packing of the weights over, few enough that
-/// what they read stays in a second-level cache.
+/// Outputs of a grid that one task makes, in whole rows: enough to spread the packing of the weights over, few enough
+/// that what they read stays in a second-level cache.
 const BLOCK: usize = 512;
 /// Input channels that one product reads: their weights for 64 outputs take two thirds of a first-level cache.
 const DEPTH: usize = 128;
@@ -22,8 +23,8 @@ struct Grid {
     taps: Vec<Tap>,
 }
 
-/// The pixel in row i and column j of a grid reads input pixel (i stride + y, j stride + x) under this tap, if that lies within the
-/// picture.
+/// The pixel in row i and column j of a grid reads input pixel (i stride + y, j stride + x) under this tap, if that
+/// lies within the picture.
 struct Tap {
     /// Which of the weights' Kh Kw matrices.
     index: usize,
@@ -236,7 +237,8 @@ impl Correlation {
         });
     }
 
-    /// Calls `f` with each pixel, as its place in a block, whose tap lies within the picture, and the input pixel there.
+    /// Calls `f` with each pixel, as its place in a block, whose tap lies within the picture, and the input pixel
+    /// there.
     #[inline(always)]
     fn each_pixel(&self, tap: &Tap, runs: &[Run], mut f: impl FnMut(usize, usize)) {
         let [height, width] = self.input;

@@ -16,7 +16,8 @@ pub const KERNELS: &[&dyn AnyKernel] = &[&FORWARD, &INPUT_GRADIENT, &WEIGHT_GRAD
 pub(super) struct Params {
     geometry: Geometry,
     relu: u32,
-    /// What one partial sum runs over (quads of the depth of y and dx, pixels of dw and db), and the number of partial sums.
+    /// What one partial sum runs over (quads of the depth of y and dx, pixels of dw and db), and the number of partial
+    /// sums.
     chunk: u32,
     chunks: u32,
     /// Whether there is a bias.
@@ -30,8 +31,8 @@ pub(super) struct Params {
     inverse: u32,
 }
 
-/// Quads of the depth (taps and channels) that one invocation of y or dx runs over: with the loops around them below the 65,535 turns
-/// that some drivers allow an invocation in all.
+/// Quads of the depth (taps and channels) that one invocation of y or dx runs over: with the loops around them below
+/// the 65,535 turns that some drivers allow an invocation in all.
 pub(super) const DEPTH_QUADS: usize = 1 << 13;
 /// Pixels that one invocation of dw or db runs over.
 const CHUNK_PIXELS: usize = 1 << 14;
@@ -305,8 +306,8 @@ pub(crate) fn weight_gradient(geometry: &Geometry, layout: Layout, x: &Tensor, d
     dw.device().launch(&WEIGHT_GRADIENT, &weight_gradient_params(geometry, layout), &[x, dz], &[], &[dw])
 }
 
-/// Splits the pixels so that some 512 workgroups have work, within 64 MiB of partial sums, of 256 pixels or more each, but no
-/// invocation more than it may loop over.
+/// Splits the pixels so that some 512 workgroups have work, within 64 MiB of partial sums, of 256 pixels or more each,
+/// but no invocation more than it may loop over.
 fn weight_gradient_params(geometry: &Geometry, layout: Layout) -> Params {
     let tiles = (geometry.weights() / geometry.o as usize).div_ceil(64) * (geometry.o as usize).div_ceil(64);
     let wanted = 512usize.div_ceil(tiles);

@@ -1,7 +1,7 @@
 //! Two-dimensional convolution with bias and activation, and its gradients: implicit matrix products over NHWC.
 //!
-//! On a GPU each product is tiled (`kernels/conv2d.wgsl`, `conv2d_dx.wgsl`, `conv2d_dw.wgsl`); the twins gather blocks of pixels
-//! for matrix products, or use Winograd's filtering where that is faster.
+//! On a GPU each product is tiled (`kernels/conv2d.wgsl`, `conv2d_dx.wgsl`, `conv2d_dw.wgsl`); the twins gather blocks
+//! of pixels for matrix products, or use Winograd's filtering where that is faster.
 
 mod builder;
 mod correlation;

@@ -8,15 +8,17 @@ use crate::engine::primitives::expect_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 
-/// `y[n, oy, ox, o] = act(b[o] + sum over ky, kx, c of x[n, oy s + ky d - top, ox s + kx d - left, c] w[ky, kx, c, o])`.
+/// `y[n, oy, ox, o] = act(b[o] + sum over ky, kx, c of x[n, oy s + ky d - top, ox s + kx d - left, c] w[ky, kx, c,
+/// o])`.
 ///
-/// Inputs x `[N, H, W, C]`, w `[Kh, Kw, C, O]` and, where there is a bias, b `[O]`; output y `[N, Ho, Wo, O]`. Pixels outside the picture are zero. With
-/// `dz = dy act'(y)`: `db` is the sum of dz over the pixels, `dw` that of x times dz, and `dx` gathers for each input pixel the
-/// dz that it took part in.
+/// Inputs x `[N, H, W, C]`, w `[Kh, Kw, C, O]` and, where there is a bias, b `[O]`; output y `[N, Ho, Wo, O]`.
+/// Pixels outside the image are zero. With `dz = dy act'(y)`: `db` is the sum of dz over the pixels, `dw` that of x
+/// times dz, and `dx` gathers for each input pixel the dz that it took part in.
 ///
-/// Each output is right to the rounding of a sum of Kh Kw C products. 3x3 convolutions of 64 and more channels go through Winograd's
-/// filtering on the CPU, with roundings of up to 1e-3 of the largest value that an output reads; a NaN, an infinity or a value that is more than 256
-/// times larger than others near it changes those outputs alone that read it.
+/// Each output is right to the rounding of a sum of Kh Kw C products. 3x3 convolutions of 64 and more channels go
+/// through Winograd's filtering on the CPU, with roundings of up to 1e-3 of the largest value that an output reads; a
+/// NaN, an infinity or a value that is more than 256 times larger than others near it changes those outputs alone that
+/// read it.
 #[derive(Debug, Clone, Copy)]
 pub struct Conv2d {
     /// Input pixels from one output pixel to the next.
@@ -96,8 +98,8 @@ pub(crate) fn check_bias(b: Option<&Tensor>, outputs: u32) -> Result<()> {
     }
 }
 
-/// The gradient before bias and ReLU of an op with inputs x, w and perhaps b, whose own gradient is made on the way. `y` is
-/// the output where it lies behind a ReLU.
+/// The gradient before bias and ReLU of an op with inputs x, w and perhaps b, whose own gradient is made on the way.
+/// `y` is the output where it lies behind a ReLU.
 pub(crate) fn before_activation(grad: &mut Backward<'_>, y: Option<&Tensor>) -> Result<Tensor> {
     let dy = grad.dy;
     let channels = dy.nhwc()?[3];

@@ -1,18 +1,19 @@
 //! Which tiles of Winograd's filtering hold values that its roundings would carry to outputs that do not read them.
 //!
-//! A tile's transforms mix all of its 36 input pixels and take them apart again, up to roundings of some 4e-6 of the largest. That is
-//! nothing beside outputs whose own 3x3 pixels are about as large. It is much beside those of a window of pixels that are all far smaller; and a
-//! NaN or an infinity cannot be taken out again at all.
+//! A tile's transforms mix all of its 36 input pixels and take them apart again, up to roundings of some 4e-6 of the
+//! largest. That is nothing beside outputs whose own 3x3 pixels are about as large. It is much beside those of a window
+//! of pixels that are all far smaller; and a NaN or an infinity cannot be taken out again at all.
 
 use crate::engine::ops::conv2d::transform::LANES;
 use crate::engine::ops::gemm::with_wide_vectors;
 use rayon::prelude::*;
 
-/// How many times larger than the largest pixel that an output reads a pixel of its tile may be: roundings of 4e-6 of it are then 1e-3 of
-/// what the output reads, the tolerance of a sum of 9 * 64 products.
+/// How many times larger than the largest pixel that an output reads a pixel of its tile may be: roundings of 4e-6 of
+/// it are then 1e-3 of what the output reads, the tolerance of a sum of 9 * 64 products.
 const RATIO: f32 = 256.0;
 
-/// All bits but the sign: of these, larger ones are larger magnitudes, infinity is above all numbers and NaN above infinity.
+/// All bits but the sign: of these, larger ones are larger magnitudes, infinity is above all numbers and NaN above
+/// infinity.
 const MAGNITUDE: u32 = 0x7fff_ffff;
 
 /// Pixels that one rayon task works on.

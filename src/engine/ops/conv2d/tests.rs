@@ -6,7 +6,7 @@ use crate::engine::ops::conv2d::launch::{
 };
 use crate::engine::ops::conv2d::*;
 use crate::engine::tensor::Tensor;
-use crate::engine::testing::check::{Check, Tolerance, devices};
+use crate::engine::testing::check::{Check, Tolerance, cases, devices};
 use proptest::prelude::*;
 use std::cell::Cell;
 
@@ -56,8 +56,8 @@ fn check(conv: Conv2d, x: [usize; 4], w: [usize; 4]) {
     let index = Cell::new(0);
     Check::new(&[&x, &w, &[w[3]]])
         .map(2, |v| {
-            // Behind a ReLU, even channels lie far above the kink and odd ones far below (8 standard deviations), so that
-            // finite differences do not cross it.
+            // Behind a ReLU, even channels lie far above the kink and odd ones far below (8 standard deviations), so
+            // that finite differences do not cross it.
             let far = if relu { 8.0 * (products as f32).sqrt() } else { 0.0 };
             index.set(index.get() + 1);
             if index.get() % 2 == 1 { v + far } else { v - far }
@@ -110,7 +110,7 @@ fn relu_is_fused_in_both_directions() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 10, failure_persistence: None, rng_seed: proptest::test_runner::RngSeed::Fixed(2), ..ProptestConfig::default() })]
+    #![proptest_config(cases(10))]
 
     #[test]
     fn convolutions_of_any_geometry_match_their_reference(
@@ -178,7 +178,8 @@ mod variants {
                         // Sums of some 1000 products of normal values: both bodies round to about 1e-6 of the largest.
                         assert!(
                             (got - expected).abs() <= 1e-5 * largest,
-                            "{}: variant {variant} of {conv:?}, {layout:?}, cut at {most}, on {x:?} {w:?}: {name}[{i}] = {got}, expected {expected}",
+                            "{}: variant {variant} of {conv:?}, {layout:?}, cut at {most}, on {x:?} {w:?}: \
+                             {name}[{i}] = {got}, expected {expected}",
                             device.name(),
                         );
                     }

@@ -1,5 +1,5 @@
-//! The transforms of Winograd's filtering F(4x4, 3x3), on [`LANES`] channels at once. `A`, `B` and `G` are those of Lavin and Gray,
-//! "Fast Algorithms for Convolutional Neural Networks", CVPR 2016.
+//! The transforms of Winograd's filtering F(4x4, 3x3), on [`LANES`] channels at once. `A`, `B` and `G` are those of
+//! Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016.
 //!
 //! All are inlined always, so that they are compiled for the vectors of their caller.
 

@@ -1,4 +1,5 @@
-//! The CPU bodies. For the gradient of the weights, blocks of pixels are gathered into rows of a matrix (im2col) that fit the cache.
+//! The CPU bodies. For the gradient of the weights, blocks of pixels are gathered into rows of a matrix (im2col) that
+//! fit the cache.
 
 use crate::engine::ops::conv2d::correlation::Correlation;
 use crate::engine::ops::conv2d::geometry::{Geometry, Layout};

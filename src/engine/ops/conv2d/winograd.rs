@@ -1,11 +1,13 @@
-//! Winograd's minimal filtering F(4x4, 3x3) for 3x3 convolutions of stride 1: 36 multiplications for 16 outputs, not 144.
+//! Winograd's minimal filtering F(4x4, 3x3) for 3x3 convolutions of stride 1: 36 multiplications for 16 outputs, not
+//! 144.
 //!
 //! Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016. A tile of 4x4 outputs is
-//! `A^T ((G w G^T) * (B^T d B)) A` of its 6x6 inputs d; summed over channels, each of the 36 products becomes a matrix product
-//! of tiles x channels by channels x outputs. A dilation of d is d x d interleaved grids of dilation 1.
+//! `A^T ((G w G^T) * (B^T d B)) A` of its 6x6 inputs d; summed over channels, each of the 36 products becomes a matrix
+//! product of tiles x channels by channels x outputs. A dilation of d is d x d interleaved grids of dilation 1.
 //!
-//! Rounding grows with the constants of the transforms, to some 4e-6 of the largest value of a tile. Tiles in which that would be seen in
-//! outputs which do not read the value, or that hold a NaN or an infinity, are filtered directly (`outliers`).
+//! Rounding grows with the constants of the transforms, to some 4e-6 of the largest value of a tile. Tiles in which
+//! that would be seen in outputs which do not read the value, or that hold a NaN or an infinity, are filtered directly
+//! (`outliers`).
 
 use crate::engine::ops::conv2d::geometry::Geometry;
 use crate::engine::ops::conv2d::outliers;
@@ -19,8 +21,8 @@ use std::ops::Range;
 
 /// Products a tile.
 pub(super) const POINTS: usize = 36;
-/// Elements between the data of two points. Without them the 36 places that a transform writes to lie a power of two apart
-/// and evict each other from the cache.
+/// Elements between the data of two points. Without them the 36 places that a transform writes to lie a power of two
+/// apart and evict each other from the cache.
 pub(super) const GAP: usize = 80;
 /// Outputs a tile.
 pub(super) const TILE: usize = 16;
@@ -79,8 +81,8 @@ impl Winograd {
         .if_faster(g)
     }
 
-    /// Enough channels to outweigh the transforms (and to keep their rounding below that of the sums), and tiles that are mostly
-    /// filled.
+    /// Enough channels to outweigh the transforms (and to keep their rounding below that of the sums), and tiles that
+    /// are mostly filled.
     fn if_faster(self, g: &Geometry) -> Option<Winograd> {
         let lanes = |channels: usize| channels >= 64 && channels.is_multiple_of(LANES);
         let [height, width] = self.output;
@@ -221,8 +223,8 @@ impl Winograd {
         });
     }
 
-    /// Writes `values(tile)(first channel)` of every tile of `bands`: `(tiles / BLOCK, POINTS, channels / width, BLOCK, width)`, where
-    /// the last `width` is what is left.
+    /// Writes `values(tile)(first channel)` of every tile of `bands`: `(tiles / BLOCK, POINTS, channels / width, BLOCK,
+    /// width)`, where the last `width` is what is left.
     pub(super) fn transform_tiles<V: Fn(usize) -> [[Lanes; 6]; 6]>(
         &self,
         bands: Range<usize>,
@@ -271,8 +273,8 @@ impl Winograd {
         std::array::from_fn(|i| Some((picture * self.input[0] + at(0, i / 6)?) * self.input[1] + at(1, i % 6)?))
     }
 
-    /// Writes the outputs of every tile: `(tiles / BLOCK, channels_out / SLAB, BLOCK, TILE, SLAB)`, where the last block and slab
-    /// are what is left.
+    /// Writes the outputs of every tile: `(tiles / BLOCK, channels_out / SLAB, BLOCK, TILE, SLAB)`, where the last
+    /// block and slab are what is left.
     fn multiply(&self, w: &[f32], transformed: &[f32], outputs: &mut [f32]) {
         let blocks = outputs.par_chunks_mut(BLOCK * TILE * self.channels_out);
         blocks.zip(transformed.par_chunks(block_len(self.channels_in))).for_each(|(outputs, transformed)| {
@@ -288,8 +290,8 @@ impl Winograd {
         });
     }
 
-    /// The 36 products of one block of tiles with the weights of the N output channels from `first` on, and the transform of
-    /// their results.
+    /// The 36 products of one block of tiles with the weights of the N output channels from `first` on, and the
+    /// transform of their results.
     fn multiply_block<const N: usize>(&self, w: &[f32], first: usize, transformed: &[f32], outputs: &mut [f32]) {
         let tiles = outputs.len() / (TILE * N);
         let [a_len, b_len, product_len] = [transformed.len() / POINTS, DEPTH * N + GAP, tiles * N + GAP];

@@ -1,4 +1,5 @@
-//! The training loss of the classification models: softmax, bilinear enlargement and class-rebalanced cross-entropy in one.
+//! The training loss of the classification models: softmax, bilinear enlargement and class-rebalanced cross-entropy in
+//! one.
 
 mod launch;
 mod op;

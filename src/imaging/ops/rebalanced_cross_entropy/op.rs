@@ -15,14 +15,15 @@ const MOST_FACTOR: usize = 48;
 
 /// `loss = -1 / (N H W) sum_pixels v_q0 sum_k z_k log(zhat_qk + eps)`, one element, of low-resolution logits.
 ///
-/// The input is `[N, h, w, Q]`; `zhat` is its softmax enlarged `factor` times, bilinear with half-pixel centres and clamped
-/// edges (`H = h factor`, `W = w factor`); `z_k` at bins `q_k` is the target's soft encoding and `v_q` the weight of class q, so
-/// that a pixel counts by its most likely bin. No Q-channel tensor of the full size is ever formed: the loss reads, and
-/// the gradient is gathered from, five bins and four low-resolution neighbours a pixel. Source: Zhang, Isola, Efros,
-/// "Colorful Image Colorization", ECCV 2016, equations 2 to 4, as a mean over pixels.
+/// The input is `[N, h, w, Q]`; `zhat` is its softmax enlarged `factor` times, bilinear with half-pixel centres and
+/// clamped edges (`H = h factor`, `W = w factor`); `z_k` at bins `q_k` is the target's soft encoding and `v_q` the
+/// weight of class q, so that a pixel counts by its most likely bin. No Q-channel tensor of the full size is ever
+/// formed: the loss reads, and the gradient is gathered from, five bins and four low-resolution neighbours a pixel.
+/// Source: Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, equations 2 to 4, as a mean over pixels.
 pub struct RebalancedCrossEntropy {
-    /// `[N, H, W, 5]`: bins of the target, nearest first, as [`soft_encode`](crate::imaging::ops::soft_encode::soft_encode) gives them.
-    /// One that is not in 0..Q makes the loss and gradients NaN.
+    /// `[N, H, W, 5]`: bins of the target, nearest first, as
+    /// [`soft_encode`](crate::imaging::ops::soft_encode::soft_encode) gives them. One that is not in 0..Q makes the
+    /// loss and gradients NaN.
     pub index: Tensor,
     /// `[N, H, W, 5]`: their weights, of sum 1 over a pixel.
     pub weight: Tensor,

@@ -97,7 +97,9 @@ fn loss_and_gradient_match_the_formula() {
 proptest! {
     #![proptest_config(cases(10))]
     #[test]
-    fn odd_sizes_and_factors_match(n in 1usize..3, h in 1usize..4, w in 1usize..4, q in 1usize..80, factor in 1usize..6) {
+    fn odd_sizes_and_factors_match(
+        n in 1usize..3, h in 1usize..4, w in 1usize..4, q in 1usize..80, factor in 1usize..6,
+    ) {
         check([n, h, w, q], factor);
     }
 }
