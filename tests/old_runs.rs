@@ -1,8 +1,8 @@
-//! Runs and weight files of version 0.1.0 before weights said what they are, one of every network and kind of input: they colour to the
-//! same pixels, go on, and the library colours to the same bytes as the command line.
+//! Runs and weight files of version 0.1.0 before weights said what they are, one of every network and kind of input:
+//! they colour to the same pixels, go on, and the library colours to the same bytes as the command line.
 //!
-//! `tests/fixtures/runs/README.md` says how they were made. Sums are rounded in another order on other processors, so a level of
-//! 255 is let pass here; `check.sh` beside them holds every bit on the kind of processor that made them.
+//! `tests/fixtures/runs/README.md` says how they were made. Sums are rounded in another order on other processors, so a
+//! level of 255 is let pass here; `check.sh` beside them holds every bit on the kind of processor that made them.
 
 mod common;
 
@@ -137,7 +137,8 @@ fn losses(metrics: &Path) -> Vec<serde_json::Map<String, serde_json::Value>> {
     found
 }
 
-/// The updates that are compared: the first one's losses are those of the old weights, the next ones' tell that the moments came along.
+/// The updates that are compared: the first one's losses are those of the old weights, the next ones' tell that the
+/// moments came along.
 const COMPARED: usize = 3;
 
 #[test]
