@@ -38,10 +38,6 @@ const STYLES: [&str; 2] = ["src/report/report.css", "src/report/page.rs"];
 const NOT_YET: &[(&str, &str)] = &[
     ("length", "tests/cli.rs"),
     ("width", "src/cli/"),
-    ("width", "src/engine/"),
-    ("width", "src/imaging/"),
-    ("width", "src/networks/"),
-    ("width", "src/paint/"),
     ("network", "src/imaging/raster/tests.rs"),
     ("network", "src/paint/memory.rs"),
     ("network", "src/paint/scene.rs"),

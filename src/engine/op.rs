@@ -63,8 +63,8 @@ pub struct Backward<'a> {
 }
 
 impl<'a> Backward<'a> {
-    /// For a call of [`Op::backward`] without a tape. `needs[i]`: whether input i wants a gradient. `slots[i]`: where it is
-    /// to be written, if it matters; one for each of `needs`.
+    /// For a call of [`Op::backward`] without a tape. `needs[i]`: whether input i wants a gradient. `slots[i]`: where
+    /// it is to be written, if it matters; one for each of `needs`.
     pub fn new(dy: &'a Tensor, saved: &'a [Tensor], needs: &'a [bool], slots: Vec<Option<Tensor>>) -> Self {
         Backward { dy, saved, needs, slots, grads: vec![None; needs.len()] }
     }

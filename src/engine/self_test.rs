@@ -13,8 +13,9 @@ pub type SelfTestOf = (&'static str, fn(&Device) -> Result<Vec<Tensor>>);
 /// How far an op may be from its twin, as a share of the largest value of the tensor.
 ///
 /// WGSL takes `pow` as `exp2(y * log2(x))`, which is good to some 2^-19 of the value, and lets `exp` err by 3 + 2 |x|
-/// units in the last place. Exponents of up to 1 / 0.38 and differences of cube roots make up to fifty times that of it, 1e-4;
-/// sine and cosine may err by 2^-11, twice as much of a normal variate: 1e-3. A wrong index, a barrier that is missing or a group that did not run is off by a whole value.
+/// units in the last place. Exponents of up to 1 / 0.38 and differences of cube roots make up to fifty times that of
+/// it, 1e-4; sine and cosine may err by 2^-11, twice as much of a normal variate: 1e-3. A wrong index, a barrier that
+/// is missing or a group that did not run is off by a whole value.
 pub const TOLERANCE: f64 = 1e-3;
 
 /// What became of one op.

@@ -171,8 +171,8 @@ impl Tape {
         self.check_own(output)
     }
 
-    /// Gradients of the sum of `loss`'s elements (mostly one) with respect to every leaf. The tape is used up: what an op saved is freed
-    /// as soon as its gradient has run.
+    /// Gradients of the sum of `loss`'s elements (mostly one) with respect to every leaf. The tape is used up: what an
+    /// op saved is freed as soon as its gradient has run.
     ///
     /// # Errors
     /// A tape that does not record, a loss of another tape, and whatever an op reports.
@@ -207,8 +207,8 @@ impl Tape {
         Ok(Gradients { tape: self.0.id, grads: walk(nodes, &slots, id, dy, |_| true)? })
     }
 
-    /// Gradients of `loss`, a single element, with respect to `leaves` alone: other leaves and their slots are as if they
-    /// were constants, and nothing is computed for them. The tape stays, for another loss with other leaves.
+    /// Gradients of `loss`, a single element, with respect to `leaves` alone: other leaves and their slots are as if
+    /// they were constants, and nothing is computed for them. The tape stays, for another loss with other leaves.
     ///
     /// # Errors
     /// As [`Tape::backward`]; leaves of another tape.
@@ -243,8 +243,8 @@ fn ones_like(var: &Var) -> Result<Tensor> {
     Ok(ones)
 }
 
-/// Walks `nodes` backwards from the gradient `dy` of the value `output`, to the values that are `wanted`. Nodes that it owns
-/// are dropped one by one.
+/// Walks `nodes` backwards from the gradient `dy` of the value `output`, to the values that are `wanted`. Nodes that it
+/// owns are dropped one by one.
 fn walk<N: Borrow<Node>>(
     nodes: impl IntoIterator<Item = N, IntoIter: DoubleEndedIterator>,
     slots: &HashMap<usize, Tensor>,

@@ -1,7 +1,8 @@
-//! The learner of adversarial pairs: a generator that colours and a discriminator that tells its pictures from real ones.
+//! The learner of adversarial pairs: a generator that colours and a discriminator that tells its pictures from real
+//! ones.
 //!
-//! What the pairs share is here: two sets of parameters, two optimisers, frozen and detached parts, the order of updates. What
-//! differs is a [`Game`].
+//! What the pairs share is here: two sets of parameters, two optimisers, frozen and detached parts, the order of
+//! updates. What differs is a [`Game`].
 
 use crate::dataset::loader::Batch;
 use crate::engine::device::{Device, PendingRead};
@@ -65,8 +66,8 @@ impl AdversarialConfig {
 pub enum Order {
     /// Both gradients are taken from the same forward passes, then both networks step.
     Together,
-    /// The discriminator steps first, on pictures that are nothing but data to it; the same pictures are then judged by the
-    /// new one, through which, frozen, the generator learns.
+    /// The discriminator steps first, on pictures that are nothing but data to it; the same pictures are then judged by
+    /// the new one, through which, frozen, the generator learns.
     Alternating,
 }
 
@@ -97,8 +98,8 @@ pub trait Game {
     /// The network that makes pictures.
     type Generator: Generator;
 
-    /// Names of the losses in `metrics.jsonl`, with the title of a chart each: the generator's, the discriminator's, the mean
-    /// distance between made and real pictures, and [`VITALS`].
+    /// Names of the losses in `metrics.jsonl`, with the title of a chart each: the generator's, the discriminator's,
+    /// the mean distance between made and real pictures, and [`VITALS`].
     const LOSSES: [(&'static str, &'static str); 5];
 
     /// Which network steps when.

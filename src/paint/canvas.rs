@@ -6,8 +6,8 @@ use crate::error::Result;
 use crate::imaging::pixels::{Pixels, mirrored};
 use crate::paint::plan::{Band, Plan, Span};
 
-/// Where the pieces of a [`Plan`] come together, in the order of [`Plan::bands`]. Of windows, which are blended, it holds the
-/// unfinished rows of one panel; tiles need not wait for one another.
+/// Where the pieces of a [`Plan`] come together, in the order of [`Plan::bands`]. Of windows, which are blended, it
+/// holds the unfinished rows of one panel; tiles need not wait for one another.
 #[derive(Debug)]
 pub struct Canvas<'a> {
     plan: &'a Plan,
@@ -25,8 +25,9 @@ impl<'a> Canvas<'a> {
 
     /// Paints a band and hands out to `finished` what is finished with it: tiles, or of windows the band's target.
     ///
-    /// `source` are the pixels of the band's source, and `valid` says which of them have data; a piece without any is left
-    /// unpainted, zeros. `paint` makes `[height, width, bands]` of a piece, whose sides include the network's halo on each side.
+    /// `source` are the pixels of the band's source, and `valid` says which of them have data; a piece without any is
+    /// left unpainted, zeros. `paint` makes `[height, width, bands]` of a piece, whose sides include the network's halo
+    /// on each side.
     ///
     /// # Errors
     /// Those of `paint` and `finished`.
@@ -63,8 +64,8 @@ impl<'a> Canvas<'a> {
         Ok(())
     }
 
-    /// What the network reads for a piece: mirrored at the picture's border, and continued by the edge where the picture is
-    /// smaller than what is painted.
+    /// What the network reads for a piece: mirrored at the picture's border, and continued by the edge where the
+    /// picture is smaller than what is painted.
     fn piece(&self, band: &Band, source: &Pixels, across: &Span, down: &Span) -> Pixels {
         let halo = self.plan.halo;
         let places = |span: &Span, spans: &[Span], len: usize, first: usize| -> Vec<usize> {

@@ -28,8 +28,8 @@ pub struct Options {
     pub preparation: Preparation,
 }
 
-/// Decoded chunks of a scene that are kept: it is read band by band, and no more than the rows that two of them share is read
-/// again.
+/// Decoded chunks of a scene that are kept: it is read band by band, and no more than the rows that two of them share
+/// is read again.
 const CACHE_BYTES: usize = 8 << 20;
 
 impl Options {
@@ -74,8 +74,8 @@ impl Options {
     }
 }
 
-/// Paints a source that lies in memory, see [`whole::paint`]; the result gets the source's lightness as `lightness` matches it,
-/// where that is given.
+/// Paints a source that lies in memory, see [`whole::paint`]; the result gets the source's lightness as `lightness`
+/// matches it, where that is given.
 ///
 /// # Errors
 /// Memory, and whatever a launch reports.
@@ -195,8 +195,8 @@ impl Colorizer {
     /// Colours a source of values 0..1 in memory, such as [`Colorizer::source`] has read, see [`whole::paint`].
     ///
     /// # Errors
-    /// A source without pixels, of other bands than the network reads or with another number of values; memory, and whatever a
-    /// launch reports.
+    /// A source without pixels, of other bands than the network reads or with another number of values; memory, and
+    /// whatever a launch reports.
     pub fn paint(&self, source: &Pixels, look: &Look) -> Result<Pixels> {
         self.check_source(source)?;
         paint_matched(self.painter.as_ref(), self.lightness.as_ref(), source, look)

@@ -38,20 +38,21 @@ pub enum FileEvent<'a> {
 }
 
 impl Colorizer {
-    /// Colours the image or scene in the file `input`, read as [`Colorizer::options`] say, into the file `output`: the same bytes as
-    /// `huetape colorize`. A name that ends in `.png` or `.tif` says the format; one without an ending gets the input's. A GeoTIFF's
-    /// place on Earth and its pixels without data are carried over to a TIFF.
+    /// Colours the image or scene in the file `input`, read as [`Colorizer::options`] say, into the file `output`: the
+    /// same bytes as `huetape colorize`. A name that ends in `.png` or `.tif` says the format; one without an ending
+    /// gets the input's. A GeoTIFF's place on Earth and its pixels without data are carried over to a TIFF.
     ///
     /// `output` is written whole or not at all; folders that are missing are made.
     ///
     /// # Errors
-    /// An input that cannot be read or has other bands; an output of another format, that cannot be written or is the input;
-    /// memory.
+    /// An input that cannot be read or has other bands; an output of another format, that cannot be written or is the
+    /// input; memory.
     pub fn colour_file(&self, input: impl AsRef<Path>, output: impl AsRef<Path>) -> Result<()> {
         self.colour_file_with(input.as_ref(), output.as_ref(), &FileOptions::default(), &mut |_| Ok(()))
     }
 
-    /// As [`Colorizer::colour_file`], by tiles and with results as `how` says; an error that `observe` returns ends the work.
+    /// As [`Colorizer::colour_file`], by tiles and with results as `how` says; an error that `observe` returns ends the
+    /// work.
     ///
     /// # Errors
     /// As [`Colorizer::colour_file`]; an uncertainty that the network does not know; what `observe` returns.
@@ -109,7 +110,8 @@ impl Colorizer {
         written.cloud_optimised(how.cloud_optimised).finish()
     }
 
-    /// The input as the network reads it, and what its colours carry over. TIFFs are read by windows, other images whole.
+    /// The input as the network reads it, and what its colours carry over. TIFFs are read by windows, other images
+    /// whole.
     fn open_file(
         &self,
         input: &Path,

@@ -52,7 +52,8 @@ pub fn check_ending(output: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `output` must hold the network's bands, and with `cloud_optimised` that layout: a PNG holds 1 or 3 bands and no layout.
+/// `output` must hold the network's bands, and with `cloud_optimised` that layout: a PNG holds 1 or 3 bands and no
+/// layout.
 ///
 /// # Errors
 /// A format that cannot hold it; as [`check_ending`].

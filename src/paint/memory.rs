@@ -15,7 +15,8 @@ const SMALLEST: usize = 64;
 /// Buffers are handed out up to an eighth larger than they need be.
 const ROUNDING: f64 = 1.125;
 
-/// What painting takes, in bytes, as a function of the pixels of a piece: a part that does not depend on them, and one a pixel.
+/// What painting takes, in bytes, as a function of the pixels of a piece: a part that does not depend on them, and one
+/// a pixel.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Need {
     fixed: f64,
@@ -34,8 +35,8 @@ impl Need {
     }
 }
 
-/// The side of the tiles by which a scene of `width` x `height` pixels is best painted: as large as the device's cap on memory
-/// allows; where there is none, [`Tiling::TILE`] or what a binding of a GPU holds.
+/// The side of the tiles by which a scene of `width` x `height` pixels is best painted: as large as the device's cap on
+/// memory allows; where there is none, [`Tiling::TILE`] or what a binding of a GPU holds.
 ///
 /// Two small pieces are painted to learn what a pixel takes, unless there is nothing to be learnt.
 ///

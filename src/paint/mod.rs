@@ -1,8 +1,8 @@
 //! Trained networks at work on images and on scenes of any size.
 //!
-//! A [`plan::Plan`] cuts an image into pieces that go through the network one by one, and orders them in bands: what is read at a
-//! time. A [`canvas::Canvas`] paints band after band and hands out what is finished. An image in memory and a scene in a file
-//! of any size are painted alike; [`whole::paint`] is the former, [`scene::paint`] the latter.
+//! A [`plan::Plan`] cuts an image into pieces that go through the network one by one, and orders them in bands: what is
+//! read at a time. A [`canvas::Canvas`] paints band after band and hands out what is finished. An image in memory and a
+//! scene in a file of any size are painted alike; [`whole::paint`] is the former, [`scene::paint`] the latter.
 
 pub mod canvas;
 pub mod colorizer;

@@ -1,5 +1,5 @@
-//! Where the colours of a scene go: a picture, or a raster in the scene's place on Earth, and beside it how unsure the network
-//! is.
+//! Where the colours of a scene go: a picture, or a raster in the scene's place on Earth, and beside it how unsure the
+//! network is.
 
 use std::path::{Path, PathBuf};
 
@@ -97,11 +97,11 @@ impl Output {
         }
     }
 
-    /// A TIFF in the place of the scene, in tiles of `tile` pixels a side. Three bands are sRGB of 8 bits; others have 8 bits
-    /// where the scene's have, else 16.
+    /// A TIFF in the place of the scene, in tiles of `tile` pixels a side. Three bands are sRGB of 8 bits; others have
+    /// 8 bits where the scene's have, else 16.
     ///
-    /// Where the scene may lack data, the file has a nodata value, that of the scene if it is a number of the type, else 0:
-    /// pixels without data have it in all bands, others in none.
+    /// Where the scene may lack data, the file has a nodata value, that of the scene if it is a number of the type,
+    /// else 0: pixels without data have it in all bands, others in none.
     ///
     /// # Errors
     /// A folder that may not be written.
@@ -115,8 +115,8 @@ impl Output {
         Ok(Output { colours: Colours::Raster { writer, scale }, unsure: None, cloud_optimised: false })
     }
 
-    /// The same output with a file of its own for how unsure the network is: a TIFF of one band of 32-bit floats, 0..1, NaN
-    /// where there is no data.
+    /// The same output with a file of its own for how unsure the network is: a TIFF of one band of 32-bit floats, 0..1,
+    /// NaN where there is no data.
     ///
     /// # Errors
     /// As [`Output::raster`].

@@ -10,16 +10,17 @@ use crate::error::{Error, Result};
 /// What a network needs of the picture that it paints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Framing {
-    /// Sides of what is painted in one go, and its origins, are multiples of this; a picture is continued at the bottom and right
-    /// by its edge.
+    /// Sides of what is painted in one go, and its origins, are multiples of this; a picture is continued at the bottom
+    /// and right by its edge.
     pub stride: usize,
     /// Pixels that the network reads on each side beyond those that it paints; mirrored at the picture's border.
     pub halo: usize,
-    /// Pixels beyond the halo on each side of a pixel, farther than which nothing changes it: what tiles overlap by to make no
-    /// difference.
+    /// Pixels beyond the halo on each side of a pixel, farther than which nothing changes it: what tiles overlap by to
+    /// make no difference.
     pub reach: usize,
-    /// Side of the windows, a multiple of the stride, that a picture is painted by, at half overlap and blended; a picture of
-    /// just that size is painted in one go. `None`: any picture can be, or tile by tile, which makes no difference.
+    /// Side of the windows, a multiple of the stride, that a picture is painted by, at half overlap and blended; a
+    /// picture of just that size is painted in one go. `None`: any picture can be, or tile by tile, which makes no
+    /// difference.
     pub window: Option<usize>,
 }
 
@@ -58,15 +59,15 @@ pub trait Painter: Send + Sync {
     /// Bands that it puts out; three are sRGB.
     fn bands(&self) -> usize;
 
-    /// The picture `[N, H, W, bands]` 0..1 of a source `[N, H + 2 halo, W + 2 halo, source_bands]` 0..1, H and W multiples of
-    /// the stride.
+    /// The picture `[N, H, W, bands]` 0..1 of a source `[N, H + 2 halo, W + 2 halo, source_bands]` 0..1, H and W
+    /// multiples of the stride.
     ///
     /// # Errors
     /// Another size, and whatever a launch reports.
     fn paint(&self, source: &Tensor, look: &Look) -> Result<Tensor>;
 
-    /// Whether it keeps a grey source's values as the lightness of the picture. Then [`Painter::paint`] also takes a source with a
-    /// second band, L / 100, for the picture to have instead.
+    /// Whether it keeps a grey source's values as the lightness of the picture. Then [`Painter::paint`] also takes a
+    /// source with a second band, L / 100, for the picture to have instead.
     fn keeps_lightness(&self) -> bool {
         false
     }
@@ -76,8 +77,8 @@ pub trait Painter: Send + Sync {
         false
     }
 
-    /// As [`Painter::paint`], and how unsure the network is of each pixel, `[N, H, W, 1]`: the entropy of its distribution over
-    /// Q colours over ln Q, 0 (sure) to 1 (no idea).
+    /// As [`Painter::paint`], and how unsure the network is of each pixel, `[N, H, W, 1]`: the entropy of its
+    /// distribution over Q colours over ln Q, 0 (sure) to 1 (no idea).
     ///
     /// # Errors
     /// A network that has no such distribution; as [`Painter::paint`].
@@ -103,7 +104,8 @@ pub fn no_uncertainty(network: &str) -> Error {
     )
 }
 
-/// What a network that keeps the lightness reads of a source, and the lightness of its picture: the same band, or the second.
+/// What a network that keeps the lightness reads of a source, and the lightness of its picture: the same band, or the
+/// second.
 ///
 /// # Errors
 /// Whatever a launch reports.

@@ -4,16 +4,18 @@ use crate::imaging::pixels::Area;
 use crate::paint::painter::Framing;
 use std::ops::Range;
 
-/// How a picture is cut into pieces. Only the first two change what comes out, and they too by no more than rounding where
-/// `overlap` is at least the network's reach.
+/// How a picture is cut into pieces. Only the first two change what comes out, and they too by no more than rounding
+/// where `overlap` is at least the network's reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tiling {
     /// Side of what is kept of a piece, a multiple of the stride. Without effect on a network that works by windows.
     pub tile: usize,
-    /// Pixels that a piece goes beyond what is kept of it on each side, a multiple of the stride; at the picture's border none.
+    /// Pixels that a piece goes beyond what is kept of it on each side, a multiple of the stride; at the picture's
+    /// border none.
     pub overlap: usize,
     /// Columns that are painted from top to bottom before the next ones: what is read at a time, and of windows what a
-    /// [`crate::paint::canvas::Canvas`] holds, goes with it, and not with the width of the picture. A multiple of `tile` and of `align`.
+    /// [`crate::paint::canvas::Canvas`] holds, goes with it, and not with the width of the picture. A multiple of
+    /// `tile` and of `align`.
     pub panel: usize,
     /// What is finished begins and ends at multiples of this or at the picture's border.
     pub align: usize,
@@ -30,7 +32,8 @@ const FILE_TILE: usize = 512;
 const FILE_TILE_OF_WINDOWS: usize = 256;
 
 impl Tiling {
-    /// The tiles of scenes unless something else is known: larger ones waste less on their overlaps, and need more memory.
+    /// The tiles of scenes unless something else is known: larger ones waste less on their overlaps, and need more
+    /// memory.
     pub const TILE: usize = 512;
 
     /// Tiles of about `tile` pixels a side that overlap by the network's reach, in one panel.
@@ -39,8 +42,8 @@ impl Tiling {
         Tiling { tile: whole(tile.max(1)), overlap: whole(framing.reach), panel: usize::MAX, align: 1 }
     }
 
-    /// Tiles and panels of a scene of any size that is written to a file with tiles of `align` pixels a side. `tile` is rounded
-    /// up to a multiple of 64; `overlap` is the network's reach unless it is given.
+    /// Tiles and panels of a scene of any size that is written to a file with tiles of `align` pixels a side. `tile` is
+    /// rounded up to a multiple of 64; `overlap` is the network's reach unless it is given.
     pub fn of_scene(framing: &Framing, tile: usize, overlap: Option<usize>) -> Self {
         let whole = |pixels: usize| pixels.next_multiple_of(framing.stride);
         let tile = whole(tile.max(1).next_multiple_of(GRID));

@@ -48,8 +48,8 @@ impl Source for PreparedScene {
 
 /// Takes a painted scene part by part. It is written on another thread than it is painted on.
 pub trait Sink: Send {
-    /// Takes the pixels at (`x`, `y`): each pixel once, in areas that begin and end at multiples of the tiling's `align` or at
-    /// the scene's border.
+    /// Takes the pixels at (`x`, `y`): each pixel once, in areas that begin and end at multiples of the tiling's
+    /// `align` or at the scene's border.
     ///
     /// # Errors
     /// Whatever keeps it from being written.
@@ -67,8 +67,8 @@ pub struct Scene {
     pub uncertainty: bool,
 }
 
-/// Paints a scene: while the network works on a band, another thread reads the next one and a third writes the last. Memory
-/// does not grow with the scene.
+/// Paints a scene: while the network works on a band, another thread reads the next one and a third writes the last.
+/// Memory does not grow with the scene.
 ///
 /// After each piece `progress` is told how many of how many are done; its error ends the work.
 ///

@@ -149,8 +149,8 @@ fn largest_step(a: &Pixels, b: &Pixels) -> f32 {
     a.values.iter().zip(&b.values).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-/// Paints noise in one go and by tilings of `tiles` pixels in panels of `panel`: all alike. What a pixel depends on beyond
-/// itself must show, so that context that is missing would be seen.
+/// Paints noise in one go and by tilings of `tiles` pixels in panels of `panel`: all alike. What a pixel depends on
+/// beyond itself must show, so that context that is missing would be seen.
 fn tiles_make_no_difference(painter: &dyn Painter, [width, height]: [usize; 2], tiles: &[usize], panel: usize) {
     let source = noise(width, height, painter.source_bands());
     let framing = painter.framing();
@@ -158,7 +158,8 @@ fn tiles_make_no_difference(painter: &dyn Painter, [width, height]: [usize; 2], 
     let whole = paint(Tiling::new(&framing, 4096));
     for &tile in tiles {
         let tiled = paint(Tiling { panel, align: 4, ..Tiling::new(&framing, tile) });
-        // Sums of the same products in another order, where the blocks of a convolution lie elsewhere; then the cube of Lab.
+        // Sums of the same products in another order, where the blocks of a convolution lie elsewhere; then the cube of
+        // Lab.
         let step = largest_step(&whole, &tiled);
         assert!(step < 2e-4, "{} by tiles of {tile}: {step}", painter.name());
     }

@@ -8,7 +8,8 @@ use crate::paint::plan::{Plan, Tiling};
 
 /// Sides up to which a picture in memory is painted in one go where overlaps would cost.
 const WHOLE: usize = 1024;
-/// Sides of tiles that cost nothing: what Window8 puts out at full size, for each pixel a number a bin, fits memory then.
+/// Sides of tiles that cost nothing: what Window8 puts out at full size, for each pixel a number a bin, fits memory
+/// then.
 const FREE: usize = 256;
 
 /// Paints a source of any size that lies in memory, values 0..1: `[height, width, bands]` 0..1.

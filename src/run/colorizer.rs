@@ -176,7 +176,7 @@ mod tests {
     fn any_size_keeps_its_size_down_to_one_pixel() {
         let folder = tempfile::tempdir().unwrap();
         for architecture in [&colournet::network::ARCHITECTURE, &window8::network::ARCHITECTURE] {
-            let colorizer = Colorizer::open(&Device::cpu(), &weights(folder.path(), architecture)).unwrap();
+            let colorizer = Colorizer::open(&Device::cpu(), weights(folder.path(), architecture)).unwrap();
             assert_eq!(colorizer.model(), architecture.name);
             for (width, height) in [(1, 1), (7, 3), (16, 8), (33, 21)] {
                 let info = PictureInfo { width, height, bands: 1, depth: Depth::U8 };
@@ -192,7 +192,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let by: LightnessMatch = serde_json::from_str(r#"{"source": [0.0, 1.0], "target": [0.75, 0.75]}"#).unwrap();
         let colorizer =
-            || Colorizer::open(&Device::cpu(), &weights(folder.path(), &window8::network::ARCHITECTURE)).unwrap();
+            || Colorizer::open(&Device::cpu(), weights(folder.path(), &window8::network::ARCHITECTURE)).unwrap();
         let source = Pixels { values: (0..48).map(|i| i as f32 / 47.0).collect(), ..Pixels::new(8, 6, 1) };
         let lab = |colorizer: &Colorizer| -> Vec<[f32; 3]> {
             let colours = colorizer.paint(&source, &Look::default()).unwrap();

@@ -18,7 +18,8 @@ pub struct TrainedArgs {
     /// Run folder: its best checkpoint, else its newest
     #[arg(long, value_name = "RUN", required_unless_present = "weights", conflicts_with = "weights")]
     pub run: Option<PathBuf>,
-    /// Weight file; model, width, bins and bands are read off its tensors, and how inputs are read is what it says of itself
+    /// Weight file; model, width, bins and bands are read off its tensors, and how inputs are read is what it says of
+    /// itself
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
 }
@@ -67,7 +68,8 @@ impl TrainedArgs {
         }
     }
 
-    /// How the training read its inputs, by the run, or by what the weights say of themselves; the default where they say nothing.
+    /// How the training read its inputs, by the run, or by what the weights say of themselves; the default where they
+    /// say nothing.
     ///
     /// # Errors
     /// Settings or weights that cannot be read.

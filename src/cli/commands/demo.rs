@@ -116,7 +116,8 @@ fn make_room(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes scenes as `FOLDER/SIDE/NNN.png`, a side being `sar` or `optical`, and as `.tif` of four bands, `multispectral`.
+/// Writes scenes as `FOLDER/SIDE/NNN.png`, a side being `sar` or `optical`, and as `.tif` of four bands,
+/// `multispectral`.
 fn make_scenes(folder: &Path, sides: &[&str], first: u32, count: u32) -> Result<()> {
     for side in sides {
         let folder = folder.join(side);

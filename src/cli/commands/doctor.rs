@@ -108,7 +108,8 @@ fn check(device: &Device) -> usize {
     println!("\nself-test on {}", device.name());
     if device.is_gpu() {
         println!(
-            "  each op beside its CPU twin: largest difference, as a share of the largest value; at most {TOLERANCE:.0e}"
+            "  each op beside its CPU twin: largest difference, as a share of the largest value; at most \
+             {TOLERANCE:.0e}"
         );
     } else {
         println!("  only the CPU twins are run here, twice: both runs must give the same bits");

@@ -25,8 +25,8 @@ use std::path::{Path, PathBuf};
   huetape evaluate --run runs/first --images photos/ --json scores.json --csv scores.csv
   huetape evaluate --weights best.safetensors --source sar/ --target optical/ --out scored
 
-Figures are means over whole pictures, rounded to 8 bits. --out writes predictions/NAME.png and targets/NAME.png, two folders of
-equal names, as evaluators of FID or LPIPS take them.")]
+Figures are means over whole pictures, rounded to 8 bits. --out writes predictions/NAME.png and targets/NAME.png, two
+folders of equal names, as evaluators of FID or LPIPS take them.")]
 pub struct EvaluateArgs {
     #[command(flatten)]
     trained: TrainedArgs,
@@ -170,8 +170,8 @@ struct Folders {
 }
 
 impl Folders {
-    /// The folders below `out`, which may hold nothing but what this evaluation writes: other evaluators read all that lies
-    /// in a folder. No input may lie there.
+    /// The folders below `out`, which may hold nothing but what this evaluation writes: other evaluators read all that
+    /// lies in a folder. No input may lie there.
     fn new(out: &Path, data: &Dataset, names: &[OsString], bands: usize) -> Result<Self> {
         let ending = if matches!(bands, 1 | 3) { "png" } else { "tif" };
         let folders = Folders { predictions: out.join("predictions"), targets: out.join("targets"), ending };

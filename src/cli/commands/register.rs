@@ -16,13 +16,15 @@ use std::sync::atomic::Ordering;
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "The matrix maps IMAGE (the source) to the target, both in pixels: x to the right, y down, whole numbers at the \
+    after_help = "The matrix maps IMAGE (the source) to the target, both in pixels: x to the right, y down, whole \
+         numbers at the \
 centres of pixels, (0, 0) that of the first one.
 
 Examples:
   huetape register sar.tif --points pairs.csv                                  # the residuals and the matrix
   huetape register sar.tif --points pairs.csv --to optical.tif --out registered.tif --matrix matrix.json
-  huetape register labels.png --points pairs.txt --columns 3,4,1,2 --size 1024x768 --out out.png --interpolation nearest"
+  huetape register labels.png --points pairs.txt --columns 3,4,1,2 --size 1024x768 --out out.png \
+     --interpolation nearest"
 )]
 pub struct RegisterArgs {
     /// The picture that gets warped: TIFF, GeoTIFF, PNG or JPEG
@@ -210,7 +212,8 @@ fn write_tables(args: &RegisterArgs, points: &Points, found: &Estimate) -> Resul
         let object = json!({
             "matrix": found.homography.rows(),
             "inverse": found.homography.inverse().rows(),
-            "convention": "matrix maps source to target pixels (x, y, 1); whole numbers are the centres of pixels, (0, 0) that of the first",
+            "convention": "matrix maps source to target pixels (x, y, 1); whole numbers are the centres of pixels, \
+             (0, 0) that of the first",
             "pairs": points.pairs.len(),
             "agreeing": found.agreeing(),
             "threshold": args.threshold,

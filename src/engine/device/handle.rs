@@ -16,8 +16,8 @@ use std::sync::atomic::Ordering;
 
 /// A device; clones share it.
 ///
-/// Each call of [`Device::open`] and [`Device::cpu`] makes a device of its own, on one adapter too: tensors of two devices do not go
-/// together.
+/// Each call of [`Device::open`] and [`Device::cpu`] makes a device of its own, on one adapter too: tensors of two
+/// devices do not go together.
 #[derive(Clone)]
 pub struct Device(Arc<Inner>);
 
@@ -129,9 +129,9 @@ impl Device {
     /// On a GPU this records the launch and returns; [`Device::read`] and [`Device::sync`] wait.
     ///
     /// # Errors
-    /// A view of another device ([`ErrorKind::Device`]); an [`ErrorKind::Kernel`] that names the kernel, its variant and the shapes, when
-    /// the bindings do not match the WGSL text, when a written buffer is bound twice, when the grid is larger than the adapter allows, or
-    /// when the driver refuses.
+    /// A view of another device ([`ErrorKind::Device`]); an [`ErrorKind::Kernel`] that names the kernel, its variant
+    /// and the shapes, when the bindings do not match the WGSL text, when a written buffer is bound twice, when the
+    /// grid is larger than the adapter allows, or when the driver refuses.
     pub fn launch<P: bytemuck::Pod>(
         &self,
         kernel: &Kernel<'_, P>,
@@ -185,8 +185,8 @@ impl Device {
         }
     }
 
-    /// Gives the memory of buffers that are not in use back to the system. Without this a device keeps up to about twice as much as was
-    /// in use at the most, to use it again.
+    /// Gives the memory of buffers that are not in use back to the system. Without this a device keeps up to about
+    /// twice as much as was in use at the most, to use it again.
     ///
     /// # Errors
     /// A kernel that failed, or a lost device.

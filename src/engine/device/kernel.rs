@@ -17,8 +17,8 @@ pub type Twin<'a, P> = dyn Fn(&P, Args<'_>) -> Result<()> + Sync + 'a;
 /// `P` is the uniform parameter block: a `#[repr(C)]` struct of scalars that matches the WGSL struct bound at
 /// `@group(0) @binding(0)`. Storage buffers are bound at 1, 2, ... in the order inputs, in-outs, outputs, scratch.
 ///
-/// A kernel borrows its text, its plan and its twin: it may be a static, or be made for one launch from text that was computed.
-/// What a device compiled for a text it finds again by the text itself.
+/// A kernel borrows its text, its plan and its twin: it may be a static, or be made for one launch from text that was
+/// computed. What a device compiled for a text it finds again by the text itself.
 pub struct Kernel<'a, P: 'static> {
     /// What messages and profiles call it; of the crate's own, the name of the file in `kernels/`.
     pub name: &'a str,
@@ -37,8 +37,8 @@ pub struct Kernel<'a, P: 'static> {
 }
 
 impl<'a, P: 'static> Kernel<'a, P> {
-    /// A kernel whose text runs with all of the driver's checks: an index out of bounds reads or writes an element of the same buffer, or
-    /// nothing at all.
+    /// A kernel whose text runs with all of the driver's checks: an index out of bounds reads or writes an element of
+    /// the same buffer, or nothing at all.
     pub const fn new(name: &'a str, source: &'a str, plan: &'a Planner<'a, P>, twin: &'a Twin<'a, P>) -> Self {
         Kernel { name, source, trusted: false, variants: &[&[]], plan, twin }
     }

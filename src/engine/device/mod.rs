@@ -1,7 +1,7 @@
 //! Devices: where buffers live and kernels run.
 //!
-//! A [`Device`] is a GPU behind wgpu or the CPU. An op never asks which: it calls [`Device::launch`], and the device runs
-//! the kernel's WGSL body or its Rust twin.
+//! A [`Device`] is a GPU behind wgpu or the CPU. An op never asks which: it calls [`Device::launch`], and the device
+//! runs the kernel's WGSL body or its Rust twin.
 
 mod backend;
 mod choice;

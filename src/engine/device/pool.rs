@@ -31,12 +31,13 @@ const REMEMBERED: u64 = 2;
 
 /// Free buffers of type `B`, by size class.
 ///
-/// A training asks for the same sizes at each step, and finds each of them again. Images of many sizes leave buffers behind that nobody
-/// asks for again: so a buffer may serve a smaller request, and whenever a new one is made, those that have waited longest are let go
-/// until no more is reserved than [`RESERVE`] allows. Where that lets go what is asked for again soon (a step whose buffers are in use at
-/// different times), the allowance grows by as much: the sizes of what was let go last are remembered for this (the ghosts of Megiddo and
-/// Modha, "ARC: A Self-Tuning, Low Overhead Replacement Cache", FAST 2003), and after a few steps nothing is let go any more. A new
-/// buffer of a size that is not remembered takes as much from it.
+/// A training asks for the same sizes at each step, and finds each of them again. Images of many sizes leave buffers
+/// behind that nobody asks for again: so a buffer may serve a smaller request, and whenever a new one is made, those
+/// that have waited longest are let go until no more is reserved than [`RESERVE`] allows. Where that lets go what is
+/// asked for again soon (a step whose buffers are in use at different times), the allowance grows by as much: the sizes
+/// of what was let go last are remembered for this (the ghosts of Megiddo and Modha, "ARC: A Self-Tuning, Low Overhead
+/// Replacement Cache", FAST 2003), and after a few steps nothing is let go any more. A new buffer of a size that is not
+/// remembered takes as much from it.
 pub(super) struct Pool<B> {
     free: BTreeMap<u64, VecDeque<Idle<B>>>,
     /// Let go by [`Pool::take`], for the owner to drop.
@@ -98,8 +99,9 @@ impl<B> Pool<B> {
         (self.report.peak_bytes, self.report.largest_bytes) = (self.report.live_bytes, 0);
     }
 
-    /// A buffer for a request of class `class`: the smallest free one that is not too large, of those the last that was used, or one that
-    /// `create` makes within the cap. Then other free buffers may have been let go: [`Pool::let_go`] hands them over.
+    /// A buffer for a request of class `class`: the smallest free one that is not too large, of those the last that was
+    /// used, or one that `create` makes within the cap. Then other free buffers may have been let go: [`Pool::let_go`]
+    /// hands them over.
     ///
     /// Where that fails, letting all free buffers go ([`Pool::trim`]) may help.
     pub fn take(&mut self, class: u64, create: impl FnOnce() -> Result<B>) -> Result<Held<B>> {

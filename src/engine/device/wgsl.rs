@@ -122,7 +122,8 @@ fn declares_override(line: &str, constant: &str) -> bool {
     rest.is_some_and(|rest| matches!(rest.trim_start().chars().next(), Some(':' | '=' | ';')))
 }
 
-/// The values that a pipeline is to be given for the `override` declarations of `module`, each by its `@id` or else its name.
+/// The values that a pipeline is to be given for the `override` declarations of `module`, each by its `@id` or else its
+/// name.
 ///
 /// # Errors
 /// A constant that `module` has neither as an `override` nor as a `const`, whose literal [`compose`] has replaced.
@@ -189,7 +190,11 @@ pub(super) fn kernel_error(name: &str, message: impl Into<String>) -> Error {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "// A test.\n// use: linear\nconst TILE: u32 = 8;\noverride SCALE: f32 = 1.0;\nstruct Params { n: u32 }\n@group(0) @binding(0) var<uniform> p: Params;\n@group(0) @binding(1) var<storage, read> x: array<f32>; // (N)\n@group(0) @binding(2) var<storage, read_write> y: array<f32>; // (N)\n@compute @workgroup_size(256) fn main(@builtin(workgroup_id) g: vec3<u32>, @builtin(local_invocation_index) l: u32) {\n let i = linear_index(g, l);\n if (i < p.n) { y[i] = SCALE * x[i] + f32(TILE); }\n}\n";
+    const TEXT: &str = "// A test.\n// use: linear\nconst TILE: u32 = 8;\noverride SCALE: f32 = 1.0;\nstruct Params { \
+         n: u32 }\n@group(0) @binding(0) var<uniform> p: Params;\n@group(0) @binding(1) var<storage, read> x: \
+         array<f32>; // (N)\n@group(0) @binding(2) var<storage, read_write> y: array<f32>; // (N)\n@compute \
+         @workgroup_size(256) fn main(@builtin(workgroup_id) g: vec3<u32>, @builtin(local_invocation_index) l: u32) \
+         {\n let i = linear_index(g, l);\n if (i < p.n) { y[i] = SCALE * x[i] + f32(TILE); }\n}\n";
 
     #[test]
     fn constants_are_replaced_and_bindings_reflected() {
@@ -215,7 +220,8 @@ mod tests {
 
     #[test]
     fn a_constant_of_a_snippet_is_applied() {
-        let text = "// A test.\n// use: tile\n@group(0) @binding(1) var<storage, read_write> y: array<f32>;\n@compute @workgroup_size(1) fn main() { y[0] = f32(PITCH); }\n";
+        let text = "// A test.\n// use: tile\n@group(0) @binding(1) var<storage, read_write> y: array<f32>;\n@compute \
+             @workgroup_size(1) fn main() { y[0] = f32(PITCH); }\n";
         let composed = compose("t", text, &[("PITCH", 18.0)]).unwrap();
         assert!(composed.contains("const PITCH: u32 = 18u;") && !composed.contains("17u"), "{composed}");
         assert_eq!(overrides("t", &parse("t", &composed).unwrap().module, &[("PITCH", 18.0)]).unwrap(), []);

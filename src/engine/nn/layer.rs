@@ -64,8 +64,8 @@ pub fn report(bound: &Bound<'_>, name: &str, kind: &str, x: &Var, y: &Var) -> Re
     bound.watched().map_or(Ok(()), |watch| watch.layer(name, kind, x.value(), y.value()))
 }
 
-/// The convolution `name` of x `[N, H, W, C]`, with its bias where it has one. A ReLU that is fused with it runs by itself
-/// under a watch, which then sees what comes before.
+/// The convolution `name` of x `[N, H, W, C]`, with its bias where it has one. A ReLU that is fused with it runs by
+/// itself under a watch, which then sees what comes before.
 ///
 /// # Errors
 /// No such parameters, shapes that do not fit, and whatever a launch reports.
@@ -171,13 +171,13 @@ pub enum Norm {
     Training,
     /// The batch's own; the running ones stay.
     Batch,
-    /// The batch's own, while the running ones become those over all batches together: this is number `number`, from 1, and the
-    /// first one replaces what was.
+    /// The batch's own, while the running ones become those over all batches together: this is number `number`, from 1,
+    /// and the first one replaces what was.
     ///
-    /// The running variance of a training is the mean of the variances *within* batches. A batch of one picture leaves out what
-    /// pictures differ in from each other; in the inner layers, of few pixels, that is most of it. Running statistics then divide by
-    /// too little, and the values of a picture unlike the average leave the range that the following layers know: it comes out dark,
-    /// flat or in one wrong colour.
+    /// The running variance of a training is the mean of the variances *within* batches. A batch of one picture leaves
+    /// out what pictures differ in from each other; in the inner layers, of few pixels, that is most of it. Running
+    /// statistics then divide by too little, and the values of a picture unlike the average leave the range that the
+    /// following layers know: it comes out dark, flat or in one wrong colour.
     Estimate {
         /// Of the batch.
         number: u32,
@@ -215,8 +215,8 @@ pub fn batch_norm(bound: &Bound<'_>, name: &str, x: &Var, norm: Norm) -> Result<
     Ok(y)
 }
 
-/// Whether the batch norm saw one value per channel in every batch: then each variance was 0, and the running ones have decayed
-/// from 1 to one and the same number.
+/// Whether the batch norm saw one value per channel in every batch: then each variance was 0, and the running ones have
+/// decayed from 1 to one and the same number.
 ///
 /// # Errors
 /// No such parameters, or a lost device.
@@ -225,8 +225,8 @@ pub fn saw_one_value(bound: &Bound<'_>, name: &str) -> Result<bool> {
     Ok(var[0] < 1.0 && var.iter().all(|&v| v == var[0]))
 }
 
-/// What [`batch_norm`] makes of one value per channel in training, whatever it is: beta. Under running statistics it divides
-/// by the root of eps, a variance of nothing, and blows up 31 times what differs from the running mean.
+/// What [`batch_norm`] makes of one value per channel in training, whatever it is: beta. Under running statistics it
+/// divides by the root of eps, a variance of nothing, and blows up 31 times what differs from the running mean.
 ///
 /// # Errors
 /// As [`batch_norm`].

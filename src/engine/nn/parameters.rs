@@ -172,8 +172,8 @@ impl Parameters {
         self.value(self.number(name)?)
     }
 
-    /// The gradient of a parameter as the last backward pass left it; it shares the arena's memory. `None` for a statistic, and where there
-    /// are no gradients beside the parameters.
+    /// The gradient of a parameter as the last backward pass left it; it shares the arena's memory. `None` for a
+    /// statistic, and where there are no gradients beside the parameters.
     ///
     /// # Errors
     /// No parameter of that name.
@@ -198,7 +198,8 @@ impl Parameters {
     /// Takes the values of all parameters from a weight file.
     ///
     /// # Errors
-    /// A missing tensor, a wrong shape, a NaN or infinity; each names the file and the tensor. Nothing has changed then.
+    /// A missing tensor, a wrong shape, a NaN or infinity; each names the file and the tensor. Nothing has changed
+    /// then.
     pub fn load(&self, file: &WeightFile) -> Result<()> {
         let tensors: Vec<&[f32]> =
             self.specs.iter().map(|spec| file.expect(&spec.name, &spec.shape)).collect::<Result<_>>()?;
@@ -217,8 +218,8 @@ impl Parameters {
         Ok(self.slices("", &values))
     }
 
-    /// One named tensor per parameter of the arenas that `arenas` holds a copy for, prefix first. `arenas` runs over all
-    /// arenas in order; an empty copy leaves its parameters out.
+    /// One named tensor per parameter of the arenas that `arenas` holds a copy for, prefix first. `arenas` runs over
+    /// all arenas in order; an empty copy leaves its parameters out.
     pub(super) fn slices(&self, prefix: &str, arenas: &[Vec<f32>]) -> Vec<StateTensor> {
         self.specs
             .iter()
@@ -244,8 +245,8 @@ impl Parameters {
 
 /// Parameters as values on one tape.
 ///
-/// It holds the tape as well, and outlives [`Tape::backward`]: afterwards `gradients.get(&bound.var("conv.weight")?)` is a parameter's
-/// gradient by its name.
+/// It holds the tape as well, and outlives [`Tape::backward`]: afterwards `gradients.get(&bound.var("conv.weight")?)`
+/// is a parameter's gradient by its name.
 pub struct Bound<'a> {
     parameters: &'a Parameters,
     tape: Tape,

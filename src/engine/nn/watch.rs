@@ -8,7 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 ///
 /// A layer that runs again is seen again: what is seen last is what the last run made.
 pub trait Watch: Send + Sync {
-    /// The layer `name` (the prefix of its parameters, where it has some) made y of x by what `kind` says, e.g. `conv 3x3/2`.
+    /// The layer `name` (the prefix of its parameters, where it has some) made y of x by what `kind` says, e.g. `conv
+    /// 3x3/2`.
     ///
     /// # Errors
     /// Whatever reading a value reports.

@@ -1,8 +1,8 @@
 //! Weight files and checkpoints: named f32 tensors in safetensors, and what the file says of itself.
 //!
-//! The latter is JSON under one key of the safetensors metadata, [`KEY`]: the library orders several by a hash map, so that the same
-//! run would not give the same bytes. This module reads of it what every reader must know, the format's version and the settings
-//! that stand for tensors of one element; the rest is `train::metadata`'s.
+//! The latter is JSON under one key of the safetensors metadata, [`KEY`]: the library orders several by a hash map, so
+//! that the same run would not give the same bytes. This module reads of it what every reader must know, the format's
+//! version and the settings that stand for tensors of one element; the rest is `train::metadata`'s.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::write_whole_with;
@@ -83,7 +83,8 @@ impl WeightFile {
     /// Reads a safetensors file of f32 tensors.
     ///
     /// # Errors
-    /// No such file, a file cut short or of another kind, another element type, metadata of a later version; each names the file.
+    /// No such file, a file cut short or of another kind, another element type, metadata of a later version; each names
+    /// the file.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|error| {
             let what = format!("cannot read the weights ({error})");
@@ -120,7 +121,8 @@ impl WeightFile {
         }
     }
 
-    /// The file with its metadata: settings that it holds no tensor of become one, so that networks read both kinds of file alike.
+    /// The file with its metadata: settings that it holds no tensor of become one, so that networks read both kinds of
+    /// file alike.
     fn described(mut self, json: &str) -> Result<Self> {
         /// The version alone: what else a later format holds is not known.
         #[derive(Deserialize)]

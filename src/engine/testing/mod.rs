@@ -44,8 +44,8 @@
 //!     .run(&TwicePlus);
 //! ```
 //!
-//! [`devices`] are those that a check runs on, for tests of other kinds; [`seeded`] values and the outputs of [`run_op`]
-//! are what a comparison of two devices is made of, see [`self_test`](crate::engine::self_test).
+//! [`devices`] are those that a check runs on, for tests of other kinds; [`seeded`] values and the outputs of
+//! [`run_op`] are what a comparison of two devices is made of, see [`self_test`](crate::engine::self_test).
 
 pub(crate) mod check;
 

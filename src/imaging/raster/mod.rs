@@ -3,7 +3,7 @@
 //!
 //! | read | |
 //! |---|---|
-//! | files | classic TIFF and BigTIFF, either byte order; strips or tiles, perhaps sparse; bands interleaved or planar |
+//! | files | classic TIFF and BigTIFF, either byte order; strips or tiles, also sparse; bands interleaved or planar |
 //! | samples | integers of 8, 16 or 32 bits, signed or not; floats of 16, 32 or 64; unsigned of 1, 2 or 4 bits |
 //! | compression | none, LZW, deflate, PackBits, Zstandard, JPEG; predictors 2 and 3 |
 //! | colours | grey and RGB as they are; palettes, grey whose zero is white, and YCbCr are converted |

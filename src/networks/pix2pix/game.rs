@@ -81,17 +81,18 @@ impl Start {
     }
 }
 
-/// The update after which the generator learns under its running statistics, as it will be put to work: its last quarter begins.
-/// `None` for a training of fewer than [`LEAST_UPDATES`].
+/// The update after which the generator learns under its running statistics, as it will be put to work: its last
+/// quarter begins. `None` for a training of fewer than [`LEAST_UPDATES`].
 ///
-/// In batches of one picture, batch norm gives each picture the mean and variance of its own, and the layers behind it never see
-/// one that is darker than others or of one kind of ground. Running statistics bring that difference back, and a network that never
-/// met it paints wrong colours.
+/// In batches of one picture, batch norm gives each picture the mean and variance of its own, and the layers behind it
+/// never see one that is darker than others or of one kind of ground. Running statistics bring that difference back,
+/// and a network that never met it paints wrong colours.
 fn settles_after(steps: u64) -> Option<u64> {
     (steps >= LEAST_UPDATES).then_some(steps - steps / 4)
 }
 
-/// Updates of the shortest training whose statistics are taken anew and then learned with; a shorter one keeps them as Keras would.
+/// Updates of the shortest training whose statistics are taken anew and then learned with; a shorter one keeps them as
+/// Keras would.
 const LEAST_UPDATES: u64 = 100;
 /// Pictures that the generator's statistics are taken from.
 const CALIBRATION: usize = 48;

@@ -1,8 +1,8 @@
 //! pix2pix: SAR or grey to colour by a conditional GAN.
 //!
-//! After Isola, Zhu, Zhou, Efros, "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017, with the
-//! layers and defaults of TensorFlow's tutorial: a U-Net of eight halvings, and a discriminator that judges patches of 70x70
-//! pixels. Pictures are in -1..1.
+//! After Isola, Zhu, Zhou, Efros, "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017, with
+//! the layers and defaults of TensorFlow's tutorial: a U-Net of eight halvings, and a discriminator that judges patches
+//! of 70x70 pixels. Pictures are in -1..1.
 
 use crate::engine::nn::layer::{
     activate, batch_norm, batch_norm_as_shift, batch_norm_specs, bias_spec, convolve, convolve_transposed, kernel_spec,
@@ -29,8 +29,8 @@ pub const BANDS: usize = 3;
 pub const LEAKY_SLOPE: f32 = 0.3;
 /// Share of values that dropout takes in the published network.
 pub const DROPOUT: f32 = 0.5;
-/// Tensors `[1]` of a weight file that say what shapes do not: the slope of the leaky ReLU, the share that dropout takes, the
-/// side of the training pictures. Where there is none, the published value holds.
+/// Tensors `[1]` of a weight file that say what shapes do not: the slope of the leaky ReLU, the share that dropout
+/// takes, the side of the training pictures. Where there is none, the published value holds.
 const SLOPE_TENSOR: &str = "leaky_slope";
 const DROPOUT_TENSOR: &str = "dropout";
 const SIDE_TENSOR: &str = "side";
@@ -75,7 +75,8 @@ pub struct Generator {
     pub slope: f32,
     /// Share of values that dropout takes, 0 up to but not including 1: in training, and at work under [`Norm::Batch`].
     pub dropout: f32,
-    /// Side of the pictures that it was trained on, a multiple of [`STRIDE`]: it is put to work on windows of that side.
+    /// Side of the pictures that it was trained on, a multiple of [`STRIDE`]: it is put to work on windows of that
+    /// side.
     pub side: usize,
 }
 
@@ -122,8 +123,8 @@ impl Generator {
 
     /// Runs the network on x `[N, H, W, channels_in]`, H and W multiples of [`STRIDE`].
     ///
-    /// The innermost batch norm sees one value per channel of each picture of 256x256. In batches of one such picture that is
-    /// the mean itself, and beta comes out; under running statistics it must come out too, see
+    /// The innermost batch norm sees one value per channel of each picture of 256x256. In batches of one such picture
+    /// that is the mean itself, and beta comes out; under running statistics it must come out too, see
     /// [`saw_one_value`].
     ///
     /// # Errors
@@ -237,8 +238,8 @@ impl painter::Generator for Generator {
     }
 }
 
-/// The discriminator `d`: source `[N, H, W, channels_in]` and picture `[N, H, W, 3]` to a logit for each patch, `[N, H / 8 - 2,
-/// W / 8 - 2, 1]`.
+/// The discriminator `d`: source `[N, H, W, channels_in]` and picture `[N, H, W, 3]` to a logit for each patch, `[N, H
+/// / 8 - 2, W / 8 - 2, 1]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Discriminator {
     /// Channels of the source.
@@ -284,7 +285,8 @@ impl Discriminator {
         specs
     }
 
-    /// Judges pictures that belong to `source`, both in -1..1, by the batch's own statistics, which move the running ones.
+    /// Judges pictures that belong to `source`, both in -1..1, by the batch's own statistics, which move the running
+    /// ones.
     ///
     /// # Errors
     /// Shapes that do not fit together, and whatever a launch reports.
@@ -397,8 +399,8 @@ mod tests {
         assert!(error.to_string().contains("128x256"), "{error}");
     }
 
-    /// After many updates in batches of one, the innermost running variance is next to nothing: that must not blow up what
-    /// differs from the running mean.
+    /// After many updates in batches of one, the innermost running variance is next to nothing: that must not blow up
+    /// what differs from the running mean.
     #[test]
     fn the_innermost_batch_norm_puts_out_beta_when_it_saw_one_value_a_channel() {
         let generator = Generator::new(1, 0.01, 0.3);

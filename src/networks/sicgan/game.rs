@@ -1,4 +1,5 @@
-//! How SICGAN learns: the discriminator first, on noisy patches and against noisy labels; then the generator, by the new one.
+//! How SICGAN learns: the discriminator first, on noisy patches and against noisy labels; then the generator, by the
+//! new one.
 
 use crate::dataset::loader::Batch;
 use crate::engine::device::Device;
@@ -16,8 +17,8 @@ use crate::train::learner::Update;
 /// What keeps the discriminator from being too sure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Noise {
-    /// Standard deviation at the first step of what is added to the discriminator's pictures (ab / 110) in its own step; it
-    /// falls linearly and would reach 0 after the last step.
+    /// Standard deviation at the first step of what is added to the discriminator's pictures (ab / 110) in its own
+    /// step; it falls linearly and would reach 0 after the last step.
     pub sigma: f32,
     /// How far a patch's label lies at most from the middle of its range, see [`Sicgan`].
     pub label: f32,
@@ -75,8 +76,8 @@ impl Start {
 /// The losses of SICGAN: `d = BCE(0.9 + u, D(y + e)) + BCE(v, D(G(x) + e))` and
 /// `g = BCE(1 + w, D(G(x))) + lambda mean |y - G(x)|`, means over patches.
 ///
-/// For each patch u and w are uniform in -label..label, v in 0..2 label, and targets are kept within 0..1; for each value e is
-/// normal of a standard deviation that falls from sigma to 0. All of them are functions of seed and step.
+/// For each patch u and w are uniform in -label..label, v in 0..2 label, and targets are kept within 0..1; for each
+/// value e is normal of a standard deviation that falls from sigma to 0. All of them are functions of seed and step.
 pub struct Sicgan {
     discriminator: Discriminator,
     lambda_l1: f32,

@@ -1,7 +1,9 @@
-//! SICGAN: the colours of a picture from its lightness and edges, patch by patch, by a GAN that one picture is enough for.
+//! SICGAN: the colours of a picture from its lightness and edges, patch by patch, by a GAN that one picture is enough
+//! for.
 //!
-//! A generator of five convolutions sees 11x11 pixels around each; it reads where the patch has edges and which place in the
-//! patch a pixel has, and puts out a and b. A discriminator judges the a and b of whole patches. Both work on ab / 110.
+//! A generator of five convolutions sees 11x11 pixels around each; it reads where the patch has edges and which place
+//! in the patch a pixel has, and puts out a and b. A discriminator judges the a and b of whole patches. Both work on ab
+//! / 110.
 
 use crate::engine::device::Device;
 use crate::engine::nn::layer::{activate, conv_specs, convolve, dense, dense_specs, report};
@@ -77,8 +79,9 @@ impl Generator {
         Ok(network)
     }
 
-    /// What the network reads of patches `[N, p + 2, p + 2, 1]` of lightness, L / 100: the patch itself, its Sobel magnitude and
-    /// its Laplacian (see [`edge_features`]), and the column and the row of each pixel over p, 0 up to but not including 1.
+    /// What the network reads of patches `[N, p + 2, p + 2, 1]` of lightness, L / 100: the patch itself, its Sobel
+    /// magnitude and its Laplacian (see [`edge_features`]), and the column and the row of each pixel over p, 0 up to
+    /// but not including 1.
     ///
     /// The pixel around the patch is that of the picture, so that edges at its rim are those of the picture.
     ///

@@ -77,8 +77,8 @@ impl Start {
     }
 }
 
-/// The losses: `d = BCE(1, D(y)) + BCE(0, D(G(x)))`, beside the penalty on its kernels, and, by the discriminator after its
-/// step, `g = BCE(1, D(G(x))) + lambda(t) mean (y - G(x))^2`. D does not see the source.
+/// The losses: `d = BCE(1, D(y)) + BCE(0, D(G(x)))`, beside the penalty on its kernels, and, by the discriminator after
+/// its step, `g = BCE(1, D(G(x))) + lambda(t) mean (y - G(x))^2`. D does not see the source.
 pub struct Spacenet {
     discriminator: Discriminator,
     lambda_mse: f32,

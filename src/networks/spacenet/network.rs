@@ -1,7 +1,8 @@
 //! SpaceNet's satellite GAN: any bands to any others, grey to RGB or RGB to multispectral.
 //!
-//! After "Artificial Colorization of Grayscale Satellite Imagery via GANs" (CosmiQ Works, 2017): a generator at full resolution whose
-//! layers read a learned mean of the two layers before, and a discriminator that judges whole windows. Values are in -1..1.
+//! After "Artificial Colorization of Grayscale Satellite Imagery via GANs" (CosmiQ Works, 2017): a generator at full
+//! resolution whose layers read a learned mean of the two layers before, and a discriminator that judges whole windows.
+//! Values are in -1..1.
 
 use crate::engine::nn::layer::{activate, conv_specs, convolve, convolve_transposed, dense, dense_specs, report};
 use crate::engine::nn::{Bound, Init, ParamKind, ParamSpec, Parameters, WeightFile};
@@ -16,7 +17,8 @@ use crate::error::{Error, Result};
 use crate::networks::common::{from_signed, kernel_channels, scaled, to_signed};
 use crate::paint::painter::{self, Framing, Look};
 
-/// Sides of the windows that the discriminator judges are multiples of this: it halves them five times. The generator takes any size.
+/// Sides of the windows that the discriminator judges are multiples of this: it halves them five times. The generator
+/// takes any size.
 pub const STRIDE: usize = 32;
 /// Side of the windows in the published training.
 pub const SIZE: usize = 64;
@@ -32,8 +34,8 @@ const KERNEL: usize = 3;
 
 /// The generator `g`: pictures `[N, H, W, bands_in]` to `[N, H, W, bands_out]`, both in -1..1.
 ///
-/// Layer k of three reads `x_k = a_k h_(k-1) + (1 - a_k) h_(k-2)` with `a_k` the sigmoid of a learned number, and h_0 and h_-1 two
-/// separate 1x1 convolutions of the input.
+/// Layer k of three reads `x_k = a_k h_(k-1) + (1 - a_k) h_(k-2)` with `a_k` the sigmoid of a learned number, and h_0
+/// and h_-1 two separate 1x1 convolutions of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Generator {
     /// Bands of the input.

@@ -1,9 +1,9 @@
-//! Window8, the small classifier: eight convolutions of 3x3 pixels without padding, so that a window of 32x32 pixels gives a
-//! distribution over ab bins for each pixel of its 16x16 centre.
+//! Window8, the small classifier: eight convolutions of 3x3 pixels without padding, so that a window of 32x32 pixels
+//! gives a distribution over ab bins for each pixel of its 16x16 centre.
 //!
-//! After the layer table of the project's first note. There are no normalisation layers, and nothing but Q says how many
-//! filters a layer has: the k-th has `floor(k Q / 8 + 1/2)`. Any picture can be read in one go: its colours come out without
-//! the outermost 8 pixels.
+//! After the layer table of the project's first note. There are no normalisation layers, and nothing but Q says how
+//! many filters a layer has: the k-th has `floor(k Q / 8 + 1/2)`. Any picture can be read in one go: its colours come
+//! out without the outermost 8 pixels.
 
 use crate::engine::nn::{ConvLayer, Sequential, WeightFile};
 use crate::error::Result;

@@ -26,11 +26,12 @@ pub struct Comparison {
     split: PathBuf,
 }
 
-/// The comparison of each of `files`, which are coloured into `targets`, with `truth`: a picture for one file, or a folder of
-/// pictures of their names, where the ending may differ.
+/// The comparison of each of `files`, which are coloured into `targets`, with `truth`: a picture for one file, or a
+/// folder of pictures of their names, where the ending may differ.
 ///
 /// # Errors
-/// No such truth, or, unless faults are met later (`keep_going`), one of another size; a picture that would be overwritten.
+/// No such truth, or, unless faults are met later (`keep_going`), one of another size; a picture that would be
+/// overwritten.
 pub fn plan(truth: &Path, files: &[PathBuf], targets: &[PathBuf], keep_going: bool) -> Result<Vec<Comparison>> {
     let truths = match truth.is_dir() {
         true => Some(pictures_in(truth)?),
@@ -87,8 +88,8 @@ fn same(a: &Path, b: &Path) -> bool {
 }
 
 impl Comparison {
-    /// Writes the two figures of what has been coloured: source, coloured and truth side by side; the truth's left half with
-    /// the coloured picture's right one. `tag` is the pictures' description.
+    /// Writes the two figures of what has been coloured: source, coloured and truth side by side; the truth's left half
+    /// with the coloured picture's right one. `tag` is the pictures' description.
     ///
     /// # Errors
     /// A picture that cannot be read, one of another size, a full disk.

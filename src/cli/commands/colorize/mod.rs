@@ -32,29 +32,32 @@ pub struct ColorizeArgs {
     inputs: Vec<PathBuf>,
     #[command(flatten)]
     trained: TrainedArgs,
-    /// A file for one input, a folder for several; .png, or .tif, which holds any number of bands and, for a GeoTIFF, its place
-    /// on Earth and the pixels without data [default: coloured]
+    /// A file for one input, a folder for several; .png, or .tif, which holds any number of bands and, for a GeoTIFF,
+    /// its place on Earth and the pixels without data [default: coloured]
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
     #[command(flatten)]
     look: LookArgs,
     #[arg(long, value_name = "N", help = format!(
-        "Side of the tiles that a scene is painted by, in pixels, rounded up to a multiple of 64; {} have windows of their own \
+        "Side of the tiles that a scene is painted by, in pixels, rounded up to a multiple of 64; {} have windows of \
+         their own \
          [default: 512, or what fits --memory]",
         names_of(|recipe| recipe.paints_by_windows())
     ))]
     tile: Option<usize>,
-    /// Pixels that a tile reads beyond each side [default: as far as the network sees, so that tiles make no difference]
+    /// Pixels that a tile reads beyond each side [default: as far as the network sees, so that tiles make no
+    /// difference]
     #[arg(long, value_name = "N")]
     overlap: Option<usize>,
-    /// Write how unsure a classifier is of each pixel, 0 to 1: the entropy of its distribution over colours, as a TIFF of floats
+    /// Write how unsure a classifier is of each pixel, 0 to 1: the entropy of its distribution over colours, as a TIFF
+    /// of floats
     #[arg(long, value_name = "FILE")]
     uncertainty: Option<PathBuf>,
     /// Write TIFFs in the cloud-optimised layout, with overviews
     #[arg(long)]
     cog: bool,
-    /// The truth, a picture or a folder of equal names: writes NAME.compare.png (source, coloured, truth) and NAME.split.png (the
-    /// truth's left half, the coloured right half) too
+    /// The truth, a picture or a folder of equal names: writes NAME.compare.png (source, coloured, truth) and
+    /// NAME.split.png (the truth's left half, the coloured right half) too
     #[arg(long, value_name = "TRUTH")]
     compare: Option<PathBuf>,
     /// Report a bad file and go on with the rest; the exit code is then 1

@@ -7,8 +7,8 @@ use crate::paint::format::{self, Format, check_ending};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// Where the colours of `input` go: `out` itself for one file, `out/STEM.png` in a folder, or `.tif` for a scene and where a PNG
-/// cannot hold the bands.
+/// Where the colours of `input` go: `out` itself for one file, `out/STEM.png` in a folder, or `.tif` for a scene and
+/// where a PNG cannot hold the bands.
 pub fn output_path(input: &Path, out: &Path, folder: bool, bands: usize) -> PathBuf {
     if !folder {
         return out.to_owned();
@@ -63,12 +63,14 @@ pub fn inputs(named: &[PathBuf], keep_going: bool) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Each file must hold the network's bands, and with `cog` the cloud-optimised layout: a PNG holds 1 or 3 bands and no layout.
+/// Each file must hold the network's bands, and with `cog` the cloud-optimised layout: a PNG holds 1 or 3 bands and no
+/// layout.
 pub fn check_formats(files: &[PathBuf], targets: &[PathBuf], bands: usize, cog: bool) -> Result<()> {
     files.iter().zip(targets).try_for_each(|(file, target)| format::check(file, target, bands, cog))
 }
 
-/// No two results may go to one file, those `beside` the colours of a single input included, and no input may be overwritten.
+/// No two results may go to one file, those `beside` the colours of a single input included, and no input may be
+/// overwritten.
 pub fn check_targets(files: &[PathBuf], targets: &[PathBuf], beside: Option<&Path>) -> Result<()> {
     let beside = beside.iter().flat_map(|beside| files.iter().map(|file| (file.as_path(), *beside)));
     let colours = files.iter().zip(targets).map(|(file, target)| (file.as_path(), target.as_path()));

@@ -33,8 +33,10 @@ const GAP_GREY: u8 = 96;
 const OFFERED: usize = 5;
 
 /// What the command writes.
-const FILES: &str = "Writes LAYER.WHEN-MODE.png, a grid of the layer's channels from left to right and top to bottom, each from its \
-    least value in black to its greatest in white, and LAYER.WHEN-MODE.npy, the values [height, width, channels]. `huetape inspect \
+const FILES: &str = "Writes LAYER.WHEN-MODE.png, a grid of the layer's channels from left to right and top to bottom, \
+     each from its \
+    least value in black to its greatest in white, and LAYER.WHEN-MODE.npy, the values [height, width, channels]. \
+    `huetape inspect \
     summary` lists the layers.";
 
 /// When a layer is looked at.
@@ -80,7 +82,8 @@ pub struct ActivationsArgs {
     #[arg(long, value_name = "MODE", default_value = "test")]
     mode: Mode,
     #[arg(long, value_name = "S", help = format!(
-        "The centre of the picture, of so many pixels a side [default: all of it; {} one window]; the discriminator of {} runs at \
+        "The centre of the picture, of so many pixels a side [default: all of it; {} one window]; the discriminator \
+         of {} runs at \
          the size of its training alone",
         names_of(|recipe| recipe.paints_by_windows()),
         names_of(|recipe| recipe.judges_one_size())
@@ -235,8 +238,8 @@ struct Grid {
     samples: Vec<u8>,
 }
 
-/// The maps of a layer's channels in rows, nearly a square of them. Each map runs from its least value in black to its greatest
-/// in white, one of a single value is grey; of maps of a single pixel, all together do.
+/// The maps of a layer's channels in rows, nearly a square of them. Each map runs from its least value in black to its
+/// greatest in white, one of a single value is grey; of maps of a single pixel, all together do.
 fn grid(shape: &[usize], values: &[f32]) -> Grid {
     let (rows, columns, channels) = match *shape {
         [h, w, c] => (h, w, c),

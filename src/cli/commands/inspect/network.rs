@@ -22,7 +22,8 @@ use std::sync::Arc;
 #[derive(Args, Debug)]
 pub(super) struct ChosenArgs {
     /// A network by its name, instead of one that was trained
-    #[arg(required_unless_present_any = ["run", "weights"], conflicts_with_all = ["run", "weights"], value_parser = networks())]
+    #[arg(required_unless_present_any = ["run", "weights"], conflicts_with_all = ["run", "weights"])]
+    #[arg(value_parser = networks())]
     model: Option<Network>,
     /// Run folder: its best checkpoint, else its newest
     #[arg(long, value_name = "RUN", conflicts_with = "weights")]
@@ -68,8 +69,8 @@ pub(super) fn random_source(learner: &dyn Learner, size: usize, halo: usize) -> 
     random_batch(learner.painter(), 1, size, halo).source_on(learner.painter().device())
 }
 
-/// The picture at `path` as the network reads it, `[1, H + 2 halo, W + 2 halo, bands]`: its centre of `size` x `size` pixels, or
-/// of the window that the network paints by, or all of it.
+/// The picture at `path` as the network reads it, `[1, H + 2 halo, W + 2 halo, bands]`: its centre of `size` x `size`
+/// pixels, or of the window that the network paints by, or all of it.
 pub(super) fn source_of(learner: &dyn Learner, path: &Path, options: &Options, size: Option<usize>) -> Result<Tensor> {
     let painter = learner.painter();
     let file = PictureFile::from(path.to_owned()).prepared(options.preparation);
@@ -90,8 +91,8 @@ pub(super) fn source_of(learner: &dyn Learner, path: &Path, options: &Options, s
 }
 
 /// The centre of a picture with the halo around it, and its width and height. Beyond the picture lies what
-/// [`paint`](crate::paint::painter::paint) puts there: its last pixels again up to a multiple of the stride, its mirror image
-/// around.
+/// [`paint`](crate::paint::painter::paint) puts there: its last pixels again up to a multiple of the stride, its mirror
+/// image around.
 pub(super) fn framed(pixels: &Pixels, framing: Framing, size: Option<usize>) -> (Vec<f32>, [usize; 2]) {
     let Framing { stride, halo, window, .. } = framing;
     let sides = [pixels.width, pixels.height].map(|side| {

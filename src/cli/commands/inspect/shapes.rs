@@ -71,8 +71,8 @@ fn print_layers(layers: &[Seen<Vec<usize>>], specs: &[ParamSpec]) {
     );
 }
 
-/// Multiplications of a layer that has a kernel: each of its weights once for each pixel that it puts out, or, transposed, that
-/// it reads.
+/// Multiplications of a layer that has a kernel: each of its weights once for each pixel that it puts out, or,
+/// transposed, that it reads.
 fn multiplications(layer: &Seen<Vec<usize>>, specs: &[ParamSpec]) -> usize {
     let kernel = format!("{}.weight", layer.name);
     let Some(kernel) = specs.iter().find(|spec| spec.name == kernel) else { return 0 };

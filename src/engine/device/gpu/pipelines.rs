@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-/// A pipeline and all that it follows from: text, entry point, constants, whether the driver's checks are on. Never a name: two texts
-/// of one name have two pipelines.
+/// A pipeline and all that it follows from: text, entry point, constants, whether the driver's checks are on. Never a
+/// name: two texts of one name have two pipelines.
 pub(super) struct Compiled {
     source: String,
     entry: String,
@@ -136,8 +136,8 @@ impl Pipelines {
     }
 }
 
-/// A hash of what a pipeline follows from. Of the text it takes the length alone: this runs at each launch, and the whole text is
-/// compared in any case.
+/// A hash of what a pipeline follows from. Of the text it takes the length alone: this runs at each launch, and the
+/// whole text is compared in any case.
 fn hash(kernel: &dyn AnyKernel, entry: &str, constants: &Constants) -> u64 {
     let mut hasher = DefaultHasher::new();
     (kernel.source().len(), entry, kernel.trusted()).hash(&mut hasher);

@@ -28,8 +28,8 @@ pub(super) struct Recorder {
     align: usize,
     /// Estimated work of what is recorded.
     pub flops: f64,
-    /// While launches are timed, their times. Each is waited for, which is right on every adapter; the cost of a submission and a wait,
-    /// some tens of microseconds, is in every figure.
+    /// While launches are timed, their times. Each is waited for, which is right on every adapter; the cost of a
+    /// submission and a wait, some tens of microseconds, is in every figure.
     pub times: Option<Vec<LaunchTime>>,
 }
 
