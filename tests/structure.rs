@@ -37,7 +37,6 @@ const STYLES: [&str; 2] = ["src/report/report.css", "src/report/page.rs"];
 /// entry that is not needed any more fails the test of its rule.
 const NOT_YET: &[(&str, &str)] = &[
     ("length", "tests/cli.rs"),
-    ("width", "src/cli/"),
     ("network", "src/imaging/raster/tests.rs"),
     ("network", "src/paint/memory.rs"),
     ("network", "src/paint/scene.rs"),

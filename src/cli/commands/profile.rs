@@ -149,7 +149,8 @@ fn write_json(
     measurement: &Measurement,
 ) -> Result<()> {
     let (least, most) = extremes(measurement);
-    let launch = |launch: &LaunchTime| serde_json::json!({ "kernel": launch.kernel, "shapes": launch.shapes, "seconds": launch.seconds });
+    let launch =
+        |of: &LaunchTime| serde_json::json!({ "kernel": of.kernel, "shapes": of.shapes, "seconds": of.seconds });
     let value = serde_json::json!({
         "model": args.model.name(),
         "pass": args.pass.name(),
