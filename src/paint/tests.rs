@@ -194,9 +194,10 @@ fn the_windows_of_sicgan_and_pix2pix_lie_where_they_lie_whatever_the_panel() {
 
 #[test]
 fn only_a_classifier_says_how_sure_it_is() {
-    let source = noise(24, 24, 1).to_tensor(&Device::cpu()).unwrap();
+    let source = noise(24, 24, 1);
     for architecture in [&colournet::network::ARCHITECTURE, &window8::network::ARCHITECTURE] {
         let painter = classifier(architecture);
+        let source = source.to_tensor(painter.device()).unwrap();
         let (picture, unsure) = painter.paint_with_uncertainty(&source, &Look::default()).unwrap();
         assert_eq!(picture.to_vec().unwrap(), painter.paint(&source, &Look::default()).unwrap().to_vec().unwrap());
         assert_eq!(unsure.shape()[..3], picture.shape()[..3]);
@@ -213,6 +214,7 @@ fn only_a_classifier_says_how_sure_it_is() {
     }
     let other = trained(spacenet::Generator::new(1, 3, 0.05));
     assert!(!other.knows_uncertainty());
+    let source = source.to_tensor(other.device()).unwrap();
     let error = other.paint_with_uncertainty(&source, &Look::default()).unwrap_err();
     assert!(error.exit_code() == 2 && error.to_string().contains("uncertainty"), "{error}");
 }

@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn window8_colours_the_centre_of_a_window_and_the_whole_of_a_picture() {
         let (classifier, picture) = classifier_and_picture(32, 32);
-        let window = Tensor::new(&Device::cpu(), &[1, 32, 32, 1], &picture.values).unwrap();
+        let window = Tensor::new(classifier.device(), &[1, 32, 32, 1], &picture.values).unwrap();
         let centre = classifier.paint(&window, &Look::default()).unwrap();
         assert_eq!(centre.shape(), [1, 16, 16, 3]);
         assert_eq!(classifier.answer(&window).unwrap().shape(), [1, 16, 16, 4]);
@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn a_window_without_a_centre_is_refused() {
         let (classifier, picture) = classifier_and_picture(16, 16);
-        let window = Tensor::new(&Device::cpu(), &[1, 16, 16, 1], &picture.values).unwrap();
+        let window = Tensor::new(classifier.device(), &[1, 16, 16, 1], &picture.values).unwrap();
         assert_eq!(classifier.paint(&window, &Look::default()).unwrap_err().exit_code(), 2);
         assert!(paint(&classifier, &picture, &Look::default()).is_ok());
     }
