@@ -1,6 +1,7 @@
 //! The binary as a user runs it: what it makes, and how it refuses bad input.
 //!
 //! Every run that computes names `--device cpu`: what is tested here does not depend on a driver.
+// Long because: one case a way to be wrong, all of one kind.
 
 mod common;
 

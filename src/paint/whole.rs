@@ -8,7 +8,7 @@ use crate::paint::plan::{Plan, Tiling};
 
 /// Sides up to which a picture in memory is painted in one go where overlaps would cost.
 const WHOLE: usize = 1024;
-/// Sides of tiles that cost nothing: what Window8 puts out at full size, for each pixel a number a bin, fits memory
+/// Sides of tiles that cost nothing: what a classifier of full resolution outputs, a number a bin for each pixel, fits memory
 /// then.
 const FREE: usize = 256;
 

@@ -195,7 +195,7 @@ impl<'a> Excuses<'a> {
             .left
             .iter()
             .filter(|(_, used)| !**used)
-            .map(|(path, _)| format!("{path} keeps the rule {rule:?}: take it out of NOT_YET"))
+            .map(|(path, _)| format!("{path} keeps the rule {rule:?}: take it out of EXCUSED"))
             .collect();
         let all: Vec<String> = failures.iter().cloned().chain(needless).collect();
         assert!(all.is_empty(), "{}", all.join("\n"));

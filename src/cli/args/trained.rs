@@ -114,8 +114,12 @@ impl TrainedArgs {
 impl LookArgs {
     fn check(&self) -> Result<()> {
         crate::ensure!(
-            self.temperature > 0.0 && self.temperature.is_finite(),
-            Error::input("out of range", format!("--temperature {}", self.temperature), "use a number above 0")
+            (1e-4..=5.0).contains(&self.temperature),
+            Error::input(
+                "out of range",
+                format!("--temperature {}", self.temperature),
+                "use a number from 0.0001 to 5"
+            )
         );
         self.input.settings.check_values()
     }

@@ -300,7 +300,7 @@ fn georeference_nodata_and_description_are_carried_exactly() {
     let written = RasterInfo {
         sample: SampleType::I16,
         nodata: Nodata::parse("-9999.0"),
-        description: Some("colours are predicted, by colournet".into()),
+        description: Some("colours are predicted, by a network".into()),
         ..source.info().clone()
     };
     let mut writer = RasterWriter::create(&path, written.clone(), 256).unwrap();
