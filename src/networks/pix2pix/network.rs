@@ -393,7 +393,7 @@ mod tests {
     fn a_size_that_cannot_be_halved_eight_times_is_refused() {
         let generator = Generator::new(1, 0.01, 0.3);
         let parameters = Parameters::new(&Device::cpu(), generator.param_specs(), 1, false).unwrap();
-        let grey = Tensor::full(&Device::cpu(), &[1, 256, 128, 1], 0.5).unwrap();
+        let grey = Tensor::full(parameters.device(), &[1, 256, 128, 1], 0.5).unwrap();
         let error = generator.paint(&parameters, &grey, &Look::default()).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("128x256"), "{error}");
@@ -407,7 +407,7 @@ mod tests {
         let parameters = Parameters::new(&Device::cpu(), generator.param_specs(), 1, false).unwrap();
         let rng = Rng::new(1, Stream::Test, 0);
         let grey: Vec<f32> = (0..65536).map(|i| rng.uniform(i)).collect();
-        let grey = Tensor::new(&Device::cpu(), &[1, 256, 256, 1], &grey).unwrap();
+        let grey = Tensor::new(parameters.device(), &[1, 256, 256, 1], &grey).unwrap();
         let set = |name: &str, values: &[f32]| parameters.get(name).unwrap().write(values).unwrap();
         let picture = || generator.paint(&parameters, &grey, &Look::default()).unwrap().to_vec().unwrap();
 

@@ -355,7 +355,7 @@ mod tests {
         let parameters = fresh(discriminator.param_specs());
         for side in [1, 7, 32] {
             let tape = Tape::inference();
-            let ab = tape.constant(Tensor::full(&Device::cpu(), &[3, side, side, 2], 0.1).unwrap());
+            let ab = tape.constant(Tensor::full(parameters.device(), &[3, side, side, 2], 0.1).unwrap());
             let logits = discriminator.forward(&parameters.bind(&tape, false), &ab).unwrap();
             assert_eq!(logits.value().shape(), [3, 1]);
         }

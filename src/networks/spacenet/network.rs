@@ -259,7 +259,7 @@ mod tests {
     }
 
     fn painted(generator: &Generator, parameters: &Parameters, side: usize, source: &[f32]) -> Vec<f32> {
-        let source = Tensor::new(&Device::cpu(), &[1, side, side, generator.bands_in], source).unwrap();
+        let source = Tensor::new(parameters.device(), &[1, side, side, generator.bands_in], source).unwrap();
         generator.paint(parameters, &source, &Look::default()).unwrap().to_vec().unwrap()
     }
 
