@@ -33,7 +33,7 @@ const SHARED: [&str; 1] = ["classifier"];
 /// Files where two dashes begin a property of CSS, not a flag.
 const STYLES: [&str; 2] = ["src/report/report.css", "src/report/page.rs"];
 
-/// Files whose tests paint with real networks, and so name some. An entry that is not needed fails the test of its rule.
+/// Files whose tests paint with real networks, and so name some. An entry that is not needed fails its rule.
 const EXCUSED: &[(&str, &str)] = &[
     ("network", "src/paint/memory.rs"),
     ("network", "src/paint/scene.rs"),

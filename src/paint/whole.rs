@@ -8,8 +8,8 @@ use crate::paint::plan::{Plan, Tiling};
 
 /// Sides up to which a picture in memory is painted in one go where overlaps would cost.
 const WHOLE: usize = 1024;
-/// Sides of tiles that cost nothing: what a classifier of full resolution outputs, a number a bin for each pixel, fits memory
-/// then.
+/// Sides of tiles that cost nothing: what a classifier of full resolution outputs, a number a bin for each pixel,
+/// fits memory then.
 const FREE: usize = 256;
 
 /// Paints a source of any size that lies in memory, values 0..1: `[height, width, bands]` 0..1.
