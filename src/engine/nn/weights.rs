@@ -159,7 +159,7 @@ impl WeightFile {
         WeightFile { source: source.to_owned(), tensors, metadata: None }
     }
 
-    /// The JSON that says what the file is, see [`KEY`]; `None` of a file that does not say it.
+    /// The JSON under the metadata key `huetape`, which says what the file is; `None` where there is none.
     pub fn metadata(&self) -> Option<&str> {
         self.metadata.as_deref()
     }
