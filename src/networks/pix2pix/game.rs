@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 use crate::networks::adversarial::{Adversarial, AdversarialConfig, Game, Order, VITALS};
 use crate::networks::common::repeated;
 use crate::networks::common::to_signed;
-use crate::networks::pix2pix::network::{self as pix2pix, Discriminator, Generator, Pass};
+use crate::networks::pix2pix::discriminator::Discriminator;
+use crate::networks::pix2pix::network::{self as pix2pix, Generator, Pass};
 use crate::train::learner::Update;
 
 /// What a pair starts from.

@@ -1,5 +1,6 @@
 //! pix2pix: its networks, and the game that trains them.
 
+pub mod discriminator;
 pub mod game;
 pub mod network;
 pub mod recipe;

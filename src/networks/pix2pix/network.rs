@@ -13,7 +13,6 @@ use crate::engine::ops::activation::Activation;
 use crate::engine::ops::concat::Concat;
 use crate::engine::ops::conv_transpose2d::ConvTranspose2d;
 use crate::engine::ops::conv2d::{self, Conv2d, Padding};
-use crate::engine::ops::pad::ZeroPad;
 use crate::engine::ops::perturb::{Draw, Dropout};
 use crate::engine::tape::{Tape, Var};
 use crate::engine::tensor::Tensor;
@@ -36,13 +35,12 @@ const DROPOUT_TENSOR: &str = "dropout";
 const SIDE_TENSOR: &str = "side";
 
 /// Side of all kernels.
-const KERNEL: usize = 4;
+pub(super) const KERNEL: usize = 4;
 /// Upward layers that have dropout.
 const DROPOUTS: usize = 3;
 const DOWN: [usize; 8] = [64, 128, 256, 512, 512, 512, 512, 512];
 const UP: [usize; 7] = [512, 512, 512, 512, 256, 128, 64];
-const PATCH: [usize; 4] = [64, 128, 256, 512];
-const INIT: Init = Init::Normal(0.02);
+pub(super) const INIT: Init = Init::Normal(0.02);
 
 /// Shorter side of the pictures that crops of `size` are cut from by chance: 286 for 256.
 pub fn enlarged(size: usize) -> usize {
@@ -238,82 +236,7 @@ impl painter::Generator for Generator {
     }
 }
 
-/// The discriminator `d`: source `[N, H, W, channels_in]` and picture `[N, H, W, 3]` to a logit for each patch, `[N, H
-/// / 8 - 2, W / 8 - 2, 1]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Discriminator {
-    /// Channels of the source.
-    pub channels_in: usize,
-    /// Channels after each convolution; the last, to logits, not counted.
-    pub convs: [usize; 4],
-    /// Slope of the leaky ReLU, above 0.
-    pub slope: f32,
-}
-
-impl Discriminator {
-    /// The published network at a channel multiplier of `width`.
-    pub fn new(channels_in: usize, width: f64, slope: f32) -> Self {
-        Discriminator { channels_in, convs: PATCH.map(|c| scaled(c, width)), slope }
-    }
-
-    /// The network whose weights a file holds, beside `generator`.
-    ///
-    /// # Errors
-    /// Tensors that are missing or have other numbers of axes.
-    pub fn of(file: &WeightFile, generator: &Generator) -> Result<Self> {
-        let mut network = Discriminator::new(generator.channels_in, 1.0, generator.slope);
-        for (k, channels) in network.convs.iter_mut().enumerate() {
-            [_, *channels] = kernel_channels(file, &conv(k + 1))?;
-        }
-        Ok(network)
-    }
-
-    /// The parameters: `d.conv1.weight` to `d.out.bias`.
-    pub fn param_specs(&self) -> Vec<ParamSpec> {
-        let mut specs = Vec::new();
-        let mut channels = self.channels_in + BANDS;
-        for (k, &out) in self.convs.iter().enumerate() {
-            let name = conv(k + 1);
-            specs.push(kernel_spec(&name, KERNEL, channels, out, INIT));
-            if k > 0 {
-                specs.extend(batch_norm_specs(&norm(&name), out));
-            }
-            channels = out;
-        }
-        specs.push(kernel_spec("d.out", KERNEL, channels, 1, INIT));
-        specs.push(bias_spec("d.out", 1));
-        specs
-    }
-
-    /// Judges pictures that belong to `source`, both in -1..1, by the batch's own statistics, which move the running
-    /// ones.
-    ///
-    /// # Errors
-    /// Shapes that do not fit together, and whatever a launch reports.
-    pub fn forward(&self, bound: &Bound<'_>, source: &Var, picture: &Var) -> Result<Var> {
-        let tape = bound.tape();
-        let leaky = Activation::LeakyRelu { slope: self.slope };
-        let valid = Conv2d { stride: 1, padding: Padding::Valid, ..halving() };
-        let mut x = tape.apply(Concat, &[source, picture])?;
-        for k in 1..=self.convs.len() {
-            let name = conv(k);
-            if k < self.convs.len() {
-                x = convolve(bound, &name, halving(), &x)?;
-            } else {
-                x = tape.apply(ZeroPad::all(1), &[&x])?;
-                x = convolve(bound, &name, valid, &x)?;
-            }
-            if k > 1 {
-                x = batch_norm(bound, &norm(&name), &x, Norm::Training)?;
-            }
-            x = activate(bound, &name, leaky, &x)?;
-        }
-        x = tape.apply(ZeroPad::all(1), &[&x])?;
-        convolve(bound, "d.out", valid, &x)
-    }
-}
-
-fn halving() -> Conv2d {
+pub(super) fn halving() -> Conv2d {
     Conv2d { stride: 2, dilation: 1, padding: Padding::Same, activation: conv2d::Activation::None }
 }
 
@@ -325,11 +248,7 @@ fn up(k: usize) -> String {
     format!("g.up{k}")
 }
 
-fn conv(k: usize) -> String {
-    format!("d.conv{k}")
-}
-
-fn norm(layer: &str) -> String {
+pub(super) fn norm(layer: &str) -> String {
     format!("{layer}.bn")
 }
 
@@ -338,6 +257,7 @@ mod tests {
     use super::painter::Generator as _;
     use super::*;
     use crate::engine::device::Device;
+    use crate::networks::pix2pix::discriminator::Discriminator;
     use crate::random::{Rng, Stream};
 
     fn trained(specs: &[ParamSpec]) -> usize {
@@ -375,18 +295,6 @@ mod tests {
         tensors.truncate(tensors.len() - generator.settings().len());
         let without = Generator::of(&WeightFile::from_tensors("memory", tensors)).unwrap();
         assert_eq!((without.slope, without.dropout, without.side), (LEAKY_SLOPE, DROPOUT, 256));
-    }
-
-    #[test]
-    fn the_discriminator_judges_patches() {
-        let discriminator = Discriminator::new(1, 0.01, 0.3);
-        let device = Device::cpu();
-        let parameters = Parameters::new(&device, discriminator.param_specs(), 1, false).unwrap();
-        let tape = Tape::inference();
-        let constant = |channels| tape.constant(Tensor::full(&device, &[2, 256, 256, channels], 0.5).unwrap());
-        let bound = parameters.bind(&tape, false);
-        let logits = discriminator.forward(&bound, &constant(1), &constant(3)).unwrap();
-        assert_eq!(logits.value().shape(), [2, 30, 30, 1]);
     }
 
     #[test]
