@@ -51,6 +51,7 @@ impl Golden {
         let start = Start {
             width: Some(width),
             leaky_slope: Some(slope),
+            up: None,
             input_channels: Some(1),
             lambda_l1,
             dropout,

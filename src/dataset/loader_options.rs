@@ -1,8 +1,10 @@
 //! How batches are made: sizes, order, crops, turns, threads.
 
-use std::sync::Arc;
-
 use crate::dataset::patches::PatchPlan;
+use crate::error::{Error, Result};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
 
 /// Which ways of turning an image augmentation draws from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +13,34 @@ pub enum Turns {
     Mirrors,
     /// As it is, mirrored left-right or up-down, rotated by 90, 180 or 270 degrees: six ways, equally likely.
     MirrorsAndRotations,
+    /// All eight ways of turning a square, equally likely.
+    Dihedral,
+}
+
+impl FromStr for Turns {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "mirror" => Ok(Turns::Mirrors),
+            "rotate" => Ok(Turns::MirrorsAndRotations),
+            "dihedral" => Ok(Turns::Dihedral),
+            _ => {
+                let remedy = "use mirror, rotate or dihedral";
+                Err(Error::input("no such way of turning crops", format!("⟨augment⟩ {text}"), remedy))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Turns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Turns::Mirrors => "mirror",
+            Turns::MirrorsAndRotations => "rotate",
+            Turns::Dihedral => "dihedral",
+        })
+    }
 }
 
 /// How batches are made.

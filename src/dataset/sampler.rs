@@ -32,6 +32,10 @@ impl Turns {
                 Turn { transpose: false, mirror_x: rng.below(word, 2) == 1, mirror_y: rng.below(word + 1, 2) == 1 }
             }
             Turns::MirrorsAndRotations => SIX[rng.below(word, SIX.len())],
+            Turns::Dihedral => {
+                let bits = rng.below(word, 8);
+                Turn { transpose: bits & 1 == 1, mirror_x: bits & 2 == 2, mirror_y: bits & 4 == 4 }
+            }
         }
     }
 }
@@ -187,6 +191,21 @@ mod tests {
         let mirrors = drawn(Turns::Mirrors);
         assert!(mirrors.iter().all(|t| !t.transpose));
         assert_eq!(mirrors.into_iter().collect::<BTreeSet<_>>().len(), 4);
+    }
+
+    #[test]
+    fn all_eight_turns_of_a_square_are_drawn_alike_and_differ() {
+        let rng = Rng::new(2, Stream::Test, 0);
+        let mut counts = std::collections::BTreeMap::new();
+        for k in 0..3200 {
+            *counts.entry(Turns::Dihedral.draw(&rng, 4 * k + 2)).or_insert(0usize) += 1;
+        }
+        // Five standard deviations of a binomial count: 5 * sqrt(3200 * 1/8 * 7/8).
+        assert!(counts.len() == 8 && counts.values().all(|count| count.abs_diff(400) < 94), "{counts:?}");
+        assert!(SIX.iter().all(|t| counts.contains_key(t)));
+        let squares: BTreeSet<Vec<u32>> =
+            counts.into_keys().map(|t| turned(t).into_iter().map(|v| v as u32).collect()).collect();
+        assert_eq!(squares.len(), 8);
     }
 
     fn numbered(width: usize, height: usize) -> Picture {

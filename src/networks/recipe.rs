@@ -1,6 +1,5 @@
 //! What the rest of the program asks of a network.
 
-use crate::dataset::loader_options::Turns;
 use crate::dataset::stats::Survey;
 use crate::engine::device::Device;
 use crate::engine::nn::{Parameters, WeightFile};
@@ -131,11 +130,6 @@ pub trait Recipe: Sync {
     /// Shorter side that images are enlarged to, if they are smaller, before crops of `size` are cut at random.
     fn enlarge(&self, _size: usize) -> Option<usize> {
         None
-    }
-
-    /// How random crops are turned.
-    fn turns(&self) -> Turns {
-        Turns::Mirrors
     }
 
     /// Whether it reads all bands of a source and makes all bands of a target, instead of one band and sRGB.

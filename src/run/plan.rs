@@ -88,7 +88,7 @@ impl Plan {
                     shuffle: settings.no_shuffle != Some(true),
                     halo: recipe.halo(),
                     augment: settings.no_augment != Some(true),
-                    turns: recipe.turns(),
+                    turns: settings.augment.as_deref().unwrap_or_default().parse()?,
                     enlarge: recipe.enlarge(size),
                     threads: loader_threads(settings.threads),
                     ..LoaderOptions::default()

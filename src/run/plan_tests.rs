@@ -38,6 +38,7 @@ fn values_that_make_no_sense_are_refused_by_their_name() {
         (Settings { lambda: Some(1.5), ..images() }, "lambda 1.5"),
         (Settings { bin_width: Some(0), ..images() }, "bin-width 0"),
         (Settings { beta1: Some(1.0), ..images() }, "beta1 1"),
+        (Settings { augment: Some("six".into()), ..images() }, "augment six"),
         (Settings { keep: Some(0), ..images() }, "keep 0"),
         (Settings { weight_decay: Some(-1.0), ..images() }, "weight-decay -1"),
         (Settings::default(), "nothing to train on"),

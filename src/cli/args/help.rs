@@ -1,7 +1,6 @@
 //! Help of settings, from the table of settings and the recipes of the networks.
 
 use crate::cli::names::flags;
-use crate::dataset::loader_options::Turns;
 use crate::networks::NETWORKS;
 use crate::networks::recipe::{Recipe, fill};
 use crate::train::settings::setting::Setting;
@@ -77,7 +76,6 @@ fn has(recipe: &dyn Recipe, setting: &Setting<Settings>) -> bool {
 fn word(word: &str) -> String {
     match word {
         "all-bands" => names_of(|recipe| recipe.reads_all_bands()),
-        "rotated" => names_of(|recipe| recipe.turns() == Turns::MirrorsAndRotations),
         "sizes" => {
             NETWORKS.iter().map(|recipe| format!("{} {}", recipe.name(), sizes(*recipe))).collect::<Vec<_>>().join(", ")
         }

@@ -154,13 +154,13 @@ fn activated(bound: &Bound<'_>, name: &str, kind: impl Fn() -> String, op: impl 
     Ok(y)
 }
 
-/// Each pixel of x repeated `factor` times along both axes; the layer is called `upsample`.
+/// Each pixel of x repeated `factor` times along both axes, as the layer `name`.
 ///
 /// # Errors
 /// Whatever a launch reports.
-pub fn upsample_nearest(bound: &Bound<'_>, factor: usize, x: &Var) -> Result<Var> {
+pub fn upsample_nearest(bound: &Bound<'_>, name: &str, factor: usize, x: &Var) -> Result<Var> {
     let y = bound.tape().apply(UpsampleNearest { factor }, &[x])?;
-    report(bound, "upsample", &format!("nearest x{factor}"), x, &y)?;
+    report(bound, name, &format!("nearest x{factor}"), x, &y)?;
     Ok(y)
 }
 

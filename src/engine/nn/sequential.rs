@@ -233,7 +233,7 @@ pub struct UpsampleLayer {
 
 impl Layer for UpsampleLayer {
     fn forward(&self, bound: &Bound<'_>, x: &Var, _: Norm) -> Result<Var> {
-        upsample_nearest(bound, self.factor, x)
+        upsample_nearest(bound, "upsample", self.factor, x)
     }
 }
 

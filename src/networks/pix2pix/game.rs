@@ -11,7 +11,7 @@ use crate::networks::adversarial::{Adversarial, AdversarialConfig, Game, Order, 
 use crate::networks::common::repeated;
 use crate::networks::common::to_signed;
 use crate::networks::pix2pix::discriminator::Discriminator;
-use crate::networks::pix2pix::network::{self as pix2pix, Generator, Pass};
+use crate::networks::pix2pix::network::{self as pix2pix, Generator, Pass, Up};
 use crate::train::learner::Update;
 
 /// What a pair starts from.
@@ -21,6 +21,8 @@ pub struct Start {
     pub width: Option<f64>,
     /// Slope of the leaky ReLU; else that of the weights, else [`pix2pix::LEAKY_SLOPE`].
     pub leaky_slope: Option<f32>,
+    /// How the generator doubles height and width ([`Up::Transposed`]); with weights, a way that the weights must have.
+    pub up: Option<Up>,
     /// Channels that the grey source is repeated to (1); with weights, what the weights must read.
     pub input_channels: Option<usize>,
     /// Weight of the mean distance from the target in the generator's loss.
@@ -43,7 +45,8 @@ impl Start {
             let width = self.width.unwrap_or(1.0);
             let slope = self.leaky_slope.unwrap_or(pix2pix::LEAKY_SLOPE);
             let channels = self.input_channels.unwrap_or(1);
-            let generator = Generator::new(channels, width, slope);
+            let up_by = self.up.unwrap_or(Up::Transposed);
+            let generator = Generator { up_by, ..Generator::new(channels, width, slope) };
             return self.pair(device, generator, Discriminator::new(channels, width, slope));
         };
         let mut generator = Generator::of(file)?;
@@ -55,6 +58,9 @@ impl Start {
         };
         if let Some(channels) = self.input_channels.filter(|&channels| channels != generator.channels_in) {
             return refuse("the weights read another number of channels", format!("⟨input-channels⟩ {channels}"));
+        }
+        if let Some(up) = self.up.filter(|&up| up != generator.up_by) {
+            return refuse("the weights double in another way", format!("⟨up⟩ {up}"));
         }
         let (channels, slope) = (generator.channels_in, generator.slope);
         let fits = |&width: &f64| {

@@ -6,7 +6,7 @@
 
 use crate::engine::nn::layer::{
     activate, batch_norm, batch_norm_as_shift, batch_norm_specs, bias_spec, convolve, convolve_transposed, kernel_spec,
-    relu, saw_one_value,
+    relu, saw_one_value, upsample_nearest,
 };
 use crate::engine::nn::{Bound, Init, Norm, ParamSpec, Parameters, StateTensor, WeightFile};
 use crate::engine::ops::activation::Activation;
@@ -19,6 +19,8 @@ use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::networks::common::{from_signed, kernel_channels, repeated, scaled, to_signed};
 use crate::paint::painter::{self, Framing, Look};
+use std::fmt;
+use std::str::FromStr;
 
 /// Height and width of an input must be multiples of this: it is halved eight times.
 pub const STRIDE: usize = 256;
@@ -34,8 +36,10 @@ const SLOPE_TENSOR: &str = "leaky_slope";
 const DROPOUT_TENSOR: &str = "dropout";
 const SIDE_TENSOR: &str = "side";
 
-/// Side of all kernels.
+/// Side of the kernels of the published networks.
 pub(super) const KERNEL: usize = 4;
+/// Side of the kernels behind an enlargement, by which a weight file is known to have those.
+const RESIZE_KERNEL: usize = 3;
 /// Upward layers that have dropout.
 const DROPOUTS: usize = 3;
 const DOWN: [usize; 8] = [64, 128, 256, 512, 512, 512, 512, 512];
@@ -60,6 +64,75 @@ pub struct Pass {
     pub step: u32,
 }
 
+/// How the generator doubles height and width.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Up {
+    /// A transposed convolution, 4x4/2: the published network. Which of the kernel's weights meet differs between
+    /// neighbouring pixels, which leaves a grid until training has evened it out.
+    Transposed,
+    /// Each pixel twice along both axes, then a 3x3 convolution: all pixels are made by the same weights.
+    Resize,
+}
+
+impl Up {
+    /// Side of the kernels.
+    fn kernel(self) -> usize {
+        match self {
+            Up::Transposed => KERNEL,
+            Up::Resize => RESIZE_KERNEL,
+        }
+    }
+
+    /// The way whose kernels the layer `name` of a file has.
+    fn of(file: &WeightFile, name: &str) -> Result<Self> {
+        let weight = file.require(&format!("{name}.weight"))?;
+        match weight.shape[..] {
+            [KERNEL, KERNEL, ..] => Ok(Up::Transposed),
+            [RESIZE_KERNEL, RESIZE_KERNEL, ..] => Ok(Up::Resize),
+            _ => Err(Error::input(
+                format!("tensor {name}.weight has shape {:?}, and no known way of doubling has that", weight.shape),
+                file.source(),
+                "use weights that huetape wrote for this model",
+            )),
+        }
+    }
+
+    /// The layer `name` on x `[N, H, W, C]`: `[N, 2 H, 2 W, C']`.
+    fn run(self, bound: &Bound<'_>, name: &str, x: &Var) -> Result<Var> {
+        match self {
+            Up::Transposed => {
+                let op = ConvTranspose2d { stride: 2, activation: conv2d::Activation::None };
+                convolve_transposed(bound, name, op, x)
+            }
+            Up::Resize => {
+                let larger = upsample_nearest(bound, &format!("{name}.resize"), 2, x)?;
+                convolve(bound, name, Conv2d { stride: 1, ..halving() }, &larger)
+            }
+        }
+    }
+}
+
+impl FromStr for Up {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "transposed" => Ok(Up::Transposed),
+            "resize" => Ok(Up::Resize),
+            _ => Err(Error::input("no such way of doubling", format!("⟨up⟩ {text}"), "use transposed or resize")),
+        }
+    }
+}
+
+impl fmt::Display for Up {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Up::Transposed => "transposed",
+            Up::Resize => "resize",
+        })
+    }
+}
+
 /// The U-Net `g`: pictures `[N, H, W, channels_in]` to `[N, H, W, 3]`, both in -1..1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Generator {
@@ -69,6 +142,8 @@ pub struct Generator {
     pub down: [usize; 8],
     /// Channels after each doubling, before the skip joins; the last, to colours, not counted.
     pub up: [usize; 7],
+    /// How each doubling is done, the last one to colours too.
+    pub up_by: Up,
     /// Slope of the leaky ReLU, above 0.
     pub slope: f32,
     /// Share of values that dropout takes, 0 up to but not including 1: in training, and at work under [`Norm::Batch`].
@@ -82,7 +157,7 @@ impl Generator {
     /// The published network at a channel multiplier of `width`.
     pub fn new(channels_in: usize, width: f64, slope: f32) -> Self {
         let (down, up) = (DOWN.map(|c| scaled(c, width)), UP.map(|c| scaled(c, width)));
-        Generator { channels_in, down, up, slope, dropout: DROPOUT, side: STRIDE }
+        Generator { channels_in, down, up, up_by: Up::Transposed, slope, dropout: DROPOUT, side: STRIDE }
     }
 
     /// The network whose weights a file holds, read off the tensors' shapes.
@@ -101,6 +176,7 @@ impl Generator {
         for (k, channels) in network.up.iter_mut().enumerate() {
             [_, *channels] = kernel_channels(file, &up(k + 1))?;
         }
+        network.up_by = Up::of(file, &up(1))?;
         let setting = |name: &str, fits: &dyn Fn(f32) -> bool, remedy: &str| -> Result<Option<f32>> {
             if file.get(name).is_none() {
                 return Ok(None);
@@ -155,10 +231,9 @@ impl Generator {
             skips.push(x.clone());
         }
         skips.pop();
-        let doubling = ConvTranspose2d { stride: 2, activation: conv2d::Activation::None };
         for k in 1..=self.up.len() {
             let name = up(k);
-            x = convolve_transposed(bound, &name, doubling, &x)?;
+            x = self.up_by.run(bound, &name, &x)?;
             x = batch_norm(bound, &norm(&name), &x, pass.norm)?;
             if k <= DROPOUTS && pass.dropout > 0.0 {
                 let draw = Draw { seed: pass.seed, step: pass.step, layer: k as u32 };
@@ -169,7 +244,7 @@ impl Generator {
                 x = tape.apply(Concat, &[&x, &skip])?;
             }
         }
-        x = convolve_transposed(bound, "g.out", doubling, &x)?;
+        x = self.up_by.run(bound, "g.out", &x)?;
         activate(bound, "g.out", Activation::Tanh, &x)
     }
 
@@ -211,11 +286,11 @@ impl painter::Generator for Generator {
         }
         for (k, (&out, &skip)) in self.up.iter().zip(self.down.iter().rev().skip(1)).enumerate() {
             let name = up(k + 1);
-            specs.push(kernel_spec(&name, KERNEL, channels, out, INIT));
+            specs.push(kernel_spec(&name, self.up_by.kernel(), channels, out, INIT));
             specs.extend(batch_norm_specs(&norm(&name), out));
             channels = out + skip;
         }
-        specs.push(kernel_spec("g.out", KERNEL, channels, BANDS, INIT));
+        specs.push(kernel_spec("g.out", self.up_by.kernel(), channels, BANDS, INIT));
         specs.push(bias_spec("g.out", BANDS));
         specs
     }
@@ -283,7 +358,8 @@ mod tests {
 
     #[test]
     fn a_network_is_read_back_from_its_weights() {
-        let generator = Generator { dropout: 0.25, side: 512, ..Generator::new(3, 0.02, 0.2) };
+        let resizing = Generator { dropout: 0.25, side: 512, up_by: Up::Resize, ..Generator::new(3, 0.02, 0.2) };
+        let generator = Generator { up_by: Up::Transposed, ..resizing.clone() };
         let discriminator = Discriminator::new(3, 0.05, 0.2);
         let state = |specs| Parameters::new(&Device::cpu(), specs, 1, false).unwrap().state().unwrap();
         let mut tensors = state(generator.param_specs());
@@ -292,6 +368,13 @@ mod tests {
         let file = WeightFile::from_tensors("memory", tensors.clone());
         assert_eq!(Generator::of(&file).unwrap(), generator);
         assert_eq!(Discriminator::of(&file, &generator).unwrap(), discriminator);
+        let mut others = state(resizing.param_specs());
+        others.extend(resizing.settings());
+        assert_eq!(Generator::of(&WeightFile::from_tensors("memory", others.clone())).unwrap(), resizing);
+        let up1 = others.iter_mut().find(|tensor| tensor.name == "g.up1.weight").unwrap();
+        up1.shape[..2].fill(5);
+        let error = Generator::of(&WeightFile::from_tensors("odd.safetensors", others)).unwrap_err().to_string();
+        assert!(error.contains("g.up1.weight") && error.contains("odd.safetensors"), "{error}");
         tensors.truncate(tensors.len() - generator.settings().len());
         let without = Generator::of(&WeightFile::from_tensors("memory", tensors)).unwrap();
         assert_eq!((without.slope, without.dropout, without.side), (LEAKY_SLOPE, DROPOUT, 256));

@@ -5,7 +5,7 @@ use crate::engine::nn::WeightFile;
 use crate::error::Result;
 use crate::networks::adversarial::AdversarialConfig;
 use crate::networks::pix2pix::game::Start;
-use crate::networks::pix2pix::network::{self as pix2pix, Generator};
+use crate::networks::pix2pix::network::{self as pix2pix, Generator, Up};
 use crate::networks::recipe::{Demo, Recipe, Setup, trained};
 use crate::paint::painter::{self, Painter};
 use crate::train::learner::Learner;
@@ -44,7 +44,7 @@ impl Recipe for Pix2pix {
     }
 
     fn own_settings(&self) -> &'static [&'static str] {
-        &["width", "lr-d", "lambda-l1", "dropout", "leaky-slope", "input-channels"]
+        &["width", "lr-d", "lambda-l1", "dropout", "leaky-slope", "up", "input-channels"]
     }
 
     fn defaults(&self) -> Settings {
@@ -56,6 +56,7 @@ impl Recipe for Pix2pix {
             lambda_l1: Some(100.0),
             dropout: Some(pix2pix::DROPOUT),
             leaky_slope: Some(pix2pix::LEAKY_SLOPE),
+            up: Some(Up::Transposed.to_string()),
             input_channels: Some(1),
             ..Settings::default()
         }
@@ -66,6 +67,7 @@ impl Recipe for Pix2pix {
         let start = Start {
             width: settings.width,
             leaky_slope: settings.leaky_slope,
+            up: settings.up.as_deref().map(str::parse).transpose()?,
             input_channels: settings.input_channels,
             lambda_l1: settings.lambda_l1.unwrap_or_default(),
             dropout: settings.dropout.unwrap_or_default(),
@@ -128,6 +130,7 @@ mod tests {
             (Settings { leaky_slope: Some(0.0), ..with() }, "leaky-slope 0"),
             (Settings { lambda_l1: Some(-1.0), ..with() }, "lambda-l1 -1"),
             (Settings { lr_d: Some(0.0), ..with() }, "lr-d 0"),
+            (Settings { up: Some("bicubic".into()), ..with() }, "up bicubic"),
             (Settings { input_channels: Some(0), ..with() }, "input-channels 0"),
             (Settings { patches: Some(9), ..with() }, "patches"),
             (Settings { d_l2: Some(1.0), ..with() }, "d-l2"),

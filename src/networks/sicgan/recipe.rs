@@ -40,10 +40,6 @@ impl Recipe for Sicgan {
         sicgan::HALO
     }
 
-    fn turns(&self) -> Turns {
-        Turns::MirrorsAndRotations
-    }
-
     fn own_settings(&self) -> &'static [&'static str] {
         &["width", "lightness", "lr-d", "lambda-l1", "patches", "min-distance"]
     }
@@ -58,6 +54,7 @@ impl Recipe for Sicgan {
             beta1: Some(0.5),
             beta2: Some(0.999),
             lambda_l1: Some(0.0),
+            augment: Some(Turns::MirrorsAndRotations.to_string()),
             patches: Some(5000),
             min_distance: Some(64),
             ..Settings::default()
@@ -129,6 +126,7 @@ mod tests {
         assert_eq!((settings.lr, settings.lr_d, settings.epochs), (Some(1e-4), Some(4e-4), Some(20)));
         assert_eq!((settings.batch, settings.size, settings.lambda_l1), (Some(32), Some(128), Some(0.0)));
         assert_eq!((settings.patches, settings.min_distance), (Some(5000), Some(64)));
+        assert_eq!(settings.augment.as_deref(), Some("rotate"));
     }
 
     #[test]

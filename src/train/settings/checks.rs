@@ -1,5 +1,6 @@
 //! What values of a setting make sense.
 
+use crate::dataset::loader_options::Turns;
 use crate::dataset::preparation::Despeckle;
 use crate::error::{Error, Result};
 use crate::imaging::color::{BinSpec, Smoothing};
@@ -86,6 +87,16 @@ pub fn half(value: &str, key: &str) -> Result<()> {
 /// Where the lightness comes from.
 pub fn lightness(value: &str, key: &str) -> Result<()> {
     word(value, key, "no such lightness", ["input", "despeckle"])
+}
+
+/// How crops are turned.
+pub fn augment(value: &str, _: &str) -> Result<()> {
+    value.parse::<Turns>().map(drop)
+}
+
+/// A way of doubling height and width.
+pub fn up(value: &str, key: &str) -> Result<()> {
+    word(value, key, "no such way of doubling", ["transposed", "resize"])
 }
 
 /// A rule of updates.

@@ -1,5 +1,6 @@
 //! All settings of a training, one entry each.
 
+use crate::dataset::loader_options::Turns;
 use crate::train::settings::checks;
 use crate::train::settings::setting::{ABOUT, About, Setting};
 use crate::train::settings::value::Value;
@@ -144,7 +145,11 @@ settings! {
         About { otherwise: Some("a new order in each epoch"), ..DATA };
     "no-augment" no_augment: bool = false, checks::any,
         "Take the centre of each image",
-        About { otherwise: Some("random crops, or ⟨patches⟩, mirrored at random; {rotated}: rotated too"), ..DATA };
+        About { otherwise: Some("random crops, or ⟨patches⟩, turned at random as ⟨augment⟩ says"), ..DATA };
+    "augment" augment: String = Turns::Mirrors.to_string(), checks::augment,
+        "How random crops are turned: mirror, left-right and up-down; rotate, one mirror or rotation of six; dihedral, \
+         all eight turns of a square, for images that have no up",
+        About { value_name: "HOW", ..DATA };
     "patches" patches: usize, checks::patches,
         "Fixed patches in all, one epoch, spread over the images",
         About { value_name: "N", of_some: true, ..DATA };
@@ -206,7 +211,7 @@ settings! {
         About {
             value_name: "FILE",
             settled: true,
-            displaces: &["bins", "width", "leaky-slope", "input-channels"],
+            displaces: &["bins", "width", "leaky-slope", "up", "input-channels"],
             ..NETWORK
         };
     "bins" bins: String, checks::bins,
@@ -247,6 +252,10 @@ settings! {
     "leaky-slope" leaky_slope: f32, checks::above_zero,
         "Slope of the leaky ReLU below 0",
         About { value_name: "F", of_some: true, settled: true, ..GAN };
+    "up" up: String, checks::up,
+        "How the generator doubles height and width: transposed, a transposed convolution, or resize, enlargement and \
+         convolution, which leaves no grid",
+        About { value_name: "HOW", of_some: true, settled: true, ..NETWORK };
     "input-channels" input_channels: usize, checks::some,
         "Channels that the grey input is repeated to",
         About { value_name: "N", of_some: true, settled: true, ..GAN };
