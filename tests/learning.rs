@@ -1,5 +1,5 @@
-//! What shapes a training beyond the published ones, through the binary: each setting trains, goes on bit for bit, and is
-//! known from the weights alone.
+//! What shapes a training beyond the published ones, through the binary: each setting trains, goes on bit for bit, and
+//! is known from the weights alone.
 
 mod common;
 
