@@ -1,6 +1,6 @@
 //! The CPU as a device: twins over slices.
 
-use crate::engine::device::kernel::{Args, Kernel};
+use crate::engine::device::kernel::Args;
 use crate::engine::device::pool::{Held, Pool, human_bytes};
 use crate::engine::device::profile::LaunchTime;
 use crate::engine::device::region::{Region, describe};
@@ -88,10 +88,11 @@ impl Cpu {
         self.profile().take().unwrap_or_default()
     }
 
-    pub fn launch<P>(
+    /// Not generic over the kernel: dozens of copies of this would be a tenth of the program.
+    pub fn launch(
         &self,
-        kernel: &Kernel<'_, P>,
-        params: &P,
+        kernel: &str,
+        twin: &dyn Fn(Args<'_>) -> Result<()>,
         ins: &[Region<'_, Memory>],
         inouts: &[Region<'_, Memory>],
         outs: &[Region<'_, Memory>],
@@ -130,15 +131,15 @@ impl Cpu {
         }
         let mut slices = slices.into_iter().flatten();
         let inout_slices = slices.by_ref().take(inouts.len()).collect();
-        let args = Args { kernel: kernel.name, ins: read, inouts: inout_slices, outs: slices.collect() };
+        let args = Args { kernel, ins: read, inouts: inout_slices, outs: slices.collect() };
 
         let start = Instant::now();
-        (kernel.twin)(params, args)?;
+        twin(args)?;
         if let Some(times) = self.profile().as_mut() {
             let shapes = |regions: &[Region<'_, Memory>]| regions.iter().map(|r| r.shape.to_vec()).collect::<Vec<_>>();
             let [ins, inouts, outs] = [ins, inouts, outs].map(shapes);
             times.push(LaunchTime {
-                kernel: kernel.name.to_owned(),
+                kernel: kernel.to_owned(),
                 shapes: describe(&ins, &inouts, &outs),
                 seconds: start.elapsed().as_secs_f64(),
             });

@@ -4,7 +4,7 @@ use crate::engine::device::backend::{Backend, Inner, Storage};
 use crate::engine::device::choice::DeviceChoice;
 use crate::engine::device::cpu::Cpu;
 use crate::engine::device::gpu::{self, Gpu};
-use crate::engine::device::kernel::Kernel;
+use crate::engine::device::kernel::{AnyKernel, Args, GpuInfo, Kernel, Plan};
 use crate::engine::device::pool::{self, MemoryReport, human_bytes};
 use crate::engine::device::profile::LaunchTime;
 use crate::engine::device::read::{PendingRead, PendingState};
@@ -140,6 +140,16 @@ impl Device {
         inouts: &[&View],
         outs: &[&View],
     ) -> Result<()> {
+        let launch = Launch {
+            kernel,
+            params: bytemuck::bytes_of(params),
+            plan: &|info| (kernel.plan)(params, info),
+            twin: &|args| (kernel.twin)(params, args),
+        };
+        self.run(&launch, ins, inouts, outs)
+    }
+
+    fn run(&self, launch: &Launch<'_>, ins: &[&View], inouts: &[&View], outs: &[&View]) -> Result<()> {
         ins.iter().chain(inouts).chain(outs).try_for_each(|view| view.check_device(&self.0))?;
         let written = || inouts.iter().chain(outs);
         for (i, w) in written().enumerate() {
@@ -148,20 +158,20 @@ impl Device {
                 let [ins, inouts, outs] =
                     [ins, inouts, outs].map(|views| views.iter().map(|view| view.shape()).collect::<Vec<_>>());
                 let message = format!("a buffer is written and bound twice in {}", describe(&ins, &inouts, &outs));
-                return Err(Error::kernel(kernel.name, message));
+                return Err(Error::kernel(launch.kernel.name(), message));
             }
         }
         match &self.0.backend {
             Backend::Cpu(cpu) => {
                 let [ins, inouts, outs] = [ins, inouts, outs].map(|views| regions(views, Storage::on_cpu));
-                cpu.launch(kernel, params, &ins?, &inouts?, &outs?)
+                cpu.launch(launch.kernel.name(), launch.twin, &ins?, &inouts?, &outs?)
             }
             Backend::Gpu(gpu) => {
-                let plan = (kernel.plan)(params, gpu.info());
+                let plan = (launch.plan)(gpu.info());
                 let scratch: Vec<View> = plan.scratch.iter().map(|&len| self.alloc(&[len])).collect::<Result<_>>()?;
                 let args: Vec<&View> = ins.iter().chain(inouts).chain(outs).copied().chain(&scratch).collect();
                 let args = regions(&args, Storage::on_gpu)?;
-                gpu.launch(kernel, bytemuck::bytes_of(params), &plan, &args, ins.len())
+                gpu.launch(launch.kernel, launch.params, &plan, &args, ins.len())
             }
         }
     }
@@ -236,6 +246,14 @@ impl Device {
             Backend::Gpu(gpu) => gpu.stop_profile(),
         }
     }
+}
+
+/// A kernel with its parameters, their type forgotten.
+struct Launch<'a> {
+    kernel: &'a dyn AnyKernel,
+    params: &'a [u8],
+    plan: &'a dyn Fn(&GpuInfo) -> Plan,
+    twin: &'a dyn Fn(Args<'_>) -> Result<()>,
 }
 
 fn regions<'a, R>(views: &[&'a View], pick: impl Fn(&'a Storage, usize, &'a [usize]) -> Option<R>) -> Result<Vec<R>> {
