@@ -57,6 +57,9 @@ pub fn main() -> ExitCode {
         let what = info.payload_as_str().unwrap_or("no message");
         let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
         eprintln!("error: a fault in huetape itself: {place}: please report it with this text: {what}");
+        if cfg!(panic = "abort") {
+            std::process::exit(1);
+        }
     }));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
