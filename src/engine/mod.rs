@@ -1,5 +1,6 @@
 //! The engine: devices, tensors, operations with gradients, parameters. It knows no image and can be used alone.
 
+pub(crate) mod blocks;
 pub mod device;
 pub mod nn;
 pub mod op;

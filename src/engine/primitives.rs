@@ -1,15 +1,12 @@
 //! Launches on whole tensors that everything else stands on: fill, copy, weighted sums.
 
-use crate::engine::device::{AnyKernel, Args, Device, FILL, Kernel, Plan};
+use crate::engine::blocks::{self, BLOCK};
+use crate::engine::device::{AnyKernel, Args, Device, FILL, Kernel, Plan, kernel_text};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use rayon::prelude::*;
 
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&FILL, &AXPBY, &ACCUMULATE];
-
-/// Elements that one rayon task works on.
-pub(crate) const BLOCK: usize = 1 << 14;
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -22,7 +19,7 @@ struct AxpbyParams {
 
 static AXPBY: Kernel<AxpbyParams> = Kernel {
     name: "axpby",
-    source: include_str!("../../kernels/axpby.wgsl"),
+    source: kernel_text!("axpby"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::linear(p.len as usize),
@@ -31,7 +28,7 @@ static AXPBY: Kernel<AxpbyParams> = Kernel {
 
 fn axpby_twin(p: &AxpbyParams, args: Args) -> Result<()> {
     let ([x, z], [], [y]) = args.split()?;
-    y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).zip(z.par_chunks(BLOCK)).for_each(|((y, x), z)| {
+    blocks::zip((y, BLOCK), (x, BLOCK), (z, BLOCK), |_, y, x, z| {
         if p.beta == 0.0 {
             y.iter_mut().zip(x).for_each(|(y, x)| *y = p.alpha * x);
         } else {
@@ -49,7 +46,7 @@ struct AccumulateParams {
 
 static ACCUMULATE: Kernel<AccumulateParams> = Kernel {
     name: "accumulate",
-    source: include_str!("../../kernels/accumulate.wgsl"),
+    source: kernel_text!("accumulate"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::linear(p.len as usize),
@@ -58,7 +55,7 @@ static ACCUMULATE: Kernel<AccumulateParams> = Kernel {
 
 fn accumulate_twin(_: &AccumulateParams, args: Args) -> Result<()> {
     let ([x], [y], []) = args.split()?;
-    y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(y, x)| y.iter_mut().zip(x).for_each(|(y, x)| *y += x));
+    blocks::map((y, BLOCK), (x, BLOCK), |_, y, x| y.iter_mut().zip(x).for_each(|(y, x)| *y += x));
     Ok(())
 }
 

@@ -44,11 +44,23 @@ impl<'a, P: 'static> Kernel<'a, P> {
     }
 }
 
+/// The text of `kernels/NAME.wgsl`; empty in a build without GPUs, where nothing reads it.
+macro_rules! kernel_text {
+    ($name:literal) => {
+        if cfg!(feature = "gpu") {
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/kernels/", $name, ".wgsl"))
+        } else {
+            ""
+        }
+    };
+}
+pub(crate) use kernel_text;
+
 /// A kernel without its parameter type, for walking over all of them.
 pub trait AnyKernel: Sync {
     /// Name of the kernel and of its file.
     fn name(&self) -> &str;
-    /// The WGSL text.
+    /// The WGSL text. Of the crate's own kernels it is empty in a build without the feature `gpu`.
     fn source(&self) -> &str;
     /// Whether bounds checks may be off.
     fn trusted(&self) -> bool;

@@ -28,6 +28,7 @@ pub use choice::{AdapterReport, DeviceChoice};
 pub(crate) use fill::FILL;
 pub use gpu::adapters;
 pub use handle::Device;
+pub(crate) use kernel::kernel_text;
 pub use kernel::{
     AnyKernel, Args, Constants, Dispatch, GpuInfo, Kernel, MAX_GROUPS, Plan, Planner, Split, Twin, linear_grid,
 };

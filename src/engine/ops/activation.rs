@@ -1,12 +1,12 @@
 //! Activation functions that work element by element and whose gradient follows from their output.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
+use crate::engine::blocks::{self, BLOCK};
+use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::ops::vector_math::exp;
-use crate::engine::primitives::{BLOCK, same_shape};
+use crate::engine::primitives::same_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use rayon::prelude::*;
 
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&ACTIVATION, &ACTIVATION_GRAD];
@@ -77,7 +77,7 @@ impl Params {
 
 static ACTIVATION: Kernel<Params> = Kernel {
     name: "activation",
-    source: include_str!("../../../kernels/activation.wgsl"),
+    source: kernel_text!("activation"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::linear(p.len as usize),
@@ -100,7 +100,7 @@ fn activation_twin(p: &Params, args: Args) -> Result<()> {
 
 #[inline(always)]
 fn map(x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32 + Copy + Send + Sync) {
-    y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(y, x)| {
+    blocks::map((y, BLOCK), (x, BLOCK), |_, y, x| {
         // `move`, so that each block has a copy of what `f` holds: no store can reach that, and the compiler makes
         // vector code.
         y.iter_mut().zip(x).for_each(move |(y, x)| *y = f(*x));
@@ -130,7 +130,7 @@ pub(super) fn sigmoid(x: f32) -> f32 {
 
 static ACTIVATION_GRAD: Kernel<Params> = Kernel {
     name: "activation_grad",
-    source: include_str!("../../../kernels/activation_grad.wgsl"),
+    source: kernel_text!("activation_grad"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::linear(p.len as usize),
@@ -151,7 +151,7 @@ fn activation_grad_twin(p: &Params, args: Args) -> Result<()> {
 
 #[inline(always)]
 fn map_grad(y: &[f32], dy: &[f32], dx: &mut [f32], slope: impl Fn(f32) -> f32 + Copy + Send + Sync) {
-    dx.par_chunks_mut(BLOCK).zip(y.par_chunks(BLOCK)).zip(dy.par_chunks(BLOCK)).for_each(|((dx, y), dy)| {
+    blocks::zip((dx, BLOCK), (y, BLOCK), (dy, BLOCK), |_, dx, y, dy| {
         // `move` as above.
         dx.iter_mut().zip(y).zip(dy).for_each(move |((dx, y), dy)| *dx = dy * slope(*y));
     });

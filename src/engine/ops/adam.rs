@@ -1,8 +1,9 @@
 //! Adam (Kingma, Ba, "Adam", 2015, algorithm 1) with decoupled weight decay (Loshchilov, Hutter, "Decoupled Weight
 //! Decay Regularization", 2019): one launch for all parameters of an arena.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
-use crate::engine::primitives::{BLOCK, same_shape};
+use crate::engine::blocks::BLOCK;
+use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text};
+use crate::engine::primitives::same_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use rayon::prelude::*;
@@ -33,7 +34,7 @@ struct Params {
 
 static ADAM: Kernel<Params> = Kernel {
     name: "adam",
-    source: include_str!("../../../kernels/adam.wgsl"),
+    source: kernel_text!("adam"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan { flops: 14.0 * f64::from(p.len), ..Plan::linear(p.len as usize) },

@@ -1,11 +1,11 @@
 //! Means over windows that divide a picture of any size into a given number of parts.
 
-use crate::engine::device::{AnyKernel, Args, Device, Dispatch, Kernel, Plan, linear_grid};
+use crate::engine::blocks;
+use crate::engine::device::{AnyKernel, Args, Device, Dispatch, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::primitives::expect_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// The kernels of this file.
@@ -65,7 +65,7 @@ fn window(i: usize, size: u32, windows: u32) -> Range<usize> {
 
 static ADAPTIVE_AVG_POOL2D: Kernel<Params> = Kernel {
     name: "adaptive_avg_pool2d",
-    source: include_str!("../../../kernels/adaptive_avg_pool2d.wgsl"),
+    source: kernel_text!("adaptive_avg_pool2d"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| forward_plan(p),
@@ -100,7 +100,7 @@ fn mean_pixels(p: &Params) -> f64 {
 fn adaptive_avg_pool2d_twin(p: &Params, args: Args) -> Result<()> {
     let ([x], [], [y]) = args.split()?;
     let [width, channels, tall, wide] = [p.width, p.channels, p.out_height, p.out_width].map(|v| v as usize);
-    y.par_chunks_exact_mut(channels).enumerate().for_each(|(pixel, y)| {
+    blocks::write((y, channels), |pixel, y| {
         let (picture, i, j) = (pixel / (tall * wide), pixel / wide % tall, pixel % wide);
         let (rows, columns) = (window(i, p.height, p.out_height), window(j, p.width, p.out_width));
         let pixels = (rows.len() * columns.len()) as f32;
@@ -122,7 +122,7 @@ fn adaptive_avg_pool2d_twin(p: &Params, args: Args) -> Result<()> {
 
 static ADAPTIVE_AVG_POOL2D_GRAD: Kernel<Params> = Kernel {
     name: "adaptive_avg_pool2d_grad",
-    source: include_str!("../../../kernels/adaptive_avg_pool2d_grad.wgsl"),
+    source: kernel_text!("adaptive_avg_pool2d_grad"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| gradient_plan(p),
@@ -142,7 +142,7 @@ fn adaptive_avg_pool2d_grad_twin(p: &Params, args: Args) -> Result<()> {
     let ([dy], [], [dx]) = args.split()?;
     let [height, width, channels, tall, wide] =
         [p.height, p.width, p.channels, p.out_height, p.out_width].map(|v| v as usize);
-    dx.par_chunks_exact_mut(width * channels).enumerate().for_each(|(line, dx)| {
+    blocks::write((dx, width * channels), |line, dx| {
         let (picture, row) = (line / height, line % height);
         dx.fill(0.0);
         // The windows that hold a pixel are those of its own window the other way round.

@@ -1,12 +1,11 @@
 //! Product, difference and quotient of two tensors; their sum is [`Add`](crate::engine::ops::elementwise::Add).
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
+use crate::engine::blocks::{self, BLOCK};
+use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text};
 use crate::engine::op::{Backward, Forward, Op, arity};
 use crate::engine::ops::sum_axes::sum_middle;
-use crate::engine::primitives::BLOCK;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, ErrorKind, Result};
-use rayon::prelude::*;
 
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&ARITHMETIC];
@@ -36,7 +35,7 @@ struct Params {
 
 static ARITHMETIC: Kernel<Params> = Kernel {
     name: "arithmetic",
-    source: include_str!("../../../kernels/arithmetic.wgsl"),
+    source: kernel_text!("arithmetic"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::linear(p.len as usize),
@@ -57,17 +56,17 @@ fn arithmetic_twin(p: &Params, args: Args) -> Result<()> {
 #[inline(always)]
 fn map(a: &[f32], b: &[f32], y: &mut [f32], f: impl Fn(f32, f32) -> f32 + Copy + Send + Sync) {
     if let &[b] = b {
-        y.par_chunks_mut(BLOCK).zip(a.par_chunks(BLOCK)).for_each(|(y, a)| {
+        blocks::map((y, BLOCK), (a, BLOCK), |_, y, a| {
             y.iter_mut().zip(a).for_each(move |(y, a)| *y = f(*a, b));
         });
     } else if b.len() == a.len() {
-        y.par_chunks_mut(BLOCK).zip(a.par_chunks(BLOCK)).zip(b.par_chunks(BLOCK)).for_each(|((y, a), b)| {
+        blocks::zip((y, BLOCK), (a, BLOCK), (b, BLOCK), |_, y, a, b| {
             y.iter_mut().zip(a).zip(b).for_each(move |((y, a), b)| *y = f(*a, *b));
         });
     } else {
         // Whole periods to each task.
         let block = (BLOCK / b.len()).max(1) * b.len();
-        y.par_chunks_mut(block).zip(a.par_chunks(block)).for_each(|(y, a)| {
+        blocks::map((y, block), (a, block), |_, y, a| {
             for (y, a) in y.chunks_exact_mut(b.len()).zip(a.chunks_exact(b.len())) {
                 y.iter_mut().zip(a).zip(b).for_each(move |((y, a), b)| *y = f(*a, *b));
             }

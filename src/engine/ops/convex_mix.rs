@@ -1,6 +1,7 @@
 //! A mean of two tensors with a learned weight.
 
-use crate::engine::device::{AnyKernel, Args, Device, Dispatch, Kernel, Plan, linear_grid};
+use crate::engine::blocks;
+use crate::engine::device::{AnyKernel, Args, Device, Dispatch, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::ops::activation::sigmoid;
 use crate::engine::ops::vector_math::sum_of;
@@ -23,7 +24,7 @@ struct Params {
 
 static CONVEX_MIX: Kernel<Params> = Kernel {
     name: "convex_mix",
-    source: include_str!("../../../kernels/convex_mix.wgsl"),
+    source: kernel_text!("convex_mix"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::linear(p.len as usize),
@@ -33,7 +34,7 @@ static CONVEX_MIX: Kernel<Params> = Kernel {
 fn convex_mix_twin(_: &Params, args: Args) -> Result<()> {
     let ([x, z, s], [], [y]) = args.split()?;
     let (a, b) = (sigmoid(s[0]), sigmoid(-s[0]));
-    y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).zip(z.par_chunks(BLOCK)).for_each(|((y, x), z)| {
+    blocks::zip((y, BLOCK), (x, BLOCK), (z, BLOCK), |_, y, x, z| {
         y.iter_mut().zip(x).zip(z).for_each(|((y, x), z)| *y = a * x + b * z);
     });
     Ok(())
@@ -48,7 +49,7 @@ struct GradParams {
 
 static CONVEX_MIX_GRAD: Kernel<GradParams> = Kernel {
     name: "convex_mix_grad",
-    source: include_str!("../../../kernels/convex_mix_grad.wgsl"),
+    source: kernel_text!("convex_mix_grad"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan {

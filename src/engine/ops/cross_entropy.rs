@@ -1,6 +1,6 @@
 //! The cross-entropy of a softmax over classes.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, linear_grid};
+use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::op::{Backward, Forward, Op, arity};
 use crate::engine::ops::arithmetic::Arithmetic;
 use crate::engine::ops::sum_axes::sum_middle;
@@ -61,7 +61,7 @@ struct Params {
 
 static CROSS_ENTROPY: Kernel<Params> = Kernel {
     name: "cross_entropy",
-    source: include_str!("../../../kernels/cross_entropy.wgsl"),
+    source: kernel_text!("cross_entropy"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::single(linear_grid(p.rows as usize, 1), 20.0 * f64::from(p.rows) * f64::from(p.channels)),
@@ -101,7 +101,7 @@ fn class(number: f32, classes: usize) -> Option<usize> {
 
 static CROSS_ENTROPY_GRAD: Kernel<Params> = Kernel {
     name: "cross_entropy_grad",
-    source: include_str!("../../../kernels/cross_entropy_grad.wgsl"),
+    source: kernel_text!("cross_entropy_grad"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::linear(p.rows as usize * p.channels as usize),

@@ -1,11 +1,11 @@
 //! The largest of each window of 2x2 pixels.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
+use crate::engine::blocks;
+use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::primitives::expect_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use rayon::prelude::*;
 
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&MAX_POOL2D, &MAX_POOL2D_GRAD];
@@ -42,7 +42,7 @@ impl Params {
 
 static MAX_POOL2D: Kernel<Params> = Kernel {
     name: "max_pool2d",
-    source: include_str!("../../../kernels/max_pool2d.wgsl"),
+    source: kernel_text!("max_pool2d"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::linear(p.len as usize),
@@ -52,7 +52,7 @@ static MAX_POOL2D: Kernel<Params> = Kernel {
 fn max_pool2d_twin(p: &Params, args: Args) -> Result<()> {
     let ([x], [], [y]) = args.split()?;
     let (channels, (large, small)) = (p.channels as usize, p.row_lens());
-    y.par_chunks_exact_mut(small).enumerate().for_each(|(index, y)| {
+    blocks::write((y, small), |index, y| {
         let [above, below] = p.rows(index).map(|start| x[start..start + large].chunks_exact(2 * channels));
         for ((y, above), below) in y.chunks_exact_mut(channels).zip(above).zip(below) {
             for (c, y) in y.iter_mut().enumerate() {
@@ -70,7 +70,7 @@ fn larger(a: f32, b: f32) -> f32 {
 
 static MAX_POOL2D_GRAD: Kernel<Params> = Kernel {
     name: "max_pool2d_grad",
-    source: include_str!("../../../kernels/max_pool2d_grad.wgsl"),
+    source: kernel_text!("max_pool2d_grad"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::linear(p.len as usize),
@@ -81,7 +81,7 @@ fn max_pool2d_grad_twin(p: &Params, args: Args) -> Result<()> {
     let ([x, dy], [], [dx]) = args.split()?;
     let (channels, (large, small)) = (p.channels as usize, p.row_lens());
     let (picture, tall) = (p.height as usize * large, p.height as usize / 2);
-    dx.par_chunks_exact_mut(picture).enumerate().for_each(|(n, dx)| {
+    blocks::write((dx, picture), |n, dx| {
         dx.fill(0.0);
         for index in n * tall..(n + 1) * tall {
             let [above, below] = p.rows(index);

@@ -1,6 +1,7 @@
 //! Losses that are a mean over all elements: against a target tensor, or against one value.
 
-use crate::engine::device::{AnyKernel, Args, Device, Dispatch, Kernel, Plan, linear_grid};
+use crate::engine::blocks;
+use crate::engine::device::{AnyKernel, Args, Device, Dispatch, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::ops::activation::sigmoid;
 use crate::engine::ops::vector_math::{exp, ln_1p, sum_of};
@@ -104,7 +105,7 @@ impl Params {
 
 static MEAN_LOSS: Kernel<Params> = Kernel {
     name: "mean_loss",
-    source: include_str!("../../../kernels/mean_loss.wgsl"),
+    source: kernel_text!("mean_loss"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan {
@@ -148,7 +149,7 @@ fn mean(p: &Params, x: &[f32], t: &[f32], f: impl Fn(f32, f32) -> f32 + Sync) ->
 
 static MEAN_LOSS_GRAD: Kernel<Params> = Kernel {
     name: "mean_loss_grad",
-    source: include_str!("../../../kernels/mean_loss_grad.wgsl"),
+    source: kernel_text!("mean_loss_grad"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::linear(p.len as usize),
@@ -170,7 +171,7 @@ fn mean_loss_grad_twin(p: &Params, args: Args) -> Result<()> {
 #[inline(always)]
 fn slopes(p: &Params, x: &[f32], t: &[f32], dx: &mut [f32], f: impl Fn(f32, f32) -> f32 + Sync) {
     let (constant, value) = (p.constant == 1, p.value);
-    dx.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).zip(t.par_chunks(BLOCK)).for_each(|((dx, x), t)| {
+    blocks::zip((dx, BLOCK), (x, BLOCK), (t, BLOCK), |_, dx, x, t| {
         dx.iter_mut().zip(x).zip(t).for_each(|((dx, x), t)| *dx = f(*x, if constant { value } else { *t }));
     });
 }

@@ -1,11 +1,11 @@
 //! Zeros around a picture, and parts of it: pixels or channels.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
+use crate::engine::blocks;
+use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::primitives::expect_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use rayon::prelude::*;
 
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&PAD];
@@ -21,7 +21,7 @@ struct Params {
 
 static PAD: Kernel<Params> = Kernel {
     name: "pad",
-    source: include_str!("../../../kernels/pad.wgsl"),
+    source: kernel_text!("pad"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::linear(p.len as usize),
@@ -41,7 +41,7 @@ fn pad_twin(p: &Params, args: Args) -> Result<()> {
     }
     let (y_column, x_column, columns) = overlap(left, width, wide);
     let (y_channel, x_channel, run) = overlap(first, channels, deep);
-    y.par_chunks_exact_mut(wide * deep).enumerate().for_each(|(line, y)| {
+    blocks::write((y, wide * deep), |line, y| {
         y.fill(0.0);
         let row = (line % tall) as isize - top;
         if row < 0 || row >= height as isize {

@@ -1,13 +1,12 @@
 //! Exponential, logarithm and square, element by element.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
+use crate::engine::blocks::{self, BLOCK};
+use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text};
 use crate::engine::op::{Backward, Forward, Op, arity};
 use crate::engine::ops::arithmetic::Arithmetic;
 use crate::engine::ops::vector_math;
-use crate::engine::primitives::BLOCK;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
-use rayon::prelude::*;
 
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&POINTWISE];
@@ -32,7 +31,7 @@ struct Params {
 
 static POINTWISE: Kernel<Params> = Kernel {
     name: "pointwise",
-    source: include_str!("../../../kernels/pointwise.wgsl"),
+    source: kernel_text!("pointwise"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::linear(p.len as usize),
@@ -51,7 +50,7 @@ fn pointwise_twin(p: &Params, args: Args) -> Result<()> {
 
 #[inline(always)]
 fn map(x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32 + Copy + Send + Sync) {
-    y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(y, x)| {
+    blocks::map((y, BLOCK), (x, BLOCK), |_, y, x| {
         y.iter_mut().zip(x).for_each(move |(y, x)| *y = f(*x));
     });
 }

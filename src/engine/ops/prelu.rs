@@ -1,9 +1,10 @@
 //! The leaky ReLU with a slope that each channel learns.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
+use crate::engine::blocks::{self, BLOCK};
+use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::ops::conv2d;
-use crate::engine::primitives::{BLOCK, same_shape};
+use crate::engine::primitives::same_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
@@ -28,7 +29,7 @@ impl Params {
 
 static PRELU: Kernel<Params> = Kernel {
     name: "prelu",
-    source: include_str!("../../../kernels/prelu.wgsl"),
+    source: kernel_text!("prelu"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::linear(p.len as usize),
@@ -37,7 +38,7 @@ static PRELU: Kernel<Params> = Kernel {
 
 fn prelu_twin(p: &Params, args: Args) -> Result<()> {
     let ([x, a], [], [y]) = args.split()?;
-    y.par_chunks_mut(p.block()).zip(x.par_chunks(p.block())).for_each(|(y, x)| {
+    blocks::map((y, p.block()), (x, p.block()), |_, y, x| {
         for (y, x) in y.chunks_exact_mut(a.len()).zip(x.chunks_exact(a.len())) {
             y.iter_mut().zip(x).zip(a).for_each(|((y, &x), &a)| *y = if x < 0.0 { a * x } else { x });
         }
@@ -47,7 +48,7 @@ fn prelu_twin(p: &Params, args: Args) -> Result<()> {
 
 static PRELU_GRAD: Kernel<Params> = Kernel {
     name: "prelu_grad",
-    source: include_str!("../../../kernels/prelu_grad.wgsl"),
+    source: kernel_text!("prelu_grad"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::linear(p.len as usize),

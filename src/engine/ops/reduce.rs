@@ -1,6 +1,6 @@
 //! Sums over all elements of a tensor, in an order that its length alone fixes.
 
-use crate::engine::device::{AnyKernel, Args, Device, Dispatch, Kernel, Plan, linear_grid};
+use crate::engine::device::{AnyKernel, Args, Device, Dispatch, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::primitives::expect_shape;
 use crate::engine::tensor::Tensor;
@@ -27,7 +27,7 @@ struct SumParams {
 
 static SUM: Kernel<SumParams> = Kernel {
     name: "sum",
-    source: include_str!("../../../kernels/sum.wgsl"),
+    source: kernel_text!("sum"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan {
@@ -71,7 +71,7 @@ struct SpreadParams {
 
 static SPREAD: Kernel<SpreadParams> = Kernel {
     name: "spread",
-    source: include_str!("../../../kernels/spread.wgsl"),
+    source: kernel_text!("spread"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::linear(p.len as usize),

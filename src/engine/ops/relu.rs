@@ -1,11 +1,11 @@
 //! The rectifier on its own; convolutions have it fused.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
+use crate::engine::blocks::{self, BLOCK};
+use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text};
 use crate::engine::op::{Backward, Forward, Op};
-use crate::engine::primitives::{BLOCK, same_shape};
+use crate::engine::primitives::same_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
-use rayon::prelude::*;
 
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&RELU, &RELU_GRAD];
@@ -18,7 +18,7 @@ struct Params {
 
 static RELU: Kernel<Params> = Kernel {
     name: "relu",
-    source: include_str!("../../../kernels/relu.wgsl"),
+    source: kernel_text!("relu"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::linear(p.len as usize),
@@ -27,7 +27,7 @@ static RELU: Kernel<Params> = Kernel {
 
 fn relu_twin(_: &Params, args: Args) -> Result<()> {
     let ([x], [], [y]) = args.split()?;
-    y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(y, x)| {
+    blocks::map((y, BLOCK), (x, BLOCK), |_, y, x| {
         // Not max(): a NaN stays one, and training notices it.
         y.iter_mut().zip(x).for_each(|(y, x)| *y = if *x < 0.0 { 0.0 } else { *x });
     });
@@ -36,7 +36,7 @@ fn relu_twin(_: &Params, args: Args) -> Result<()> {
 
 static RELU_GRAD: Kernel<Params> = Kernel {
     name: "relu_grad",
-    source: include_str!("../../../kernels/relu_grad.wgsl"),
+    source: kernel_text!("relu_grad"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::linear(p.len as usize),
@@ -45,7 +45,7 @@ static RELU_GRAD: Kernel<Params> = Kernel {
 
 fn relu_grad_twin(_: &Params, args: Args) -> Result<()> {
     let ([y, dy], [], [dx]) = args.split()?;
-    dx.par_chunks_mut(BLOCK).zip(y.par_chunks(BLOCK)).zip(dy.par_chunks(BLOCK)).for_each(|((dx, y), dy)| {
+    blocks::zip((dx, BLOCK), (y, BLOCK), (dy, BLOCK), |_, dx, y, dy| {
         // Both are read before the comparison: a branch that decides whether to read keeps the loop scalar.
         dx.iter_mut().zip(y).zip(dy).for_each(|((dx, &y), &dy)| *dx = if y > 0.0 { dy } else { 0.0 });
     });

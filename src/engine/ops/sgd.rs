@@ -1,8 +1,9 @@
 //! Gradient descent with momentum, in PyTorch's convention (no dampening, the learning rate outside the velocity): one
 //! launch for all parameters of an arena.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
-use crate::engine::primitives::{BLOCK, same_shape};
+use crate::engine::blocks::BLOCK;
+use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text};
+use crate::engine::primitives::same_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use rayon::prelude::*;
@@ -24,7 +25,7 @@ struct Params {
 
 static SGD: Kernel<Params> = Kernel {
     name: "sgd",
-    source: include_str!("../../../kernels/sgd.wgsl"),
+    source: kernel_text!("sgd"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan { flops: 6.0 * f64::from(p.len), ..Plan::linear(p.len as usize) },

@@ -1,12 +1,12 @@
 //! Softmax over the last axis.
 
-use crate::engine::device::{AnyKernel, Args, Device, Dispatch, Kernel, Plan, linear_grid};
+use crate::engine::blocks;
+use crate::engine::device::{AnyKernel, Args, Device, Dispatch, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::ops::vector_math::{softmax_row, sum_of};
 use crate::engine::primitives::same_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
-use rayon::prelude::*;
 
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&SOFTMAX, &SOFTMAX_GRAD];
@@ -53,7 +53,7 @@ fn row_plan(p: &Params, cut: &[&'static str], flops_each: f64) -> Plan {
 
 static SOFTMAX: Kernel<Params> = Kernel {
     name: "softmax",
-    source: include_str!("../../../kernels/softmax.wgsl"),
+    source: kernel_text!("softmax"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| row_plan(p, &["peaks", "sums", "apply"], 20.0),
@@ -63,7 +63,7 @@ static SOFTMAX: Kernel<Params> = Kernel {
 fn softmax_twin(p: &Params, args: Args) -> Result<()> {
     let ([x], [], [y]) = args.split()?;
     let (channels, block) = (p.channels as usize, p.block());
-    y.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(y, x)| {
+    blocks::map((y, block), (x, block), |_, y, x| {
         for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
             softmax_row(x, y);
         }
@@ -73,7 +73,7 @@ fn softmax_twin(p: &Params, args: Args) -> Result<()> {
 
 static SOFTMAX_GRAD: Kernel<Params> = Kernel {
     name: "softmax_grad",
-    source: include_str!("../../../kernels/softmax_grad.wgsl"),
+    source: kernel_text!("softmax_grad"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| row_plan(p, &["sums", "apply"], 4.0),
@@ -83,7 +83,7 @@ static SOFTMAX_GRAD: Kernel<Params> = Kernel {
 fn softmax_grad_twin(p: &Params, args: Args) -> Result<()> {
     let ([y, dy], [], [dx]) = args.split()?;
     let (channels, block) = (p.channels as usize, p.block());
-    dx.par_chunks_mut(block).zip(y.par_chunks(block)).zip(dy.par_chunks(block)).for_each(|((dx, y), dy)| {
+    blocks::zip((dx, block), (y, block), (dy, block), |_, dx, y, dy| {
         let rows = dx.chunks_exact_mut(channels).zip(y.chunks_exact(channels)).zip(dy.chunks_exact(channels));
         for ((dx, y), dy) in rows {
             let sum = sum_of(y, dy, |y, dy| y * dy);

@@ -1,6 +1,7 @@
 //! Sums over some axes of a tensor, in an order that the shape alone fixes.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
+use crate::engine::blocks;
+use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text};
 use crate::engine::op::{Backward, Forward, Op, arity};
 use crate::engine::primitives;
 use crate::engine::tensor::Tensor;
@@ -26,7 +27,7 @@ struct Params {
 
 static SUM_AXES: Kernel<Params> = Kernel {
     name: "sum_axes",
-    source: include_str!("../../../kernels/sum_axes.wgsl"),
+    source: kernel_text!("sum_axes"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::linear(p.rows as usize * p.step as usize),
@@ -39,7 +40,7 @@ fn sum_axes_twin(p: &Params, args: Args) -> Result<()> {
     // Many short rows go to one task, parts of a long one to several.
     let rows = (BLOCK / len).max(1);
     y.par_chunks_mut(step).zip(x.par_chunks(len)).with_min_len(rows).for_each(|(y, x)| {
-        y.par_chunks_mut(BLOCK).enumerate().for_each(|(block, y)| {
+        blocks::write((y, BLOCK), |block, y| {
             y.fill(0.0);
             for start in (block * BLOCK..len).step_by(step) {
                 y.iter_mut().zip(&x[start..]).for_each(|(y, x)| *y += x);
@@ -51,7 +52,7 @@ fn sum_axes_twin(p: &Params, args: Args) -> Result<()> {
 
 static SUM_AXES_GRAD: Kernel<Params> = Kernel {
     name: "sum_axes_grad",
-    source: include_str!("../../../kernels/sum_axes_grad.wgsl"),
+    source: kernel_text!("sum_axes_grad"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::linear(p.rows as usize * p.len as usize),

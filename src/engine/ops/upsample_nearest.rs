@@ -1,10 +1,10 @@
 //! Enlargement of pictures by a whole factor, by repetition.
 
-use crate::engine::device::{AnyKernel, Args, Device, Dispatch, Kernel, Plan, linear_grid};
+use crate::engine::blocks;
+use crate::engine::device::{AnyKernel, Args, Device, Dispatch, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use rayon::prelude::*;
 
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&UPSAMPLE_NEAREST, &UPSAMPLE_NEAREST_GRAD];
@@ -30,7 +30,7 @@ impl Params {
 
 static UPSAMPLE_NEAREST: Kernel<Params> = Kernel {
     name: "upsample_nearest",
-    source: include_str!("../../../kernels/upsample_nearest.wgsl"),
+    source: kernel_text!("upsample_nearest"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::linear(p.len as usize),
@@ -42,7 +42,7 @@ fn upsample_nearest_twin(p: &Params, args: Args) -> Result<()> {
     let (factor, channels) = (p.factor as usize, p.channels as usize);
     let (small, large) = p.row_lens();
     // An input row makes `factor` equal output rows.
-    y.par_chunks_exact_mut(factor * large).zip(x.par_chunks_exact(small)).for_each(|(y, x)| {
+    blocks::map((y, factor * large), (x, small), |_, y, x| {
         let (first, others) = y.split_at_mut(large);
         for (y, x) in first.chunks_exact_mut(factor * channels).zip(x.chunks_exact(channels)) {
             y.chunks_exact_mut(channels).for_each(|y| y.copy_from_slice(x));
@@ -54,7 +54,7 @@ fn upsample_nearest_twin(p: &Params, args: Args) -> Result<()> {
 
 static UPSAMPLE_NEAREST_GRAD: Kernel<Params> = Kernel {
     name: "upsample_nearest_grad",
-    source: include_str!("../../../kernels/upsample_nearest_grad.wgsl"),
+    source: kernel_text!("upsample_nearest_grad"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| reduction_plan(p, 1.0),
@@ -65,7 +65,7 @@ fn upsample_nearest_grad_twin(p: &Params, args: Args) -> Result<()> {
     let ([dy], [], [dx]) = args.split()?;
     let (factor, channels) = (p.factor as usize, p.channels as usize);
     let (small, large) = p.row_lens();
-    dx.par_chunks_exact_mut(small).zip(dy.par_chunks_exact(factor * large)).for_each(|(dx, dy)| {
+    blocks::map((dx, small), (dy, factor * large), |_, dx, dy| {
         dx.fill(0.0);
         for row in dy.chunks_exact(large) {
             for (dx, dy) in dx.chunks_exact_mut(channels).zip(row.chunks_exact(factor * channels)) {

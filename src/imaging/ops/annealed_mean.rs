@@ -1,6 +1,6 @@
 //! Logits over bins to colours: the annealed mean of their softmax, fused with the bilinear enlargement.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, linear_grid};
+use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::op::Op;
 use crate::engine::ops::bilinear_tap::Tap;
 use crate::engine::ops::softmax::Softmax;
@@ -29,7 +29,7 @@ struct Params {
 
 static ANNEALED_MEAN: Kernel<Params> = Kernel {
     name: "annealed_mean",
-    source: include_str!("../../../kernels/annealed_mean.wgsl"),
+    source: kernel_text!("annealed_mean"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| {

@@ -1,9 +1,9 @@
 //! Where a grey picture has edges: features that a network reads beside the picture.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
+use crate::engine::blocks;
+use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use rayon::prelude::*;
 
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&EDGE_FEATURES];
@@ -18,7 +18,7 @@ struct Params {
 
 static EDGE_FEATURES: Kernel<Params> = Kernel {
     name: "edge_features",
-    source: include_str!("../../../kernels/edge_features.wgsl"),
+    source: kernel_text!("edge_features"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan { flops: 20.0 * f64::from(p.pixels), ..Plan::linear(p.pixels as usize) },
@@ -34,7 +34,7 @@ fn neighbours(i: usize, size: usize) -> [usize; 2] {
 fn edge_features_twin(p: &Params, args: Args) -> Result<()> {
     let ([x], [], [y]) = args.split()?;
     let (height, width) = (p.height as usize, p.width as usize);
-    y.par_chunks_exact_mut(2 * width).enumerate().for_each(|(line, y)| {
+    blocks::write((y, 2 * width), |line, y| {
         let (picture, row) = (line / height * height, line % height);
         let [above, below] = neighbours(row, height);
         let [above, here, below] = [above, row, below].map(|row| &x[(picture + row) * width..][..width]);

@@ -2,7 +2,8 @@
 //!
 //! sRGB components are 0..1, L is 0..100, a and b are about -110..110.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan};
+use crate::engine::blocks;
+use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::imaging::color::lab;
@@ -28,7 +29,7 @@ impl Params {
 
 static SRGB_TO_LAB: Kernel<Params> = Kernel {
     name: "srgb_to_lab",
-    source: include_str!("../../../kernels/srgb_to_lab.wgsl"),
+    source: kernel_text!("srgb_to_lab"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| p.plan(),
@@ -37,7 +38,7 @@ static SRGB_TO_LAB: Kernel<Params> = Kernel {
 
 static LAB_TO_SRGB: Kernel<Params> = Kernel {
     name: "lab_to_srgb",
-    source: include_str!("../../../kernels/lab_to_srgb.wgsl"),
+    source: kernel_text!("lab_to_srgb"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| p.plan(),
@@ -46,7 +47,7 @@ static LAB_TO_SRGB: Kernel<Params> = Kernel {
 
 fn convert_twin(args: Args, convert: fn([f32; 3]) -> [f32; 3]) -> Result<()> {
     let ([x], [], [y]) = args.split()?;
-    y.par_chunks_mut(3 * BLOCK).zip(x.par_chunks(3 * BLOCK)).for_each(|(y, x)| {
+    blocks::map((y, 3 * BLOCK), (x, 3 * BLOCK), |_, y, x| {
         let (y, x) = (y.as_chunks_mut::<3>().0, x.as_chunks::<3>().0);
         y.iter_mut().zip(x).for_each(|(y, x)| *y = convert(*x));
     });
@@ -55,7 +56,7 @@ fn convert_twin(args: Args, convert: fn([f32; 3]) -> [f32; 3]) -> Result<()> {
 
 static LAB_SPLIT: Kernel<Params> = Kernel {
     name: "lab_split",
-    source: include_str!("../../../kernels/lab_split.wgsl"),
+    source: kernel_text!("lab_split"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| p.plan(),
@@ -78,7 +79,7 @@ fn lab_split_twin(_: &Params, args: Args) -> Result<()> {
 
 static LAB_JOIN: Kernel<Params> = Kernel {
     name: "lab_join",
-    source: include_str!("../../../kernels/lab_join.wgsl"),
+    source: kernel_text!("lab_join"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| p.plan(),

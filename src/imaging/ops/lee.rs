@@ -1,9 +1,9 @@
 //! Lee's filter: speckle taken off radar pictures, edges kept.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, linear_grid};
+use crate::engine::blocks;
+use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use rayon::prelude::*;
 
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&LEE];
@@ -26,7 +26,7 @@ struct Params {
 
 static LEE: Kernel<Params> = Kernel {
     name: "lee",
-    source: include_str!("../../../kernels/lee.wgsl"),
+    source: kernel_text!("lee"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| {
@@ -44,7 +44,7 @@ fn lee_twin(p: &Params, args: Args) -> Result<()> {
     let ([x], [], [y]) = args.split()?;
     let [height, width, channels, radius] = [p.height, p.width, p.channels, p.radius].map(|size| size as usize);
     let row_len = width * channels;
-    y.par_chunks_exact_mut(row_len).enumerate().for_each(|(line, y)| {
+    blocks::write((y, row_len), |line, y| {
         let (picture, row) = (line / height * height, line % height);
         let rows = row.saturating_sub(radius)..(row + radius + 1).min(height);
         for (place, y) in y.iter_mut().enumerate() {

@@ -1,9 +1,9 @@
 //! Pictures seen through a homography, by inverse mapping.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, linear_grid};
+use crate::engine::blocks;
+use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use rayon::prelude::*;
 
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&WARP];
@@ -33,7 +33,7 @@ struct Params {
 
 static WARP: Kernel<Params> = Kernel {
     name: "warp",
-    source: include_str!("../../../kernels/warp.wgsl"),
+    source: kernel_text!("warp"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| {
@@ -50,7 +50,7 @@ fn warp_twin(p: &Params, args: Args) -> Result<()> {
     let [channels, width, height] = [p.channels, p.width, p.height].map(|size| size as usize);
     let (out_width, out_height) = (p.out_width as usize, p.out_height as usize);
     let fill = f32::from_bits(p.fill);
-    y.par_chunks_exact_mut(out_width * channels).enumerate().for_each(|(line, y)| {
+    blocks::write((y, out_width * channels), |line, y| {
         let picture = &x[line / out_height * height * width * channels..][..height * width * channels];
         let pixel = |[column, row]: [i32; 2]| {
             let inside = column >= 0 && row >= 0 && (column as usize) < width && (row as usize) < height;

@@ -1,6 +1,7 @@
 //! The launches of batch norm and their twins.
 
-use crate::engine::device::{AnyKernel, Args, Constants, Dispatch, Kernel, Plan, linear_grid};
+use crate::engine::blocks;
+use crate::engine::device::{AnyKernel, Args, Constants, Dispatch, Kernel, Plan, kernel_text, linear_grid};
 use crate::error::Result;
 use rayon::prelude::*;
 
@@ -26,7 +27,7 @@ pub(super) struct StatsParams {
 
 pub(super) static STATS: Kernel<StatsParams> = Kernel {
     name: "batch_norm_stats",
-    source: include_str!("../../../../kernels/batch_norm_stats.wgsl"),
+    source: kernel_text!("batch_norm_stats"),
     trusted: true,
     variants: TILES,
     plan: &|p, _| column_plan(p),
@@ -135,7 +136,7 @@ pub(super) struct NormalizeParams {
 
 pub(super) static NORMALIZE: Kernel<NormalizeParams> = Kernel {
     name: "batch_norm",
-    source: include_str!("../../../../kernels/batch_norm.wgsl"),
+    source: kernel_text!("batch_norm"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::linear(p.len as usize),
@@ -148,7 +149,7 @@ fn normalize_twin(p: &NormalizeParams, args: Args) -> Result<()> {
     let scale: Vec<f32> =
         gamma.iter().zip(variance).map(|(gamma, variance)| gamma / (variance + p.eps).sqrt()).collect();
     let block = twin_block(channels);
-    y.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(y, x)| {
+    blocks::map((y, block), (x, block), |_, y, x| {
         for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
             for ((((y, x), mean), scale), beta) in y.iter_mut().zip(x).zip(mean).zip(&scale).zip(beta) {
                 *y = (x - mean) * scale + beta;
@@ -171,7 +172,7 @@ pub(super) struct RunningParams {
 
 pub(super) static RUNNING: Kernel<RunningParams> = Kernel {
     name: "batch_norm_running",
-    source: include_str!("../../../../kernels/batch_norm_running.wgsl"),
+    source: kernel_text!("batch_norm_running"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::linear(p.channels as usize),
@@ -201,7 +202,7 @@ pub(super) struct ParamsGradParams {
 
 pub(super) static PARAMS_GRAD: Kernel<ParamsGradParams> = Kernel {
     name: "batch_norm_params_grad",
-    source: include_str!("../../../../kernels/batch_norm_params_grad.wgsl"),
+    source: kernel_text!("batch_norm_params_grad"),
     trusted: true,
     variants: TILES,
     plan: &|p, _| column_plan(&p.sums),
@@ -245,7 +246,7 @@ pub(super) struct InputGradParams {
 
 pub(super) static INPUT_GRAD: Kernel<InputGradParams> = Kernel {
     name: "batch_norm_input_grad",
-    source: include_str!("../../../../kernels/batch_norm_input_grad.wgsl"),
+    source: kernel_text!("batch_norm_input_grad"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::linear(p.len as usize),
@@ -262,7 +263,7 @@ fn input_grad_twin(p: &InputGradParams, args: Args) -> Result<()> {
     let slope: Vec<f32> = dgamma.iter().zip(&scale).map(|(dgamma, scale)| share * dgamma * scale).collect();
     let constant: Vec<f32> = dbeta.iter().map(|dbeta| share * dbeta).collect();
     let block = twin_block(channels);
-    dx.par_chunks_mut(block).zip(x.par_chunks(block)).zip(dy.par_chunks(block)).for_each(|((dx, x), dy)| {
+    blocks::zip((dx, block), (x, block), (dy, block), |_, dx, x, dy| {
         let rows = dx.chunks_exact_mut(channels).zip(x.chunks_exact(channels)).zip(dy.chunks_exact(channels));
         for ((dx, x), dy) in rows {
             let values = dx.iter_mut().zip(x).zip(dy);

@@ -3,6 +3,7 @@
 //!
 //! Each tap's weights are a matrix, by which rows of channels are multiplied where they lie in the picture.
 
+use crate::engine::blocks;
 use crate::engine::ops::conv2d::geometry::{Geometry, Layout};
 use crate::engine::ops::gemm::{panel_product, with_scratch};
 use rayon::prelude::*;
@@ -122,7 +123,7 @@ impl Correlation {
         let row = self.output[1] * self.channels_out;
         let rows = (BLOCK * self.step * self.step / self.output[1]).next_multiple_of(self.step).max(self.step);
         let panels = self.channels_out.div_ceil(N);
-        y.par_chunks_mut(rows * row).enumerate().for_each(|(block, y)| {
+        blocks::write((y, rows * row), |block, y| {
             let rows = block * rows..block * rows + y.len() / row;
             let runs: Vec<Vec<Run>> = self.grids.iter().map(|grid| self.runs(grid, rows.clone())).collect();
             let pixels = |runs: &[Run]| runs.last().map_or(0, |run| run.start + run.len);

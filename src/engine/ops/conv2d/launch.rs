@@ -1,6 +1,6 @@
 //! The launches of a convolution: what the kernels are told, how a GPU divides the work, and the twins.
 
-use crate::engine::device::{AnyKernel, Dispatch, GpuInfo, Kernel, Plan, Planner, linear_grid};
+use crate::engine::device::{AnyKernel, Dispatch, GpuInfo, Kernel, Plan, Planner, kernel_text, linear_grid};
 use crate::engine::ops::conv2d::geometry::{Activation, Geometry, Layout, Padding};
 use crate::engine::ops::conv2d::twin;
 use crate::engine::primitives::same_shape;
@@ -139,7 +139,7 @@ static FORWARD: Kernel<Params> = forward_kernel(&|p, gpu| forward_plan(p, Varian
 pub(super) const fn forward_kernel(plan: &'static Planner<'static, Params>) -> Kernel<'static, Params> {
     Kernel {
         name: "conv2d",
-        source: include_str!("../../../../kernels/conv2d.wgsl"),
+        source: kernel_text!("conv2d"),
         trusted: true,
         variants: &[&[]],
         plan,
@@ -176,7 +176,7 @@ static INPUT_GRADIENT: Kernel<Params> =
 pub(super) const fn input_gradient_kernel(plan: &'static Planner<'static, Params>) -> Kernel<'static, Params> {
     Kernel {
         name: "conv2d_dx",
-        source: include_str!("../../../../kernels/conv2d_dx.wgsl"),
+        source: kernel_text!("conv2d_dx"),
         trusted: true,
         variants: &[&[]],
         plan,
@@ -203,7 +203,7 @@ static WEIGHT_GRADIENT: Kernel<Params> =
 pub(super) const fn weight_gradient_kernel(plan: &'static Planner<'static, Params>) -> Kernel<'static, Params> {
     Kernel {
         name: "conv2d_dw",
-        source: include_str!("../../../../kernels/conv2d_dw.wgsl"),
+        source: kernel_text!("conv2d_dw"),
         trusted: true,
         variants: &[&[]],
         plan,
@@ -225,7 +225,7 @@ pub(super) fn weight_gradient_plan(p: &Params, variant: Variant) -> Plan {
 
 static RELU_GRADIENT: Kernel<Params> = Kernel {
     name: "conv2d_dz",
-    source: include_str!("../../../../kernels/conv2d_dz.wgsl"),
+    source: kernel_text!("conv2d_dz"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| column_sum_plan(p),
@@ -238,7 +238,7 @@ static RELU_GRADIENT: Kernel<Params> = Kernel {
 
 static BIAS_GRADIENT: Kernel<Params> = Kernel {
     name: "conv2d_db",
-    source: include_str!("../../../../kernels/conv2d_db.wgsl"),
+    source: kernel_text!("conv2d_db"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| column_sum_plan(p),

@@ -1,6 +1,7 @@
 //! The CPU bodies. For the gradient of the weights, blocks of pixels are gathered into rows of a matrix (im2col) that
 //! fit the cache.
 
+use crate::engine::blocks;
 use crate::engine::ops::conv2d::correlation::Correlation;
 use crate::engine::ops::conv2d::geometry::{Geometry, Layout};
 use crate::engine::ops::conv2d::winograd::Winograd;
@@ -153,10 +154,10 @@ pub fn weight_gradient(geometry: &Geometry, layout: Layout, x: &[f32], dz: &[f32
     }
     let len = dw.len();
     with_scratch(pixels.div_ceil(chunk) * len, |partial| {
-        partial.par_chunks_mut(len).enumerate().for_each(|(i, sum)| {
+        blocks::write((partial, len), |i, sum| {
             slabs(&s, x, dz, i * chunk..pixels.min((i + 1) * chunk), sum);
         });
-        dw.par_chunks_mut(BLOCK).enumerate().for_each(|(block, dw)| {
+        blocks::write((dw, BLOCK), |block, dw| {
             dw.fill(0.0);
             for sum in partial.chunks_exact(len) {
                 dw.iter_mut().zip(&sum[block * BLOCK..]).for_each(|(dw, sum)| *dw += sum);
@@ -167,7 +168,7 @@ pub fn weight_gradient(geometry: &Geometry, layout: Layout, x: &[f32], dz: &[f32
 
 /// The sum over `pixels`, by slabs of rows (tap, channel).
 fn slabs_hwio(s: &Sizes, x: &[f32], dz: &[f32], pixels: Range<usize>, dw: &mut [f32]) {
-    dw.par_chunks_mut(SLAB * s.o).enumerate().for_each(|(slab, dw)| {
+    blocks::write((dw, SLAB * s.o), |slab, dw| {
         let depth = slab * SLAB..slab * SLAB + dw.len() / s.o;
         for start in pixels.clone().step_by(BLOCK) {
             let block = start..pixels.end.min(start + BLOCK);
@@ -184,7 +185,7 @@ fn slabs_hwio(s: &Sizes, x: &[f32], dz: &[f32], pixels: Range<usize>, dw: &mut [
 
 /// As [`slabs_hwio`], by slabs of rows (tap, output).
 fn slabs_hwoi(s: &Sizes, x: &[f32], dz: &[f32], pixels: Range<usize>, dw: &mut [f32]) {
-    dw.par_chunks_mut(SLAB * s.c).enumerate().for_each(|(slab, dw)| {
+    blocks::write((dw, SLAB * s.c), |slab, dw| {
         let rows = slab * SLAB..slab * SLAB + dw.len() / s.c;
         for start in pixels.clone().step_by(BLOCK) {
             let block = start..pixels.end.min(start + BLOCK);

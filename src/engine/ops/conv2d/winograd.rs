@@ -9,6 +9,7 @@
 //! that would be seen in outputs which do not read the value, or that hold a NaN or an infinity, are filtered directly
 //! (`outliers`).
 
+use crate::engine::blocks;
 use crate::engine::ops::conv2d::geometry::Geometry;
 use crate::engine::ops::conv2d::outliers;
 use crate::engine::ops::conv2d::transform::{
@@ -164,7 +165,7 @@ impl Winograd {
         if !uneven.contains(&true) {
             return;
         }
-        outputs.par_chunks_mut(BLOCK * TILE * self.channels_out).enumerate().for_each(|(block, outputs)| {
+        blocks::write((outputs, BLOCK * TILE * self.channels_out), |block, outputs| {
             let tiles = outputs.len() / (TILE * self.channels_out);
             for i in 0..tiles {
                 let tile = bands.start * self.band_tiles() + block * BLOCK + i;
@@ -234,7 +235,7 @@ impl Winograd {
         values: impl Fn(usize) -> V + Sync,
     ) {
         let tiles = bands.start * self.band_tiles()..bands.end * self.band_tiles();
-        transformed.par_chunks_mut(block_len(channels)).enumerate().for_each(|(block, transformed)| {
+        blocks::write((transformed, block_len(channels)), |block, transformed| {
             let first = tiles.start + block * BLOCK;
             for tile in first..tiles.end.min(first + BLOCK) {
                 let values = values(tile);
@@ -279,7 +280,7 @@ impl Winograd {
         let blocks = outputs.par_chunks_mut(BLOCK * TILE * self.channels_out);
         blocks.zip(transformed.par_chunks(block_len(self.channels_in))).for_each(|(outputs, transformed)| {
             let tiles = outputs.len() / (TILE * self.channels_out);
-            outputs.par_chunks_mut(tiles * TILE * SLAB).enumerate().for_each(|(slab, outputs)| {
+            blocks::write((outputs, tiles * TILE * SLAB), |slab, outputs| {
                 let slab = slab * SLAB..self.channels_out.min((slab + 1) * SLAB);
                 if slab.len() == SLAB {
                     self.multiply_block::<SLAB>(w, slab.start, transformed, outputs);
@@ -361,7 +362,7 @@ impl Winograd {
         let channels = self.channels_out;
         let first_row = self.band_start(bands.start);
         let tiles = bands.len() * self.band_tiles();
-        y.par_chunks_mut(self.output[1] * channels).enumerate().for_each(|(row, y)| {
+        blocks::write((y, self.output[1] * channels), |row, y| {
             let (picture, oy) = ((first_row + row) / self.output[0], (first_row + row) % self.output[0]);
             let (grid_y, phase_y) = (oy / self.dilation, oy % self.dilation);
             let band = picture * self.tile_rows() + grid_y / 4 - bands.start;

@@ -1,5 +1,6 @@
 //! The gradient of the weights by Winograd's filtering.
 
+use crate::engine::blocks;
 use crate::engine::ops::conv2d::transform::{LANES, lanes, load, output_adjoint, two_sided, weight_adjoint};
 use crate::engine::ops::conv2d::winograd::{BLOCK, DEPTH, GAP, POINTS, TILE, Winograd, block_len};
 use crate::engine::ops::gemm::{Matrix, sgemm, with_scratch, with_wide_vectors};
@@ -28,7 +29,7 @@ impl Winograd {
                 self.transform_inputs(x, bands.clone(), a);
                 self.transform_gradients(dz, bands.clone(), b);
                 for (slab, rows) in rows.chunks_mut(DEPTH).enumerate() {
-                    products.par_chunks_mut(point_len).enumerate().for_each(|(point, product)| {
+                    blocks::write((products, point_len), |point, product| {
                         for block in 0..blocks {
                             let a = &a[block * block_len(c) + point * (BLOCK * c + GAP) + slab * DEPTH * BLOCK..];
                             let b = &b[block * block_len(o) + point * (BLOCK * o + GAP)..];

@@ -1,6 +1,7 @@
 //! The launches of the loss and its gradient, and their twins.
 
-use crate::engine::device::{AnyKernel, Args, Dispatch, GpuInfo, Kernel, Plan, linear_grid};
+use crate::engine::blocks;
+use crate::engine::device::{AnyKernel, Args, Dispatch, GpuInfo, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::ops::bilinear_tap::{Tap, reach};
 use crate::engine::ops::vector_math::{ln, softmax_row, sum_of};
 use crate::error::Result;
@@ -33,7 +34,7 @@ impl Params {
 
 pub(super) static REBALANCED_CROSS_ENTROPY: Kernel<Params> = Kernel {
     name: "rebalanced_cross_entropy",
-    source: include_str!("../../../../kernels/rebalanced_cross_entropy.wgsl"),
+    source: kernel_text!("rebalanced_cross_entropy"),
     trusted: true,
     variants: &[&[]],
     plan: &plan,
@@ -57,7 +58,7 @@ fn plan(p: &Params, _: &GpuInfo) -> Plan {
 fn rebalanced_cross_entropy_twin(p: &Params, args: Args) -> Result<()> {
     let ([logits, index, weight, class_weights], [], [loss, probability, slope]) = args.split()?;
     let [n, h, w, q, factor] = p.sizes();
-    probability.par_chunks_mut(w * q).zip(logits.par_chunks(w * q)).for_each(|(probability, logits)| {
+    blocks::map((probability, w * q), (logits, w * q), |_, probability, logits| {
         probability.chunks_exact_mut(q).zip(logits.chunks_exact(q)).for_each(|(p, x)| softmax_row(x, p));
     });
 
@@ -113,7 +114,7 @@ fn mix(first: f32, second: f32, share: f32) -> f32 {
 
 pub(super) static REBALANCED_CROSS_ENTROPY_GRAD: Kernel<Params> = Kernel {
     name: "rebalanced_cross_entropy_grad",
-    source: include_str!("../../../../kernels/rebalanced_cross_entropy_grad.wgsl"),
+    source: kernel_text!("rebalanced_cross_entropy_grad"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| {
@@ -132,7 +133,7 @@ fn rebalanced_cross_entropy_grad_twin(p: &Params, args: Args) -> Result<()> {
     let columns: Vec<Tap> = (0..width).map(|x| Tap::new(x, factor, w)).collect();
     let (index, _) = index.as_chunks::<NEIGHBOURS>();
     let (slope, _) = slope.as_chunks::<NEIGHBOURS>();
-    dlogits.par_chunks_mut(w * q).zip(probability.par_chunks(w * q)).enumerate().for_each(|(row, (dlogits, p))| {
+    blocks::map((dlogits, w * q), (probability, w * q), |row, dlogits, p| {
         // One row of low-resolution pixels gathers from all full-size rows that it has a share in.
         dlogits.fill(0.0);
         for y in reach(row % h, factor, h) {

@@ -1,0 +1,55 @@
+//! How twins share slices out among threads: in blocks of a length that the twin names, never in a share a thread, so
+//! that bits do not depend on the number of cores.
+//!
+//! The loops take their body as `dyn Fn`: what rayon needs for them is compiled once a function of this file, not once
+//! a twin, which was a twentieth of the program. A block is much work; a call of it costs nothing.
+
+use rayon::prelude::*;
+
+/// Elements of a block where nothing else decides.
+pub(crate) const BLOCK: usize = 1 << 14;
+
+/// Calls `f` with each block of `y` and its number. The last block may be shorter.
+pub(crate) fn write((y, len): (&mut [f32], usize), f: impl Fn(usize, &mut [f32]) + Sync) {
+    let f: &(dyn Fn(usize, &mut [f32]) + Sync) = &f;
+    y.par_chunks_mut(len).enumerate().for_each(|(i, y)| f(i, y));
+}
+
+/// As [`write`], with the block of `x` of the same number: as many blocks as both have.
+pub(crate) fn map(
+    (y, y_len): (&mut [f32], usize),
+    (x, x_len): (&[f32], usize),
+    f: impl Fn(usize, &mut [f32], &[f32]) + Sync,
+) {
+    let f: &(dyn Fn(usize, &mut [f32], &[f32]) + Sync) = &f;
+    y.par_chunks_mut(y_len).zip(x.par_chunks(x_len)).enumerate().for_each(|(i, (y, x))| f(i, y, x));
+}
+
+/// As [`map`], with a second input.
+pub(crate) fn zip(
+    (y, y_len): (&mut [f32], usize),
+    (x, x_len): (&[f32], usize),
+    (z, z_len): (&[f32], usize),
+    f: impl Fn(usize, &mut [f32], &[f32], &[f32]) + Sync,
+) {
+    let f: &(dyn Fn(usize, &mut [f32], &[f32], &[f32]) + Sync) = &f;
+    let blocks = y.par_chunks_mut(y_len).zip(x.par_chunks(x_len)).zip(z.par_chunks(z_len)).enumerate();
+    blocks.for_each(|(i, ((y, x), z))| f(i, y, x, z));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_of_one_number_meet_and_the_last_may_be_short() {
+        let (x, z) = ([1.0, 2.0, 3.0, 4.0, 5.0], [10.0, 20.0, 30.0]);
+        let mut y = [0.0; 5];
+        write((&mut y, 2), |i, y| y.fill(i as f32));
+        assert_eq!(y, [0.0, 0.0, 1.0, 1.0, 2.0]);
+        map((&mut y, 2), (&x, 2), |i, y, x| y.iter_mut().zip(x).for_each(|(y, x)| *y = i as f32 * x));
+        assert_eq!(y, [0.0, 0.0, 3.0, 4.0, 10.0]);
+        zip((&mut y, 2), (&x, 2), (&z, 1), |_, y, x, z| y.iter_mut().zip(x).for_each(|(y, x)| *y = x + z[0]));
+        assert_eq!(y, [11.0, 12.0, 23.0, 24.0, 35.0]);
+    }
+}
