@@ -63,6 +63,41 @@ pub fn check_weights(recipe: &dyn Recipe, file: &WeightFile) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::device::Device;
+    use crate::networks::recipe::{Setup, check, fill};
+    use crate::train::settings::table::Settings;
+
+    /// Fresh weights of a narrow network, as a file.
+    fn weights(recipe: &dyn Recipe) -> WeightFile {
+        let narrow = fill(recipe, Settings { width: Some(0.05), ..Settings::default() });
+        let settings = if check(recipe, &narrow).is_ok() { narrow } else { fill(recipe, Settings::default()) };
+        let device = &Device::cpu();
+        let setup = Setup { device, settings: &settings, survey: None, bins: 9, weights: None, training: false };
+        WeightFile::from_tensors("fresh weights", recipe.learner(&setup).unwrap().state().unwrap())
+    }
+
+    #[test]
+    fn weights_are_those_of_one_network() {
+        for recipe in NETWORKS {
+            let file = weights(*recipe);
+            for other in NETWORKS {
+                assert_eq!(
+                    other.recognises(&file),
+                    other.name() == recipe.name(),
+                    "does {other:?} recognise weights of {recipe:?}? The first layer of each network needs a name of its \
+                     own, and `recognises` looks for it"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_classifier_reads_as_much_around_a_crop_as_around_an_image() {
+        for recipe in NETWORKS.iter().filter(|recipe| recipe.bins().is_some()) {
+            let painter = recipe.painter(&Device::cpu(), &weights(*recipe)).unwrap();
+            assert_eq!(painter.framing().halo, recipe.margin(), "{recipe:?}: `Framing::halo` and `margin` differ");
+        }
+    }
 
     #[test]
     fn a_network_is_known_by_its_name() {

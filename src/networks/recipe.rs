@@ -50,7 +50,7 @@ pub trait Recipe: Sync {
     /// Its name, on the command line and in files.
     fn name(&self) -> &'static str;
 
-    /// What it does, in a line.
+    /// What it does, in a line that stands by itself: help lists it.
     fn what(&self) -> &'static str;
 
     /// Whether a file holds its weights, by the names of the tensors.
@@ -117,12 +117,12 @@ pub trait Recipe: Sync {
         1
     }
 
-    /// Pixels on each side of a training image that it reads and gives no colour.
+    /// Pixels on each side of a training image that it reads and gives no colour: its `Framing::halo`.
     fn margin(&self) -> usize {
         0
     }
 
-    /// Pixels that it reads beyond each side of a crop.
+    /// Pixels that are read beyond each side of a training crop, which is coloured whole.
     fn halo(&self) -> usize {
         0
     }

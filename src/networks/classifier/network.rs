@@ -20,7 +20,8 @@ use std::fmt;
 pub struct Architecture {
     /// Its name, on the command line and in files.
     pub name: &'static str,
-    /// The layers for a channel multiplier, which a network may ignore, and a number of colour bins.
+    /// The layers for a channel multiplier, which a network may ignore, and a number of colour bins: the last has a
+    /// channel for each bin and no activation, the logits.
     pub layers: fn(width: f64, bins: usize) -> Sequential,
     /// The layers whose weights a file holds, by the shapes of its tensors: any width, any number of bins. Fails where
     /// tensors are missing or have other numbers of axes.
@@ -62,7 +63,7 @@ impl Classifier {
     /// are gradients beside the weights.
     ///
     /// # Errors
-    /// No memory.
+    /// Layers that do not end in a logit a bin; no memory.
     pub fn new(
         device: &Device,
         architecture: &'static Architecture,
@@ -73,6 +74,14 @@ impl Classifier {
         training: bool,
     ) -> Result<Self> {
         let network = (architecture.layers)(width, bins.len());
+        crate::ensure!(
+            network.channels_out() == bins.len(),
+            Error::input(
+                format!("its last layer has {} channels for {} bins", network.channels_out(), bins.len()),
+                architecture.name,
+                "let the last layer put out one logit a bin"
+            )
+        );
         let parameters = Parameters::new(device, network.param_specs(), seed, training)?;
         Ok(Classifier { architecture, network, parameters, bins: centres(device, bins)?, prior })
     }

@@ -20,7 +20,7 @@ impl Recipe for Window8 {
     }
 
     fn what(&self) -> &'static str {
-        "The same by a small network that reads 17x17 pixels around each"
+        "SAR or grey to colour by a small classification network that reads 17x17 pixels around each"
     }
 
     fn recognises(&self, file: &WeightFile) -> bool {
