@@ -1,18 +1,24 @@
 //! Files that are whole or absent.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
 
 /// How the names of files that are still being written begin. One that is left over tells of a process that was killed.
 pub(crate) const UNFINISHED: &str = ".unfinished-";
 
+/// The unfinished files of this process, for [`abandon_unfinished`].
+static BEGUN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
 /// Writes `bytes` to `path`, whole or not at all.
 ///
 /// The bytes go to a temporary file in the same folder, reach the disk, and only then take the name `path`, replacing
-/// what was there: a reader, a kill or a power cut never meets half a file.
+/// what was there: a reader, a kill or a power cut never meets half a file. A `path` that is a link stays one: what it
+/// leads to is replaced. A pipe or a device is written into.
 ///
 /// # Errors
 ///
@@ -27,8 +33,18 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 ///
 /// As [`write_whole`]; an error that `write` returns leaves no file behind.
 pub fn write_whole_with(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-    let folder = folder_of(path);
-    replace(path, folder, write).map_err(|error| io_error("cannot write", path, &error))
+    let written = if is_special(path) { pour(path, write) } else { replace(path, write) };
+    written.map_err(|error| io_error("cannot write", path, &error))
+}
+
+/// Checks, before any work, that [`write_whole`] can make the file.
+///
+/// # Errors
+///
+/// As [`write_whole`].
+#[cfg(feature = "cli")]
+pub(crate) fn check_place(path: &Path) -> Result<()> {
+    if is_special(path) { Ok(()) } else { Unfinished::create(path).map(drop) }
 }
 
 /// Turns an I/O error met while `doing` something to `path` into an [`Error`] that says what to do about it.
@@ -65,6 +81,9 @@ pub fn io_error(doing: &str, path: &Path, error: &io::Error) -> Error {
 pub(crate) struct Unfinished {
     file: tempfile::NamedTempFile,
     path: PathBuf,
+    /// Where the file goes: `path`, or what it leads to where it is a link.
+    place: PathBuf,
+    _begun: Begun,
 }
 
 impl Unfinished {
@@ -74,8 +93,13 @@ impl Unfinished {
     ///
     /// As [`write_whole`].
     pub fn create(path: &Path) -> Result<Self> {
-        let file = temporary(folder_of(path)).map_err(|error| io_error("cannot write", path, &error))?;
-        Ok(Unfinished { file, path: path.to_path_buf() })
+        crate::ensure!(
+            !is_special(path),
+            Error::input("a pipe or a device, where a file is needed", path.display(), "name a file")
+        );
+        let place = behind_links(path);
+        let (file, begun) = temporary(folder_of(&place)).map_err(|error| io_error("cannot write", path, &error))?;
+        Ok(Unfinished { file, path: path.to_path_buf(), place, _begun: begun })
     }
 
     /// The open file.
@@ -101,13 +125,58 @@ impl Unfinished {
     pub fn finish(self) -> Result<()> {
         let failed = |error: &io::Error| io_error("cannot write", &self.path, error);
         self.file.as_file().sync_all().map_err(|error| failed(&error))?;
-        self.file.persist(&self.path).map_err(|error| failed(&error.error))?;
-        sync_folder(folder_of(&self.path));
+        self.file.persist(&self.place).map_err(|error| failed(&error.error))?;
+        sync_folder(folder_of(&self.place));
         Ok(())
     }
 }
 
-fn temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+/// Removes every unfinished file of this process and lets no other be begun: the process must end next.
+#[cfg(feature = "cli")]
+pub(crate) fn abandon_unfinished() {
+    let begun = begun();
+    begun.iter().for_each(|file| drop(fs::remove_file(file)));
+    // Whoever would begin a file waits for the end.
+    std::mem::forget(begun);
+}
+
+/// An entry of [`BEGUN`].
+#[derive(Debug)]
+struct Begun(PathBuf);
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        begun().remove(&self.0);
+    }
+}
+
+fn begun() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    BEGUN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a pipe, a device or the like lies there, which must not be replaced.
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir())
+}
+
+fn pour(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut file = BufWriter::new(fs::OpenOptions::new().write(true).open(path)?);
+    write(&mut file)?;
+    file.flush()
+}
+
+/// The path that links lead to, the file's own where it is none.
+fn behind_links(path: &Path) -> PathBuf {
+    let mut place = path.to_path_buf();
+    // As many as Linux follows.
+    for _ in 0..40 {
+        let Ok(target) = fs::read_link(&place) else { break };
+        place = folder_of(&place).join(target);
+    }
+    place
+}
+
+fn temporary(folder: &Path) -> io::Result<(tempfile::NamedTempFile, Begun)> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(UNFINISHED);
     #[cfg(unix)]
@@ -116,17 +185,23 @@ fn temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    builder.tempfile_in(folder)
+    let mut begun = begun();
+    let file = builder.tempfile_in(folder)?;
+    let entry = Begun(file.path().to_path_buf());
+    begun.insert(entry.0.clone());
+    Ok((file, entry))
 }
 
-fn replace(path: &Path, folder: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let mut file = temporary(folder)?;
+fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let place = behind_links(path);
+    let folder = folder_of(&place);
+    let (mut file, _begun) = temporary(folder)?;
     let mut buffered = BufWriter::new(&mut file);
     write(&mut buffered)?;
     buffered.flush()?;
     drop(buffered);
     file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
+    file.persist(&place).map_err(|error| error.error)?;
     sync_folder(folder);
     Ok(())
 }
@@ -189,6 +264,38 @@ mod tests {
         let error = write_whole(&folder.path().join("nowhere/report.html"), b"").unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("nowhere/report.html"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_a_link_leads_to_is_written_and_the_link_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("deep")).unwrap();
+        fs::write(at("deep/a.json"), "old").unwrap();
+        std::os::unix::fs::symlink("deep/a.json", at("link")).unwrap();
+        std::os::unix::fs::symlink("link", at("link-to-link")).unwrap();
+        std::os::unix::fs::symlink("deep/none.json", at("dangling")).unwrap();
+        for (name, file) in [("link", "deep/a.json"), ("link-to-link", "deep/a.json"), ("dangling", "deep/none.json")] {
+            write_whole(&at(name), name.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(at(file)).unwrap(), name);
+            let mut file = Unfinished::create(&at(name)).unwrap();
+            file.file().write_all(b"new").unwrap();
+            file.finish().unwrap();
+            assert!(at(name).is_symlink() && fs::read(at(name)).unwrap() == b"new");
+        }
+        assert_eq!(names(&at("deep")), ["a.json", "none.json"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_is_written_into_and_never_replaced() {
+        use std::os::unix::fs::FileTypeExt;
+        let null = Path::new("/dev/null");
+        write_whole(null, b"nothing").unwrap();
+        let error = Unfinished::create(null).unwrap_err();
+        assert!(error.exit_code() == 2 && error.to_string().contains("/dev/null"), "{error}");
+        assert!(fs::metadata(null).unwrap().file_type().is_char_device());
     }
 
     #[cfg(unix)]

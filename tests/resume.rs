@@ -177,3 +177,77 @@ fn resuming_a_finished_run_changes_nothing_and_succeeds() {
     assert!(after.keys().eq(before.keys()), "{:?}", after.keys());
     assert!(after == before);
 }
+
+/// Every file of a run with its bytes and the time that it was written.
+fn files(folder: &Path) -> BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime)> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.file_name().is_some_and(|name| name != ".lock") {
+            let written = fs::metadata(&path).unwrap().modified().unwrap();
+            found.insert(path.clone(), (fs::read(&path).unwrap(), written));
+        }
+    }
+    found
+}
+
+#[test]
+fn resuming_with_nothing_to_do_touches_nothing_and_an_end_that_was_missed_is_made_up_for() {
+    let bench = Bench::new();
+    bench.finish(bench.train("run", 4));
+    let before = files(&bench.path("run"));
+    let mut command = bench.train("run", 4);
+    command.args(["--resume", "--lr", "0.5", "--keep", "1"]);
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("finished at step 4, nothing to do"), "{said}");
+    assert!(files(&bench.path("run")) == before);
+
+    // Killed after its last checkpoint and before its report: the report is made, by the settings that were used.
+    fs::remove_file(bench.path("run/report.html")).unwrap();
+    let mut command = bench.train("run", 4);
+    command.args(["--resume", "--lr", "0.5"]);
+    let output = command.output().unwrap();
+    assert!(String::from_utf8(output.stdout).unwrap().contains("ab error"));
+    assert!(bench.path("run/report.html").is_file());
+    let config = fs::read(bench.path("run/config.toml")).unwrap();
+    assert!(config == before[&bench.path("run/config.toml")].0);
+}
+
+#[test]
+fn what_changes_on_resume_is_recorded_with_its_step() {
+    let bench = Bench::new();
+    bench.finish(bench.train("run", 4));
+    let mut command = bench.train("run", 6);
+    command.args(["--resume", "--lr", "0.5"]);
+    bench.finish(command);
+    let mut command = bench.train("run", 7);
+    command.args(["--resume", "--keep", "1"]);
+    bench.finish(command);
+    let config = fs::read_to_string(bench.path("run/config.toml")).unwrap();
+    let recorded =
+        ["\"after step 4: steps 6, was 4; lr 0.5, was 1e-4\"", "\"after step 6: steps 7, was 6; keep 1, was 2\""];
+    assert!(recorded.iter().all(|line| config.contains(line)), "{config}");
+    // And a run goes on from such settings.
+    let mut command = bench.train("run", 8);
+    command.arg("--resume");
+    bench.finish(command);
+}
+
+#[test]
+fn a_run_goes_on_from_another_folder() {
+    let bench = Bench::new();
+    let program = cargo_bin_cmd!("huetape").get_program().to_owned();
+    let tiny = ["--device", "cpu", "--width", "0.05", "--size", "32", "--batch", "1"];
+    let mut first = Command::new(&program);
+    first.current_dir(bench.path("train")).args(["train", "colournet"]).args(tiny);
+    first.args(["--source", "source", "--target", "target", "--val-source", "../val/source"]);
+    first.args(["--val-target", "../val/target", "--steps", "1", "--out", "../run"]);
+    bench.finish(first);
+    let mut second = Command::new(&program);
+    second.current_dir(bench.path("run")).args(["train", "colournet", "--out", ".", "--resume", "--steps", "2"]);
+    bench.finish(second);
+    assert_eq!(lines(&bench.path("run/metrics.jsonl")).len(), 2);
+}

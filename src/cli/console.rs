@@ -41,7 +41,7 @@ impl Progress {
             }
             None => {
                 if done == self.total || self.last_line.is_none_or(|at| at.elapsed() >= PLAIN_EVERY) {
-                    eprintln!("{done}/{} {message}", self.total);
+                    errln!("{done}/{} {message}", self.total);
                     self.last_line = Some(Instant::now());
                 }
             }
@@ -52,7 +52,7 @@ impl Progress {
     pub fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => errln!("{text}"),
         }
     }
 }
@@ -79,31 +79,31 @@ pub fn print_scores(board: &Scoreboard) {
     let lengths = names.iter().map(|(_, name)| name.chars().count()).chain([pictures.len()]);
     let widest = lengths.max().unwrap_or_default();
     let widths: Vec<usize> = heads.iter().map(|head| head.len().max(9)).collect();
-    print!("{pictures:<widest$}");
-    heads.iter().zip(&widths).for_each(|(head, width)| print!("  {head:>width$}"));
-    println!();
+    out!("{pictures:<widest$}");
+    heads.iter().zip(&widths).for_each(|(head, width)| out!("  {head:>width$}"));
+    outln!();
     for (measure, name) in &names {
-        print!("{name:<widest$}");
+        out!("{name:<widest$}");
         for ((_, scores), width) in means.iter().zip(&widths) {
             match scores.get(*measure) {
-                Some(value) => print!("  {value:>width$.decimals$}", decimals = measure.decimals()),
-                None => print!("  {:>width$}", "-"),
+                Some(value) => out!("  {value:>width$.decimals$}", decimals = measure.decimals()),
+                None => out!("  {:>width$}", "-"),
             }
         }
-        println!();
+        outln!();
     }
     if let Some(by_band) = board.by_band() {
         for (i, metric) in by_band.metrics.iter().enumerate() {
-            print!("{:<widest$}", metric.name);
+            out!("{:<widest$}", metric.name);
             for ((_, values), width) in by_band.methods.iter().zip(&widths) {
-                print!("  {:>width$.decimals$}", values[i], decimals = metric.decimals);
+                out!("  {:>width$.decimals$}", values[i], decimals = metric.decimals);
             }
-            println!();
+            outln!();
         }
     }
     if let Some(truth) = board.truth_colourfulness() {
-        println!("colourfulness of the truth: {truth:.1}");
+        outln!("colourfulness of the truth: {truth:.1}");
     }
     let verdict = board.verdict();
-    println!("{}. {}", verdict.headline, verdict.detail);
+    outln!("{}. {}", verdict.headline, verdict.detail);
 }

@@ -1,10 +1,16 @@
 //! The command line: one file a subcommand. Nothing else in the crate prints.
+// `out!` and `errln!` do not end the work where nobody reads.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+#[macro_use]
+mod stdio;
 
 mod args;
 mod commands;
 mod console;
 mod names;
 mod outcome;
+mod signals;
 mod training;
 
 use crate::cli::commands::{check_data, colorize, demo, doctor, evaluate, inspect, profile, register, train};
@@ -48,15 +54,10 @@ enum Command {
 /// 0 done, 1 the work failed, 2 the command line or an input was wrong.
 pub fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|info| {
-        let payload = info.payload_as_str().unwrap_or_default();
-        if payload.starts_with("failed printing to stdout") && payload.contains("Broken pipe") {
-            // The reader of our output has gone (`| head`): nobody is left to print for.
-            std::process::exit(1);
-        }
         let place = info.location().map(|at| format!("{}:{}", at.file(), at.line())).unwrap_or_default();
         let what = info.payload_as_str().unwrap_or("no message");
         let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
-        eprintln!("error: a fault in huetape itself: {place}: please report it with this text: {what}");
+        errln!("error: a fault in huetape itself: {place}: please report it with this text: {what}");
         if cfg!(panic = "abort") {
             std::process::exit(1);
         }
@@ -65,11 +66,16 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(cli.command))) {
+    let run = || {
+        signals::listen()?;
+        run(cli.command)?;
+        Ok(stdio::check_printed()?)
+    };
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) => {
+        Ok::<Outcome, _>(Err(error)) => {
             let known = error.downcast_ref::<Error>();
-            eprintln!("error: {}", known.map_or_else(|| error.to_string(), |error| error.line(names::flag)));
+            errln!("error: {}", known.map_or_else(|| error.to_string(), |error| error.line(names::flag)));
             ExitCode::from(known.map_or(1, Error::exit_code))
         }
         Err(_) => ExitCode::from(1),
@@ -77,6 +83,15 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Outcome {
+    let prints_only = match &command {
+        Command::Inspect(_) | Command::CheckData(_) | Command::Doctor(_) => true,
+        Command::Evaluate(args) => args.files().next().is_none(),
+        Command::Profile(args) => args.files().next().is_none(),
+        _ => false,
+    };
+    if prints_only {
+        stdio::prints_only();
+    }
     match command {
         Command::Demo(args) => demo::run(args),
         Command::Train(args) => train::run(*args),
@@ -133,7 +148,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     let command = std::env::args().nth(1).filter(known).unwrap_or_default();
     let help = format!("see `huetape {command}{}--help`", if command.is_empty() { "" } else { " " });
     let remedy = choices.or_else(|| similar.map(|text| format!("did you mean {text}?"))).unwrap_or(help);
-    eprintln!("error: {what}: {subject}: {remedy}");
+    errln!("error: {what}: {subject}: {remedy}");
     ExitCode::from(2)
 }
 

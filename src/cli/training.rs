@@ -2,6 +2,7 @@
 
 use crate::cli::console::Progress;
 use crate::cli::names::flags;
+use crate::cli::signals::{Patience, be_patient};
 use crate::engine::device::{Device, human_bytes};
 use crate::error::Result;
 use crate::run::training::{Ended, Training};
@@ -17,10 +18,15 @@ use std::path::Path;
 pub fn run_with_progress(training: &Training, device: &Device, out: &Path) -> Result<Ended> {
     let steps = training.plan().session.steps;
     let mut progress = Progress::new(steps, 0, "steps");
-    training.run(device, out, &mut |event| show(&mut progress, steps, event))
+    let ended = training.run(device, out, &mut |event| show(&mut progress, steps, event));
+    be_patient(Patience::Moment);
+    ended
 }
 
 fn show(progress: &mut Progress, steps: u64, event: Event<'_>) {
+    if let Event::Started { .. } = event {
+        be_patient(Patience::UntilSaved);
+    }
     match event {
         Event::Notice { text } => progress.line(&flags(text)),
         Event::Started { after: 0 } => {}
@@ -41,6 +47,14 @@ fn show(progress: &mut Progress, steps: u64, event: Event<'_>) {
                 if best { ", the best so far" } else { "" }
             ));
         }
+        Event::Judged { done, total } => {
+            if done == 1 {
+                // Everything is saved.
+                be_patient(Patience::Moment);
+                *progress = Progress::new(total as u64, 0, "validation images judged");
+            }
+            progress.at(done as u64, "");
+        }
         Event::Saved { step, path } => progress.line(&format!("step {step}: saved {}", path.display())),
     }
 }
@@ -52,16 +66,16 @@ fn show(progress: &mut Progress, steps: u64, event: Event<'_>) {
 pub fn print_rehearsal(training: &Training, device: &Device) -> Result<f64> {
     let rehearsal = training.rehearse(device)?;
     let loader = &training.plan().session.loader;
-    println!("device: {}", device.name());
+    outln!("device: {}", device.name());
     if let Some(patches) = training.patches() {
-        println!("patches: {patches}");
+        outln!("patches: {patches}");
     }
-    println!(
+    outln!(
         "step: {} with a batch of {} at {size}x{size}",
         human_seconds(rehearsal.seconds),
         loader.batch,
         size = loader.size
     );
-    println!("memory on the device: {}", human_bytes(rehearsal.peak_bytes));
+    outln!("memory on the device: {}", human_bytes(rehearsal.peak_bytes));
     Ok(rehearsal.seconds)
 }

@@ -7,8 +7,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crate::dataset::cache::PictureCache;
 use crate::dataset::loader_options::LoaderOptions;
@@ -21,6 +22,10 @@ use crate::imaging::picture::{Picture, PictureInfo, Reading, Samples};
 
 /// Batches that wait ready per thread, beside the one that is being made.
 const READY: usize = 1;
+/// How often a wait looks whether it should end.
+const PULSE: Duration = Duration::from_millis(20);
+/// How long the end of a loader waits for its threads. One may hang on a file that never comes.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The images of one training step.
 #[derive(Debug, Clone, PartialEq)]
@@ -160,7 +165,8 @@ fn check_finite(picture: &Picture, path: &std::path::Path, values: &[f32]) -> Re
     Ok(())
 }
 
-/// Delivers the batches of a range of steps in order. Dropping it ends its threads after the file at hand.
+/// Delivers the batches of a range of steps in order. Dropping it ends its threads after the file at hand; one that
+/// takes longer than two seconds for it ends later, or with the process.
 #[derive(Debug)]
 pub struct Loader {
     receivers: Vec<Receiver<Result<Batch>>>,
@@ -191,6 +197,31 @@ impl Loader {
         }
         Ok(loader)
     }
+
+    /// As [`Iterator::next`], without waiting any longer once `stop` is set: `None` within stands for that.
+    pub fn next_unless(&mut self, stop: &AtomicBool) -> Option<Result<Option<Batch>>> {
+        if self.next > self.last {
+            return None;
+        }
+        let turn = ((self.next - self.first) % self.receivers.len() as u64) as usize;
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return Some(Ok(None));
+            }
+            let item = match self.receivers[turn].recv_timeout(PULSE) {
+                Ok(item) => item,
+                Err(RecvTimeoutError::Timeout) => continue,
+                // A channel that closed early means that its thread panicked.
+                Err(RecvTimeoutError::Disconnected) => Err(Error::failed(
+                    "loading stopped without an answer",
+                    format!("step {}", self.next),
+                    "report this as a bug",
+                )),
+            };
+            self.next = if item.is_err() { u64::MAX } else { self.next + 1 };
+            return Some(item.map(Some));
+        }
+    }
 }
 
 /// Makes the batches of `steps` until one fails or the receiver is gone.
@@ -209,20 +240,7 @@ impl Iterator for Loader {
 
     /// The next step's batch, waiting for it where it is not ready; `None` after the last step or an error.
     fn next(&mut self) -> Option<Self::Item> {
-        if self.next > self.last {
-            return None;
-        }
-        let turn = ((self.next - self.first) % self.receivers.len() as u64) as usize;
-        // A channel that closed early means that its thread panicked.
-        let item = self.receivers[turn].recv().unwrap_or_else(|_| {
-            Err(Error::failed(
-                "loading stopped without an answer",
-                format!("step {}", self.next),
-                "report this as a bug",
-            ))
-        });
-        self.next = if item.is_err() { u64::MAX } else { self.next + 1 };
-        Some(item)
+        self.next_unless(&AtomicBool::new(false)).and_then(Result::transpose)
     }
 }
 
@@ -231,9 +249,10 @@ impl Drop for Loader {
         self.stop.store(true, Ordering::Relaxed);
         // Closed channels wake the threads that wait to send.
         self.receivers.clear();
-        for thread in self.threads.drain(..) {
-            // A panic was reported by `next` already, or by the panic hook.
-            let _ = thread.join();
+        // A panic was reported by `next` already, or by the panic hook.
+        let begun = Instant::now();
+        while self.threads.iter().any(|thread| !thread.is_finished()) && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }

@@ -20,12 +20,13 @@ use crate::train::checkpoint::{self, Checkpoint, Newest};
 use crate::train::learner::{Learner, Update};
 use crate::train::metadata::{BinsMetadata, Input, Lightness, Metadata, TrainedOn};
 use crate::train::run_dir::RunDir;
+use crate::train::run_lock::RunLock;
 use crate::train::session::{Event, Outcome, Session};
 use crate::train::settings::table::Settings;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// Side of the windows that a scene is cut into for validation, pixels.
@@ -96,7 +97,7 @@ pub fn settings_to_resume(settings: Settings, folder: &Path) -> Result<Settings>
         return Ok(settings);
     }
     let before = Settings::read(&config)?;
-    settings.check_unchanged(&before, folder)?;
+    settings.clone().with_whole_paths().check_unchanged(&before.clone().with_whole_paths(), folder)?;
     Ok(settings.or(before))
 }
 
@@ -181,15 +182,24 @@ impl Training {
     /// update has been seen to fit.
     ///
     /// # Errors
-    /// A folder that is there already, of a training that does not resume; images or weights that cannot be read; no
-    /// memory; a loss that is not finite; whatever the device or the disk reports.
+    /// A folder that is there already, of a training that does not resume, or that another process trains in; images or
+    /// weights that cannot be read; no memory; a loss that is not finite; whatever the device or the disk reports.
     pub fn run(&self, device: &Device, out: &Path, observe: &mut dyn FnMut(Event<'_>)) -> Result<Ended> {
+        // What is there is not looked at before nobody else changes it.
+        let old = if self.resume && out.exists() { Some(RunDir::open(out)?) } else { None };
+        let mut lock = old.as_ref().map(|dir| RunLock::take(dir.root())).transpose()?;
+        let newest = old.as_ref().map_or_else(|| Ok(Newest::default()), Checkpoint::newest)?;
+        let last = newest.checkpoint.as_ref().map(|checkpoint| checkpoint.step);
+        let ended = last.filter(|&step| step >= self.plan.session.steps);
+        if let (Some(dir), Some(step)) = (&old, ended.filter(|_| newest.broken.is_empty()))
+            && dir.is_finished(step)
+        {
+            return Ok(Ended { outcome: Outcome::FinishedBefore { step }, scores: None });
+        }
         let mut survey = survey(&self.data)?;
         if let Some(validation) = &self.validation {
             validation.read_through()?;
         }
-        let newest =
-            if self.resume && out.exists() { Checkpoint::newest(&RunDir::open(out)?)? } else { Newest::default() };
         for (path, error) in &newest.broken {
             let error = error.line(|setting| format!("⟨{setting}⟩"));
             observe(Event::Notice { text: &format!("passed over {}: {error}", path.display()) });
@@ -210,8 +220,14 @@ impl Training {
         if let Some(patches) = self.patches() {
             observe(Event::Notice { text: &format!("patches: {patches}") });
         }
-        let dir = if self.resume { RunDir::resume(out)? } else { RunDir::create(out)? };
-        self.write_settings(&dir, device)?;
+        if lock.is_none() {
+            RunDir::make(out, self.resume)?;
+            lock = Some(RunLock::take(out)?);
+        }
+        let dir = RunDir::resume(out)?;
+        if ended.is_none() {
+            self.write_settings(&dir, device, last)?;
+        }
         let text = serde_json::to_string_pretty(&survey.stats).map_err(|error| {
             Error::failed(format!("statistics that JSON cannot hold ({error})"), out.display(), "report this")
         })?;
@@ -237,12 +253,27 @@ impl Training {
                     rebalance: rebalance(&weights)?,
                     ..Evaluator::of_painter(learner.painter(), matched, survey.stats.clone())
                 };
-                Some(evaluator.evaluate(data, &mut |_, _| Ok(()))?)
+                let total = data.pairs.len();
+                let judged = evaluator.evaluate(data, &mut |i, _| {
+                    observe(Event::Judged { done: i + 1, total });
+                    let remedy = "go on with ⟨resume⟩";
+                    crate::ensure!(!self.stopped(), Error::failed("interrupted", out.display(), remedy));
+                    Ok(())
+                });
+                if self.stopped() {
+                    return Ok(Ended { outcome: Outcome::Stopped { step: self.plan.session.steps }, scores: None });
+                }
+                Some(judged?)
             }
             _ => None,
         };
         self.report(&session.dir, device, learner.losses(), scores.clone())?;
+        drop(lock);
         Ok(Ended { outcome, scores })
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     /// Two updates of a learner that is thrown away after.
@@ -310,14 +341,20 @@ impl Training {
         })
     }
 
-    fn write_settings(&self, dir: &RunDir, device: &Device) -> Result<()> {
+    /// Writes the settings down; what differs from those of the run so far, up to step `after`, is recorded.
+    fn write_settings(&self, dir: &RunDir, device: &Device, after: Option<u64>) -> Result<()> {
         let made_by = BTreeMap::from([
             ("huetape".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
             ("device".to_owned(), device.name()),
             ("processor".to_owned(), format!("{} {}", std::env::consts::ARCH, std::env::consts::OS)),
         ]);
         let model = Some(self.recipe.name().to_owned());
-        Settings { model, made_by: Some(made_by), ..self.plan.settings.clone() }.write(&dir.config())
+        let settings = self.plan.settings.clone().with_whole_paths();
+        let resumed = match after {
+            Some(step) if dir.config().exists() => settings.changes_since(&Settings::read(&dir.config())?, step),
+            _ => None,
+        };
+        Settings { model, resumed, made_by: Some(made_by), ..settings }.write(&dir.config())
     }
 
     fn report(

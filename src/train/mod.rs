@@ -7,6 +7,7 @@ pub mod metadata;
 pub mod metrics;
 pub mod progress;
 pub mod run_dir;
+pub mod run_lock;
 pub mod samples;
 pub mod schedule;
 pub mod session;

@@ -51,15 +51,26 @@ impl RunDir {
     /// A folder or file of that name that exists already, or a place that may not be written.
     pub fn create(root: impl Into<PathBuf>) -> Result<RunDir> {
         let root = root.into();
-        fs::create_dir_all(folder_of(&root)).map_err(|error| io_error("cannot create the folder", &root, &error))?;
-        match fs::create_dir(&root) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let remedy = "choose another ⟨out⟩, or add ⟨resume⟩ to go on with it";
-                return Err(Error::input("the run folder exists already", root.display(), remedy));
-            }
-            made => made.map_err(|error| io_error("cannot create the folder", &root, &error))?,
-        }
+        RunDir::make(&root, false)?;
         RunDir::resume(root)
+    }
+
+    /// Makes the folder itself, parents included; one that is there already is an error unless it may be.
+    ///
+    /// # Errors
+    ///
+    /// As [`RunDir::create`].
+    pub(crate) fn make(root: &Path, may_exist: bool) -> Result<()> {
+        let failed = |error: &io::Error| io_error("cannot create the folder", root, error);
+        fs::create_dir_all(folder_of(root)).map_err(|error| failed(&error))?;
+        match fs::create_dir(root) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !may_exist => {
+                let remedy = "choose another ⟨out⟩, or add ⟨resume⟩ to go on with it";
+                Err(Error::input("the run folder exists already", root.display(), remedy))
+            }
+            Err(error) if !(may_exist && root.is_dir()) => Err(failed(&error)),
+            _ => Ok(()),
+        }
     }
 
     /// The run folder at `root` to go on with: made if it is missing, missing subfolders too, and cleared of files that
@@ -129,6 +140,15 @@ impl RunDir {
     /// `samples/`: sample images.
     pub fn samples(&self) -> PathBuf {
         self.root.join("samples")
+    }
+
+    /// Whether the run has come to its end with the checkpoint of `step`: its report, which is written last, is younger.
+    pub fn is_finished(&self, step: u64) -> bool {
+        let written = |path: PathBuf| fs::metadata(path).and_then(|file| file.modified()).ok();
+        match (written(self.checkpoint(step)), written(self.report())) {
+            (Some(checkpoint), Some(report)) => report >= checkpoint,
+            _ => false,
+        }
     }
 
     /// Where sample image `number` (from 1) of `step` lies: `samples/step-00000600-1.png`.

@@ -83,6 +83,13 @@ pub enum Event<'a> {
         /// Where.
         path: PathBuf,
     },
+    /// After the last update: an image is judged, of those that were not trained on.
+    Judged {
+        /// Judged so far.
+        done: usize,
+        /// In all.
+        total: usize,
+    },
 }
 
 /// How a run ended.
@@ -90,8 +97,13 @@ pub enum Event<'a> {
 pub enum Outcome {
     /// All steps are done.
     Finished,
-    /// It was asked to stop after this step; a checkpoint holds its state.
+    /// It was asked to stop after this step; a checkpoint holds its state, unless it is 0.
     Stopped {
+        /// Updates done.
+        step: u64,
+    },
+    /// It had been finished before, at this step: nothing was touched.
+    FinishedBefore {
         /// Updates done.
         step: u64,
     },
@@ -196,8 +208,15 @@ impl Session<'_> {
             best,
         };
         let lag = if self.asynchronous { LOSS_LAG } else { 0 };
-        for batch in Loader::new(self.data.clone(), config.loader.clone(), after + 1, config.steps)? {
-            let batch = batch?;
+        let mut loader = Loader::new(self.data.clone(), config.loader.clone(), after + 1, config.steps)?;
+        let mut done = after;
+        while let Some(batch) = loader.next_unless(self.stop) {
+            let Some(batch) = batch? else {
+                if done > after && state.saved != Some(self.dir.checkpoint(done)) {
+                    state.rest(learner, done, Pause { checkpoint: true, ..Pause::default() })?;
+                }
+                return Ok(Outcome::Stopped { step: done });
+            };
             let step = batch.step;
             let lr = config.lr_schedule.lr_at(step, config.steps, config.lr);
             let losses = learner.step(&batch, &Update { step, steps: config.steps, lr })?;
@@ -220,6 +239,7 @@ impl Session<'_> {
             if stopping && step < config.steps {
                 return Ok(Outcome::Stopped { step });
             }
+            done = step;
         }
         Ok(Outcome::Finished)
     }

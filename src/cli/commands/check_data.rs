@@ -71,19 +71,19 @@ pub fn run(args: CheckDataArgs) -> Outcome {
     print_report(&report, if scenes { "window" } else { "picture" });
     let refusals = report.refusals(&plan.data, crop);
     if !refusals.is_empty() {
-        println!("\n`train` would refuse:");
+        outln!("\n`train` would refuse:");
         for error in refusals.iter().take(MOST_REFUSALS) {
-            println!("  {}", error.line(flag));
+            outln!("  {}", error.line(flag));
         }
         if refusals.len() > MOST_REFUSALS {
-            println!("  and {} more", refusals.len() - MOST_REFUSALS);
+            outln!("  and {} more", refusals.len() - MOST_REFUSALS);
         }
         let what = format!("{} that `train` would refuse", count(refusals.len(), "fault"));
         return Err(Error::input(what, folders(&plan.data), "mend what is listed above").into());
     }
     let training = Training::new(model, settings)?;
-    training.data().notices.iter().for_each(|notice| eprintln!("{}", flags(notice)));
-    println!();
+    training.data().notices.iter().for_each(|notice| errln!("{}", flags(notice)));
+    outln!();
     print_rehearsal(&training, &device)?;
     Ok(())
 }
@@ -103,13 +103,13 @@ fn count(number: usize, word: &str) -> String {
 }
 
 fn print_report(report: &DataReport, unit: &str) {
-    println!("usable: {}", count(report.pairs.len(), unit));
+    outln!("usable: {}", count(report.pairs.len(), unit));
     print_files("sources without a target", &report.lone_sources);
     print_files("targets without a source, which are passed over", &report.lone_targets);
     if let Some(([least_w, least_h], [most_w, most_h])) = report.size_range() {
         let same = (least_w, least_h) == (most_w, most_h);
         let to = if same { String::new() } else { format!(" to {most_w}x{most_h}") };
-        println!("sizes: {least_w}x{least_h}{to}");
+        outln!("sizes: {least_w}x{least_h}{to}");
     }
     print_values("source", &report.source_values);
     print_values("target", &report.target_values);
@@ -120,26 +120,30 @@ fn print_files(what: &str, files: &[PathBuf]) {
     if files.is_empty() {
         return;
     }
-    println!("{what}: {}", files.len());
+    outln!("{what}: {}", files.len());
     for file in files.iter().take(NAMED) {
-        println!("  {}", file.display());
+        outln!("  {}", file.display());
     }
     if files.len() > NAMED {
-        println!("  and {} more", files.len() - NAMED);
+        outln!("  and {} more", files.len() - NAMED);
     }
 }
 
 fn print_values(side: &str, range: &Option<ValueRange>) {
     let Some(range) = range else { return };
-    println!(
+    outln!(
         "{side} values: {:.3} to {:.3}, median {:.3}, 98 % within {:.3} to {:.3}",
-        range.min, range.max, range.median, range.percentile_1, range.percentile_99
+        range.min,
+        range.max,
+        range.median,
+        range.percentile_1,
+        range.percentile_99
     );
     if range.not_finite > 0.0 {
-        println!("  {:.2} % are no numbers", 100.0 * range.not_finite);
+        outln!("  {:.2} % are no numbers", 100.0 * range.not_finite);
     }
     if range.max > 1.0 || range.min < 0.0 {
-        println!("  some lie outside 0..1, which networks are made for: scale them first");
+        outln!("  some lie outside 0..1, which networks are made for: scale them first");
     }
 }
 
@@ -153,11 +157,11 @@ fn print_shifts(report: &DataReport) {
     if shifted.is_empty() {
         return;
     }
-    println!("likely shifts of the target beside its source, in pixels right and down: {}", shifted.len());
+    outln!("likely shifts of the target beside its source, in pixels right and down: {}", shifted.len());
     for (file, shift) in shifted.iter().take(NAMED) {
-        println!("  {}: {:+.1} {:+.1}", file.display(), shift.dx, shift.dy);
+        outln!("  {}: {:+.1} {:+.1}", file.display(), shift.dx, shift.dy);
     }
     if shifted.len() > NAMED {
-        println!("  and {} more", shifted.len() - NAMED);
+        outln!("  and {} more", shifted.len() - NAMED);
     }
 }

@@ -5,7 +5,8 @@ use crate::cli::args::help::examples;
 use crate::cli::args::network::{Network, networks};
 use crate::cli::console::print_scores;
 use crate::cli::names::flags;
-use crate::cli::outcome::{Outcome, stop_flag};
+use crate::cli::outcome::Outcome;
+use crate::cli::signals::stop_flag;
 use crate::cli::training::run_with_progress;
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
@@ -55,7 +56,7 @@ pub fn run(args: DemoArgs) -> Outcome {
     let start = Instant::now();
     let device = args.device.open()?;
     make_room(&args.out)?;
-    println!("huetape demo on {}", device.name());
+    outln!("huetape demo on {}", device.name());
     let shows = args.model.demos();
     for show in &shows {
         make_scenes(&args.out.join("train"), show.sides, 0, show.scenes)?;
@@ -64,14 +65,14 @@ pub fn run(args: DemoArgs) -> Outcome {
     for show in &shows {
         run_show(&args, show, &device)?;
     }
-    println!("{:.0} s in all", start.elapsed().as_secs_f64());
+    outln!("{:.0} s in all", start.elapsed().as_secs_f64());
     Ok(())
 }
 
 /// Trains on the scenes of a show and says what came of it.
 fn run_show(args: &DemoArgs, show: &Demo, device: &Device) -> Outcome {
-    println!("\n{}: {}", args.model.name(), flags(show.what));
-    println!("scenes: {} to train on, {UNSEEN_SCENES} that it will not see, in {}", show.scenes, args.out.display());
+    outln!("\n{}: {}", args.model.name(), flags(show.what));
+    outln!("scenes: {} to train on, {UNSEEN_SCENES} that it will not see, in {}", show.scenes, args.out.display());
     let ended = train(args, show, device)?;
     let run = RunDir::open(args.out.join(show.run))?;
     if let session::Outcome::Stopped { step } = ended.outcome {
@@ -82,10 +83,10 @@ fn run_show(args: &DemoArgs, show: &Demo, device: &Device) -> Outcome {
     let Some(scores) = &ended.scores else {
         return Err(Error::failed("nothing was evaluated", args.out.display(), "report this").into());
     };
-    println!("\non the {} unseen scenes:", scores.images.len());
+    outln!("\non the {} unseen scenes:", scores.images.len());
     print_scores(scores);
-    println!("\npictures ({}): {}", show.strip, run.samples().display());
-    println!("report: {}", run.report().display());
+    outln!("\npictures ({}): {}", show.strip, run.samples().display());
+    outln!("report: {}", run.report().display());
     Ok(())
 }
 
@@ -155,6 +156,6 @@ fn train(args: &DemoArgs, show: &Demo, device: &Device) -> Result<Ended> {
         sides => Settings { images: side("train", sides[0]), val_source: side("unseen", sides[0]), ..settings },
     };
     // The scenes that it is judged by must not choose its weights.
-    let training = Training::new(args.model, settings)?.keeping_the_last().stopped_by(stop_flag()?);
+    let training = Training::new(args.model, settings)?.keeping_the_last().stopped_by(stop_flag());
     run_with_progress(&training, device, &args.out.join(show.run))
 }

@@ -42,7 +42,7 @@ pub fn run(args: DoctorArgs) -> Outcome {
             Ok(device) if check(&device) > 0 => bad.push(device.name()),
             Ok(_) => {}
             Err(error) => {
-                println!("\nself-test did not start: {}", error.line(flag));
+                outln!("\nself-test did not start: {}", error.line(flag));
                 bad.push(match choice {
                     DeviceChoice::Named(name) => name,
                     _ => "cpu".to_owned(),
@@ -63,11 +63,11 @@ fn verdict(bad: Vec<String>) -> Outcome {
 }
 
 fn print_cpu() {
-    println!("huetape {} on {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS);
+    outln!("huetape {} on {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let simd = simd_features();
     let simd = if simd.is_empty() { "no SIMD that huetape knows of".to_owned() } else { simd.join(" ") };
-    println!("\ncpu: {cores} {}, {simd}", if cores == 1 { "core" } else { "cores" });
+    outln!("\ncpu: {cores} {}, {simd}", if cores == 1 { "core" } else { "cores" });
 }
 
 /// The instruction sets that the twins' matrix products choose among, as this processor has them.
@@ -88,31 +88,31 @@ fn simd_features() -> Vec<&'static str> {
 
 fn print_adapters(adapters: &[AdapterReport]) {
     if adapters.is_empty() {
-        println!("\nno GPU adapter: no Vulkan, Metal or DX12 driver answers");
+        outln!("\nno GPU adapter: no Vulkan, Metal or DX12 driver answers");
     }
     for adapter in adapters {
-        println!("\nadapter: {}", adapter.name);
-        println!("  {} {}, driver {}", adapter.backend, adapter.kind, adapter.driver);
-        println!(
+        outln!("\nadapter: {}", adapter.name);
+        outln!("  {} {}, driver {}", adapter.backend, adapter.kind, adapter.driver);
+        outln!(
             "  limits: {} a binding, {} of workgroup memory",
             human_bytes(adapter.max_binding_bytes),
             human_bytes(u64::from(adapter.workgroup_bytes))
         );
         let features = if adapter.features.is_empty() { "none".to_owned() } else { adapter.features.join(", ") };
-        println!("  optional features: {features}");
+        outln!("  optional features: {features}");
     }
 }
 
 /// Prints the self-test of a device; the number of ops that failed.
 fn check(device: &Device) -> usize {
-    println!("\nself-test on {}", device.name());
+    outln!("\nself-test on {}", device.name());
     if device.is_gpu() {
-        println!(
+        outln!(
             "  each op beside its CPU twin: largest difference, as a share of the largest value; at most \
              {TOLERANCE:.0e}"
         );
     } else {
-        println!("  only the CPU twins are run here, twice: both runs must give the same bits");
+        outln!("  only the CPU twins are run here, twice: both runs must give the same bits");
     }
     let tests = self_test(device, &[engine::ops::SELF_TESTS, imaging::ops::SELF_TESTS].concat());
     let width = tests.iter().map(|test| test.op.len()).max().unwrap_or(0);
@@ -120,34 +120,34 @@ fn check(device: &Device) -> usize {
         let word = if test.passed() { "pass" } else { "FAIL" };
         match &test.difference {
             Ok(difference) => {
-                println!("  {:<width$}  {difference:>8.1e}  {word}", test.op)
+                outln!("  {:<width$}  {difference:>8.1e}  {word}", test.op)
             }
-            Err(error) => println!("  {:<width$}  {word}: {}", test.op, error.line(flag)),
+            Err(error) => outln!("  {:<width$}  {word}: {}", test.op, error.line(flag)),
         }
     }
     let failed = tests.iter().filter(|test| !test.passed()).count();
-    println!("  {} of {} passed", tests.len() - failed, tests.len());
+    outln!("  {} of {} passed", tests.len() - failed, tests.len());
     failed
 }
 
 /// What to install or set where a real GPU is not to be used as things stand.
 fn advise(adapters: &[AdapterReport]) {
     if adapters.iter().any(|adapter| adapter.kind != "software") {
-        println!("\n--device auto takes: {}", adapters[0].name);
+        outln!("\n--device auto takes: {}", adapters[0].name);
         return;
     }
-    println!("\n--device auto takes: cpu");
-    println!("to use a GPU, install its driver:");
+    outln!("\n--device auto takes: cpu");
+    outln!("to use a GPU, install its driver:");
     if cfg!(target_os = "linux") {
-        println!("  AMD, Intel (Debian, Ubuntu): apt-get install libvulkan1 mesa-vulkan-drivers");
-        println!("  NVIDIA: the vendor's driver with its Vulkan part, and apt-get install libvulkan1");
-        println!("  in a container: give it the device (/dev/dri, or NVIDIA_DRIVER_CAPABILITIES=graphics,compute)");
+        outln!("  AMD, Intel (Debian, Ubuntu): apt-get install libvulkan1 mesa-vulkan-drivers");
+        outln!("  NVIDIA: the vendor's driver with its Vulkan part, and apt-get install libvulkan1");
+        outln!("  in a container: give it the device (/dev/dri, or NVIDIA_DRIVER_CAPABILITIES=graphics,compute)");
     } else if cfg!(target_os = "windows") {
-        println!("  the vendor's current driver, which brings DX12 and Vulkan");
+        outln!("  the vendor's current driver, which brings DX12 and Vulkan");
     } else {
-        println!("  macOS brings Metal with the system; elsewhere, a Vulkan driver");
+        outln!("  macOS brings Metal with the system; elsewhere, a Vulkan driver");
     }
     if adapters.is_empty() && cfg!(target_os = "linux") {
-        println!("  none there, but kernels to be tested: mesa-vulkan-drivers has llvmpipe, for --device gpu:llvmpipe");
+        outln!("  none there, but kernels to be tested: mesa-vulkan-drivers has llvmpipe, for --device gpu:llvmpipe");
     }
 }

@@ -5,12 +5,13 @@ use crate::cli::args::given::{Choice, Given};
 use crate::cli::args::trained::{LookArgs, TrainedArgs};
 use crate::cli::console::{Progress, print_scores};
 use crate::cli::outcome::Outcome;
+use crate::cli::stdio::{is_stdout, make_way, write_result};
 use crate::dataset::pairs::{DataSource, Dataset};
 use crate::engine::nn::WeightFile;
 use crate::error::{Error, Result};
 use crate::evaluate::evaluator::{Evaluator, Judged, find_images, rebalance};
 use crate::evaluate::page::{Gallery, evaluation_page};
-use crate::files::{Unfinished, io_error, write_whole};
+use crate::files::{check_place, io_error};
 use crate::imaging::codec::save::{predicted_by, save_png, save_tiff};
 use crate::imaging::quality::Image8;
 use crate::imaging::raster::{RasterInfo, SampleType};
@@ -38,10 +39,10 @@ pub struct EvaluateArgs {
     /// Folder for the pictures: predictions/ and targets/
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// The means as JSON
+    /// The means as JSON; - for standard output
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// The figures of each picture and method as CSV
+    /// The figures of each picture and method as CSV; - for standard output
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
     /// A page with the verdict, the tables and the best and the worst pictures, in one file
@@ -73,7 +74,15 @@ impl Choice for OfData {
     }
 }
 
+impl EvaluateArgs {
+    /// The files and folders that it writes.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        [&self.json, &self.csv, &self.html, &self.out].into_iter().flatten().map(PathBuf::as_path)
+    }
+}
+
 pub fn run(args: EvaluateArgs) -> Outcome {
+    make_way([&args.json, &args.csv].into_iter().flatten().map(PathBuf::as_path))?;
     for file in [&args.json, &args.csv, &args.html].into_iter().flatten() {
         crate::ensure!(
             !file.is_dir(),
@@ -102,8 +111,10 @@ pub fn run(args: EvaluateArgs) -> Outcome {
 
     for file in [&args.json, &args.csv, &args.html].into_iter().flatten() {
         // Known before the work, not after it: a file can be made there.
-        make_folder(file.parent().unwrap_or(Path::new("")))?;
-        Unfinished::create(file)?;
+        if !is_stdout(file) {
+            make_folder(file.parent().unwrap_or(Path::new("")))?;
+            check_place(file)?;
+        }
     }
     let mut gallery = Gallery::default();
     let mut progress = Progress::new(data.pairs.len() as u64, 0, "pictures");
@@ -121,7 +132,7 @@ pub fn run(args: EvaluateArgs) -> Outcome {
 
     print_scores(&board);
     if evaluator.stats.is_none() {
-        println!("the mean colour and the linear regression are those of a run's training data: they need --run");
+        outln!("the mean colour and the linear regression are those of a run's training data: they need --run");
     }
     let json = format!("{:#}\n", board.to_json());
     let page = match &args.html {
@@ -133,12 +144,14 @@ pub fn run(args: EvaluateArgs) -> Outcome {
     };
     for (file, text) in [(&args.json, &json), (&args.csv, &board.to_csv()), (&args.html, &page)] {
         if let Some(file) = file {
-            write_whole(file, text.as_bytes())?;
-            println!("{}", file.display());
+            write_result(file, text.as_bytes())?;
+            if !is_stdout(file) {
+                outln!("{}", file.display());
+            }
         }
     }
     if let Some(out) = &args.out {
-        println!("{}", out.display());
+        outln!("{}", out.display());
     }
     Ok(())
 }

@@ -4,9 +4,9 @@ use crate::cli::args::device::DeviceArgs;
 use crate::cli::args::help::examples;
 use crate::cli::args::network::{Network, NetworkArgs, networks};
 use crate::cli::outcome::Outcome;
+use crate::cli::stdio::{make_way, write_result};
 use crate::engine::device::{LaunchTime, human_bytes};
 use crate::error::{Error, Result};
-use crate::files::write_whole;
 use crate::train::workload::{Measurement, Pass, WorkloadConfig, measure};
 use clap::{Args, ValueEnum};
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ pub struct ProfileArgs {
     iters: u64,
     #[command(flatten)]
     network: NetworkArgs,
-    /// Write the figures as JSON as well
+    /// Write the figures as JSON as well; - for standard output
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// List every launch, not the longest 15 alone
@@ -55,7 +55,15 @@ pub struct ProfileArgs {
     device: DeviceArgs,
 }
 
+impl ProfileArgs {
+    /// The files that it writes.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.json.iter().map(PathBuf::as_path)
+    }
+}
+
 pub fn run(args: ProfileArgs) -> Outcome {
+    make_way(args.files())?;
     crate::ensure!(args.iters > 0, Error::input("must be at least 1", "--iters 0", "use 1 or more").into());
     crate::ensure!(args.batch > 0, Error::input("must be at least 1", "--batch 0", "use 1 or more").into());
     let (size, bins) = (args.network.size(args.model)?, args.network.bins(args.model)?);
@@ -69,13 +77,13 @@ pub fn run(args: ProfileArgs) -> Outcome {
     let measurement = measure(learner.as_mut(), &WorkloadConfig { pass, size, batch, halo: model.halo() }, iters)?;
     let (least, most) = extremes(&measurement);
     let width = args.network.width().unwrap_or(1.0);
-    println!("{} {} pass on {}", model.name(), args.pass.name(), device.name());
+    outln!("{} {} pass on {}", model.name(), args.pass.name(), device.name());
     let of_bins = bins.map(|bins| format!(", {bins} bins")).unwrap_or_default();
-    println!("{size}x{size}, batch {batch}, width {width}{of_bins}, {iters} passes after 2 of warm-up");
-    println!("time: median {} ms ({} to {} ms)", ms(measurement.median_seconds()), ms(least), ms(most));
-    println!("memory: {} at most", human_bytes(measurement.peak_bytes));
+    outln!("{size}x{size}, batch {batch}, width {width}{of_bins}, {iters} passes after 2 of warm-up");
+    outln!("time: median {} ms ({} to {} ms)", ms(measurement.median_seconds()), ms(least), ms(most));
+    outln!("memory: {} at most", human_bytes(measurement.peak_bytes));
     if device.is_gpu() {
-        println!("\nBelow, each launch was waited for: its submission, some tens of microseconds, is in every figure.");
+        outln!("\nBelow, each launch was waited for: its submission, some tens of microseconds, is in every figure.");
     }
     print_kernels(&measurement.launches);
     print_launches(&measurement.launches, if args.all { usize::MAX } else { LISTED });
@@ -121,23 +129,23 @@ fn print_kernels(launches: &[LaunchTime]) {
     let rows = by_kernel(launches);
     let total: f64 = launches.iter().map(|launch| launch.seconds).sum();
     let width = rows.iter().map(|row| row.0.len()).max().unwrap_or(0).max("kernel".len());
-    println!("\n{:<width$}  {:>6}  {:>10}  {:>6}", "kernel", "count", "total ms", "share");
+    outln!("\n{:<width$}  {:>6}  {:>10}  {:>6}", "kernel", "count", "total ms", "share");
     for (kernel, count, seconds) in rows {
-        println!("{kernel:<width$}  {count:>6}  {:>10}  {:>4.1} %", ms(seconds), 100.0 * seconds / total);
+        outln!("{kernel:<width$}  {count:>6}  {:>10}  {:>4.1} %", ms(seconds), 100.0 * seconds / total);
     }
-    println!("{:<width$}  {:>6}  {:>10}", "all", launches.len(), ms(total));
+    outln!("{:<width$}  {:>6}  {:>10}", "all", launches.len(), ms(total));
 }
 
 fn print_launches(launches: &[LaunchTime], listed: usize) {
     let mut longest: Vec<&LaunchTime> = launches.iter().collect();
     longest.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
     let width = launches.iter().map(|launch| launch.kernel.len()).max().unwrap_or(0);
-    println!("\nlaunches, longest first");
+    outln!("\nlaunches, longest first");
     for launch in longest.iter().take(listed) {
-        println!("{:>10} ms  {:<width$}  {}", ms(launch.seconds), launch.kernel, launch.shapes);
+        outln!("{:>10} ms  {:<width$}  {}", ms(launch.seconds), launch.kernel, launch.shapes);
     }
     if longest.len() > listed {
-        println!("and {} more (--all lists them)", longest.len() - listed);
+        outln!("and {} more (--all lists them)", longest.len() - listed);
     }
 }
 
@@ -166,7 +174,7 @@ fn write_json(
         "peak_bytes": measurement.peak_bytes,
         "launches": measurement.launches.iter().map(launch).collect::<Vec<_>>(),
     });
-    write_whole(path, format!("{value:#}\n").as_bytes())
+    write_result(path, format!("{value:#}\n").as_bytes())
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::console::Progress;
-use crate::cli::outcome::{Outcome, stop_flag};
+use crate::cli::outcome::Outcome;
+use crate::cli::signals::stop_flag;
+use crate::cli::stdio::{make_way, write_result};
 use crate::error::{Error, Result};
-use crate::files::write_whole;
 use crate::imaging::ops::warp::Interpolation;
 use crate::imaging::raster::RawTag;
 use crate::imaging::registration::{AnyPicture, Estimate, Points, Resampler, Settings, estimate};
@@ -45,10 +46,10 @@ pub struct RegisterArgs {
     /// The registered picture, .tif or .png, with the bands and the depth of IMAGE; without it nothing is warped
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Writes the matrix and the summary of the residuals as JSON
+    /// Writes the matrix and the summary of the residuals as JSON; - for standard output
     #[arg(long, value_name = "FILE")]
     matrix: Option<PathBuf>,
-    /// Writes the residual of every pair as CSV
+    /// Writes the residual of every pair as CSV; - for standard output
     #[arg(long, value_name = "FILE")]
     residuals: Option<PathBuf>,
     /// How values between pixels are found
@@ -83,6 +84,7 @@ pub fn run(args: RegisterArgs) -> Outcome {
         args.threshold > 0.0 && args.threshold.is_finite(),
         Error::input("out of range", format!("--threshold {}", args.threshold), "use a number above 0").into()
     );
+    make_way([&args.matrix, &args.residuals].into_iter().flatten().map(PathBuf::as_path))?;
     check_outputs(&args)?;
     let source = AnyPicture::open(&args.image)?;
     let points = Points::read(&args.points, args.columns.as_deref())?;
@@ -119,12 +121,12 @@ pub fn run(args: RegisterArgs) -> Outcome {
     write_tables(&args, &points, &found)?;
     let georeference = target.as_ref().map_or(&[][..], |target| &target.georeference);
     warp_to(&resampler, out, grid[1], georeference)?;
-    println!("wrote {}: {}x{} pixels", out.display(), grid[0], grid[1]);
+    outln!("wrote {}: {}x{} pixels", out.display(), grid[0], grid[1]);
     Ok(())
 }
 
 fn warp_to(resampler: &Resampler, out: &Path, height: usize, georeference: &[RawTag]) -> Result<()> {
-    let stop = stop_flag()?;
+    let stop = stop_flag();
     let mut progress = Progress::new(height as u64, 0, "rows");
     let each = |rows: usize| {
         progress.at(rows as u64, &out.display().to_string());
@@ -164,23 +166,23 @@ fn check_outputs(args: &RegisterArgs) -> Result<()> {
 
 fn print_report(points: &Points, found: &Estimate, settings: &Settings) {
     if let Some([x, y, u, v]) = &points.columns {
-        println!("columns: {x}, {y} (source) to {u}, {v} (target)");
+        outln!("columns: {x}, {y} (source) to {u}, {v} (target)");
     }
     let (all, agreeing) = (points.pairs.len(), found.agreeing());
     if all == 4 {
-        println!("pairs: 4, which always fit: add more to learn how good they are");
+        outln!("pairs: 4, which always fit: add more to learn how good they are");
     } else {
-        println!("pairs: {all}, of which {agreeing} agree within {} pixels", settings.threshold);
-        println!(
+        outln!("pairs: {all}, of which {agreeing} agree within {} pixels", settings.threshold);
+        outln!(
             "their residuals in target pixels: RMSE {:.3}, median {:.3}, largest {:.3}",
             found.rmse(),
             found.median(),
             found.largest()
         );
     }
-    println!("matrix from source to target, whole numbers at the centres of pixels:");
+    outln!("matrix from source to target, whole numbers at the centres of pixels:");
     for row in found.homography.rows() {
-        println!("  {:>17.9e} {:>17.9e} {:>17.9e}", row[0], row[1], row[2]);
+        outln!("  {:>17.9e} {:>17.9e} {:>17.9e}", row[0], row[1], row[2]);
     }
 }
 
@@ -189,20 +191,18 @@ fn print_notes(points: &Points, found: &Estimate, size: [usize; 2], grid: Option
     let outside = |place: [f64; 2], size: [usize; 2]| (0..2).any(|i| !(-1.0..=size[i] as f64).contains(&place[i]));
     let off_source = points.pairs.iter().filter(|pair| outside(pair.source, size)).count();
     if off_source > 0 {
-        eprintln!("note: {off_source} source points lie outside the picture of {}x{}", size[0], size[1]);
+        errln!("note: {off_source} source points lie outside the picture of {}x{}", size[0], size[1]);
     }
     if let Some(grid) = grid {
         let off_target = points.pairs.iter().filter(|pair| outside(pair.target, grid)).count();
         if off_target > 0 {
-            eprintln!("note: {off_target} target points lie outside the grid of {}x{}", grid[0], grid[1]);
+            errln!("note: {off_target} target points lie outside the grid of {}x{}", grid[0], grid[1]);
         }
     }
     let magnification = found.homography.magnification(size.map(|size| 0.5 * size as f64));
     if magnification < 0.25 {
         let times = magnification.recip().sqrt();
-        eprintln!(
-            "note: the target is {times:.1} times coarser, and pixels are picked, not averaged: reduce IMAGE first"
-        );
+        errln!("note: the target is {times:.1} times coarser, and pixels are picked, not averaged: reduce IMAGE first");
     }
 }
 
@@ -222,7 +222,7 @@ fn write_tables(args: &RegisterArgs, points: &Points, found: &Estimate) -> Resul
             "median": found.median(),
             "largest": found.largest(),
         });
-        write_whole(path, format!("{object:#}\n").as_bytes())?;
+        write_result(path, format!("{object:#}\n").as_bytes())?;
     }
     if let Some(path) = &args.residuals {
         let mut text = "line,x_source,y_source,x_target,y_target,residual,agrees\n".to_owned();
@@ -232,7 +232,7 @@ fn write_tables(args: &RegisterArgs, points: &Points, found: &Estimate) -> Resul
             // Writing to a string does not fail.
             let _ = writeln!(text, "{},{x},{y},{u},{v},{residual:.4},{agrees}", points.lines[i]);
         }
-        write_whole(path, text.as_bytes())?;
+        write_result(path, text.as_bytes())?;
     }
     Ok(())
 }

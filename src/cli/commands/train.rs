@@ -6,7 +6,8 @@ use crate::cli::args::help::examples;
 use crate::cli::args::network::{Network, networks};
 use crate::cli::console::print_scores;
 use crate::cli::names::flags;
-use crate::cli::outcome::{Outcome, stop_flag};
+use crate::cli::outcome::Outcome;
+use crate::cli::signals::stop_flag;
 use crate::cli::training::{print_rehearsal, run_with_progress};
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
@@ -71,10 +72,10 @@ pub fn run(args: TrainArgs) -> Outcome {
     if args.resume {
         settings = settings_to_resume(settings, &out)?;
     }
-    let stop = stop_flag()?;
+    let stop = stop_flag();
     device::set_threads(&settings)?;
     let training = Training::new(args.model, settings.clone())?.resuming(args.resume).stopped_by(stop);
-    training.data().notices.iter().for_each(|notice| eprintln!("{}", flags(notice)));
+    training.data().notices.iter().for_each(|notice| errln!("{}", flags(notice)));
     let device = device::open(&settings)?;
     if args.dry_run {
         return dry_run(&training, &device);
@@ -85,12 +86,21 @@ pub fn run(args: TrainArgs) -> Outcome {
             if let Some(scores) = &ended.scores {
                 print_scores(scores);
             }
-            println!("{}", RunDir::open(&out)?.report().display());
+            outln!("{}", RunDir::open(&out)?.report().display());
+            Ok(())
+        }
+        session::Outcome::FinishedBefore { step } => {
+            errln!("finished at step {step}, nothing to do");
+            outln!("{}", RunDir::open(&out)?.report().display());
             Ok(())
         }
         session::Outcome::Stopped { step } => {
+            let what = match step {
+                0 => "stopped before the first step".to_owned(),
+                _ => format!("stopped after step {step}, which is saved"),
+            };
             let remedy = format!("go on with `huetape train {} --out {} --resume`", args.model.name(), out.display());
-            Err(Error::failed(format!("stopped after step {step}, which is saved"), out.display(), remedy).into())
+            Err(Error::failed(what, out.display(), remedy).into())
         }
     }
 }
@@ -119,13 +129,13 @@ fn out_folder(args: &TrainArgs) -> Result<PathBuf> {
 }
 
 fn dry_run(training: &Training, device: &Device) -> Outcome {
-    println!(
+    outln!(
         "pictures: {} for training, {} for validation",
         training.data().pairs.len(),
         training.validation().map_or(0, |data| data.pairs.len())
     );
     let seconds = print_rehearsal(training, device)?;
     let steps = training.plan().session.steps;
-    println!("{steps} steps: about {}", human_seconds(seconds * steps as f64));
+    outln!("{steps} steps: about {}", human_seconds(seconds * steps as f64));
     Ok(())
 }

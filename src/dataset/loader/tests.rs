@@ -189,3 +189,16 @@ fn images_give_their_lightness() {
     let lab = crate::imaging::color::srgb_to_lab([batch.target[0], batch.target[1], batch.target[2]]);
     assert_eq!(batch.source[0], lab[0] / 100.0);
 }
+
+#[test]
+fn a_wait_ends_when_it_is_asked_to_and_the_next_one_goes_on() {
+    let (_root, data) = data();
+    let options = LoaderOptions { batch: 1, size: 4, ..LoaderOptions::default() };
+    let mut loader = Loader::new(data, options, 1, 2).unwrap();
+    let stop = AtomicBool::new(true);
+    assert!(loader.next_unless(&stop).unwrap().unwrap().is_none());
+    stop.store(false, Ordering::Relaxed);
+    assert_eq!(loader.next_unless(&stop).unwrap().unwrap().unwrap().step, 1);
+    assert_eq!(loader.next().unwrap().unwrap().step, 2);
+    assert!(loader.next().is_none());
+}

@@ -57,6 +57,7 @@ impl Settings {
             }
         }
         self.model = self.model.or(other.model);
+        self.resumed = self.resumed.or(other.resumed);
         self.made_by = self.made_by.or(other.made_by);
         self
     }
@@ -83,6 +84,31 @@ impl Settings {
                 "leave it out, or start a new run",
             )),
         }
+    }
+
+    /// These settings with whole paths, which lead to the same places from every folder.
+    pub fn with_whole_paths(mut self) -> Self {
+        TABLE.iter().for_each(|setting| (setting.place)(&mut self));
+        self
+    }
+
+    /// What a run of these settings, which goes on after `step`, has recorded: what `before`, its settings until then,
+    /// had recorded, and a line of what differs from them, if anything does.
+    pub fn changes_since(&self, before: &Settings, step: u64) -> Option<Vec<String>> {
+        let shown = |value: Option<String>| value.unwrap_or_else(|| "nothing".to_owned());
+        let changed: Vec<String> = TABLE
+            .iter()
+            .filter(|setting| !(setting.same)(self, before))
+            .map(|setting| {
+                let (now, was) = (shown((setting.show)(self)), shown((setting.show)(before)));
+                format!("{} {now}, was {was}", setting.key)
+            })
+            .collect();
+        let mut lines = before.resumed.clone().unwrap_or_default();
+        if !changed.is_empty() {
+            lines.push(format!("after step {step}: {}", changed.join("; ")));
+        }
+        (!lines.is_empty()).then_some(lines)
     }
 
     /// Refuses values that make no sense by themselves, and settings that do not go together.
@@ -177,6 +203,19 @@ mod tests {
         assert!(with(Some(0.5), None).check_unchanged(&before, folder).is_ok());
         let error = with(Some(1.0), None).check_unchanged(&before, folder).unwrap_err().to_string();
         assert!(error.contains("width with run"), "{error}");
+    }
+
+    #[test]
+    fn what_changes_on_resume_is_recorded_with_the_step() {
+        let first = Settings { lr: Some(1e-3), steps: Some(4), ..Settings::default() };
+        let second = Settings { lr: Some(1e-4), steps: Some(4), seed: Some(2), ..Settings::default() };
+        let recorded = second.changes_since(&first, 4).unwrap();
+        assert_eq!(recorded, ["after step 4: lr 1e-4, was 0.001; seed 2, was nothing"]);
+        let second = Settings { resumed: Some(recorded.clone()), ..second };
+        assert_eq!(second.changes_since(&second, 5).unwrap(), recorded);
+        let third = Settings { steps: Some(9), ..second.clone() };
+        assert_eq!(third.changes_since(&second, 6).unwrap()[1..], ["after step 6: steps 9, was 4"]);
+        assert_eq!(first.changes_since(&first, 1), None);
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct Setting<S: 'static> {
     pub clear: fn(&mut S),
     /// Takes its value over from other settings.
     pub copy: fn(&mut S, &S),
+    /// Makes a path whole, so that it leads to the same place from every folder.
+    pub place: fn(&mut S),
     /// Whether two settings have the same value for it.
     pub same: fn(&S, &S) -> bool,
     /// Its value as text.

@@ -32,6 +32,8 @@ macro_rules! settings {
                 #[serde(rename = $key)]
                 pub $name: Option<$type>,
             )*
+            /// Written with a run for whoever reads it: what other settings it went on with, and after which step.
+            pub resumed: Option<Vec<String>>,
             /// Written with a run for whoever reads it: version, device.
             #[serde(rename = "made-by")]
             pub made_by: Option<BTreeMap<String, String>>,
@@ -55,6 +57,7 @@ macro_rules! settings {
                 given: |settings| settings.$name.is_some(),
                 clear: |settings| settings.$name = None,
                 copy: |settings, other| settings.$name.clone_from(&other.$name),
+                place: |settings| settings.$name = settings.$name.take().map(Value::placed),
                 same: |settings, other| settings.$name == other.$name,
                 show: |settings| settings.$name.as_ref().map(Value::show),
                 read: |settings, text| {

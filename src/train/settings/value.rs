@@ -10,6 +10,11 @@ pub trait Value: Clone + PartialEq {
 
     /// The value as [`Value::read`] takes it.
     fn show(&self) -> String;
+
+    /// The value as it means the same in every folder: of a path the whole of it.
+    fn placed(self) -> Self {
+        self
+    }
 }
 
 impl Value for PathBuf {
@@ -19,6 +24,11 @@ impl Value for PathBuf {
 
     fn show(&self) -> String {
         self.display().to_string()
+    }
+
+    fn placed(self) -> Self {
+        // Fails only where there is no current folder to begin at.
+        std::path::absolute(&self).unwrap_or(self)
     }
 }
 

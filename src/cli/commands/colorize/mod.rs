@@ -9,6 +9,7 @@ use crate::cli::args::help::names_of;
 use crate::cli::args::trained::{LookArgs, TrainedArgs};
 use crate::cli::names::flag;
 use crate::cli::outcome::Outcome;
+use crate::cli::signals::stop_flag;
 use crate::error::{Error, name_settings};
 use crate::imaging::codec::save::predicted_by;
 use crate::paint::files::{FileEvent, FileOptions};
@@ -82,7 +83,7 @@ pub fn run(args: ColorizeArgs) -> Outcome {
             Error::input("out of range", format!("{flag} {value}"), format!("use {least} to {MOST_PIXELS}")).into()
         );
     }
-    let stop = crate::cli::outcome::stop_flag()?;
+    let stop = stop_flag();
     let device = args.device.open()?;
     let (colorizer, options) = args.trained.open(&args.look, &device)?;
     let bands = colorizer.bands();
@@ -134,6 +135,6 @@ pub fn run(args: ColorizeArgs) -> Outcome {
         let what = format!("{bad} of {} pictures could not be coloured", files.len());
         return Err(Error::failed(what, out.display(), "see the lines above").into());
     }
-    println!("{}", if single { targets[0].display() } else { out.display() });
+    outln!("{}", if single { targets[0].display() } else { out.display() });
     Ok(())
 }

@@ -50,7 +50,7 @@ impl Report {
     pub fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.line(text),
-            None => eprintln!("{text}"),
+            None => errln!("{text}"),
         }
     }
 }

@@ -223,7 +223,7 @@ fn write(args: &ActivationsArgs, layers: &[Kept]) -> Outcome {
         ]);
     }
     print_rows(&heads, rows.into_iter(), 2);
-    println!("{}", args.out.display());
+    outln!("{}", args.out.display());
     Ok(())
 }
 

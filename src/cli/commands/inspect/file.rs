@@ -50,7 +50,7 @@ pub fn run(args: &FileArgs) -> anyhow::Result<()> {
     let path = if path.is_dir() { Run::open(path)?.weights()? } else { path.clone() };
     let facts = Facts::of(&WeightFile::read(&path)?)?;
     match args.json {
-        true => println!("{}", serde_json::to_string_pretty(&facts)?),
+        true => outln!("{}", serde_json::to_string_pretty(&facts)?),
         false => facts.print(),
     }
     Ok(())
@@ -96,7 +96,7 @@ impl Facts {
     }
 
     fn print(&self) {
-        let line = |name: &str, text: String| println!("{:<14}{text}", format!("{name}:"));
+        let line = |name: &str, text: String| outln!("{:<14}{text}", format!("{name}:"));
         line("file", self.file.clone());
         line("network", self.network.to_owned());
         match &self.metadata {

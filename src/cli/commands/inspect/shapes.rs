@@ -41,14 +41,14 @@ pub fn run(args: &ShapesArgs) -> Outcome {
     watched(learner, &source, None, &traces)?;
     for (i, ((role, parameters), trace)) in networks.iter().zip(&traces).enumerate() {
         if i > 0 {
-            println!();
+            outln!();
         }
         if networks.len() > 1 {
-            println!("{role}\n");
+            outln!("{role}\n");
         }
         let layers = trace.layers();
         if layers.is_empty() {
-            println!("did not run: it is bound to pictures of the size of its training");
+            outln!("did not run: it is bound to pictures of the size of its training");
             continue;
         }
         print_layers(&layers, parameters.specs());
@@ -65,7 +65,7 @@ fn print_layers(layers: &[Seen<Vec<usize>>], specs: &[ParamSpec]) {
         [layer.name.clone(), layer.kind.clone(), input, output, work]
     };
     print_rows(&heads, layers.iter().zip(&work).map(cells), 2);
-    println!(
+    outln!(
         "\nmultiplications: {}, of convolutions and dense layers by their plain formula",
         thousands(work.iter().sum())
     );

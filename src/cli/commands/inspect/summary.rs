@@ -29,10 +29,10 @@ pub fn run(args: &SummaryArgs) -> Outcome {
     let summaries = summarise(chosen.learner.as_ref(), &source)?;
     for (i, (role, rows)) in summaries.iter().enumerate() {
         if i > 0 {
-            println!();
+            outln!();
         }
         if summaries.len() > 1 {
-            println!("{role}\n");
+            outln!("{role}\n");
         }
         print_summary(rows);
     }
@@ -96,10 +96,10 @@ fn print_summary(rows: &[Row]) {
     };
     print_rows(&heads, rows.iter().map(cells), 2);
     let (trainable, fixed) = rows.iter().fold((0, 0), |sum, row| (sum.0 + row.trainable, sum.1 + row.fixed));
-    println!();
-    println!("parameters: {}", thousands(trainable + fixed));
-    println!("trainable: {}", thousands(trainable));
-    println!("non-trainable: {} (running statistics)", thousands(fixed));
+    outln!();
+    outln!("parameters: {}", thousands(trainable + fixed));
+    outln!("trainable: {}", thousands(trainable));
+    outln!("non-trainable: {} (running statistics)", thousands(fixed));
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub(super) fn print_rows<const N: usize>(heads: &[String; N], rows: impl Iterato
             false => format!("{cell:>width$}"),
         };
         let line: Vec<String> = cells.iter().zip(&widths).enumerate().map(cell).collect();
-        println!("{}", line.join("  ").trim_end());
+        outln!("{}", line.join("  ").trim_end());
     }
 }
 
