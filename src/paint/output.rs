@@ -74,7 +74,7 @@ impl Scale {
 
 /// The file of the colours.
 enum Colours {
-    Raster { writer: RasterWriter, scale: Scale },
+    Raster { writer: Box<RasterWriter>, scale: Scale },
     Picture { path: PathBuf, pixels: Pixels, description: String },
 }
 
@@ -112,7 +112,11 @@ impl Output {
         let nodata = origin.gaps.then(|| origin.nodata.clone().filter(fits).or_else(|| Nodata::parse("0"))).flatten();
         let scale = Scale { white: white as f32, hole: nodata.as_ref().map(|nodata| nodata.value as f32) };
         let writer = RasterWriter::create(path, origin.info(bands, sample, nodata, description), tile)?;
-        Ok(Output { colours: Colours::Raster { writer, scale }, unsure: None, cloud_optimised: false })
+        Ok(Output {
+            colours: Colours::Raster { writer: Box::new(writer), scale },
+            unsure: None,
+            cloud_optimised: false,
+        })
     }
 
     /// The same output with a file of its own for how unsure the network is: a TIFF of one band of 32-bit floats, 0..1,
@@ -138,7 +142,7 @@ impl Output {
     pub fn finish(self) -> Result<()> {
         let finish = if self.cloud_optimised { RasterWriter::finish_cloud_optimised } else { RasterWriter::finish };
         match self.colours {
-            Colours::Raster { writer, .. } => finish(writer)?,
+            Colours::Raster { writer, .. } => finish(*writer)?,
             Colours::Picture { path, pixels, description } => {
                 save_png(&path, &to_u8(&pixels.values), pixels.width, pixels.height, Some(&description))?;
             }

@@ -142,7 +142,7 @@ impl RunDir {
         self.root.join("samples")
     }
 
-    /// Whether the run has come to its end with the checkpoint of `step`: its report, which is written last, is younger.
+    /// Whether the run has come to its end with the checkpoint of `step`: its report, which is written last, is newer.
     pub fn is_finished(&self, step: u64) -> bool {
         let written = |path: PathBuf| fs::metadata(path).and_then(|file| file.modified()).ok();
         match (written(self.checkpoint(step)), written(self.report())) {
