@@ -104,6 +104,11 @@ impl Error {
         if self.0.wrong_input { 2 } else { 1 }
     }
 
+    /// What to do about it, settings named in it as `⟨width⟩`.
+    pub fn remedy(&self) -> &str {
+        &self.0.remedy
+    }
+
     /// The whole message in one line, settings named as `name` has them.
     pub fn line(&self, name: impl Fn(&str) -> String) -> String {
         let Inner { what, subject, remedy, .. } = &*self.0;

@@ -154,6 +154,7 @@ fn train_refuses_settings_that_make_no_sense() {
     refused(&train("--threads 0"), &["--threads 0"]);
     refused("train colournet --device cpu", &["nothing to train on"]);
     fs::create_dir(root.path().join("run")).unwrap();
+    fs::write(root.path().join("run/notes.txt"), "mine").unwrap();
     refused(&train(""), &["exists", "run", "--resume"]);
 }
 
@@ -164,7 +165,7 @@ fn a_trained_network_colours_pictures_of_any_size() {
     assert!(root.path().join("run/report.html").is_file());
     for (width, height) in [(1, 1), (33, 21)] {
         save_png(&root.path().join("grey.png"), &vec![90; width * height], width, height, None).unwrap();
-        done(root.path(), "colorize grey.png --run run --out colour.png --device cpu");
+        done(root.path(), "colorize grey.png --run run --out colour.png --overwrite --device cpu");
         let picture = huetape::imaging::codec::decode::open(&root.path().join("colour.png")).unwrap();
         assert_eq!((picture.info.width, picture.info.height, picture.info.bands), (width, height, 3));
     }

@@ -16,8 +16,10 @@ mod training;
 use crate::cli::commands::{check_data, colorize, demo, doctor, evaluate, inspect, profile, register, train};
 use crate::cli::outcome::Outcome;
 use crate::error::Error;
+use crate::networks::NETWORKS;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -62,7 +64,8 @@ pub fn main() -> ExitCode {
             std::process::exit(1);
         }
     }));
-    let cli = match Cli::try_parse() {
+    let parsed = command_line(std::env::args_os()).try_get_matches();
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -102,6 +105,52 @@ fn run(command: Command) -> Outcome {
         Command::Register(args) => register::run(args),
         Command::CheckData(args) => check_data::run(args),
         Command::Doctor(args) => doctor::run(args),
+    }
+}
+
+/// The parser. Every flag takes a negative number, which is then out of its range; help of `train` shows what the
+/// network has that `args` name.
+fn command_line(args: impl Iterator<Item = OsString>) -> clap::Command {
+    let words: Vec<OsString> = args.skip(1).collect();
+    let named = NETWORKS.iter().find(|recipe| words.iter().any(|word| word == recipe.name()));
+    let command = Cli::command().mut_subcommand("train", |train| match named {
+        Some(recipe) => train::of_network(train, *recipe),
+        None => train,
+    });
+    taking_negative_numbers(command)
+}
+
+fn taking_negative_numbers(command: clap::Command) -> clap::Command {
+    let mut command = command.mut_args(|arg| {
+        let switch = arg.get_num_args().is_some_and(|number| !number.takes_values());
+        let values = arg.get_action().takes_values() && !switch && !arg.is_positional();
+        if values && !arg.is_allow_hyphen_values_set() { arg.allow_negative_numbers(true) } else { arg }
+    });
+    let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    for name in names {
+        command = command.mut_subcommand(name, taking_negative_numbers);
+    }
+    command
+}
+
+/// What a parser said of a value, where that says what to do.
+fn advice(error: &clap::Error, value: &str) -> Option<String> {
+    let said = std::error::Error::source(error)?.to_string();
+    if said.starts_with("use ") {
+        return Some(said);
+    }
+    if let Some((_, range)) = said.split_once(" is not in ") {
+        return Some(match range.split_once("..") {
+            Some((least, "" | "18446744073709551615")) => format!("use {least} or more"),
+            Some((least, most)) => format!("use {least} to {}", most.trim_start_matches('=')),
+            None => format!("use {range}"),
+        });
+    }
+    match value.strip_prefix('-') {
+        Some(number) if number.parse::<u64>().is_ok() => Some("use a whole number of at least 0".to_owned()),
+        _ if said.contains("float") => Some("use a number".to_owned()),
+        _ if said.contains("digit") => Some("use a whole number".to_owned()),
+        _ => None,
     }
 }
 
@@ -147,7 +196,8 @@ fn usage(error: &clap::Error) -> ExitCode {
     let known = |word: &String| Cli::command().find_subcommand(word).is_some();
     let command = std::env::args().nth(1).filter(known).unwrap_or_default();
     let help = format!("see `huetape {command}{}--help`", if command.is_empty() { "" } else { " " });
-    let remedy = choices.or_else(|| similar.map(|text| format!("did you mean {text}?"))).unwrap_or(help);
+    let advice = advice(error, &context(ContextKind::InvalidValue).unwrap_or_default());
+    let remedy = choices.or(advice).or_else(|| similar.map(|text| format!("did you mean {text}?"))).unwrap_or(help);
     errln!("error: {what}: {subject}: {remedy}");
     ExitCode::from(2)
 }
@@ -155,6 +205,26 @@ fn usage(error: &clap::Error) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::settings::table::TABLE;
+
+    #[test]
+    fn help_of_a_network_names_no_other_and_no_flag_of_others_alone() {
+        for recipe in NETWORKS {
+            let words = ["huetape", "train", recipe.name(), "--help"].map(OsString::from);
+            let parser = command_line(words.clone().into_iter());
+            let help = parser.try_get_matches_from(words).unwrap_err().to_string();
+            let others = NETWORKS.iter().filter(|other| other.name() != recipe.name());
+            // The list of networks itself stands in one line.
+            let text: String = help.lines().filter(|line| !line.contains("possible values")).collect();
+            for other in others {
+                assert!(!text.contains(other.name()), "{} in the help of {}: {help}", other.name(), recipe.name());
+            }
+            for setting in TABLE.iter().filter(|setting| setting.about.of_some) {
+                let shown = help.lines().any(|line| line.trim_start().starts_with(&format!("--{} ", setting.key)));
+                assert_eq!(shown, recipe.own_settings().contains(&setting.key), "{} of {}", setting.key, recipe.name());
+            }
+        }
+    }
 
     #[test]
     fn the_command_line_is_well_formed_and_every_command_has_an_example() {

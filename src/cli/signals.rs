@@ -21,7 +21,7 @@ pub enum Patience {
 }
 
 /// What [`Patience::Moment`] is.
-const MOMENT: Duration = Duration::from_secs(1);
+const MOMENT: Duration = Duration::from_secs(5);
 /// Signals that come together are one: a terminal that closes sends two.
 const TOGETHER: Duration = Duration::from_millis(500);
 /// How often the signals are looked for.

@@ -1,5 +1,6 @@
 //! What commands that train show of it.
 
+use crate::cli::args::device;
 use crate::cli::console::Progress;
 use crate::cli::names::flags;
 use crate::cli::signals::{Patience, be_patient};
@@ -18,7 +19,12 @@ use std::path::Path;
 pub fn run_with_progress(training: &Training, device: &Device, out: &Path) -> Result<Ended> {
     let steps = training.plan().session.steps;
     let mut progress = Progress::new(steps, 0, "steps");
-    let ended = training.run(device, out, &mut |event| show(&mut progress, steps, event));
+    let ended = training.run(device, out, &mut |event| {
+        if let Event::Started { .. } = event {
+            progress.line(&device::line(device));
+        }
+        show(&mut progress, steps, event);
+    });
     be_patient(Patience::Moment);
     ended
 }
@@ -66,7 +72,7 @@ fn show(progress: &mut Progress, steps: u64, event: Event<'_>) {
 pub fn print_rehearsal(training: &Training, device: &Device) -> Result<f64> {
     let rehearsal = training.rehearse(device)?;
     let loader = &training.plan().session.loader;
-    outln!("device: {}", device.name());
+    outln!("{}", device::line(device));
     if let Some(patches) = training.patches() {
         outln!("patches: {patches}");
     }

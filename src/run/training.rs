@@ -354,7 +354,7 @@ impl Training {
             Some(step) if dir.config().exists() => settings.changes_since(&Settings::read(&dir.config())?, step),
             _ => None,
         };
-        Settings { model, resumed, made_by: Some(made_by), ..settings }.write(&dir.config())
+        Settings { model, out: None, resumed, made_by: Some(made_by), ..settings }.write(&dir.config())
     }
 
     fn report(

@@ -44,18 +44,23 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes a new run folder, parents included.
+    /// Makes a new run folder, parents included. An empty folder is as good as none.
     ///
     /// # Errors
     ///
-    /// A folder or file of that name that exists already, or a place that may not be written.
+    /// A file of that name, a folder that holds anything, or a place that may not be written.
     pub fn create(root: impl Into<PathBuf>) -> Result<RunDir> {
         let root = root.into();
         RunDir::make(&root, false)?;
         RunDir::resume(root)
     }
 
-    /// Makes the folder itself, parents included; one that is there already is an error unless it may be.
+    /// Whether a new run can be made there: nothing is there, or an empty folder.
+    pub fn is_free(root: &Path) -> bool {
+        !root.exists() || fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_none())
+    }
+
+    /// Makes the folder itself, parents included; one that holds anything is an error unless it may.
     ///
     /// # Errors
     ///
@@ -64,11 +69,11 @@ impl RunDir {
         let failed = |error: &io::Error| io_error("cannot create the folder", root, error);
         fs::create_dir_all(folder_of(root)).map_err(|error| failed(&error))?;
         match fs::create_dir(root) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !may_exist => {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !may_exist && !RunDir::is_free(root) => {
                 let remedy = "choose another ⟨out⟩, or add ⟨resume⟩ to go on with it";
                 Err(Error::input("the run folder exists already", root.display(), remedy))
             }
-            Err(error) if !(may_exist && root.is_dir()) => Err(failed(&error)),
+            Err(error) if !root.is_dir() => Err(failed(&error)),
             _ => Ok(()),
         }
     }
@@ -254,6 +259,7 @@ mod tests {
     fn a_new_run_has_its_folders_and_an_old_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("runs/first");
+        fs::create_dir_all(&root).unwrap();
         let run = RunDir::create(&root).unwrap();
         assert_eq!(names(run.root()), ["checkpoints", "samples"]);
         let error = RunDir::create(&root).unwrap_err();

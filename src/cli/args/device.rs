@@ -57,6 +57,20 @@ pub fn open(settings: &Settings) -> Result<Device> {
     open_choice(settings, &DeviceChoice::from_flag_or_env(settings.device.as_deref())?)
 }
 
+/// What a command computes on, in a line that it prints as it begins.
+pub fn line(device: &Device) -> String {
+    match (device.is_gpu(), device.is_software()) {
+        (false, _) => format!("device: {}, {} threads", device.name(), rayon::current_num_threads()),
+        (true, false) => format!("device: {}", device.name()),
+        (true, true) => {
+            format!("device: {}, a driver that computes on the processor: --device cpu is mostly faster", device.name())
+        }
+    }
+}
+
+/// Threads that make sense, at most, for each core: more only wait for each other.
+const THREADS_A_CORE: usize = 4;
+
 /// Sets the number of threads; commands that work in parallel before they open a device call it first.
 ///
 /// # Errors
@@ -64,6 +78,11 @@ pub fn open(settings: &Settings) -> Result<Device> {
 pub fn set_threads(settings: &Settings) -> Result<()> {
     if let Some(threads) = settings.threads {
         crate::ensure!(threads > 0, Error::input("no threads to work with", "⟨threads⟩ 0", "use 1 or more"));
+        let most = THREADS_A_CORE * std::thread::available_parallelism().map_or(1, usize::from);
+        if threads > most {
+            errln!("--threads {threads}: {most} are used, {THREADS_A_CORE} for each core");
+        }
+        let threads = threads.min(most);
         // Fails only when the pool exists already: the first call stands.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     }

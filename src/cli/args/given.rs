@@ -1,6 +1,7 @@
 //! Flags of settings, made of the table.
 
 use crate::cli::args::help::{help, help_beside_a_run};
+use crate::cli::names::flags;
 use crate::train::settings::setting::Setting;
 use crate::train::settings::table::{Settings, TABLE};
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -45,7 +46,7 @@ fn chosen<C: Choice>() -> impl Iterator<Item = &'static Setting<Settings>> {
 fn arg<C: Choice>(setting: &'static Setting<Settings>) -> Arg {
     let read = |text: OsString| match (setting.read)(&mut Settings::default(), &text) {
         true => Ok(text),
-        false => Err(format!("not a value of {}", setting.key)),
+        false => Err(flags(&setting.remedy())),
     };
     let has = |key: &&&'static str| C::KEYS.is_none_or(|keys| keys.contains(key));
     let mut arg = Arg::new(setting.key)

@@ -11,6 +11,29 @@ pub fn help(setting: &Setting<Settings>) -> String {
     format!("{}{}{}", about(setting), of_networks(setting), in_brackets(default_of(setting)))
 }
 
+/// What help says of a setting of one network; `None` where it has none of that name.
+pub fn help_of(recipe: &dyn Recipe, setting: &Setting<Settings>) -> Option<String> {
+    if !has(recipe, setting) {
+        return None;
+    }
+    let word = |name: &str| match name {
+        "sizes" => sizes(recipe),
+        "all-bands" if recipe.reads_all_bands() => "here".to_owned(),
+        _ => String::new(),
+    };
+    // A clause that tells what is different for some networks tells nothing where this is not one of them.
+    let spare = |text: String| {
+        let clauses = text.split("; ").filter(|clause| !clause.starts_with(": ")).collect::<Vec<_>>();
+        clauses.join("; ").replace("here: ", "")
+    };
+    let otherwise = setting.otherwise(&word).map(|text| flags(&spare(text)));
+    let value = match otherwise {
+        Some(words) => Some((setting.show)(&recipe.defaults()).unwrap_or(words)),
+        None => (setting.show)(&fill(recipe, Settings::default())),
+    };
+    Some(format!("{}{}", flags(&spare(setting.help(&word))), in_brackets(value)))
+}
+
 /// The same where a run comes before the default.
 pub fn help_beside_a_run(setting: &Setting<Settings>) -> String {
     let default = match default_of(setting) {

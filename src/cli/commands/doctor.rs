@@ -12,13 +12,24 @@ use clap::Args;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   huetape doctor
+  huetape doctor --list
   huetape doctor --device gpu:llvmpipe")]
 pub struct DoctorArgs {
+    /// List what there is, by the numbers that --device gpu:NUMBER takes, and test nothing
+    #[arg(long)]
+    list: bool,
     #[command(flatten)]
     device: DeviceArgs,
 }
 
 pub fn run(args: DoctorArgs) -> Outcome {
+    if args.list {
+        let adapters = adapters();
+        print_cpu();
+        print_adapters(&adapters);
+        advise(&adapters);
+        return Ok(());
+    }
     if args.device.device().is_some() {
         let device = args.device.open()?;
         print_cpu();
@@ -32,10 +43,8 @@ pub fn run(args: DoctorArgs) -> Outcome {
     let adapters = adapters();
     print_cpu();
     print_adapters(&adapters);
-    let mut names: Vec<&str> = adapters.iter().map(|adapter| adapter.name.as_str()).collect();
-    names.dedup();
     let mut choices = vec![DeviceChoice::Cpu];
-    choices.extend(names.into_iter().map(|name| DeviceChoice::Named(name.to_owned())));
+    choices.extend((0..adapters.len()).map(|number| DeviceChoice::Named(number.to_string())));
     let mut bad = Vec::new();
     for choice in choices {
         match args.device.open_choice(&choice) {
@@ -44,7 +53,7 @@ pub fn run(args: DoctorArgs) -> Outcome {
             Err(error) => {
                 outln!("\nself-test did not start: {}", error.line(flag));
                 bad.push(match choice {
-                    DeviceChoice::Named(name) => name,
+                    DeviceChoice::Named(number) => format!("adapter {number}"),
                     _ => "cpu".to_owned(),
                 });
             }
@@ -90,8 +99,8 @@ fn print_adapters(adapters: &[AdapterReport]) {
     if adapters.is_empty() {
         outln!("\nno GPU adapter: no Vulkan, Metal or DX12 driver answers");
     }
-    for adapter in adapters {
-        outln!("\nadapter: {}", adapter.name);
+    for (number, adapter) in adapters.iter().enumerate() {
+        outln!("\nadapter {number}: {}", adapter.name);
         outln!("  {} {}, driver {}", adapter.backend, adapter.kind, adapter.driver);
         outln!(
             "  limits: {} a binding, {} of workgroup memory",
@@ -132,7 +141,7 @@ fn check(device: &Device) -> usize {
 
 /// What to install or set where a real GPU is not to be used as things stand.
 fn advise(adapters: &[AdapterReport]) {
-    if adapters.iter().any(|adapter| adapter.kind != "software") {
+    if adapters.iter().any(|adapter| !adapter.software) {
         outln!("\n--device auto takes: {}", adapters[0].name);
         return;
     }

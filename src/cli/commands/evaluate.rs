@@ -1,6 +1,6 @@
 //! `huetape evaluate`: how good a network is, beside what needs none.
 
-use crate::cli::args::device::DeviceArgs;
+use crate::cli::args::device::{self, DeviceArgs};
 use crate::cli::args::given::{Choice, Given};
 use crate::cli::args::trained::{LookArgs, TrainedArgs};
 use crate::cli::console::{Progress, print_scores};
@@ -118,6 +118,7 @@ pub fn run(args: EvaluateArgs) -> Outcome {
     }
     let mut gallery = Gallery::default();
     let mut progress = Progress::new(data.pairs.len() as u64, 0, "pictures");
+    progress.line(&device::line(&device));
     let board = evaluator.evaluate(&data, &mut |i, judged| {
         if let Some(folders) = &folders {
             folders.write(&names[i], judged, colorizer.model())?;

@@ -2,7 +2,7 @@
 
 use crate::cli::args::device;
 use crate::cli::args::given::{Choice, Given};
-use crate::cli::args::help::examples;
+use crate::cli::args::help::{examples, help_of};
 use crate::cli::args::network::{Network, networks};
 use crate::cli::console::print_scores;
 use crate::cli::names::flags;
@@ -16,7 +16,7 @@ use crate::run::training::{Training, settings_to_resume};
 use crate::train::progress::human_seconds;
 use crate::train::run_dir::RunDir;
 use crate::train::session;
-use crate::train::settings::table::Settings;
+use crate::train::settings::table::{Settings, TABLE};
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -36,7 +36,7 @@ pub struct TrainArgs {
     /// Which network
     #[arg(value_parser = networks())]
     model: Network,
-    /// Run folder, which must not exist yet [default: runs/MODEL-TIME]
+    /// Run folder, which must be new or empty [default: runs/MODEL-TIME]
     #[arg(long, value_name = "RUN", help_heading = "Run")]
     out: Option<PathBuf>,
     /// Go on from the newest whole checkpoint of --out, or start when there is none
@@ -45,21 +45,37 @@ pub struct TrainArgs {
     /// Say what would be read, how much memory it takes and how long a step takes, and stop
     #[arg(long, help_heading = "Run")]
     dry_run: bool,
-    /// Settings in TOML, keys named as the flags; flags win
+    /// Settings in TOML, and `out`; keys named as the flags; flags win
     #[arg(long, value_name = "FILE", help_heading = "Run")]
     config: Option<PathBuf>,
     #[command(flatten)]
     given: Given<All>,
 }
 
-/// The examples of all networks, and how to go on with a run.
+/// The command as it is for one network: its own flags, with its own defaults.
+pub fn of_network(command: clap::Command, recipe: Network) -> clap::Command {
+    let command = TABLE.iter().fold(command, |command, setting| {
+        command.mut_arg(setting.key, |arg| match help_of(recipe, setting) {
+            Some(help) => arg.help(help),
+            // Hidden, not taken away: whoever gives it is told that this network has no such setting.
+            None => arg.hide(true),
+        })
+    });
+    command.about(format!("Trains {}, which {}", recipe.name(), recipe.what())).after_help(examples_of(&[recipe]))
+}
+
 fn examples_of_networks() -> String {
+    format!("`huetape train MODEL --help` shows what a network has.\n\n{}", examples_of(NETWORKS))
+}
+
+/// The examples of some networks, and how to go on with a run.
+fn examples_of(networks: &[Network]) -> String {
     let of_network = |recipe: &Network| {
         let name = recipe.name();
         recipe.examples().iter().map(move |example| format!("train {name} {example}")).collect::<Vec<_>>()
     };
-    let mut lines: Vec<String> = NETWORKS.iter().flat_map(of_network).collect();
-    lines.push("train {network} ⟨out⟩ runs/first ⟨resume⟩".to_owned());
+    let mut lines: Vec<String> = networks.iter().flat_map(of_network).collect();
+    lines.extend(networks.first().map(|recipe| format!("train {} ⟨out⟩ runs/first ⟨resume⟩", recipe.name())));
     examples(&lines.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
@@ -68,7 +84,7 @@ pub fn run(args: TrainArgs) -> Outcome {
     if let Some(path) = &args.config {
         settings = settings.or(Settings::read(path)?);
     }
-    let out = out_folder(&args)?;
+    let out = out_folder(&args, settings.out.take())?;
     if args.resume {
         settings = settings_to_resume(settings, &out)?;
     }
@@ -105,10 +121,11 @@ pub fn run(args: TrainArgs) -> Outcome {
     }
 }
 
-/// The folder of `--out`, or one named after the time. One that exists is refused without `--resume`.
-fn out_folder(args: &TrainArgs) -> Result<PathBuf> {
-    let out = match &args.out {
-        Some(out) => out.clone(),
+/// The folder of `--out`, of the file of settings, or one named after the time. One that holds anything is refused
+/// without `--resume`.
+fn out_folder(args: &TrainArgs, of_file: Option<PathBuf>) -> Result<PathBuf> {
+    let out = match args.out.clone().or(of_file) {
+        Some(out) => out,
         None if args.resume => {
             return Err(Error::input("which run to go on with?", "--resume", "name its folder with --out"));
         }
@@ -118,7 +135,7 @@ fn out_folder(args: &TrainArgs) -> Result<PathBuf> {
         }
     };
     crate::ensure!(
-        args.resume || args.dry_run || !out.exists(),
+        args.resume || args.dry_run || RunDir::is_free(&out),
         Error::input(
             "the run folder exists already",
             out.display(),

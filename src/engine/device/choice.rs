@@ -13,7 +13,8 @@ pub enum DeviceChoice {
     Cpu,
     /// Any adapter, a software driver too; real GPUs first.
     Gpu,
-    /// The first adapter whose name contains this text, case ignored.
+    /// The adapter of this number, from 0, in the order of [`adapters`](crate::engine::device::adapters), else the first
+    /// one whose name contains this text, case ignored.
     Named(String),
 }
 
@@ -30,7 +31,7 @@ impl FromStr for DeviceChoice {
                 _ => Err(Error::input(
                     "no such device",
                     format!("⟨device⟩ {text}"),
-                    "use auto, cpu, gpu or gpu:NAME (`huetape doctor` lists the adapters)",
+                    "use auto, cpu, gpu, gpu:NUMBER or gpu:NAME (`huetape doctor` lists the adapters)",
                 )
                 .of(ErrorKind::Device)),
             },
@@ -48,7 +49,7 @@ impl DeviceChoice {
             Some(text) => text.parse(),
             None => match std::env::var("HUETAPE_DEVICE") {
                 Ok(text) if !text.is_empty() => text.parse().map_err(|_| {
-                    let remedy = "use auto, cpu, gpu or gpu:NAME (`huetape doctor` lists the adapters)";
+                    let remedy = "use auto, cpu, gpu, gpu:NUMBER or gpu:NAME (`huetape doctor` lists the adapters)";
                     Error::input("no such device", format!("HUETAPE_DEVICE={text}"), remedy).of(ErrorKind::Device)
                 }),
                 _ => Ok(DeviceChoice::Auto),
@@ -62,6 +63,8 @@ impl DeviceChoice {
 pub struct AdapterReport {
     /// The adapter's name.
     pub name: String,
+    /// Whether it is a driver that computes on the processor.
+    pub software: bool,
     /// Vulkan, Metal or Dx12.
     pub backend: String,
     /// Driver and its version.

@@ -52,6 +52,14 @@ impl Device {
         matches!(self.0.backend, Backend::Gpu(_))
     }
 
+    /// Whether it is a driver that computes on the processor, which the CPU's own kernels mostly do faster.
+    pub fn is_software(&self) -> bool {
+        match &self.0.backend {
+            Backend::Cpu(_) => false,
+            Backend::Gpu(gpu) => gpu.info().software,
+        }
+    }
+
     /// Elements that one binding, and so one tensor, may have.
     pub fn max_elements(&self) -> usize {
         match &self.0.backend {

@@ -1,7 +1,7 @@
 //! Settings as a whole: their file, what wins over what, what may change on resume, what they come to.
 
 use crate::engine::nn::OptimizerKind;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files::write_whole;
 use crate::train::settings::setting::Setting;
 use crate::train::settings::table::{Settings, TABLE};
@@ -16,6 +16,11 @@ pub fn by_key(key: &str) -> Option<&'static Setting<Settings>> {
 }
 
 impl Settings {
+    /// The keys of a TOML file: those of the settings, and what else it may hold.
+    fn keys() -> Vec<&'static str> {
+        TABLE.iter().map(|setting| setting.key).chain(["model", "out", "resumed", "made-by"]).collect()
+    }
+
     /// Settings from a TOML file: one key a setting.
     ///
     /// # Errors
@@ -24,13 +29,23 @@ impl Settings {
         let text = std::fs::read_to_string(path).map_err(|error| {
             Error::input(format!("cannot read the settings ({error})"), path.display(), "name a TOML file")
         })?;
-        toml::from_str(&text).map_err(|error| {
-            let what = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
-            Error::input(
-                format!("the settings cannot be read ({what})"),
-                path.display(),
-                "use the settings of `huetape train` as keys, e.g. width = 0.5",
-            )
+        let table: toml::Table = toml::from_str(&text).map_err(|error| {
+            let line = error.span().map_or(0, |span| text[..span.start].lines().count().max(1));
+            let what = format!("this is not TOML ({})", one_line(error.message()));
+            Error::input(what, format!("{} line {line}", path.display()), "write lines as width = 0.5")
+                .of(ErrorKind::File)
+        })?;
+        // One by one: the first that does not fit is named.
+        let mut settings = toml::Table::new();
+        for (key, value) in table {
+            check_entry(&key, &value).map_err(|(what, remedy)| {
+                Error::input(what, format!("{key} in {}", path.display()), remedy).of(ErrorKind::Setting)
+            })?;
+            settings.insert(key, value);
+        }
+        settings.try_into().map_err(|error: toml::de::Error| {
+            let what = format!("the settings cannot be read ({})", one_line(error.message()));
+            Error::input(what, path.display(), "see the help of `huetape train`").of(ErrorKind::File)
         })
     }
 
@@ -57,6 +72,7 @@ impl Settings {
             }
         }
         self.model = self.model.or(other.model);
+        self.out = self.out.or(other.out);
         self.resumed = self.resumed.or(other.resumed);
         self.made_by = self.made_by.or(other.made_by);
         self
@@ -147,6 +163,53 @@ impl Settings {
     }
 }
 
+/// What is wrong with an entry of a file of settings, and what to do about it.
+fn check_entry(key: &str, value: &toml::Value) -> Result<(), (String, String)> {
+    let entry = toml::Table::from_iter([(key.to_owned(), value.clone())]);
+    let Err(error) = entry.try_into::<Settings>() else { return Ok(()) };
+    let known = Settings::keys();
+    if !known.contains(&key) {
+        let like = closest(key, &known).map(|like| format!("did you mean {like}?"));
+        let remedy = like.unwrap_or_else(|| "see the help of `huetape train`, whose flags are the keys".to_owned());
+        return Err(("no such setting".to_owned(), remedy));
+    }
+    let remedy = by_key(key).map_or_else(|| "leave it out".to_owned(), Setting::remedy);
+    Err((format!("not a value that it takes ({})", one_line(error.message())), remedy))
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The name that was meant: the one that takes the fewest changes of letters, at most a third of them.
+fn closest<'a>(wrong: &str, names: &[&'a str]) -> Option<&'a str> {
+    let wrong = wrong.replace('_', "-");
+    let near = |name: &&&str| distance(&wrong, name);
+    let best = names.iter().min_by_key(near)?;
+    (distance(&wrong, best) <= best.len().div_ceil(3)).then_some(*best)
+}
+
+/// Letters to add, take away, change, or swap with the next.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            rows[i][j] = match (i, j) {
+                (0, _) => j,
+                (_, 0) => i,
+                _ => {
+                    let swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+                    let changed = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+                    let least = changed.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
+                    if swapped { least.min(rows[i - 2][j - 2] + 1) } else { least }
+                }
+            };
+        }
+    }
+    rows[a.len()][b.len()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,10 +234,29 @@ mod tests {
     fn an_unknown_key_is_an_error_that_names_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("my.toml");
-        std::fs::write(&path, "bathc = 3\n").unwrap();
-        let error = Settings::read(&path).unwrap_err();
-        assert_eq!(error.exit_code(), 2);
-        assert!(error.to_string().contains("my.toml") && error.to_string().contains("bathc"), "{error}");
+        for (text, expected) in [
+            ("lr = 1\nbathc = 3", "no such setting: bathc in my.toml: did you mean batch?"),
+            ("val_source = \"x\"", "no such setting: val_source in my.toml: did you mean val-source?"),
+            ("xyzzy = 3", "no such setting: xyzzy in my.toml: see the help of `huetape train`"),
+            (
+                "batch = \"x\"",
+                "not a value that it takes (invalid type: string \"x\", expected usize): batch in my.toml",
+            ),
+            ("batch = -3", "batch in my.toml: use 1 or more"),
+            ("lr = \"fast\"", "lr in my.toml: use a number above 0"),
+            ("seed = 1.5", "seed in my.toml: use a whole number of at least 0"),
+            ("device = 3", "device in my.toml: use a text in quotes"),
+            ("lr = 1\nbatch 3", "my.toml line 2: write lines as"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = Settings::read(&path).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            let said = error.to_string().replace(&format!("{}/", folder.path().display()), "");
+            assert!(said.contains(expected), "{said}");
+        }
+        std::fs::write(&path, "out = \"runs/first\"\nlr = 1\n").unwrap();
+        let settings = Settings::read(&path).unwrap();
+        assert_eq!((settings.out, settings.lr), (Some("runs/first".into()), Some(1.0)));
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub struct Setting<S: 'static> {
     pub help: &'static str,
     /// What else is known of it.
     pub about: About,
+    /// What its values are, to be put after `use`.
+    pub values: &'static str,
     /// Whether it is on or off, and takes no value on a command line.
     pub is_switch: bool,
     /// Whether the settings have a value for it.
@@ -64,6 +66,16 @@ pub const ABOUT: About = About {
     displaces: &[],
     hyphens: false,
 };
+
+impl<S: Default> Setting<S> {
+    /// What to do about a text that is not one of its values, to be put after a colon: what its check says of 0, or
+    /// else what its values are.
+    pub fn remedy(&self) -> String {
+        let mut zero = S::default();
+        let refused = if (self.read)(&mut zero, OsStr::new("0")) { (self.check)(&zero).err() } else { None };
+        refused.map_or_else(|| format!("use {}", self.values), |error| error.remedy().to_owned())
+    }
+}
 
 impl<S> Setting<S> {
     /// The help text, what stands in braces replaced by what `fill` makes of it.

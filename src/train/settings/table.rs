@@ -27,6 +27,8 @@ macro_rules! settings {
         pub struct Settings {
             /// Written with a run for whoever reads it: the network.
             pub model: Option<String>,
+            /// In a file of settings, the folder of the run; a run's own has none, for it can be moved.
+            pub out: Option<PathBuf>,
             $(
                 #[doc = $help]
                 #[serde(rename = $key)]
@@ -53,6 +55,7 @@ macro_rules! settings {
                 key: $key,
                 help: $help,
                 about: $about,
+                values: <$type as Value>::WHAT,
                 is_switch: is_switch(stringify!($type)),
                 given: |settings| settings.$name.is_some(),
                 clear: |settings| settings.$name = None,
@@ -273,7 +276,7 @@ settings! {
         "Updates between sample images, 0 for the last only",
         About { value_name: "N", ..RUN };
     "device" device: String, checks::any,
-        "Where to compute: auto, cpu, gpu or gpu:NAME",
+        "Where to compute: auto, cpu, gpu, gpu:NUMBER or gpu:NAME, as `huetape doctor ⟨list⟩` lists them",
         About { otherwise: Some("HUETAPE_DEVICE, else auto"), ..DEVICE };
     "memory" memory: String, checks::any,
         "Most memory that buffers may take on the device, e.g. 6G",

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 /// A value that is read from a command line and printed in help.
 pub trait Value: Clone + PartialEq {
+    /// What a text must be to stand for one, to be put after `use`.
+    const WHAT: &'static str;
+
     /// The value that a text stands for; `None` for a text that is not one.
     fn read(text: &OsStr) -> Option<Self>;
 
@@ -18,6 +21,8 @@ pub trait Value: Clone + PartialEq {
 }
 
 impl Value for PathBuf {
+    const WHAT: &'static str = "a path";
+
     fn read(text: &OsStr) -> Option<Self> {
         Some(text.into()).filter(|path: &PathBuf| !path.as_os_str().is_empty())
     }
@@ -33,6 +38,8 @@ impl Value for PathBuf {
 }
 
 impl Value for String {
+    const WHAT: &'static str = "a text in quotes";
+
     fn read(text: &OsStr) -> Option<Self> {
         text.to_str().map(str::to_owned)
     }
@@ -43,8 +50,10 @@ impl Value for String {
 }
 
 macro_rules! by_from_str {
-    ($($type:ty => $show:expr),* $(,)?) => {
+    ($($type:ty, $what:expr => $show:expr;)*) => {
         $(impl Value for $type {
+            const WHAT: &'static str = $what;
+
             fn read(text: &OsStr) -> Option<Self> {
                 text.to_str()?.parse().ok()
             }
@@ -57,12 +66,12 @@ macro_rules! by_from_str {
 }
 
 by_from_str! {
-    bool => |value: bool| value.to_string(),
-    u32 => |value: u32| value.to_string(),
-    u64 => |value: u64| value.to_string(),
-    usize => |value: usize| value.to_string(),
-    f32 => |value: f32| number(f64::from(value), value.to_string(), format!("{value:e}")),
-    f64 => |value: f64| number(value, value.to_string(), format!("{value:e}")),
+    bool, "true or false" => |value: bool| value.to_string();
+    u32, "a whole number of at least 0" => |value: u32| value.to_string();
+    u64, "a whole number of at least 0" => |value: u64| value.to_string();
+    usize, "a whole number of at least 0" => |value: usize| value.to_string();
+    f32, "a number" => |value: f32| number(f64::from(value), value.to_string(), format!("{value:e}"));
+    f64, "a number" => |value: f64| number(value, value.to_string(), format!("{value:e}"));
 }
 
 /// Small numbers by their exponent.

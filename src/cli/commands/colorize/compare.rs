@@ -88,6 +88,11 @@ fn same(a: &Path, b: &Path) -> bool {
 }
 
 impl Comparison {
+    /// The files that are written.
+    pub fn written(&self) -> [&Path; 2] {
+        [&self.side_by_side, &self.split]
+    }
+
     /// Writes the two figures of what has been coloured: source, coloured and truth side by side; the truth's left half
     /// with the coloured picture's right one. `tag` is the pictures' description.
     ///

@@ -4,7 +4,7 @@ mod compare;
 mod progress;
 mod targets;
 
-use crate::cli::args::device::DeviceArgs;
+use crate::cli::args::device::{self, DeviceArgs};
 use crate::cli::args::help::names_of;
 use crate::cli::args::trained::{LookArgs, TrainedArgs};
 use crate::cli::names::flag;
@@ -17,7 +17,7 @@ use clap::Args;
 use progress::Report;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use targets::{check_beside, check_formats, check_out, check_targets, inputs, means_folder, output_path};
+use targets::{check_beside, check_formats, check_free, check_out, check_targets, inputs, means_folder, output_path};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -61,6 +61,9 @@ pub struct ColorizeArgs {
     /// NAME.split.png (the truth's left half, the coloured right half) too
     #[arg(long, value_name = "TRUTH")]
     compare: Option<PathBuf>,
+    /// Write over results that are there already
+    #[arg(long)]
+    overwrite: bool,
     /// Report a bad file and go on with the rest; the exit code is then 1
     #[arg(long)]
     keep_going: bool,
@@ -98,6 +101,10 @@ pub fn run(args: ColorizeArgs) -> Outcome {
         Some(truth) => compare::plan(truth, &files, &targets, args.keep_going)?,
         None => Vec::new(),
     };
+    if !args.overwrite {
+        let compared = comparisons.iter().flat_map(compare::Comparison::written);
+        check_free(targets.iter().chain(&args.uncertainty).map(PathBuf::as_path).chain(compared))?;
+    }
     let colorizer = colorizer.with_options(options);
     let description = predicted_by(colorizer.model());
     let how = FileOptions {
@@ -106,7 +113,7 @@ pub fn run(args: ColorizeArgs) -> Outcome {
         uncertainty: args.uncertainty,
         cloud_optimised: args.cog,
     };
-    let mut report = Report::new(files.len());
+    let mut report = Report::new(files.len(), device::line(&device));
     let mut bad = 0;
     for (i, (file, target)) in files.iter().zip(&targets).enumerate() {
         let mut observe = |event: FileEvent<'_>| {

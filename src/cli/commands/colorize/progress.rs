@@ -6,6 +6,8 @@ use std::time::Instant;
 
 /// What the user sees of the work.
 pub struct Report {
+    /// What it is done on, until that has been said.
+    device: Option<String>,
     files: usize,
     done: u64,
     bar: Option<Progress>,
@@ -14,14 +16,17 @@ pub struct Report {
 }
 
 impl Report {
-    /// Of work on so many files.
-    pub fn new(files: usize) -> Self {
+    /// Of work on so many files, on a device that is said in a line once something is done there.
+    pub fn new(files: usize, device: String) -> Self {
         let bar = (files > 1).then(|| Progress::new(files as u64, 0, "pictures"));
-        Report { files, done: 0, bar, begun: Instant::now() }
+        Report { device: Some(device), files, done: 0, bar, begun: Instant::now() }
     }
 
     /// `done` of `total` tiles of `file` are painted.
     pub fn tile_done(&mut self, file: &Path, done: usize, total: usize) {
+        if let Some(device) = self.device.take() {
+            self.line(&device);
+        }
         if done == 1 {
             self.begun = Instant::now();
         }

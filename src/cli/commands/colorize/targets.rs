@@ -1,7 +1,7 @@
 //! Which files `huetape colorize` reads and which it writes.
 
-use crate::dataset::folder::pictures_in;
-use crate::error::{Error, Result};
+use crate::dataset::folder::{has_picture_extension, pictures_in};
+use crate::error::{Error, ErrorKind, Result};
 use crate::paint::files::check_not_input;
 use crate::paint::format::{self, Format, check_ending};
 use std::collections::HashMap;
@@ -29,10 +29,30 @@ pub fn check_out(out: &Path, single: bool) -> Result<()> {
         check_ending(out)?;
     }
     crate::ensure!(
-        single || !out.is_file(),
+        single || !out.exists() || out.is_dir(),
         Error::input("several pictures need a folder, and this is a file", out.display(), "choose another --out")
     );
+    let named = format!("{}{}", out.display(), std::path::MAIN_SEPARATOR);
+    crate::ensure!(
+        single || means_folder(out) || !has_picture_extension(out),
+        Error::input(
+            "several pictures need a folder, and this is named as a file",
+            out.display(),
+            format!("choose another --out, or write {named} for a folder of that name")
+        )
+    );
     Ok(())
+}
+
+/// No result is there already. What is not a file is written into, and not replaced.
+pub fn check_free<'a>(results: impl Iterator<Item = &'a Path>) -> Result<()> {
+    let there: Vec<&Path> = results.filter(|result| result.is_file()).collect();
+    let Some(first) = there.first() else { return Ok(()) };
+    let (what, which) = match there.len() {
+        1 => ("the result is there already".to_owned(), first.display().to_string()),
+        count => (format!("{count} results are there already"), format!("{} and others", first.display())),
+    };
+    Err(Error::input(what, which, "add --overwrite, or choose another --out").of(ErrorKind::Exists))
 }
 
 /// What is written beside the colours of the one scene there is: a TIFF.

@@ -42,6 +42,7 @@ fn report(adapter: &wgpu::Adapter) -> AdapterReport {
     ];
     AdapterReport {
         name: info.name.clone(),
+        software: info.device_type == wgpu::DeviceType::Cpu,
         backend: info.backend.to_string(),
         driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
         kind: match info.device_type {
@@ -71,23 +72,29 @@ pub(in crate::engine::device) fn choose(choice: &DeviceChoice) -> Result<Option<
             )
             .of(ErrorKind::Device)
         }),
-        DeviceChoice::Named(name) => {
+        DeviceChoice::Named(wanted) => {
             let adapters = all();
-            let wanted = name.to_lowercase();
-            let known: Vec<String> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
-            adapters.into_iter().find(|a| a.get_info().name.to_lowercase().contains(&wanted)).map(Some).ok_or_else(
-                || {
-                    let have = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                    Error::input(
-                        "no adapter of that name",
-                        format!("⟨device⟩ gpu:{name}"),
-                        format!("adapters here: {have}; or use ⟨device⟩ cpu"),
-                    )
-                    .of(ErrorKind::Device)
-                },
-            )
+            let names: Vec<String> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
+            let found = position(&names, wanted).and_then(|at| adapters.into_iter().nth(at));
+            found.map(Some).ok_or_else(|| {
+                let known: Vec<String> = names.iter().enumerate().map(|(i, name)| format!("{i} {name}")).collect();
+                let have = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                Error::input(
+                    "no adapter of that number or name",
+                    format!("⟨device⟩ gpu:{wanted}"),
+                    format!("adapters here: {have}; or use ⟨device⟩ cpu"),
+                )
+                .of(ErrorKind::Device)
+            })
         }
     }
+}
+
+/// Which of the adapters of these names is wanted: the one of a number, else the first whose name holds the text.
+fn position(names: &[String], wanted: &str) -> Option<usize> {
+    let by_number = wanted.parse().ok().filter(|&number| number < names.len());
+    let wanted = wanted.to_lowercase();
+    by_number.or_else(|| names.iter().position(|name| name.to_lowercase().contains(&wanted)))
 }
 
 #[cfg(test)]
@@ -99,5 +106,12 @@ mod tests {
         let error = choose(&DeviceChoice::Named("nonesuch".into())).err().unwrap();
         assert_eq!((error.exit_code(), error.kind()), (2, ErrorKind::Device));
         assert!(error.to_string().contains("gpu:nonesuch"));
+    }
+
+    #[test]
+    fn a_number_is_a_place_in_the_list_before_it_is_a_part_of_a_name() {
+        let names = ["GeForce RTX 4090", "Radeon 780M", "llvmpipe (LLVM 20)"].map(str::to_owned);
+        let found = ["0", "1", "2", "4090", "radeon", "20", "3", "x"].map(|wanted| position(&names, wanted));
+        assert_eq!(found, [Some(0), Some(1), Some(2), Some(0), Some(1), Some(2), None, None]);
     }
 }
