@@ -13,8 +13,8 @@ pub enum DeviceChoice {
     Cpu,
     /// Any adapter, a software driver too; real GPUs first.
     Gpu,
-    /// The adapter of this number, from 0, in the order of [`adapters`](crate::engine::device::adapters), else the first
-    /// one whose name contains this text, case ignored.
+    /// The adapter of this number, from 0, as [`adapters`](crate::engine::device::adapters) lists them, else the
+    /// first one whose name contains this text, case ignored.
     Named(String),
 }
 
