@@ -4,6 +4,7 @@
 mod common;
 
 use common::binary::{done, refused, scenes};
+use huetape::engine::nn::{StateTensor, WeightFile, save_tensors};
 use std::fs;
 use std::path::Path;
 
@@ -56,6 +57,95 @@ fn pix2pix_doubles_by_resizing_and_its_weights_are_known_by_their_shapes() {
     done(root.path(), &train("other", &init));
     let summary = done(root.path(), "inspect summary --run other");
     assert!(summary.contains("nearest x2"), "{summary}");
+}
+
+/// Two narrow networks with batch norm and one without: the average is under the plain names, what learns beside it is
+/// what it would be alone, and both go on.
+#[test]
+fn averaged_weights_are_what_is_put_to_work_and_go_on_bit_for_bit() {
+    let root = scenes(&[48, 60]);
+    let large = large_pictures();
+    let third = scenes(&[48, 60]);
+    let paths = "--source source --target target --val-source source --val-target target --device cpu";
+    for (folder, network, flags) in [
+        (large.path(), "pix2pix", "--width 0.01"),
+        (root.path(), "colournet", "--width 0.05 --size 16 --batch 2 --lr 1e-3"),
+        (third.path(), "spacenet", "--width 0.05 --size 32 --batch 2 --optimizer adam"),
+    ] {
+        let train =
+            |run: &str, more: &str| format!("train {network} {paths} --out {run} {flags} --checkpoint-every 2 {more}");
+        done(folder, &train("whole", "--steps 4 --ema 0.9"));
+        done(folder, &train("parts", "--steps 2 --ema 0.9"));
+        refused(folder, &train("parts", "--steps 4 --ema 0.5 --resume"), &["--ema with parts"]);
+        done(folder, &train("parts", "--steps 4 --resume"));
+        assert!(checkpoint(folder, "whole", 4) == checkpoint(folder, "parts", 4), "{network}");
+        done(folder, &train("alone", "--steps 4"));
+
+        let file =
+            |run: &str| WeightFile::read(&folder.join(run).join("checkpoints/step-00000004.safetensors")).unwrap();
+        let (averaged, alone) = (file("whole"), file("alone"));
+        let (mut same, mut other) = (0, 0);
+        for raw in averaged.tensors().filter(|tensor| tensor.name.starts_with("raw.")) {
+            let name = raw.name.trim_start_matches("raw.");
+            assert_eq!(raw.data, alone.get(name).unwrap().data, "{network} {name}");
+            let moved = averaged.get(name).unwrap().data != raw.data;
+            *(if moved { &mut other } else { &mut same }) += 1;
+        }
+        assert!(other > 0 && same < other, "{network}: {same} of {} tensors are not averaged", same + other);
+        assert!(!alone.names().any(|name| name.starts_with("raw.")));
+
+        // The average alone, as weights to pass on, colours as the run does.
+        let plain = |tensor: &&StateTensor| !["raw.", "adam.", "train."].iter().any(|p| tensor.name.starts_with(p));
+        let tensors: Vec<StateTensor> = averaged.tensors().filter(plain).cloned().collect();
+        save_tensors(&tensors, &folder.join("plain.safetensors")).unwrap();
+        let coloured = |weights: &str| {
+            done(folder, &format!("colorize source/0.png --weights {weights} --out colour.png --device cpu"));
+            fs::read(folder.join("colour.png")).unwrap()
+        };
+        let of_run = |run: &str| coloured(&format!("{run}/checkpoints/step-00000004.safetensors"));
+        assert!(of_run("whole") == coloured("plain.safetensors"), "{network}");
+        assert!(of_run("whole") != of_run("alone"), "{network}");
+    }
+}
+
+/// Fine-tuning: what is frozen keeps its bits and has no optimiser's state; the rate rises over the warm-up.
+#[test]
+fn frozen_layers_keep_their_weights_and_the_rate_warms_up() {
+    let root = scenes(&[48]);
+    let train = |run: &str, flags: &str| {
+        let paths = "--source source --target target --device cpu --size 16 --batch 2";
+        format!("train colournet {paths} --out {run} {flags}")
+    };
+    done(root.path(), &train("first", "--width 0.05 --steps 1"));
+    let init = "--init first/checkpoints/step-00000001.safetensors";
+    let flags = format!("{init} --freeze conv1*,bn1.gamma,*.bias --lr 1e-3 --lr-warmup 4 --weight-decay 0.1");
+    done(root.path(), &train("tuned", &format!("{flags} --steps 5")));
+    let read = |path: &str| WeightFile::read(&root.path().join(path)).unwrap();
+    let (before, after) =
+        (read("first/checkpoints/step-00000001.safetensors"), read("tuned/checkpoints/step-00000005.safetensors"));
+    for tensor in before.tensors().filter(|tensor| tensor.name.ends_with(".weight") || tensor.name.ends_with(".bias")) {
+        let name = &tensor.name;
+        if name.starts_with("adam.") {
+            continue;
+        }
+        let frozen = name.starts_with("conv1") || name.ends_with(".bias");
+        assert_eq!(after.get(name).unwrap().data == tensor.data, frozen, "{name}");
+        assert_eq!(after.get(&format!("adam.m.{name}")).is_none(), frozen, "{name}");
+    }
+    let metrics = fs::read_to_string(root.path().join("tuned/metrics.jsonl")).unwrap();
+    let rate = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["lr"].as_f64().unwrap();
+    assert_eq!(metrics.lines().map(rate).collect::<Vec<_>>(), [2.5e-4, 5e-4, 7.5e-4, 1e-3, 1e-3]);
+
+    done(root.path(), &train("parts", &format!("{flags} --steps 2")));
+    done(root.path(), &train("parts", "--steps 5 --resume"));
+    assert!(checkpoint(root.path(), "tuned", 5) == checkpoint(root.path(), "parts", 5));
+    let summary = done(root.path(), "inspect summary --run tuned");
+    assert!(summary.contains("trainable"), "{summary}");
+    for (pattern, what) in [("conv9*", "no parameter has such a name"), ("*", "nothing of a network is left to learn")]
+    {
+        let flag = format!("--freeze {pattern}");
+        refused(root.path(), &train("other", &format!("{init} --steps 1 {flag}")), &[&flag, what]);
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use huetape::engine::nn::{OptimizerKind, Parameters, WeightFile};
 use huetape::engine::tape::Tape;
 use huetape::imaging::color::srgb_to_lab;
 use huetape::networks::adversarial::{Adversarial, AdversarialConfig};
+use huetape::networks::freeze::Freeze;
 use huetape::networks::sicgan::game::{Noise, Sicgan, Start};
 use huetape::networks::sicgan::network::Generator;
 use huetape::paint::painter::Generator as _;
@@ -51,8 +52,17 @@ impl Golden {
         let Settings { width, size, lambda_l1, lr_g, lr_d, beta1, beta2, adam_eps: eps, .. } = self.run.settings;
         let optimizer = OptimizerKind::Adam { beta1, beta2, eps };
         let lr_ratio = lr_d / lr_g;
-        let learning =
-            AdversarialConfig { optimizer, weight_decay: 0.0, l2: 0.0, d_l2: 0.0, lr_ratio, seed: 5, training: true };
+        let learning = AdversarialConfig {
+            optimizer,
+            weight_decay: 0.0,
+            l2: 0.0,
+            d_l2: 0.0,
+            lr_ratio,
+            ema: None,
+            freeze: Freeze::default(),
+            seed: 5,
+            training: true,
+        };
         let start = Start { width: Some(width), patch: size, lambda_l1, noise, learning };
         start.learner(device, Some(&self.init)).unwrap()
     }

@@ -11,6 +11,7 @@ use huetape::dataset::loader::Batch;
 use huetape::engine::device::Device;
 use huetape::engine::nn::OptimizerKind;
 use huetape::networks::adversarial::{Adversarial, AdversarialConfig};
+use huetape::networks::freeze::Freeze;
 use huetape::networks::spacenet::game::{Spacenet, Start};
 use huetape::paint::painter::Look;
 use huetape::train::learner::Learner;
@@ -46,8 +47,17 @@ impl Bench {
 
     fn learner(&self, device: &Device, optimizer: OptimizerKind) -> Adversarial<Spacenet> {
         let &Settings { width, size, bands_in, bands_out, d_l2, ref lambda, .. } = &self.run.settings;
-        let learning =
-            AdversarialConfig { optimizer, weight_decay: 0.0, l2: 0.0, d_l2, lr_ratio: 1.0, seed: 5, training: true };
+        let learning = AdversarialConfig {
+            optimizer,
+            weight_decay: 0.0,
+            l2: 0.0,
+            d_l2,
+            lr_ratio: 1.0,
+            ema: None,
+            freeze: Freeze::default(),
+            seed: 5,
+            training: true,
+        };
         let start = Start { width: Some(width), size, lambda_mse: lambda[0], learning };
         start.learner(device, [bands_in, bands_out], Some(&initial_weights(self.name))).unwrap()
     }

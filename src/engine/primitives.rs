@@ -6,7 +6,7 @@ use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 
 /// The kernels of this file.
-pub const KERNELS: &[&dyn AnyKernel] = &[&FILL, &AXPBY, &ACCUMULATE];
+pub const KERNELS: &[&dyn AnyKernel] = &[&FILL, &AXPBY, &ACCUMULATE, &DECAY_TOWARDS];
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -59,6 +59,32 @@ fn accumulate_twin(_: &AccumulateParams, args: Args) -> Result<()> {
     Ok(())
 }
 
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct DecayParams {
+    len: u32,
+    share: f32,
+    rest: f32,
+    pad: u32,
+}
+
+static DECAY_TOWARDS: Kernel<DecayParams> = Kernel {
+    name: "decay_towards",
+    source: include_str!("../../kernels/decay_towards.wgsl"),
+    trusted: true,
+    variants: &[&[]],
+    plan: &|p, _| Plan::linear(p.len as usize),
+    twin: &decay_towards_twin,
+};
+
+fn decay_towards_twin(p: &DecayParams, args: Args) -> Result<()> {
+    let ([x], [y], []) = args.split()?;
+    y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(y, x)| {
+        y.iter_mut().zip(x).for_each(|(y, x)| *y = p.share * *y + p.rest * x);
+    });
+    Ok(())
+}
+
 /// Sets every element of `y`.
 ///
 /// # Errors
@@ -82,6 +108,16 @@ pub fn copy(x: &Tensor, y: &Tensor) -> Result<()> {
 pub fn accumulate(x: &Tensor, y: &Tensor) -> Result<()> {
     same_shape(x, y)?;
     y.device().launch(&ACCUMULATE, &AccumulateParams { len: y.len() as u32 }, &[x], &[y], &[])
+}
+
+/// `y = share * y + (1 - share) * x` of the same shape: one step of a moving average.
+///
+/// # Errors
+/// Shapes that differ, and whatever the launch reports.
+pub fn decay_towards(share: f64, x: &Tensor, y: &Tensor) -> Result<()> {
+    same_shape(x, y)?;
+    let params = DecayParams { len: y.len() as u32, share: share as f32, rest: (1.0 - share) as f32, pad: 0 };
+    y.device().launch(&DECAY_TOWARDS, &params, &[x], &[y], &[])
 }
 
 /// `y = alpha * x + beta * z`, all of one shape.
@@ -128,6 +164,7 @@ pub fn self_test(device: &Device) -> Result<Vec<Tensor>> {
     let y = Tensor::empty(device, &[3, 301])?;
     axpby(0.5, &x, -2.0, &z, &y)?;
     accumulate(&x, &y)?;
+    decay_towards(0.75, &z, &y)?;
     let filled = Tensor::empty(device, &[77])?;
     fill(&filled, 1.25)?;
     Ok(vec![y, filled])
@@ -150,11 +187,28 @@ mod tests {
     }
 
     #[test]
+    fn a_step_of_a_moving_average_is_its_formula_in_f64() {
+        for device in devices() {
+            let [x, y] = [1, 2].map(|seed| crate::engine::seeded::seeded(&device, &[7, 301], seed).unwrap());
+            let before = y.to_vec().unwrap();
+            decay_towards(0.999, &x, &y).unwrap();
+            for ((y, before), x) in y.to_vec().unwrap().into_iter().zip(before).zip(x.to_vec().unwrap()) {
+                let expected = 0.999 * f64::from(before) + 0.001 * f64::from(x);
+                // The factors, the products and their sum are rounded to f32.
+                let allowed = 4.0 * f64::from(f32::EPSILON) * (before.abs() + x.abs()) as f64;
+                assert!((f64::from(y) - expected).abs() <= allowed, "{}: {y} {expected}", device.name());
+            }
+        }
+    }
+
+    #[test]
     fn equal_sizes_of_different_shapes_are_refused_with_both_shapes() {
         for device in devices() {
             let [x, z] = [[2, 3], [3, 2]].map(|shape| Tensor::full(&device, &shape, 1.0).unwrap());
             let y = Tensor::full(&device, &[2, 3], 0.0).unwrap();
-            for error in [accumulate(&z, &y), copy(&z, &y), axpby(1.0, &x, 1.0, &z, &y)].map(Result::unwrap_err) {
+            for error in [accumulate(&z, &y), copy(&z, &y), decay_towards(0.5, &z, &y), axpby(1.0, &x, 1.0, &z, &y)]
+                .map(Result::unwrap_err)
+            {
                 let message = error.to_string();
                 assert!(message.contains("[2, 3]") && message.contains("[3, 2]"), "{message}");
             }

@@ -6,20 +6,22 @@
 
 use crate::dataset::loader::Batch;
 use crate::engine::device::{Device, PendingRead};
-use crate::engine::nn::{Bound, Optimizer, OptimizerKind, ParamSpec, Parameters, StateTensor, WeightFile};
+use crate::engine::nn::{Bound, Optimizer, OptimizerKind, ParamSpec, Parameters, RAW, StateTensor, WeightFile};
 use crate::engine::ops::elementwise::{Add, Scale};
 use crate::engine::ops::mean_loss::MeanLoss;
 use crate::engine::primitives;
 use crate::engine::tape::{Tape, Var};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
+use crate::networks::freeze::Freeze;
 use crate::networks::recipe::Setup;
 use crate::paint::painter::{Generator, Painter, Trained};
 use crate::train::health;
 use crate::train::learner::{Learner, Update};
+use std::iter;
 
 /// How both networks of a pair learn.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AdversarialConfig {
     /// Which rule updates the weights of both networks.
     pub optimizer: OptimizerKind,
@@ -31,6 +33,11 @@ pub struct AdversarialConfig {
     pub d_l2: f64,
     /// The discriminator's learning rate as a multiple of the generator's.
     pub lr_ratio: f64,
+    /// What an update leaves of the average of the generator's weights, which is what inference uses; `None` for the
+    /// weights as they are.
+    pub ema: Option<f64>,
+    /// Parameters that do not learn.
+    pub freeze: Freeze,
     /// Seed of the weights and of all that is drawn.
     pub seed: u64,
     /// Whether both will learn: then gradients and the optimisers' moments lie beside the weights.
@@ -55,6 +62,8 @@ impl AdversarialConfig {
             l2,
             d_l2: settings.d_l2.unwrap_or(l2),
             lr_ratio,
+            ema: settings.ema,
+            freeze: Freeze::of(settings.freeze.as_deref()),
             seed: settings.seed.unwrap_or_default(),
             training: setup.training,
         })
@@ -96,7 +105,7 @@ pub const VITALS: [(&str, &str); 2] = [(health::D_GAP, ""), (health::COPY, "")];
 /// What differs between adversarial pairs.
 pub trait Game {
     /// The network that makes pictures.
-    type Generator: Generator;
+    type Generator: Generator + Clone;
 
     /// Names of the losses in `metrics.jsonl`, with the title of a chart each: the generator's, the discriminator's,
     /// the mean distance between made and real pictures, and [`VITALS`].
@@ -189,6 +198,8 @@ pub struct Adversarial<G: Game> {
     device: Device,
     game: G,
     pub(super) g: Trained<G::Generator>,
+    /// The average of the generator's weights, and what an update leaves of it.
+    averaged: Option<(Trained<G::Generator>, f64)>,
     d: Parameters,
     g_optimizer: Optimizer,
     d_optimizer: Optimizer,
@@ -204,25 +215,41 @@ impl<G: Game> Adversarial<G> {
         let g = Parameters::new(device, generator.param_specs(), config.seed, config.training)?;
         // Another seed: parameters draw by their number within a network, and both begin at 0.
         let d = Parameters::new(device, game.discriminator_specs(), !config.seed, config.training)?;
+        config.freeze.check(&[&g, &d])?;
+        let [g, d] = [g, d].map(|parameters| parameters.freezing(|name| config.freeze.holds(name)));
+        let (g, d) = (Trained { network: generator, parameters: g? }, d?);
+        let averaged = match config.ema.filter(|_| config.training) {
+            Some(decay) => Some((Trained { network: g.network.clone(), parameters: g.parameters.copied()? }, decay)),
+            None => None,
+        };
         let optimizer = |l2, parameters| Optimizer::new(config.optimizer, l2, config.weight_decay, parameters);
         Ok(Adversarial {
             device: device.clone(),
             game,
-            g_optimizer: optimizer(config.l2, &g)?,
+            g_optimizer: optimizer(config.l2, &g.parameters)?,
             d_optimizer: optimizer(config.d_l2, &d)?,
-            g: Trained { network: generator, parameters: g },
+            g,
+            averaged,
             d,
             lr_ratio: config.lr_ratio,
         })
     }
 
-    /// Takes over the weights of both networks, and nothing of their optimisers.
+    /// Takes over the weights of both networks, and nothing of their optimisers. An average begins with them.
     ///
     /// # Errors
     /// Tensors that are missing or do not fit.
     pub fn load_weights(&self, file: &WeightFile) -> Result<()> {
         self.g.parameters.load(file)?;
+        if let Some((averaged, _)) = &self.averaged {
+            averaged.parameters.load(file)?;
+        }
         self.d.load(file)
+    }
+
+    /// The generator as inference has it.
+    fn shown(&self) -> &Trained<G::Generator> {
+        self.averaged.as_ref().map_or(&self.g, |(averaged, _)| averaged)
     }
 
     /// The binary cross-entropy of logits against the truth of a claim, a mean.
@@ -259,7 +286,11 @@ impl<G: Game> Adversarial<G> {
     }
 
     fn step_g(&self, update: &Update, loss: &Tensor) -> Result<()> {
-        step(&self.g.parameters, &self.g_optimizer, update.step, update.lr, loss)
+        step(&self.g.parameters, &self.g_optimizer, update.step, update.lr, loss)?;
+        match &self.averaged {
+            Some((averaged, decay)) => averaged.parameters.follow(&self.g.parameters, *decay, update.step),
+            None => Ok(()),
+        }
     }
 
     fn step_d(&self, update: &Update, loss: &Tensor) -> Result<()> {
@@ -320,10 +351,10 @@ impl<G: Game> Learner for Adversarial<G> {
 
     /// The mean distance from the target, as the generator is put to work.
     fn validation_loss(&self, batch: &Batch) -> Result<f64> {
-        let tape = Tape::inference();
-        let bound = self.g.parameters.bind(&tape, false);
-        let source = tape.constant(self.game.source(&self.g.network, &batch.source_on(&self.device)?)?);
-        let made = self.game.generate(&self.g.network, &bound, &source, None)?;
+        let (tape, g) = (Tape::inference(), self.shown());
+        let bound = g.parameters.bind(&tape, false);
+        let source = tape.constant(self.game.source(&g.network, &batch.source_on(&self.device)?)?);
+        let made = self.game.generate(&g.network, &bound, &source, None)?;
         let target = tape.constant(self.game.target(batch, &self.device)?);
         Ok(f64::from(tape.apply(G::DISTANCE, &[&made, &target])?.value().item()?))
     }
@@ -333,14 +364,18 @@ impl<G: Game> Learner for Adversarial<G> {
     }
 
     fn calibrate(&self, batch: &Batch, number: u32) -> Result<()> {
-        let tape = Tape::inference();
-        let bound = self.g.parameters.bind(&tape, false);
-        let source = tape.constant(self.game.source(&self.g.network, &batch.source_on(&self.device)?)?);
-        self.game.estimate(&self.g.network, &bound, &source, number)
+        let source = self.game.source(&self.g.network, &batch.source_on(&self.device)?)?;
+        // What learns, for a training that goes on under these statistics, and what is shown, by weights of its own.
+        for g in iter::once(&self.g).chain(self.averaged.as_ref().map(|(averaged, _)| averaged)) {
+            let tape = Tape::inference();
+            let bound = g.parameters.bind(&tape, false);
+            self.game.estimate(&g.network, &bound, &tape.constant(source.clone()), number)?;
+        }
+        Ok(())
     }
 
     fn painter(&self) -> &dyn Painter {
-        &self.g
+        self.shown()
     }
 
     fn networks(&self) -> Vec<(&'static str, &Parameters)> {
@@ -359,11 +394,14 @@ impl<G: Game> Learner for Adversarial<G> {
     }
 
     fn state(&self) -> Result<Vec<StateTensor>> {
-        let mut state = Vec::new();
-        for (parameters, optimizer) in [(&self.g.parameters, &self.g_optimizer), (&self.d, &self.d_optimizer)] {
-            state.extend(parameters.state()?);
-            state.extend(optimizer.state(parameters)?);
+        // Whoever reads the file for inference finds an average under the plain names.
+        let mut state = self.shown().parameters.state()?;
+        if self.averaged.is_some() {
+            state.extend(self.g.parameters.state_as(RAW)?);
         }
+        state.extend(self.g_optimizer.state(&self.g.parameters)?);
+        state.extend(self.d.state()?);
+        state.extend(self.d_optimizer.state(&self.d)?);
         state.extend(self.g.network.settings());
         Ok(state)
     }
@@ -374,6 +412,9 @@ impl<G: Game> Learner for Adversarial<G> {
 
     fn load(&mut self, file: &WeightFile) -> Result<()> {
         self.load_weights(file)?;
+        if self.averaged.is_some() {
+            self.g.parameters.load_as(RAW, file)?;
+        }
         self.g_optimizer.load(&self.g.parameters, file)?;
         self.d_optimizer.load(&self.d, file)
     }

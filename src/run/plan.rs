@@ -95,6 +95,7 @@ impl Plan {
                 },
                 lr: settings.lr.unwrap_or_default(),
                 lr_schedule: settings.lr_schedule.as_deref().unwrap_or_default().parse::<LrSchedule>()?,
+                lr_warmup: settings.lr_warmup.unwrap_or_default(),
                 checkpoint_every: settings.checkpoint_every.unwrap_or_default(),
                 keep: settings.keep.unwrap_or_default(),
                 keep_best: true,

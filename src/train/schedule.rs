@@ -36,6 +36,12 @@ impl LrSchedule {
     }
 }
 
+/// What the learning rate of `step` is multiplied by where it rises to its schedule over the first `steps` updates, by
+/// equal amounts: 1 / steps at the first, 1 from the last of them on.
+pub fn warm_up(step: u64, steps: u64) -> f64 {
+    if step < steps { step as f64 / steps as f64 } else { 1.0 }
+}
+
 impl FromStr for LrSchedule {
     type Err = Error;
 
@@ -108,6 +114,12 @@ mod tests {
         assert_abs_diff_eq!(LrSchedule::Cosine.lr_at(51, 100, 2.0), 1.0, epsilon = 1e-12);
         assert_abs_diff_eq!(LrSchedule::Cosine.lr_at(26, 100, 2.0), (1.0 + 0.5f64.sqrt()), epsilon = 1e-12);
         assert!(LrSchedule::Cosine.lr_at(101, 100, 2.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_warm_up_rises_by_equal_amounts_to_one() {
+        assert_eq!([1, 2, 3, 4, 5, 90].map(|step| warm_up(step, 4)), [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]);
+        assert_eq!([warm_up(1, 0), warm_up(1, 1)], [1.0, 1.0]);
     }
 
     #[test]

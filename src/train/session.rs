@@ -16,7 +16,7 @@ use crate::train::metrics::{MetricsWriter, StepMetrics};
 use crate::train::progress::Pace;
 use crate::train::run_dir::RunDir;
 use crate::train::samples;
-use crate::train::schedule::LrSchedule;
+use crate::train::schedule::{LrSchedule, warm_up};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +33,8 @@ pub struct SessionConfig {
     pub lr: f64,
     /// How it changes.
     pub lr_schedule: LrSchedule,
+    /// Updates in which it rises to its schedule.
+    pub lr_warmup: u64,
     /// Updates between checkpoints; validation runs with each.
     pub checkpoint_every: u64,
     /// Checkpoints that stay.
@@ -218,7 +220,7 @@ impl Session<'_> {
                 return Ok(Outcome::Stopped { step: done });
             };
             let step = batch.step;
-            let lr = config.lr_schedule.lr_at(step, config.steps, config.lr);
+            let lr = config.lr_schedule.lr_at(step, config.steps, config.lr) * warm_up(step, config.lr_warmup);
             let losses = learner.step(&batch, &Update { step, steps: config.steps, lr })?;
             state.pending.push_back(Pending { step, files: batch.files, losses, lr });
             let stopping = self.stop.load(Ordering::Relaxed);

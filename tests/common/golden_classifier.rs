@@ -11,6 +11,7 @@ use huetape::engine::tensor::Tensor;
 use huetape::imaging::ops::annealed_mean::annealed_mean;
 use huetape::networks::classifier::learner::{Classification, ClassificationConfig};
 use huetape::networks::classifier::network::{Architecture, Classifier, bins_and_prior};
+use huetape::networks::freeze::Freeze;
 use huetape::paint::painter::TEMPERATURE;
 use huetape::train::learner::{Learner, Update};
 use std::collections::BTreeMap;
@@ -92,8 +93,16 @@ impl Golden {
         let width = self.run.settings.width;
         let classifier = Classifier::new(device, self.architecture, width, &bins, prior, 0, true).unwrap();
         classifier.load(&self.init).unwrap();
-        let config =
-            ClassificationConfig { optimizer, weight_decay: 0.0, l2: 0.0, lambda: 0.5, sigma: 5.0, training: true };
+        let config = ClassificationConfig {
+            optimizer,
+            weight_decay: 0.0,
+            l2: 0.0,
+            lambda: 0.5,
+            sigma: 5.0,
+            ema: None,
+            freeze: Freeze::default(),
+            training: true,
+        };
         Classification::new(classifier, &config).unwrap()
     }
 

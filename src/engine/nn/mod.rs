@@ -1,5 +1,6 @@
 //! Parameters, initialisers, layers and optimisers.
 
+mod average;
 mod init;
 pub mod layer;
 mod optimizer;
@@ -8,6 +9,7 @@ mod sequential;
 mod watch;
 mod weights;
 
+pub use average::RAW;
 pub use init::Init;
 pub use layer::Norm;
 pub use optimizer::{Optimizer, OptimizerKind};

@@ -21,6 +21,8 @@ pub enum ParamKind {
     Vector,
     /// A running statistic: not trained, changed by the forward pass.
     Statistic,
+    /// A kernel, bias, scale or shift that does not learn.
+    Frozen,
 }
 
 impl ParamKind {
@@ -114,7 +116,7 @@ impl Parameters {
         let limit = ARENA_ELEMENTS.min(device.max_elements());
         let mut sizes: Vec<(ParamKind, usize)> = Vec::new();
         let mut places = vec![Place { arena: 0, offset: 0 }; specs.len()];
-        for kind in [ParamKind::Kernel, ParamKind::Vector, ParamKind::Statistic] {
+        for kind in [ParamKind::Kernel, ParamKind::Vector, ParamKind::Statistic, ParamKind::Frozen] {
             let mut open = false;
             for (spec, place) in specs.iter().zip(&mut places).filter(|(spec, _)| spec.kind == kind) {
                 let len = spec.len().next_multiple_of(VIEW_ALIGN);
@@ -201,8 +203,16 @@ impl Parameters {
     /// A missing tensor, a wrong shape, a NaN or infinity; each names the file and the tensor. Nothing has changed
     /// then.
     pub fn load(&self, file: &WeightFile) -> Result<()> {
-        let tensors: Vec<&[f32]> =
-            self.specs.iter().map(|spec| file.expect(&spec.name, &spec.shape)).collect::<Result<_>>()?;
+        self.load_as("", file)
+    }
+
+    /// As [`Parameters::load`], from tensors whose names begin with `prefix`.
+    ///
+    /// # Errors
+    /// As [`Parameters::load`].
+    pub fn load_as(&self, prefix: &str, file: &WeightFile) -> Result<()> {
+        let expect = |spec: &ParamSpec| file.expect(&format!("{prefix}{}", spec.name), &spec.shape);
+        let tensors: Vec<&[f32]> = self.specs.iter().map(expect).collect::<Result<_>>()?;
         for (number, data) in tensors.into_iter().enumerate() {
             self.value(number)?.write(data)?;
         }
@@ -214,8 +224,16 @@ impl Parameters {
     /// # Errors
     /// A lost device.
     pub fn state(&self) -> Result<Vec<StateTensor>> {
+        self.state_as("")
+    }
+
+    /// As [`Parameters::state`], names beginning with `prefix`.
+    ///
+    /// # Errors
+    /// A lost device.
+    pub fn state_as(&self, prefix: &str) -> Result<Vec<StateTensor>> {
         let values: Vec<Vec<f32>> = self.arenas.iter().map(|arena| arena.values.to_vec()).collect::<Result<_>>()?;
-        Ok(self.slices("", &values))
+        Ok(self.slices(prefix, &values))
     }
 
     /// One named tensor per parameter of the arenas that `arenas` holds a copy for, prefix first. `arenas` runs over

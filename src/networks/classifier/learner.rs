@@ -3,7 +3,7 @@
 use crate::dataset::loader::Batch;
 use crate::dataset::stats::Survey;
 use crate::engine::device::{Device, PendingRead};
-use crate::engine::nn::{Norm, Optimizer, OptimizerKind, Parameters, StateTensor, WeightFile};
+use crate::engine::nn::{Norm, Optimizer, OptimizerKind, ParamKind, Parameters, RAW, StateTensor, WeightFile};
 use crate::engine::primitives;
 use crate::engine::tape::{Tape, Var};
 use crate::engine::tensor::Tensor;
@@ -13,14 +13,17 @@ use crate::imaging::ops::lab;
 use crate::imaging::ops::rebalanced_cross_entropy::RebalancedCrossEntropy;
 use crate::imaging::ops::soft_encode::soft_encode;
 use crate::networks::classifier::network::{Architecture, Classifier, centre};
+use crate::networks::freeze::Freeze;
 use crate::paint::painter::Painter;
 use crate::train::learner::{Learner, Update};
 
 /// Added to a probability before its logarithm, as in the published loss.
 const EPS: f32 = 1e-4;
+/// Images that the statistics of averaged weights are taken from.
+const CALIBRATION: usize = 48;
 
 /// How a classifier learns.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ClassificationConfig {
     /// Which rule updates the weights.
     pub optimizer: OptimizerKind,
@@ -32,6 +35,11 @@ pub struct ClassificationConfig {
     pub lambda: f32,
     /// Width of the soft encoding, ab units.
     pub sigma: f32,
+    /// What an update leaves of the average of the weights, which is what inference uses; `None` for the weights as
+    /// they are.
+    pub ema: Option<f64>,
+    /// Parameters that do not learn.
+    pub freeze: Freeze,
     /// Whether it will learn: then gradients and the optimiser's moments lie beside the weights.
     pub training: bool,
 }
@@ -109,6 +117,8 @@ impl Start {
 /// A classifier under training.
 pub struct Classification {
     classifier: Classifier,
+    /// The average of its weights, and what an update leaves of it.
+    averaged: Option<(Classifier, f64)>,
     optimizer: Optimizer,
     class_weights: Tensor,
     sigma: f32,
@@ -119,12 +129,23 @@ impl Classification {
     ///
     /// # Errors
     /// A prior that is no distribution; no memory.
-    pub fn new(classifier: Classifier, config: &ClassificationConfig) -> Result<Self> {
+    pub fn new(mut classifier: Classifier, config: &ClassificationConfig) -> Result<Self> {
+        config.freeze.check(&[&classifier.parameters])?;
+        classifier.parameters = classifier.parameters.freezing(|name| config.freeze.holds(name))?;
         let device = classifier.bins.device();
         let weights = class_weights(&classifier.prior, config.lambda)?;
         let class_weights = Tensor::new(device, &[weights.len()], &weights)?;
         let optimizer = Optimizer::new(config.optimizer, config.l2, config.weight_decay, &classifier.parameters)?;
-        Ok(Classification { classifier, optimizer, class_weights, sigma: config.sigma })
+        let averaged = match config.ema.filter(|_| config.training) {
+            Some(decay) => Some((classifier.copied()?, decay)),
+            None => None,
+        };
+        Ok(Classification { classifier, averaged, optimizer, class_weights, sigma: config.sigma })
+    }
+
+    /// The network as inference has it.
+    fn shown(&self) -> &Classifier {
+        self.averaged.as_ref().map_or(&self.classifier, |(averaged, _)| averaged)
     }
 
     /// The network with its weights.
@@ -133,19 +154,19 @@ impl Classification {
     }
 
     /// The loss of a batch as a value on `tape`.
-    fn loss(&self, tape: &Tape, batch: &Batch, norm: Norm) -> Result<Var> {
-        let device = self.classifier.bins.device();
+    fn loss(&self, classifier: &Classifier, tape: &Tape, batch: &Batch, norm: Norm) -> Result<Var> {
+        let device = classifier.bins.device();
         let grey = batch.source_on(device)?;
         // The pixels that the network gives colours.
-        let target = centre(&batch.target_on(device)?, self.classifier.framing().halo)?;
+        let target = centre(&batch.target_on(device)?, classifier.framing().halo)?;
         let (_, ab) = lab::split(&target)?;
-        let encoding = soft_encode(&ab, &self.classifier.bins, self.sigma)?;
-        let logits = self.classifier.logits(tape, &grey, norm)?;
+        let encoding = soft_encode(&ab, &classifier.bins, self.sigma)?;
+        let logits = classifier.logits(tape, &grey, norm)?;
         let op = RebalancedCrossEntropy {
             index: encoding.index,
             weight: encoding.weight,
             class_weights: self.class_weights.clone(),
-            factor: self.classifier.architecture.upsample,
+            factor: classifier.architecture.upsample,
             eps: EPS,
         };
         tape.apply(op, &[&logits])
@@ -159,22 +180,40 @@ impl Learner for Classification {
 
     fn step(&mut self, batch: &Batch, update: &Update) -> Result<Vec<PendingRead>> {
         let tape = Tape::new();
-        let loss = self.loss(&tape, batch, Norm::Training)?;
+        let loss = self.loss(&self.classifier, &tape, batch, Norm::Training)?;
         let value = loss.value().clone();
         tape.backward(loss)?;
         if let Some(penalty) = self.optimizer.penalty(&self.classifier.parameters)? {
             primitives::accumulate(&penalty, &value)?;
         }
         self.optimizer.step(&self.classifier.parameters, update.step, update.lr)?;
+        if let Some((averaged, decay)) = &self.averaged {
+            averaged.parameters.follow(&self.classifier.parameters, *decay, update.step)?;
+        }
         Ok(vec![value.device().start_read(&value)?])
     }
 
     fn validation_loss(&self, batch: &Batch) -> Result<f64> {
-        Ok(f64::from(self.loss(&Tape::inference(), batch, Norm::Running)?.value().item()?))
+        Ok(f64::from(self.loss(self.shown(), &Tape::inference(), batch, Norm::Running)?.value().item()?))
+    }
+
+    /// Averaged weights make other values than any that the running statistics have seen: theirs are taken anew before
+    /// they are judged, and averaged in between.
+    fn calibration(&self, _step: u64, _steps: u64, validation: bool) -> usize {
+        let statistics = |(averaged, _): &(Classifier, f64)| {
+            averaged.parameters.specs().iter().any(|spec| spec.kind == ParamKind::Statistic)
+        };
+        if validation && self.averaged.as_ref().is_some_and(statistics) { CALIBRATION } else { 0 }
+    }
+
+    fn calibrate(&self, batch: &Batch, number: u32) -> Result<()> {
+        let Some((averaged, _)) = &self.averaged else { return Ok(()) };
+        let grey = batch.source_on(averaged.bins.device())?;
+        averaged.logits(&Tape::inference(), &grey, Norm::Estimate { number }).map(drop)
     }
 
     fn painter(&self) -> &dyn Painter {
-        &self.classifier
+        self.shown()
     }
 
     fn networks(&self) -> Vec<(&'static str, &Parameters)> {
@@ -187,13 +226,23 @@ impl Learner for Classification {
     }
 
     fn state(&self) -> Result<Vec<StateTensor>> {
-        let mut state = self.classifier.state()?;
+        // Whoever reads the file for inference finds the average under the plain names.
+        let mut state = self.shown().state()?;
+        if self.averaged.is_some() {
+            state.extend(self.classifier.parameters.state_as(RAW)?);
+        }
         state.extend(self.optimizer.state(&self.classifier.parameters)?);
         Ok(state)
     }
 
     fn load(&mut self, file: &WeightFile) -> Result<()> {
-        self.classifier.load(file)?;
+        match &self.averaged {
+            Some((averaged, _)) => {
+                averaged.load(file)?;
+                self.classifier.parameters.load_as(RAW, file)?;
+            }
+            None => self.classifier.load(file)?,
+        }
         self.optimizer.load(&self.classifier.parameters, file)
     }
 }

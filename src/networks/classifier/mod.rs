@@ -1,5 +1,7 @@
 //! What the classifiers share: the network over colour bins, and its training.
 
+#[cfg(test)]
+mod average_tests;
 pub mod learner;
 pub mod network;
 pub mod recipe;

@@ -15,6 +15,7 @@ use crate::imaging::ops::annealed_mean::annealed_mean;
 use crate::imaging::ops::lab;
 use crate::paint::painter::{Framing, Look, Painter, grey_and_lightness};
 use std::fmt;
+use std::sync::Arc;
 
 /// What differs between classification networks.
 pub struct Architecture {
@@ -49,7 +50,7 @@ pub struct Classifier {
     /// Which network.
     pub architecture: &'static Architecture,
     /// Its layers.
-    pub network: Sequential,
+    pub network: Arc<Sequential>,
     /// Their weights.
     pub parameters: Parameters,
     /// Bin centres `[Q, 2]`, Lab units.
@@ -83,7 +84,7 @@ impl Classifier {
             )
         );
         let parameters = Parameters::new(device, network.param_specs(), seed, training)?;
-        Ok(Classifier { architecture, network, parameters, bins: centres(device, bins)?, prior })
+        Ok(Classifier { architecture, network: Arc::new(network), parameters, bins: centres(device, bins)?, prior })
     }
 
     /// The network of a weight file, of any width and number of bins.
@@ -100,7 +101,21 @@ impl Classifier {
         let (bins, prior) = bins_and_prior(file)?;
         let parameters = Parameters::new(device, network.param_specs(), 0, training)?;
         parameters.load(file)?;
-        Ok(Classifier { architecture, network, parameters, bins: centres(device, &bins)?, prior })
+        Ok(Classifier { architecture, network: Arc::new(network), parameters, bins: centres(device, &bins)?, prior })
+    }
+
+    /// The same network with the same values in other memory, without gradients.
+    ///
+    /// # Errors
+    /// No memory, and whatever a launch reports.
+    pub fn copied(&self) -> Result<Self> {
+        Ok(Classifier {
+            architecture: self.architecture,
+            network: self.network.clone(),
+            parameters: self.parameters.copied()?,
+            bins: self.bins.clone(),
+            prior: self.prior.clone(),
+        })
     }
 
     /// Takes over all weights of a file.

@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::networks::classifier::learner::{ClassificationConfig, Start};
 use crate::networks::classifier::network::Architecture;
+use crate::networks::freeze::Freeze;
 use crate::networks::recipe::Setup;
 use crate::train::learner::Learner;
 use crate::train::settings::table::Settings;
@@ -45,6 +46,8 @@ pub fn learner(architecture: &'static Architecture, setup: &Setup<'_>) -> Result
             l2: settings.l2.unwrap_or_default(),
             lambda: settings.lambda.unwrap_or_default(),
             sigma: settings.sigma.unwrap_or_default(),
+            ema: settings.ema,
+            freeze: Freeze::of(settings.freeze.as_deref()),
             training: setup.training,
         },
     };

@@ -5,6 +5,7 @@ use crate::engine::nn::OptimizerKind;
 use crate::imaging::color::Bins;
 use crate::networks::classifier::learner::{Classification, ClassificationConfig};
 use crate::networks::classifier::network::{Architecture, Classifier};
+use crate::networks::freeze::Freeze;
 use crate::networks::{colournet, window8};
 use crate::train::workload::{Measurement, Pass, WorkloadConfig, measure};
 
@@ -15,6 +16,8 @@ fn classifier(architecture: &'static Architecture, training: bool) -> Classifica
         l2: 0.0,
         lambda: 0.5,
         sigma: 5.0,
+        ema: None,
+        freeze: Freeze::default(),
         training,
     };
     let classifier =

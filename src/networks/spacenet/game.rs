@@ -137,6 +137,7 @@ impl Game for Spacenet {
 mod tests {
     use super::*;
     use crate::engine::nn::OptimizerKind;
+    use crate::networks::freeze::Freeze;
     use crate::train::learner::Learner;
 
     fn start(width: Option<f64>, size: usize) -> Start {
@@ -147,6 +148,8 @@ mod tests {
             l2: 0.0,
             d_l2: 1e-4,
             lr_ratio: 1.0,
+            ema: None,
+            freeze: Freeze::default(),
             seed: 1,
             training: true,
         };

@@ -187,6 +187,9 @@ settings! {
     "lr-schedule" lr_schedule: String = "constant", checks::schedule,
         "constant, cosine or linear-after:N",
         About { value_name: "SCHEDULE", ..TRAINING };
+    "lr-warmup" lr_warmup: u64 = 0u64, checks::any,
+        "Updates at the start in which the learning rate rises from near 0 to its schedule",
+        About { value_name: "N", ..TRAINING };
     "optimizer" optimizer: String = "adam", checks::optimizer,
         "adam or sgd (momentum 0.9)",
         About { value_name: "RULE", ..TRAINING };
@@ -205,6 +208,14 @@ settings! {
     "l2" l2: f64 = 0.0, checks::not_negative,
         "Penalty on the squares of kernels",
         TRAINING;
+    "ema" ema: f64, checks::below_one,
+        "Inference, validation and samples use weights averaged over updates: what an update leaves of the average, \
+         e.g. 0.999",
+        About { otherwise: Some("the weights as they are"), settled: true, ..TRAINING };
+    "freeze" freeze: String, checks::any,
+        "Parameters that do not learn, by name: with commas between, * stands for any text, e.g. the first layers of \
+         ⟨init⟩",
+        About { value_name: "PATTERN", otherwise: Some("none"), settled: true, ..TRAINING };
     "seed" seed: u64 = 0u64, checks::any,
         "Seed of weights, order and crops",
         About { value_name: "N", ..TRAINING };

@@ -61,7 +61,7 @@ pub fn run(args: &FileArgs) -> anyhow::Result<()> {
 enum Kind {
     Parameter,
     Optimizer,
-    /// Bins, settings, the state of the training.
+    /// Bins, settings, the state of the training, the weights whose averages the parameters are.
     Other,
 }
 
@@ -69,7 +69,7 @@ impl Kind {
     fn of(tensor: &StateTensor) -> Self {
         match tensor.name.split_once('.') {
             Some(("adam" | "sgd", _)) => Kind::Optimizer,
-            Some(("train", _)) | None => Kind::Other,
+            Some(("train" | "raw", _)) | None => Kind::Other,
             Some(_) => Kind::Parameter,
         }
     }

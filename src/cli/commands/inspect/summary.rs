@@ -80,7 +80,7 @@ fn rows(layers: &[Seen<Vec<usize>>], specs: &[ParamSpec]) -> Vec<Row> {
             rows.len() - 1
         });
         match spec.kind {
-            ParamKind::Statistic => rows[place].fixed += spec.len(),
+            ParamKind::Statistic | ParamKind::Frozen => rows[place].fixed += spec.len(),
             ParamKind::Kernel | ParamKind::Vector => rows[place].trainable += spec.len(),
         }
     }
