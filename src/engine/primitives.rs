@@ -70,7 +70,7 @@ struct DecayParams {
 
 static DECAY_TOWARDS: Kernel<DecayParams> = Kernel {
     name: "decay_towards",
-    source: include_str!("../../kernels/decay_towards.wgsl"),
+    source: kernel_text!("decay_towards"),
     trusted: true,
     variants: &[&[]],
     plan: &|p, _| Plan::linear(p.len as usize),
@@ -79,7 +79,7 @@ static DECAY_TOWARDS: Kernel<DecayParams> = Kernel {
 
 fn decay_towards_twin(p: &DecayParams, args: Args) -> Result<()> {
     let ([x], [y], []) = args.split()?;
-    y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(y, x)| {
+    blocks::map((y, BLOCK), (x, BLOCK), |_, y, x| {
         y.iter_mut().zip(x).for_each(|(y, x)| *y = p.share * *y + p.rest * x);
     });
     Ok(())
