@@ -1,7 +1,7 @@
 //! huetape: a GPU compute engine written by hand, with networks that colour pictures.
 //!
 //! A module uses only those named above it in this list: `error`, `files`, `random`, `engine`, `imaging`, `dataset`,
-//! `paint`, `report`, `train`, `networks`, `evaluate`, `run`, `cli`.
+//! `paint`, `report`, `train`, `networks`, `evaluate`, `run`, `workshop`, `cli`.
 //!
 //! A tensor, an op, a gradient:
 //!
@@ -32,5 +32,7 @@ pub mod random;
 pub mod report;
 pub mod run;
 pub mod train;
+#[cfg(feature = "gpu")]
+pub mod workshop;
 
 pub use error::{Error, Result};

@@ -495,7 +495,7 @@ fn doctor_on_the_cpu_runs_the_twins_and_asks_no_driver() {
     let ran = huetape(root.path(), "doctor --device cpu");
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
     assert!(ran.stdout.contains("only the CPU twins") && !ran.stdout.contains("FAIL"), "{}", ran.stdout);
-    for (op, _) in huetape::engine::ops::SELF_TESTS.iter().chain(huetape::imaging::ops::SELF_TESTS) {
+    for op in huetape::engine::ops::OPS.iter().chain(huetape::imaging::ops::OPS).map(|op| op.name) {
         assert!(ran.stdout.contains(op), "{op} was not tested: {}", ran.stdout);
     }
     refused(root.path(), "doctor --device gpu:nonesuch", &["--device gpu:nonesuch"]);

@@ -11,8 +11,11 @@ mod console;
 mod names;
 mod outcome;
 mod signals;
+mod tables;
 mod training;
 
+#[cfg(feature = "gpu")]
+use crate::cli::commands::kernels;
 use crate::cli::commands::{check_data, colorize, demo, doctor, evaluate, inspect, profile, register, train};
 use crate::cli::outcome::Outcome;
 use crate::error::Error;
@@ -50,6 +53,9 @@ enum Command {
     CheckData(check_data::CheckDataArgs),
     /// Lists what there is to compute with and tests every kernel on it
     Doctor(doctor::DoctorArgs),
+    /// For those who write kernels: lists, shows and checks them
+    #[cfg(feature = "gpu")]
+    Kernels(kernels::KernelsArgs),
 }
 
 /// Runs the command that the process's arguments name; prints a failure as one line and turns it into the exit code:
@@ -90,6 +96,8 @@ fn run(command: Command) -> Outcome {
         Command::Inspect(_) | Command::CheckData(_) | Command::Doctor(_) => true,
         Command::Evaluate(args) => args.files().next().is_none(),
         Command::Profile(args) => args.files().next().is_none(),
+        #[cfg(feature = "gpu")]
+        Command::Kernels(args) => args.files().next().is_none(),
         _ => false,
     };
     if prints_only {
@@ -105,6 +113,8 @@ fn run(command: Command) -> Outcome {
         Command::Register(args) => register::run(args),
         Command::CheckData(args) => check_data::run(args),
         Command::Doctor(args) => doctor::run(args),
+        #[cfg(feature = "gpu")]
+        Command::Kernels(args) => kernels::run(args),
     }
 }
 

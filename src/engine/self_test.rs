@@ -1,14 +1,34 @@
 //! Every op on a device beside the CPU's twins: the check-up of `huetape doctor`.
 
-use crate::engine::device::Device;
+use crate::engine::device::{AnyKernel, Device};
 use crate::engine::op::{Backward, Op};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 
 pub use crate::engine::seeded::seeded;
 
-/// Name of an op, and a small run of it with the same inputs on every device.
-pub type SelfTestOf = (&'static str, fn(&Device) -> Result<Vec<Tensor>>);
+/// An op as a list of ops has it.
+#[derive(Clone, Copy)]
+pub struct OpEntry {
+    /// Its name, that of its module.
+    pub name: &'static str,
+    /// Its kernels.
+    pub kernels: &'static [&'static dyn AnyKernel],
+    /// A small run of it with the same inputs on every device, so that devices can be compared.
+    pub self_test: fn(&Device) -> Result<Vec<Tensor>>,
+}
+
+/// The entry of the op in a module of this name.
+macro_rules! op_entry {
+    ($module:ident) => {
+        $crate::engine::self_test::OpEntry {
+            name: stringify!($module),
+            kernels: $module::KERNELS,
+            self_test: $module::self_test,
+        }
+    };
+}
+pub(crate) use op_entry;
 
 /// How far an op may be from its twin, as a share of the largest value of the tensor.
 ///
@@ -37,13 +57,13 @@ impl SelfTest {
     }
 }
 
-/// Runs `tests` on `device` and on the CPU with the same inputs.
+/// Runs the self-tests of `ops` on `device` and on the CPU with the same inputs.
 ///
 /// On the CPU itself the twins run twice, which must give the same bits: nothing else is there to compare them with.
-pub fn self_test(device: &Device, tests: &[SelfTestOf]) -> Vec<SelfTest> {
+pub fn self_test(device: &Device, ops: &[OpEntry]) -> Vec<SelfTest> {
     let tolerance = if device.is_gpu() { TOLERANCE } else { 0.0 };
     let run = |test: fn(&Device) -> Result<Vec<Tensor>>| largest_difference(&test(device)?, &test(&Device::cpu())?);
-    tests.iter().map(|&(op, test)| SelfTest { op, difference: run(test), tolerance }).collect()
+    ops.iter().map(|op| SelfTest { op: op.name, difference: run(op.self_test), tolerance }).collect()
 }
 
 fn largest_difference(got: &[Tensor], expected: &[Tensor]) -> Result<f64> {
@@ -87,16 +107,30 @@ pub fn run_op(op: &dyn Op, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::device::DeviceChoice;
     use crate::engine::testing::check::devices;
 
     #[test]
     fn every_op_passes_on_every_device() {
         for device in devices() {
             let failed: Vec<SelfTest> =
-                self_test(&device, &[crate::engine::ops::SELF_TESTS, crate::imaging::ops::SELF_TESTS].concat())
+                self_test(&device, &[crate::engine::ops::OPS, crate::imaging::ops::OPS].concat())
                     .into_iter()
                     .filter(|test| !test.passed())
                     .collect();
+            assert!(failed.is_empty(), "{}: {failed:?}", device.name());
+        }
+    }
+
+    #[test]
+    fn every_op_passes_without_the_drivers_checks() {
+        // A device of its own: the other tests go on with the checks.
+        for device in devices().iter().filter(|device| device.is_gpu()).map(|_| Device::open(&DeviceChoice::Gpu)) {
+            let device = device.unwrap();
+            device.poison_new_buffers();
+            device.check_bounds(false);
+            let tests = self_test(&device, &[crate::engine::ops::OPS, crate::imaging::ops::OPS].concat());
+            let failed: Vec<SelfTest> = tests.into_iter().filter(|test| !test.passed()).collect();
             assert!(failed.is_empty(), "{}: {failed:?}", device.name());
         }
     }

@@ -123,7 +123,7 @@ fn check(device: &Device) -> usize {
     } else {
         outln!("  only the CPU twins are run here, twice: both runs must give the same bits");
     }
-    let tests = self_test(device, &[engine::ops::SELF_TESTS, imaging::ops::SELF_TESTS].concat());
+    let tests = self_test(device, &[engine::ops::OPS, imaging::ops::OPS].concat());
     let width = tests.iter().map(|test| test.op.len()).max().unwrap_or(0);
     for test in &tests {
         let word = if test.passed() { "pass" } else { "FAIL" };

@@ -6,6 +6,8 @@ pub mod demo;
 pub mod doctor;
 pub mod evaluate;
 pub mod inspect;
+#[cfg(feature = "gpu")]
+pub mod kernels;
 pub mod profile;
 pub mod register;
 pub mod train;

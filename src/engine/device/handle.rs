@@ -69,6 +69,15 @@ impl Device {
         }
     }
 
+    /// Whether this crate's kernels run with the driver's bounds checks on a GPU from now on. Each launch of them has
+    /// proved its extents, so that release builds leave the checks out, unless `HUETAPE_CHECKED=1` is set; builds
+    /// with assertions have them on. Kernels from outside the crate always run with them.
+    pub fn check_bounds(&self, on: bool) {
+        if let Backend::Gpu(gpu) = &self.0.backend {
+            gpu.check_bounds(on);
+        }
+    }
+
     /// Fills every new buffer with NaN from now on, so that a test sees what a kernel failed to write.
     pub fn poison_new_buffers(&self) {
         self.0.poison.store(true, Ordering::Relaxed);

@@ -44,6 +44,10 @@ impl Gpu {
         match *self {}
     }
 
+    pub fn check_bounds(&self, _on: bool) {
+        match *self {}
+    }
+
     pub fn max_binding_bytes(&self) -> u64 {
         match *self {}
     }

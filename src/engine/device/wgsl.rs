@@ -24,6 +24,8 @@ const SNIPPETS: &[(&str, &str)] = &[
 pub struct Module {
     /// naga's module, handed to wgpu as it is.
     pub module: naga::Module,
+    /// What naga's validator found out about it.
+    pub info: naga::valid::ModuleInfo,
     /// Each entry point with the bindings it uses.
     pub entries: Vec<EntryPoint>,
 }
@@ -174,7 +176,7 @@ pub fn parse(name: &str, text: &str) -> Result<Module> {
         bindings.sort_by_key(|binding| binding.number);
         entries.push(EntryPoint { name: entry.name.clone(), bindings });
     }
-    Ok(Module { module, entries })
+    Ok(Module { module, info, entries })
 }
 
 fn one_line(text: &str) -> String {

@@ -1,11 +1,11 @@
 //! Operations: one file an op, with its shape rule, launches, twin and gradient.
 //!
-//! Adding one: `kernels/x.wgsl`, `src/engine/ops/x.rs`, and its name in the lists below, which feed the walk over all
+//! Adding one: `kernels/x.wgsl`, `src/engine/ops/x.rs`, and its name in the list below, which feeds the walk over all
 //! kernels in the tests and the self-test of `huetape doctor`.
 
 use crate::engine::device::AnyKernel;
 use crate::engine::primitives;
-use crate::engine::self_test::SelfTestOf;
+use crate::engine::self_test::{OpEntry, op_entry};
 
 /// Leaky ReLU, ELU, hyperbolic tangent, sigmoid.
 pub mod activation;
@@ -63,63 +63,36 @@ pub mod upsample_bilinear;
 pub mod upsample_nearest;
 pub(crate) mod vector_math;
 
+/// Every op.
+pub const OPS: &[OpEntry] = &[
+    op_entry!(primitives),
+    op_entry!(activation),
+    op_entry!(adam),
+    op_entry!(adaptive_avg_pool2d),
+    op_entry!(arithmetic),
+    op_entry!(batch_norm),
+    op_entry!(concat),
+    op_entry!(conv2d),
+    op_entry!(conv_transpose2d),
+    op_entry!(convex_mix),
+    op_entry!(cross_entropy),
+    op_entry!(dense),
+    op_entry!(max_pool2d),
+    op_entry!(mean_loss),
+    op_entry!(pad),
+    op_entry!(perturb),
+    op_entry!(pointwise),
+    op_entry!(prelu),
+    op_entry!(reduce),
+    op_entry!(relu),
+    op_entry!(sgd),
+    op_entry!(softmax),
+    op_entry!(sum_axes),
+    op_entry!(upsample_bilinear),
+    op_entry!(upsample_nearest),
+];
+
 /// Every kernel of every op.
 pub fn kernels() -> Vec<&'static dyn AnyKernel> {
-    [
-        primitives::KERNELS,
-        activation::KERNELS,
-        adam::KERNELS,
-        adaptive_avg_pool2d::KERNELS,
-        arithmetic::KERNELS,
-        batch_norm::KERNELS,
-        concat::KERNELS,
-        conv2d::KERNELS,
-        conv_transpose2d::KERNELS,
-        convex_mix::KERNELS,
-        cross_entropy::KERNELS,
-        dense::KERNELS,
-        max_pool2d::KERNELS,
-        mean_loss::KERNELS,
-        pad::KERNELS,
-        perturb::KERNELS,
-        pointwise::KERNELS,
-        prelu::KERNELS,
-        reduce::KERNELS,
-        relu::KERNELS,
-        sgd::KERNELS,
-        softmax::KERNELS,
-        sum_axes::KERNELS,
-        upsample_bilinear::KERNELS,
-        upsample_nearest::KERNELS,
-    ]
-    .concat()
+    OPS.iter().flat_map(|op| op.kernels).copied().collect()
 }
-
-/// A small run of every op, by name: the same inputs on every device, so that devices can be compared.
-pub const SELF_TESTS: &[SelfTestOf] = &[
-    ("primitives", primitives::self_test),
-    ("activation", activation::self_test),
-    ("adam", adam::self_test),
-    ("adaptive_avg_pool2d", adaptive_avg_pool2d::self_test),
-    ("arithmetic", arithmetic::self_test),
-    ("batch_norm", batch_norm::self_test),
-    ("concat", concat::self_test),
-    ("conv2d", conv2d::self_test),
-    ("conv_transpose2d", conv_transpose2d::self_test),
-    ("convex_mix", convex_mix::self_test),
-    ("cross_entropy", cross_entropy::self_test),
-    ("dense", dense::self_test),
-    ("max_pool2d", max_pool2d::self_test),
-    ("mean_loss", mean_loss::self_test),
-    ("pad", pad::self_test),
-    ("perturb", perturb::self_test),
-    ("pointwise", pointwise::self_test),
-    ("prelu", prelu::self_test),
-    ("reduce", reduce::self_test),
-    ("relu", relu::self_test),
-    ("sgd", sgd::self_test),
-    ("softmax", softmax::self_test),
-    ("sum_axes", sum_axes::self_test),
-    ("upsample_bilinear", upsample_bilinear::self_test),
-    ("upsample_nearest", upsample_nearest::self_test),
-];

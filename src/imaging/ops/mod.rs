@@ -1,7 +1,7 @@
 //! Operations on images, made as those of the engine are: colour spaces, colour bins, speckle, warping.
 
 use crate::engine::device::AnyKernel;
-use crate::engine::self_test::SelfTestOf;
+use crate::engine::self_test::{OpEntry, op_entry};
 
 /// Logits over bins to colours and their entropy, bilinear enlargement included.
 pub mod annealed_mean;
@@ -18,27 +18,18 @@ pub mod soft_encode;
 /// Pictures through a homography.
 pub mod warp;
 
+/// Every op.
+pub const OPS: &[OpEntry] = &[
+    op_entry!(annealed_mean),
+    op_entry!(edge_features),
+    op_entry!(lab),
+    op_entry!(lee),
+    op_entry!(rebalanced_cross_entropy),
+    op_entry!(soft_encode),
+    op_entry!(warp),
+];
+
 /// Every kernel of every op.
 pub fn kernels() -> Vec<&'static dyn AnyKernel> {
-    [
-        annealed_mean::KERNELS,
-        edge_features::KERNELS,
-        lab::KERNELS,
-        lee::KERNELS,
-        rebalanced_cross_entropy::KERNELS,
-        soft_encode::KERNELS,
-        warp::KERNELS,
-    ]
-    .concat()
+    OPS.iter().flat_map(|op| op.kernels).copied().collect()
 }
-
-/// A small run of every op, by name: the same inputs on every device, so that devices can be compared.
-pub const SELF_TESTS: &[SelfTestOf] = &[
-    ("annealed_mean", annealed_mean::self_test),
-    ("edge_features", edge_features::self_test),
-    ("lab", lab::self_test),
-    ("lee", lee::self_test),
-    ("rebalanced_cross_entropy", rebalanced_cross_entropy::self_test),
-    ("soft_encode", soft_encode::self_test),
-    ("warp", warp::self_test),
-];

@@ -1,6 +1,6 @@
 //! `huetape inspect FILE`: what a weight file says of itself, and what its tensors tell.
 
-use crate::cli::commands::inspect::tables::thousands;
+use crate::cli::tables::thousands;
 use crate::engine::device::Device;
 use crate::engine::nn::{StateTensor, WeightFile};
 use crate::error::{Error, Result};

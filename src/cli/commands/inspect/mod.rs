@@ -5,7 +5,6 @@ mod file;
 mod network;
 mod shapes;
 mod summary;
-mod tables;
 
 use crate::cli::args::help::examples;
 use crate::cli::outcome::Outcome;

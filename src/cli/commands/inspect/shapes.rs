@@ -2,8 +2,8 @@
 
 use crate::cli::args::help::{examples, names_of};
 use crate::cli::commands::inspect::network::{Chosen, ChosenArgs, random_source, source_of, watched};
-use crate::cli::commands::inspect::tables::{print_rows, shape_of, thousands};
 use crate::cli::outcome::Outcome;
+use crate::cli::tables::{print_rows, shape_of, thousands};
 use crate::engine::device::Device;
 use crate::engine::nn::{ParamSpec, Seen, Trace};
 use crate::paint::colorizer::Options;

@@ -2,8 +2,8 @@
 
 use crate::cli::args::help::examples;
 use crate::cli::commands::inspect::network::{ChosenArgs, random_source, watched};
-use crate::cli::commands::inspect::tables::{print_rows, shape_of, thousands};
 use crate::cli::outcome::Outcome;
+use crate::cli::tables::{print_rows, shape_of, thousands};
 use crate::engine::device::Device;
 use crate::engine::nn::{ParamKind, ParamSpec, Seen, Trace};
 use crate::engine::tensor::Tensor;

@@ -51,6 +51,11 @@ impl Gpu {
         &self.info
     }
 
+    /// See [`Device::check_bounds`](crate::engine::device::Device::check_bounds).
+    pub fn check_bounds(&self, on: bool) {
+        lock(&self.recorder).pipelines.check_all = on;
+    }
+
     pub fn max_binding_bytes(&self) -> u64 {
         // Indices in kernels have 32 bits, whatever the adapter can bind.
         let most = u64::from(u32::MAX) & !3;

@@ -13,7 +13,7 @@ pub(super) struct Compiled {
     source: String,
     entry: String,
     constants: Vec<(&'static str, f64)>,
-    trusted: bool,
+    checked: bool,
     pub label: String,
     pub pipeline: wgpu::ComputePipeline,
     pub layout: wgpu::BindGroupLayout,
@@ -22,20 +22,25 @@ pub(super) struct Compiled {
 }
 
 impl Compiled {
-    fn is_of(&self, kernel: &dyn AnyKernel, entry: &str, constants: &Constants) -> bool {
-        self.source == kernel.source()
-            && self.entry == entry
-            && self.constants == constants
-            && self.trusted == kernel.trusted()
+    fn is_of(&self, kernel: &dyn AnyKernel, entry: &str, constants: &Constants, checked: bool) -> bool {
+        self.source == kernel.source() && self.entry == entry && self.constants == constants && self.checked == checked
     }
 }
 
 /// The pipelines of a device.
-#[derive(Default)]
 pub(super) struct Pipelines {
+    /// Whether kernels that have proved their extents run with the driver's checks all the same.
+    pub check_all: bool,
     /// By the hash of what they follow from; those of one hash are told apart by the whole of it.
     compiled: HashMap<u64, Vec<Arc<Compiled>>>,
     layouts: HashMap<Vec<Binding>, (u64, wgpu::BindGroupLayout)>,
+}
+
+impl Default for Pipelines {
+    fn default() -> Self {
+        let asked = std::env::var_os("HUETAPE_CHECKED").is_some_and(|value| value == "1");
+        Pipelines { check_all: asked || cfg!(debug_assertions), compiled: HashMap::new(), layouts: HashMap::new() }
+    }
 }
 
 impl Pipelines {
@@ -50,12 +55,13 @@ impl Pipelines {
         entry: &str,
         constants: &Constants,
     ) -> Result<Arc<Compiled>> {
-        let key = hash(kernel, entry, constants);
+        let checked = self.check_all || !kernel.trusted();
+        let key = hash(kernel, entry, constants, checked);
         let known = self.compiled.get(&key).into_iter().flatten();
-        if let Some(compiled) = known.into_iter().find(|known| known.is_of(kernel, entry, constants)) {
+        if let Some(compiled) = known.into_iter().find(|known| known.is_of(kernel, entry, constants, checked)) {
             return Ok(compiled.clone());
         }
-        let compiled = Arc::new(self.compile(device, kernel, entry, constants)?);
+        let compiled = Arc::new(self.compile(device, kernel, entry, constants, checked)?);
         self.compiled.entry(key).or_default().push(compiled.clone());
         Ok(compiled)
     }
@@ -66,6 +72,7 @@ impl Pipelines {
         kernel: &dyn AnyKernel,
         entry: &str,
         constants: &Constants,
+        checked: bool,
     ) -> Result<Compiled> {
         let variant: String = constants.iter().map(|(name, value)| format!(" {name}={value}")).collect();
         let label = format!("{}/{entry}{variant}", kernel.name());
@@ -94,10 +101,9 @@ impl Pipelines {
             label: Some(&label),
             source: wgpu::ShaderSource::Naga(std::borrow::Cow::Owned(parsed.module)),
         };
-        let module = if kernel.trusted() && !cfg!(debug_assertions) {
-            trusted_module(device, descriptor)
-        } else {
-            device.create_shader_module(descriptor)
+        let module = match checked {
+            true => device.create_shader_module(descriptor),
+            false => trusted_module(device, descriptor),
         };
         let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some(&label),
@@ -112,7 +118,7 @@ impl Pipelines {
             compilation_options: wgpu::PipelineCompilationOptions {
                 constants: &overrides,
                 // Every kernel of this crate writes its workgroup memory before it reads it; of others nobody knows.
-                zero_initialize_workgroup_memory: !kernel.trusted(),
+                zero_initialize_workgroup_memory: checked,
             },
             cache: None,
         });
@@ -122,7 +128,7 @@ impl Pipelines {
                 source: kernel.source().to_owned(),
                 entry: entry.to_owned(),
                 constants: constants.to_vec(),
-                trusted: kernel.trusted(),
+                checked,
                 label,
                 pipeline,
                 layout,
@@ -138,9 +144,9 @@ impl Pipelines {
 
 /// A hash of what a pipeline follows from. Of the text it takes the length alone: this runs at each launch, and the
 /// whole text is compared in any case.
-fn hash(kernel: &dyn AnyKernel, entry: &str, constants: &Constants) -> u64 {
+fn hash(kernel: &dyn AnyKernel, entry: &str, constants: &Constants, checked: bool) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (kernel.source().len(), entry, kernel.trusted()).hash(&mut hasher);
+    (kernel.source().len(), entry, checked).hash(&mut hasher);
     constants.iter().for_each(|(name, value)| (name, value.to_bits()).hash(&mut hasher));
     hasher.finish()
 }

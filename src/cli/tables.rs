@@ -1,12 +1,12 @@
-//! What `huetape inspect` prints: tables, shapes, numbers.
+//! Tables, shapes and numbers as commands print them.
 
 /// `64 x 32 x 3`: the axes of one picture.
-pub(super) fn shape_of(axes: &[usize]) -> String {
+pub fn shape_of(axes: &[usize]) -> String {
     axes.iter().map(usize::to_string).collect::<Vec<_>>().join(" x ")
 }
 
 /// Prints a table whose first `left` columns stand at the left, the others at the right.
-pub(super) fn print_rows<const N: usize>(heads: &[String; N], rows: impl Iterator<Item = [String; N]>, left: usize) {
+pub fn print_rows<const N: usize>(heads: &[String; N], rows: impl Iterator<Item = [String; N]>, left: usize) {
     let table: Vec<[String; N]> = std::iter::once(heads.clone()).chain(rows).collect();
     let widths: [usize; N] =
         std::array::from_fn(|i| table.iter().map(|cells| cells[i].chars().count()).max().unwrap_or_default());
@@ -21,7 +21,7 @@ pub(super) fn print_rows<const N: usize>(heads: &[String; N], rows: impl Iterato
 }
 
 /// `24,788,050` for people.
-pub(super) fn thousands(number: usize) -> String {
+pub fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {

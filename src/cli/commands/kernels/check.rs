@@ -1,0 +1,63 @@
+//! `huetape kernels check`.
+
+use crate::cli::args::device::{self, DeviceArgs};
+use crate::cli::names::flag;
+use crate::cli::outcome::Outcome;
+use crate::engine::self_test::{OpEntry, SelfTest, TOLERANCE};
+use crate::error::Error;
+use crate::workshop::catalogue::{kernel, ops};
+use crate::workshop::check::check;
+use clap::Args;
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  huetape kernels check
+  huetape kernels check conv2d --device gpu:llvmpipe")]
+pub struct CheckArgs {
+    /// Kernels whose ops are checked [default: all]
+    #[arg(value_name = "KERNEL")]
+    kernels: Vec<String>,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+pub fn run(args: &CheckArgs) -> Outcome {
+    let mut wanted: Vec<&'static OpEntry> = Vec::new();
+    for name in &args.kernels {
+        let (op, _) = kernel(name)?;
+        if !wanted.iter().any(|known| known.name == op.name) {
+            wanted.push(op);
+        }
+    }
+    if wanted.is_empty() {
+        wanted.extend(ops());
+    }
+    let device = args.device.open()?;
+    outln!("{}", device::line(&device));
+    if device.is_gpu() {
+        outln!("each op beside its twin: largest difference, as a share of the largest value; at most {TOLERANCE:.0e}");
+    }
+    let width = wanted.iter().map(|op| op.name.len()).max().unwrap_or(0);
+    let mut failed = Vec::new();
+    for op in &wanted {
+        let checked = check(&device, op)?;
+        let said = |test: &SelfTest| match &test.difference {
+            Ok(difference) => format!("{difference:.1e}"),
+            Err(error) => error.line(flag),
+        };
+        let runs = match &checked.without {
+            Some(without) => format!("checks on {}, off {}", said(&checked.with_checks), said(without)),
+            None => format!("twins {}", said(&checked.with_checks)),
+        };
+        let word = if checked.passed() { "pass" } else { "FAIL" };
+        outln!("{word}  {:<width$}  {} entry points in 4 languages, {runs}", checked.op, checked.entries);
+        checked.refused.iter().for_each(|error| outln!("      {}", error.line(flag)));
+        if !checked.passed() {
+            failed.push(checked.op);
+        }
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(Error::failed("kernels do not pass", failed.join(", "), "see the lines above").into())
+}

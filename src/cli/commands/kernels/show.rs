@@ -1,0 +1,63 @@
+//! `huetape kernels show`.
+
+use crate::cli::outcome::Outcome;
+use crate::cli::stdio::{make_way, write_result};
+use crate::error::Error;
+use crate::workshop::catalogue::{entries_of, kernel};
+use crate::workshop::translate::{Target, translate};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use std::path::PathBuf;
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  huetape kernels show relu
+  huetape kernels show conv2d --entry quads --target msl
+  huetape kernels show conv2d --entry quads --target spirv --out quads.spv")]
+pub struct ShowArgs {
+    /// Name of the kernel, as `huetape kernels list` has it
+    #[arg(value_name = "KERNEL")]
+    kernel: String,
+    /// Entry point [default: the only one]
+    #[arg(long, value_name = "NAME")]
+    entry: Option<String>,
+    /// Language: wgsl with snippets and constants in place, spirv (Vulkan), msl (Metal) or hlsl (DX12)
+    #[arg(long, value_name = "LANGUAGE", default_value = "wgsl", value_parser = languages())]
+    target: Target,
+    /// With the driver's bounds checks, which kernels that have proved their extents run without
+    #[arg(long)]
+    checked: bool,
+    /// Write it to a file; SPIR-V, which is no text, needs one
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+}
+
+fn languages() -> impl TypedValueParser<Value = Target> {
+    PossibleValuesParser::new(Target::ALL.map(|target| target.to_string())).try_map(|name| name.parse::<Target>())
+}
+
+pub fn run(args: &ShowArgs) -> Outcome {
+    make_way(args.out.iter().map(PathBuf::as_path))?;
+    let (op, kernel) = kernel(&args.kernel)?;
+    let names: Vec<String> = entries_of(op, kernel)?.into_iter().map(|entry| entry.entry).collect();
+    let entry = match (&args.entry, &names[..]) {
+        (Some(entry), _) => entry,
+        (None, [only]) => only,
+        // The whole text has all of them.
+        (None, [first, ..]) if args.target == Target::Wgsl => first,
+        (None, names) => {
+            let remedy = format!("use one of {}", names.join(", "));
+            return Err(Error::input("the kernel has several entry points", "⟨entry⟩", remedy).into());
+        }
+    };
+    let text = translate(kernel, entry, args.target, args.checked || !kernel.trusted())?;
+    match &args.out {
+        Some(path) => write_result(path, &text)?,
+        None if args.target == Target::Spirv => {
+            let remedy = "add ⟨out⟩ FILE, and look at it with spirv-dis";
+            return Err(Error::input("SPIR-V is no text", "⟨target⟩ spirv", remedy).into());
+        }
+        None => out!("{}", String::from_utf8_lossy(&text)),
+    }
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! For those who write kernels: what there is, what a driver would be given, and whether it computes right.
+
+pub mod catalogue;
+pub mod check;
+pub mod translate;

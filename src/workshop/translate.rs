@@ -1,0 +1,141 @@
+//! A kernel in the languages of drivers, as naga writes it for wgpu.
+
+use crate::engine::device::AnyKernel;
+use crate::engine::device::wgsl;
+use crate::error::{Error, ErrorKind, Result};
+use naga::ShaderStage;
+use naga::back::{hlsl, msl, pipeline_constants::process_overrides, spv};
+use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
+use std::fmt;
+use std::str::FromStr;
+
+/// A language that a driver takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The text with its snippets and constants, as wgpu gets it.
+    Wgsl,
+    /// Vulkan's: words of 32 bits, in the machine's order.
+    Spirv,
+    /// Metal's.
+    Msl,
+    /// DX12's, for shader model 6.0.
+    Hlsl,
+}
+
+impl Target {
+    /// All of them.
+    pub const ALL: [Target; 4] = [Target::Wgsl, Target::Spirv, Target::Msl, Target::Hlsl];
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Target::Wgsl => "wgsl",
+            Target::Spirv => "spirv",
+            Target::Msl => "msl",
+            Target::Hlsl => "hlsl",
+        })
+    }
+}
+
+impl FromStr for Target {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let found = Target::ALL.into_iter().find(|target| target.to_string() == text);
+        found.ok_or_else(|| Error::input("no such language", text, "use wgsl, spirv, msl or hlsl"))
+    }
+}
+
+/// Entry point `entry` of a kernel in a driver's language, with or without the driver's bounds checks. A GPU's driver
+/// is given the same but for numbers of bindings, which wgpu assigns by the layout.
+///
+/// # Errors
+/// No such entry point; a text that the language cannot express, with naga's reason.
+pub fn translate(kernel: &dyn AnyKernel, entry: &str, target: Target, checked: bool) -> Result<Vec<u8>> {
+    let fail = |error: &dyn fmt::Display| {
+        Error::kernel(&format!("{}/{entry}", kernel.name()), format!("not as {target}: {error}"))
+    };
+    let text = wgsl::compose(kernel.name(), kernel.source(), &[])?;
+    let parsed = wgsl::parse(kernel.name(), &text)?;
+    if !parsed.entries.iter().any(|known| known.name == entry) {
+        let names: Vec<&str> = parsed.entries.iter().map(|known| known.name.as_str()).collect();
+        let remedy = format!("use one of {}", names.join(", "));
+        return Err(Error::input("no such entry point", entry, remedy).of(ErrorKind::Kernel));
+    }
+    let stage = ShaderStage::Compute;
+    let constants = Default::default();
+    let (module, info) = process_overrides(&parsed.module, &parsed.info, Some((stage, entry)), &constants)
+        .map_err(|error| fail(&error))?;
+    let policy = if checked { BoundsCheckPolicy::Restrict } else { BoundsCheckPolicy::Unchecked };
+    let policies = BoundsCheckPolicies { index: policy, buffer: policy, image_load: policy, ..Default::default() };
+    let point = Some((stage, entry.to_owned()));
+    match target {
+        Target::Wgsl => Ok(text.into_bytes()),
+        Target::Spirv => {
+            let options = spv::Options {
+                bounds_check_policies: policies,
+                force_loop_bounding: checked,
+                ..spv::Options::default()
+            };
+            let point = spv::PipelineOptions { shader_stage: stage, entry_point: entry.to_owned() };
+            let words = spv::write_vec(&module, &info, &options, Some(&point)).map_err(|error| fail(&error))?;
+            Ok(bytemuck::cast_slice(&words).to_vec())
+        }
+        Target::Msl => {
+            let options = msl::Options {
+                lang_version: (2, 4),
+                bounds_check_policies: policies,
+                force_loop_bounding: checked,
+                ..msl::Options::default()
+            };
+            let point = msl::PipelineOptions { entry_point: point, ..msl::PipelineOptions::default() };
+            let (text, _) = msl::write_string(&module, &info, &options, &point).map_err(|error| fail(&error))?;
+            Ok(text.into_bytes())
+        }
+        Target::Hlsl => {
+            let options = hlsl::Options {
+                shader_model: hlsl::ShaderModel::V6_0,
+                restrict_indexing: checked,
+                force_loop_bounding: checked,
+                ..hlsl::Options::default()
+            };
+            let point = hlsl::PipelineOptions { entry_point: point };
+            let mut text = String::new();
+            let mut writer = hlsl::Writer::new(&mut text, &options, &point);
+            writer.write(&module, &info, None).map_err(|error| fail(&error))?;
+            Ok(text.into_bytes())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workshop::catalogue::{entries, kernel};
+
+    #[test]
+    fn every_entry_point_can_be_written_in_every_language_with_checks_and_without() {
+        let mut failures = Vec::new();
+        for entry in entries().unwrap() {
+            let (_, kernel) = kernel(&entry.kernel).unwrap();
+            for target in Target::ALL {
+                for checked in [true, false] {
+                    match translate(kernel, &entry.entry, target, checked) {
+                        Ok(text) => assert!(!text.is_empty()),
+                        Err(error) => failures.push(error.to_string()),
+                    }
+                }
+            }
+        }
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
+    }
+
+    #[test]
+    fn a_wrong_entry_point_or_language_names_those_that_there_are() {
+        let (_, conv) = kernel("conv2d").unwrap();
+        let error = translate(conv, "quad", Target::Spirv, true).unwrap_err();
+        assert!(error.exit_code() == 2 && error.to_string().contains("quads"), "{error}");
+        assert!("glsl".parse::<Target>().unwrap_err().to_string().contains("hlsl"));
+    }
+}
