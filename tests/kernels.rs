@@ -1,5 +1,5 @@
-//! The texts in `kernels/` without a device: every one parses, validates, specialises, fits its host, and is SPIR-V that
-//! spirv-val accepts; and the commands about them.
+//! The texts in `kernels/` without a device: every one parses, validates, specialises, fits its host, and makes SPIR-V
+//! that spirv-val accepts; and the commands about them.
 
 mod common;
 

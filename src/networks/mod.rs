@@ -85,8 +85,8 @@ mod tests {
                 assert_eq!(
                     other.recognises(&file),
                     other.name() == recipe.name(),
-                    "does {other:?} recognise weights of {recipe:?}? The first layer of each network needs a name of its \
-                     own, and `recognises` looks for it"
+                    "does {other:?} recognise weights of {recipe:?}? The first layer of each network needs a name of \
+                     its own, and `recognises` looks for it"
                 );
             }
         }

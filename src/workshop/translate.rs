@@ -25,16 +25,15 @@ pub enum Target {
 impl Target {
     /// All of them.
     pub const ALL: [Target; 4] = [Target::Wgsl, Target::Spirv, Target::Msl, Target::Hlsl];
-}
 
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
             Target::Wgsl => "wgsl",
             Target::Spirv => "spirv",
             Target::Msl => "msl",
             Target::Hlsl => "hlsl",
-        })
+        }
     }
 }
 
@@ -42,7 +41,7 @@ impl FromStr for Target {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let found = Target::ALL.into_iter().find(|target| target.to_string() == text);
+        let found = Target::ALL.into_iter().find(|target| target.name() == text);
         found.ok_or_else(|| Error::input("no such language", text, "use wgsl, spirv, msl or hlsl"))
     }
 }
@@ -54,7 +53,7 @@ impl FromStr for Target {
 /// No such entry point; a text that the language cannot express, with naga's reason.
 pub fn translate(kernel: &dyn AnyKernel, entry: &str, target: Target, checked: bool) -> Result<Vec<u8>> {
     let fail = |error: &dyn fmt::Display| {
-        Error::kernel(&format!("{}/{entry}", kernel.name()), format!("not as {target}: {error}"))
+        Error::kernel(&format!("{}/{entry}", kernel.name()), format!("not as {}: {error}", target.name()))
     };
     let text = wgsl::compose(kernel.name(), kernel.source(), &[])?;
     let parsed = wgsl::parse(kernel.name(), &text)?;

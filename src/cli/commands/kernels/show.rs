@@ -22,7 +22,7 @@ pub struct ShowArgs {
     #[arg(long, value_name = "NAME")]
     entry: Option<String>,
     /// Language: wgsl with snippets and constants in place, spirv (Vulkan), msl (Metal) or hlsl (DX12)
-    #[arg(long, value_name = "LANGUAGE", default_value = "wgsl", value_parser = languages())]
+    #[arg(long, value_name = "LANGUAGE", default_value = Target::Wgsl.name(), value_parser = languages())]
     target: Target,
     /// With the driver's bounds checks, which kernels that have proved their extents run without
     #[arg(long)]
@@ -33,7 +33,7 @@ pub struct ShowArgs {
 }
 
 fn languages() -> impl TypedValueParser<Value = Target> {
-    PossibleValuesParser::new(Target::ALL.map(|target| target.to_string())).try_map(|name| name.parse::<Target>())
+    PossibleValuesParser::new(Target::ALL.map(Target::name)).try_map(|name| name.parse::<Target>())
 }
 
 pub fn run(args: &ShowArgs) -> Outcome {
