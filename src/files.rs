@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// How the names of files that are still being written begin. One that is left over tells of a process that was killed.
 pub(crate) const UNFINISHED: &str = ".unfinished-";
@@ -56,6 +56,7 @@ pub fn io_error(doing: &str, path: &Path, error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             Error::failed(format!("{doing}, the disk is full"), subject, "free some space or choose another folder")
+                .of(ErrorKind::Io)
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             Error::input(format!("{doing}, permission denied"), subject, "choose a folder that may be written")

@@ -32,6 +32,8 @@ pub enum Stream {
     Patches = 11,
     /// Points that a homography is tried on; `step` is the number of the try.
     Consensus = 12,
+    /// Samples of a bootstrap; `step` is the sample's number.
+    Bootstrap = 13,
     /// Whatever a test wants.
     Test = 99,
 }

@@ -22,6 +22,8 @@ fn a_value_out_of_range_is_answered_with_the_range() {
     run(&train("--batch x"), &["--batch x", "use 1 or more"]);
     run(&train("--seed -1"), &["--seed -1", "use a whole number of at least 0"]);
     run(&train("--width -0.5"), &["--width -0.5", "use a multiplier above 0"]);
+    run(&train("--width 100"), &["--width 100", "above 0 and up to 16"]);
+    run("colorize source --weights source --out out", &["--weights source", "name a file, or its run by --run"]);
     run("colorize source --run run --temperature -1", &["--temperature -1", "use a number from 0.0001 to 5"]);
     run("colorize source --run run --tile -64", &["--tile -64", "use a whole number of at least 0"]);
     run("profile colournet --pass forward --iters -1", &["--iters -1", "use a whole number of at least 0"]);
@@ -121,4 +123,128 @@ fn doctor_lists_by_number_without_testing() {
     assert!(ran.stdout.contains("\ncpu: ") && ran.stdout.contains("--device auto takes: "), "{}", ran.stdout);
     assert!(ran.stdout.contains("adapter 0: ") != ran.stdout.contains("no GPU adapter"), "{}", ran.stdout);
     assert!(!ran.stdout.contains("self-test"), "{}", ran.stdout);
+}
+
+#[test]
+fn what_a_folder_holds_beside_pictures_is_named_and_counted() {
+    let root = scenes(&[48, 48]);
+    fs::write(root.path().join("source/x.gif"), "GIF89a").unwrap();
+    fs::write(root.path().join("source/y.JP2"), "").unwrap();
+    let said = "source: 2 files are not read: x.gif, y.JP2";
+    let check = "check-data --source source --target target --device cpu --size 16 --width 0.05";
+    for line in [&train(""), check, "colorize source --run run --out out --device cpu"] {
+        let ran = huetape(root.path(), line);
+        assert!(ran.code == 0 && ran.stderr.matches(said).count() == 1, "`{line}`: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn folders_below_are_coloured_when_asked_and_hinted_at_when_not() {
+    let root = scenes(&[48, 48]);
+    done(root.path(), &train(""));
+    fs::create_dir_all(root.path().join("in/2025/may")).unwrap();
+    fs::create_dir(root.path().join("in/2026")).unwrap();
+    for place in ["in/2025/may/a.png", "in/2026/a.png"] {
+        fs::copy(root.path().join("source/0.png"), root.path().join(place)).unwrap();
+    }
+    refused(root.path(), "colorize in --run run --out out --device cpu", &["folders below: in", "add --recursive"]);
+    done(root.path(), "colorize in --run run --out out --recursive --device cpu");
+    for place in ["out/2025/may/a.png", "out/2026/a.png"] {
+        assert!(root.path().join(place).is_file(), "{place}");
+    }
+}
+
+#[test]
+fn of_two_inputs_with_one_stem_one_is_coloured_and_the_other_named() {
+    let root = scenes(&[48, 48]);
+    done(root.path(), &train(""));
+    image::open(root.path().join("source/0.png")).unwrap().save(root.path().join("source/0.jpg")).unwrap();
+    let line = "colorize source --run run --out out --device cpu";
+    refused(root.path(), line, &["source/0.jpg and source/0.png would both be written", "out/0.png"]);
+    let ran = huetape(root.path(), &format!("{line} --keep-going"));
+    assert!(ran.code == 1 && ran.stderr.contains("1 of 3 pictures could not be coloured: out"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("error: source/0.jpg and source/0.png would both be written"), "{}", ran.stderr);
+    assert!(root.path().join("out/0.png").is_file() && root.path().join("out/1.png").is_file());
+}
+
+#[test]
+fn which_weights_of_a_run_colour_can_be_said() {
+    let root = scenes(&[48, 48]);
+    done(root.path(), &train("--steps 4 --checkpoint-every 2 --val-source source --val-target target --lr 0.01"));
+    let colours = |which: &str| {
+        let out = format!("by-{}.png", which.replace(' ', ""));
+        done(root.path(), &format!("colorize source/0.png --run run {which} --out {out} --device cpu"));
+        fs::read(root.path().join(out)).unwrap()
+    };
+    let [second, last] = [colours("--checkpoint 2"), colours("--checkpoint last")];
+    assert!(second != last && last == colours("--checkpoint 4"));
+    assert!(colours("--checkpoint best") == colours(""));
+    let refused = |flags: &str, said: &[&str]| {
+        refused(root.path(), &format!("colorize source/0.png --out x.png --device cpu {flags}"), said);
+    };
+    refused("--run run --checkpoint 3", &["no such checkpoint", "--checkpoint 3", "run has 2, 4, best"]);
+    refused("--run run --checkpoint newest", &["--checkpoint newest", "use last, best or a step's number"]);
+    refused("--weights run/checkpoints/best.safetensors --checkpoint last", &["--checkpoint", "--weights"]);
+}
+
+#[test]
+fn a_hint_about_the_size_of_crops_works_when_it_is_followed() {
+    let root = scenes(&[192, 192]);
+    let line = "--source source --target target --out run --device cpu --steps 1 --batch 1 --width 0.05";
+    // Pictures of 192x48.
+    refused(root.path(), &format!("train colournet {line} --size 64"), &["192x48", "use --size 48 or less"]);
+    done(root.path(), &format!("train colournet {line} --size 48"));
+    let line = line.replace("--out run", "--out other");
+    let said = "enlarge the image to 256x256 at least";
+    refused(root.path(), &format!("train pix2pix {line}"), &["192x48", "smaller than the crop of 256x256", said]);
+    let check = "check-data --model pix2pix --source source --target target --device cpu";
+    assert!(huetape(root.path(), check).stdout.contains(said));
+}
+
+#[test]
+fn pictures_that_cannot_be_used_are_left_out_and_listed_when_asked() {
+    let root = scenes(&[48, 48, 48]);
+    fs::write(root.path().join("source/0.png"), "no picture at all").unwrap();
+    let whole = fs::read(root.path().join("target/1.png")).unwrap();
+    fs::write(root.path().join("target/1.png"), &whole[..whole.len() / 2]).unwrap();
+    fs::copy(root.path().join("source/2.png"), root.path().join("source/lone.png")).unwrap();
+    refused(root.path(), &train(""), &["source/lone.png", "without its target"]);
+    let ran = huetape(root.path(), &train("--keep-going"));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    for name in ["source/lone.png", "source/0.png", "target/1.png"] {
+        let listed = |line: &str| line.starts_with("left out: ") && line.contains(name);
+        assert_eq!(ran.stderr.lines().filter(|line| listed(line)).count(), 1, "{name}: {}", ran.stderr);
+    }
+    assert!(ran.stderr.contains("3 pictures are left out, 1 remain"), "{}", ran.stderr);
+    fs::write(root.path().join("source/2.png"), "nor this").unwrap();
+    refused(root.path(), &train("--keep-going").replace("--out run", "--out other"), &["source/"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_dry_run_says_the_memory_of_the_process_within_a_fifth() {
+    use std::process::{Command, Stdio};
+    let root = scenes(&[200, 200, 200, 200]);
+    let line = "train colournet --source source --target target --out run --device cpu --threads 2 --width 0.5 \
+                --size 48 --batch 4 --steps 3";
+    let dry = done(root.path(), &format!("{line} --dry-run"));
+    let said = dry.lines().find_map(|line| line.strip_prefix("memory of the process: about ")).expect(&dry);
+    let (number, unit) = said.split_once(' ').unwrap();
+    let said = number.parse::<f64>().unwrap() * if unit == "GiB" { 1024.0 } else { 1.0 };
+    let mut child = Command::new(assert_cmd::cargo::cargo_bin("huetape"))
+        .current_dir(root.path())
+        .args(line.split_whitespace())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut peak = 0.0;
+    while child.try_wait().unwrap().is_none() {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        peak = line.map_or(peak, |kib| kib.parse::<f64>().unwrap() / 1024.0).max(peak);
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    assert!(child.wait().unwrap().success() && peak > 0.0);
+    assert!((0.8..1.2).contains(&(said / peak)), "{said} MiB said, {peak} MiB taken");
 }

@@ -93,7 +93,10 @@ fn a_training_ends_with_the_table_and_the_verdict_of_evaluate() {
     assert_eq!((figures, rest.trim()), (table.as_str(), "run/report.html"));
     let report = fs::read_to_string(root.path().join("run/report.html")).unwrap();
     let verdict = table.trim().lines().last().unwrap().split_once(". ").unwrap().0;
-    assert!(report.contains(verdict) && report.contains("Means over 2 pictures."), "{verdict}");
+    assert!(
+        report.contains(verdict) && report.contains("Means over 2 pictures, by the weights after update "),
+        "{verdict}"
+    );
     // So it does where the lightness of its images is matched.
     let ending = done(root.path(), &format!("train colournet {data} --out matched --lightness despeckle {TRAIN}"));
     assert!(ending.starts_with(&done(root.path(), &EVALUATE.replace("--run run", "--run matched"))), "{ending}");

@@ -71,6 +71,7 @@ impl Bench {
             let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).unwrap();
             object.remove("seconds");
             object.remove("images_per_s");
+            object.remove("time");
             result.insert(format!("metrics.jsonl:{}", k + 1), serde_json::to_vec(&object).unwrap());
         }
         result

@@ -47,11 +47,14 @@ fn show(progress: &mut Progress, steps: u64, event: Event<'_>) {
             let notice = notice.map(|notice| format!(", {}", notice.short())).unwrap_or_default();
             progress.at(step, &format!("{}{rate}{}{notice}", losses.join(", "), left.unwrap_or_default()));
         }
-        Event::Validated { step, loss, best } => {
-            progress.line(&format!(
-                "step {step}: validation loss {loss:.4}{}",
-                if best { ", the best so far" } else { "" }
-            ));
+        Event::Validated { step, loss, figures, best } => {
+            let named = |(name, value): &(&str, f64)| {
+                let name = name.trim_start_matches("val_").replace('_', " ");
+                format!(", {name} {value:.3}")
+            };
+            let figures: String = figures.iter().map(named).collect();
+            let best = if best { ", the best so far" } else { "" };
+            progress.line(&format!("step {step}: validation loss {loss:.4}{figures}{best}"));
         }
         Event::Judged { done, total } => {
             if done == 1 {
@@ -63,6 +66,13 @@ fn show(progress: &mut Progress, steps: u64, event: Event<'_>) {
         }
         Event::Saved { step, path } => progress.line(&format!("step {step}: saved {}", path.display())),
     }
+}
+
+/// The most memory that this process has had, bytes; `None` where the system does not say (other than Linux).
+fn peak_bytes_of_process() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(peak.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
 }
 
 /// Prints the time and the memory of a step; its seconds.
@@ -83,5 +93,8 @@ pub fn print_rehearsal(training: &Training, device: &Device) -> Result<f64> {
         size = loader.size
     );
     outln!("memory on the device: {}", human_bytes(rehearsal.peak_bytes));
+    if let Some(peak) = peak_bytes_of_process() {
+        outln!("memory of the process: about {}", human_bytes(peak + training.loading_bytes()));
+    }
     Ok(rehearsal.seconds)
 }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use crate::dataset::pair::Pair;
+use crate::dataset::grey::is_grey;
+use crate::dataset::pair::{Crop, Pair};
 use crate::dataset::pairs::{DataSource, Listing};
 use crate::dataset::picture_file::PictureFile;
 use crate::dataset::preparation::Preparations;
@@ -38,6 +39,8 @@ pub struct DataReport {
 pub struct PairReport {
     /// The files.
     pub pair: Pair,
+    /// Whether the target has no colour, where colours are wanted.
+    pub grey: bool,
     /// The source's header; the target has the same width and height.
     pub info: PictureInfo,
     /// Where the target lies beside the source, if that is clear.
@@ -70,12 +73,12 @@ impl DataReport {
         Some((least, most))
     }
 
-    /// Everything for which training on crops of `size` pixels would refuse `data`, of which this is the report:
+    /// Everything for which training on such crops would refuse `data`, of which this is the report:
     /// sources without a target, files that cannot be used, images too small, NaN or infinite values.
-    pub fn refusals(&self, data: &DataSource, size: usize) -> Vec<Error> {
+    pub fn refusals(&self, data: &DataSource, crop: Crop) -> Vec<Error> {
         let mut refusals: Vec<Error> = self.lone_sources.iter().map(|lone| data.lone_source(lone)).collect();
         refusals.extend(self.faults.iter().cloned());
-        refusals.extend(self.pairs.iter().filter_map(|found| found.pair.check_crop(&found.info, size).err()));
+        refusals.extend(self.pairs.iter().filter_map(|found| found.pair.check_crop(&found.info, crop).err()));
         refusals
     }
 }
@@ -144,7 +147,12 @@ fn examine(pair: &Pair, source_reading: Reading, target_reading: Reading, most: 
     };
     let source = source.as_ref().unwrap_or(&target);
     Ok(Examined {
-        report: PairReport { pair: pair.clone(), info: source.info, shift },
+        report: PairReport {
+            grey: target_reading.is_colour() && is_grey(&target),
+            pair: pair.clone(),
+            info: source.info,
+            shift,
+        },
         source_values: sample_values(source, source_reading, most),
         target_values: sample_values(&target, target_reading, most),
     })

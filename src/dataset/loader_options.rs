@@ -98,6 +98,15 @@ impl LoaderOptions {
         }
     }
 
+    /// The pass over the data of `files` images that an update belongs to, from 1: that of its batch's first image.
+    pub fn epoch_of(&self, step: u64, files: usize) -> u64 {
+        let before = step.saturating_sub(1);
+        1 + match &self.patches {
+            Some(_) => before / self.batches(1, files).max(1),
+            None => before.saturating_mul(self.batch as u64) / files.max(1) as u64,
+        }
+    }
+
     /// The centre of each image in name order, one a batch, with `halo` pixels around.
     pub fn centres(self, halo: usize) -> LoaderOptions {
         LoaderOptions { batch: 1, halo, shuffle: false, augment: false, patches: None, ..self }

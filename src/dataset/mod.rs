@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod check;
 pub mod folder;
+pub mod grey;
 pub mod lightness;
 pub mod loader;
 pub mod loader_options;

@@ -4,6 +4,22 @@ use crate::dataset::picture_file::PictureFile;
 use crate::error::{Error, Result};
 use crate::imaging::picture::PictureInfo;
 
+/// The square crops that a network is trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crop {
+    /// Side in pixels.
+    pub size: usize,
+    /// Sides are multiples of this.
+    pub stride: usize,
+}
+
+impl From<usize> for Crop {
+    /// Of any side.
+    fn from(size: usize) -> Self {
+        Crop { size, stride: 1 }
+    }
+}
+
 /// One training example's files; with a folder of images alone, both are the same.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pair {
@@ -30,14 +46,20 @@ impl Pair {
         Ok(())
     }
 
-    /// An image must hold a crop of `size` x `size` pixels; the error says which size fits.
-    pub(crate) fn check_crop(&self, info: &PictureInfo, size: usize) -> Result<()> {
+    /// An image must hold a crop; the error says which size fits, or that none does.
+    pub(crate) fn check_crop(&self, info: &PictureInfo, crop: Crop) -> Result<()> {
+        let Crop { size, stride } = crop;
+        let side = info.width.min(info.height);
+        let remedy = || match side / stride * stride {
+            0 => format!("enlarge the image to {stride}x{stride} at least, or remove it"),
+            fits => format!("use ⟨size⟩ {fits} or less, or remove the image"),
+        };
         crate::ensure!(
             info.width >= size && info.height >= size,
             Error::input(
                 format!("an image of {}x{} is smaller than the crop of {size}x{size}", info.width, info.height),
                 self.source.path().display(),
-                format!("use ⟨size⟩ {} or less, or remove the image", info.width.min(info.height))
+                remedy()
             )
         );
         Ok(())

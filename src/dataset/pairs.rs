@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::dataset::folder::pictures_in;
-use crate::dataset::pair::Pair;
+use crate::dataset::folder::{passed_over, pictures_in};
+use crate::dataset::pair::{Crop, Pair};
 use crate::dataset::picture_file::{Half, PictureFile};
 use crate::dataset::preparation::Preparations;
 use crate::dataset::scene_pair::ScenePair;
@@ -76,15 +76,17 @@ impl Dataset {
     /// is the error. Training data need not be read for this: a [`survey`](crate::dataset::stats::survey) reads all of
     /// it anyway.
     pub fn read_through(&self) -> Result<()> {
-        let read = |pair: &Pair| -> Result<()> {
-            pair.source.open()?.check_range(pair.source.path())?;
-            if pair.target != pair.source {
-                pair.target.open()?.check_range(pair.target.path())?;
-            }
-            Ok(())
-        };
         self.pairs.par_iter().map(read).collect::<Vec<_>>().into_iter().collect()
     }
+}
+
+/// Decodes both images of a pair.
+fn read(pair: &Pair) -> Result<()> {
+    pair.source.open()?.check_range(pair.source.path())?;
+    if pair.target != pair.source {
+        pair.target.open()?.check_range(pair.target.path())?;
+    }
+    Ok(())
 }
 
 impl DataSource {
@@ -108,6 +110,15 @@ impl DataSource {
                 let scene = |path: &PathBuf| PictureFile::from(path.clone());
                 Ok(Listing { pairs: vec![Pair { source: scene(source), target: scene(target) }], ..Listing::default() })
             }
+        }
+    }
+
+    /// The folders that images are read from.
+    fn folders(&self) -> Vec<&Path> {
+        match self {
+            DataSource::Images(folder) | DataSource::SideBySide { folder, .. } => vec![folder],
+            DataSource::Pairs { source, target } => vec![source, target],
+            DataSource::Scenes { .. } => Vec::new(),
         }
     }
 
@@ -181,7 +192,7 @@ impl DataSource {
     }
 
     /// Finds the files and checks every header: each source has a target of its own size, of bands that can be read,
-    /// and no image is smaller than `size` (the crop's side in pixels). `readings` say how sources and targets are
+    /// and no image is smaller than the crop. `readings` say how sources and targets are
     /// read, `how` what is done to them before. Of scenes, a side in `grid` makes fixed windows of it, or smaller ones,
     /// but not below `size`, where none of them has data everywhere; without, there is room for random crops.
     ///
@@ -189,11 +200,47 @@ impl DataSource {
     /// The first fault in name order.
     pub fn validate_prepared(
         &self,
-        size: usize,
+        crop: impl Into<Crop>,
         readings: (Reading, Reading),
         how: &Preparations,
         grid: Option<usize>,
     ) -> Result<Dataset> {
+        self.validate_with(crop.into(), readings, how, grid, false, &mut Err)
+    }
+
+    /// As [`DataSource::validate_prepared`], without the images that cannot be used, each of which is decoded once: the
+    /// data, and what is wrong with each of those that were left out. Of scenes nothing can be left out.
+    ///
+    /// # Errors
+    /// No folder, no image, or none that can be used.
+    pub fn validate_rest(
+        &self,
+        crop: impl Into<Crop>,
+        readings: (Reading, Reading),
+        how: &Preparations,
+        grid: Option<usize>,
+    ) -> Result<(Dataset, Vec<Error>)> {
+        let mut faults = Vec::new();
+        let data = self.validate_with(crop.into(), readings, how, grid, true, &mut |fault| {
+            faults.push(fault);
+            Ok(())
+        })?;
+        match (data.pairs.is_empty(), faults.first()) {
+            (true, Some(fault)) => Err(fault.clone()),
+            _ => Ok((data, faults)),
+        }
+    }
+
+    fn validate_with(
+        &self,
+        crop: Crop,
+        readings: (Reading, Reading),
+        how: &Preparations,
+        grid: Option<usize>,
+        decode: bool,
+        fault: &mut dyn FnMut(Error) -> Result<()>,
+    ) -> Result<Dataset> {
+        let size = crop.size;
         if let DataSource::Scenes { source, target } = self {
             let scenes = ScenePair::open(source, target, readings, how)?;
             let pairs = match grid {
@@ -206,9 +253,7 @@ impl DataSource {
             return Ok(Dataset { pairs, infos, source_reading, target_reading, preparations, notices });
         }
         let listing = self.list_prepared(how)?;
-        if let Some(lone) = listing.lone_sources.first() {
-            return Err(self.lone_source(lone));
-        }
+        listing.lone_sources.iter().try_for_each(|lone| fault(self.lone_source(lone)))?;
         let (source_reading, target_reading) = readings;
         let check = |pair: &Pair| -> Result<PictureInfo> {
             let info = pair.source.probe()?;
@@ -216,17 +261,30 @@ impl DataSource {
             let other = if pair.source == pair.target { info } else { pair.target.probe()? };
             target_reading.check(&other, pair.target.path())?;
             pair.check_sizes(&info, &other)?;
-            pair.check_crop(&info, size)?;
+            pair.check_crop(&info, crop)?;
+            if decode {
+                read(pair)?;
+            }
             Ok(info)
         };
         let results: Vec<Result<PictureInfo>> = listing.pairs.par_iter().map(check).collect();
-        let infos = results.into_iter().collect::<Result<Vec<_>>>()?;
+        let (mut pairs, mut infos) = (Vec::new(), Vec::new());
+        for (pair, result) in listing.pairs.into_iter().zip(results) {
+            match result {
+                Ok(info) => {
+                    pairs.push(pair);
+                    infos.push(info);
+                }
+                Err(error) => fault(error)?,
+            }
+        }
         let mut preparations = *how;
         // Inputs of a run that was trained on wide samples without a stretch must not be stretched either.
         if infos.iter().any(|info| info.depth != Depth::U8) {
             preparations.source.stretch.get_or_insert(Stretch::None);
         }
-        Ok(Dataset { pairs: listing.pairs, infos, source_reading, target_reading, preparations, notices: Vec::new() })
+        let notices = self.folders().into_iter().filter_map(passed_over).collect();
+        Ok(Dataset { pairs, infos, source_reading, target_reading, preparations, notices })
     }
 }
 

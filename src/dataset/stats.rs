@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::dataset::grey::is_grey;
 use crate::dataset::lightness::LightnessMatch;
 use crate::dataset::pair::Pair;
 use crate::dataset::pairs::Dataset;
@@ -66,6 +67,16 @@ pub struct Survey {
     pub histogram: AbHistogram,
     /// The ab values of a regular sample of target pixels, [`SAMPLE_PIXELS`] at most, for the prior.
     pub sample: Vec<[f32; 2]>,
+    /// Targets without colour, where colours are wanted.
+    pub grey: usize,
+}
+
+/// The share of one pair.
+struct Part {
+    sums: Sums,
+    histogram: AbHistogram,
+    sample: Vec<[f32; 2]>,
+    grey: bool,
 }
 
 /// Sums over pixels.
@@ -180,14 +191,15 @@ pub fn survey(data: &Dataset) -> Result<Survey> {
     let step = (1..).find(|k| total / (k * k) <= SAMPLE_PIXELS).unwrap_or(1);
     let mut sums = Sums::new(data.source_reading.channels(), data.target_reading.channels());
     let mut histogram = AbHistogram::default();
-    let mut sample = Vec::new();
+    let (mut sample, mut grey) = (Vec::new(), 0);
     for pairs in data.pairs.chunks(FILES_AT_ONCE) {
-        let parts: Vec<Result<_>> = pairs.par_iter().map(|pair| survey_pair(data, pair, step)).collect();
+        let parts: Vec<Result<Part>> = pairs.par_iter().map(|pair| survey_pair(data, pair, step)).collect();
         for part in parts {
-            let (part_sums, part_histogram, part_sample) = part?;
-            sums.merge(&part_sums);
-            histogram.merge(&part_histogram);
-            sample.extend(part_sample);
+            let part = part?;
+            sums.merge(&part.sums);
+            histogram.merge(&part.histogram);
+            sample.extend(part.sample);
+            grey += usize::from(part.grey);
         }
     }
     crate::ensure!(
@@ -199,10 +211,10 @@ pub fn survey(data: &Dataset) -> Result<Survey> {
         )
     );
     let stats = sums.finish(data.pairs.len(), data.target_reading.is_colour());
-    Ok(Survey { stats, histogram, sample })
+    Ok(Survey { stats, histogram, sample, grey })
 }
 
-fn survey_pair(data: &Dataset, pair: &Pair, step: usize) -> Result<(Sums, AbHistogram, Vec<[f32; 2]>)> {
+fn survey_pair(data: &Dataset, pair: &Pair, step: usize) -> Result<Part> {
     let target = pair.target.open()?;
     let separate = if pair.source == pair.target { None } else { Some(pair.source.open()?) };
     let source = separate.as_ref().unwrap_or(&target);
@@ -241,7 +253,7 @@ fn survey_pair(data: &Dataset, pair: &Pair, step: usize) -> Result<(Sums, AbHist
             sums.add(source, target);
         }
     }
-    Ok((sums, histogram, sample))
+    Ok(Part { sums, histogram, sample, grey: data.target_reading.is_colour() && is_grey(&target) })
 }
 
 #[cfg(test)]

@@ -2,5 +2,6 @@
 
 pub mod baselines;
 pub mod evaluator;
+mod interval;
 pub mod page;
 pub mod scoreboard;

@@ -1,6 +1,7 @@
 //! The figures of many images: their means, the comparison that a verdict is made of, and the files that hold them.
 
 use crate::evaluate::baselines::Method;
+use crate::evaluate::interval::interval_of_mean;
 use crate::imaging::quality::{Better, Measure, Scores};
 use crate::report::comparison::{Comparison, Metric};
 use crate::report::verdict::Verdict;
@@ -86,6 +87,7 @@ impl Scoreboard {
         Comparison {
             metrics: shown.iter().map(|(m, better)| Metric::new(m.name(), m.unit(), *better, m.decimals())).collect(),
             methods: self.means().iter().map(|(method, s)| (method.name().to_owned(), values(s))).collect(),
+            apart: shown.first().map_or_else(Vec::new, |(measure, _)| self.apart(*measure)),
         }
     }
 
@@ -105,7 +107,20 @@ impl Scoreboard {
         Some(Comparison {
             metrics: (1..=bands).map(metric).collect(),
             methods: first.methods.iter().enumerate().map(row).collect(),
+            apart: Vec::new(),
         })
+    }
+
+    /// The 95 % interval of the mean of what the model has more than each baseline by a measure, image by image.
+    fn apart(&self, measure: Measure) -> Vec<Option<[f64; 2]>> {
+        let baselines = 1..self.images.first().map_or(1, |image| image.methods.len());
+        let of = |image: &ImageScores, method: usize| image.methods[method].1.get(measure);
+        baselines
+            .map(|baseline| {
+                let differences = self.images.iter().map(|image| Some(of(image, 0)? - of(image, baseline)?));
+                interval_of_mean(&differences.collect::<Option<Vec<f64>>>()?)
+            })
+            .collect()
     }
 
     /// Whether the model beats the baselines: one verdict for a training's end, its report and `evaluate`.
@@ -207,6 +222,31 @@ mod tests {
         assert!(lines[4].contains(",inf,"));
         let commas = Measure::ALL.len() + 1;
         assert!(lines[1].matches(',').count() == commas && lines[4].matches(',').count() == commas + 1);
+    }
+
+    #[test]
+    fn a_lead_that_chance_explains_is_no_clear_difference() {
+        let board = |lead: &dyn Fn(usize) -> f64| Scoreboard {
+            images: (0..40)
+                .map(|i| ImageScores {
+                    name: i.to_string(),
+                    methods: [9.0 + lead(i), 9.0, 20.0]
+                        .into_iter()
+                        .zip([Method::Model, Method::MeanColour, Method::GreyCopy])
+                        .map(|(error, method)| (method, scores(&[(Measure::AbError, error)])))
+                        .collect(),
+                    ..ImageScores::default()
+                })
+                .collect(),
+            crop: None,
+        };
+        // A tenth better on the whole, three better or worse on each image.
+        let doubtful = board(&|i| if i % 2 == 0 { 2.9 } else { -3.1 }).verdict();
+        assert_eq!(doubtful.headline, "No clear difference from the mean colour on ab error, only beats the grey copy");
+        let said = "1\u{202f}% below the mean colour (9.00; 95\u{202f}% interval of the difference";
+        assert!(doubtful.detail.contains(said), "{}", doubtful.detail);
+        let sure = board(&|i| if i % 2 == 0 { -0.05 } else { -0.15 }).verdict();
+        assert_eq!(sure.headline, "Beats the mean colour and the grey copy on every metric");
     }
 
     #[test]

@@ -74,8 +74,18 @@ impl Scale {
 
 /// The file of the colours.
 enum Colours {
-    Raster { writer: Box<RasterWriter>, scale: Scale },
-    Picture { path: PathBuf, pixels: Pixels, description: String },
+    Raster {
+        writer: Box<RasterWriter>,
+        scale: Scale,
+    },
+    /// `[height, width, bands]`, in memory: PNG wants whole rows, and panels of a wide picture come one after another.
+    Picture {
+        path: PathBuf,
+        size: [usize; 2],
+        bands: usize,
+        samples: Vec<u8>,
+        description: String,
+    },
 }
 
 /// The files of a scene. Until [`Output::finish`] they do not bear their names; dropped before, they leave nothing.
@@ -89,9 +99,10 @@ impl Output {
     /// A PNG of 1 or 3 bands of 8 bits, in memory until it is finished. Pixels without data are black.
     pub fn picture(path: &Path, origin: &Origin, bands: usize, description: &str) -> Self {
         let [width, height] = origin.size;
-        let pixels = Pixels::new(width, height, bands);
+        let (path, description) = (path.to_owned(), description.to_owned());
+        let samples = vec![0; width * height * bands];
         Output {
-            colours: Colours::Picture { path: path.to_owned(), pixels, description: description.to_owned() },
+            colours: Colours::Picture { path, size: origin.size, bands, samples, description },
             unsure: None,
             cloud_optimised: false,
         }
@@ -143,8 +154,8 @@ impl Output {
         let finish = if self.cloud_optimised { RasterWriter::finish_cloud_optimised } else { RasterWriter::finish };
         match self.colours {
             Colours::Raster { writer, .. } => finish(*writer)?,
-            Colours::Picture { path, pixels, description } => {
-                save_png(&path, &to_u8(&pixels.values), pixels.width, pixels.height, Some(&description))?;
+            Colours::Picture { path, size: [width, height], samples, description, .. } => {
+                save_png(&path, &samples, width, height, Some(&description))?;
             }
         }
         self.unsure.map_or(Ok(()), finish)
@@ -177,8 +188,11 @@ impl Sink for Output {
         values.truncate(width * height * colours);
         match &mut self.colours {
             Colours::Raster { writer, .. } => writer.write_window(area, &values)?,
-            Colours::Picture { pixels, .. } => {
-                pixels.put([x, y], &Pixels { width, height, bands: colours, values });
+            Colours::Picture { size, bands, samples, .. } => {
+                let row = width * *bands;
+                for (from, to) in to_u8(&values).chunks_exact(row).zip(y..) {
+                    samples[(to * size[0] + x) * *bands..][..row].copy_from_slice(from);
+                }
             }
         }
         Ok(())

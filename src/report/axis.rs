@@ -41,7 +41,9 @@ impl Axis {
         let Range { low, high } = range;
         let range = match scale {
             _ if low < high => range,
-            AxisScale::Linear => Range { low: low - low.abs().max(1.0) * 0.5, high: high + high.abs().max(1.0) * 0.5 },
+            AxisScale::Linear if low == 0.0 => Range { low: -1.0, high: 1.0 },
+            // As wide as the value, so that its digits can be read.
+            AxisScale::Linear => Range { low: low - low.abs() * 0.5, high: high + high.abs() * 0.5 },
             AxisScale::Log => Range { low: low / 2.0, high: high * 2.0 },
         };
         Axis { range, scale }
@@ -99,6 +101,14 @@ mod tests {
         assert_eq!(texts(1.8, 6.0, AxisScale::Log), ["2", "3", "4", "5", "6"]);
         assert_eq!(texts(0.03, 2.0, AxisScale::Log), ["0.05", "0.1", "0.2", "0.5", "1", "2"]);
         assert_eq!(texts(1e-9, 1e3, AxisScale::Log), ["10⁻⁹", "10⁻⁶", "0.001", "1", "1\u{202f}000"]);
+    }
+
+    #[test]
+    fn the_axis_of_one_value_marks_it() {
+        let ticks = Axis::new(Range { low: 1e-4, high: 1e-4 }, AxisScale::Linear).ticks(5);
+        assert_eq!(ticks.iter().map(|tick| tick.0).collect::<Vec<_>>(), [6e-5, 8e-5, 1e-4, 1.2e-4, 1.4e-4]);
+        assert_eq!(texts(-3.0, -3.0, AxisScale::Linear), ["−4", "−3", "−2"]);
+        assert_eq!(texts(0.0, 0.0, AxisScale::Linear), ["−1", "−0.5", "0", "0.5", "1"]);
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl Metric {
         if self.unit.is_empty() { number } else { format!("{number}\u{202f}{}", self.unit) }
     }
 
-    fn number(&self, value: f64) -> String {
+    pub(super) fn number(&self, value: f64) -> String {
         match value {
             _ if value.is_nan() => "–".to_string(),
             f64::INFINITY => "∞".to_string(),
@@ -46,6 +46,9 @@ pub struct Comparison {
     /// The methods with one value a metric, the model first, after it the baseline that it must beat to be of use; NaN
     /// where a value is missing.
     pub methods: Vec<(String, Vec<f64>)>,
+    /// Of each baseline, where it is known: the 95 % interval of the mean over the images of what the model has more
+    /// than it by the first metric.
+    pub apart: Vec<Option<[f64; 2]>>,
 }
 
 impl Comparison {
@@ -95,6 +98,7 @@ pub(super) fn example(model: [f64; 2], mean: [f64; 2], grey: [f64; 2]) -> Compar
             ("mean colour".into(), mean.to_vec()),
             ("grey copy".into(), grey.to_vec()),
         ],
+        apart: Vec::new(),
     }
 }
 

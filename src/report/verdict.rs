@@ -35,7 +35,7 @@ pub struct Verdict {
 
 impl Comparison {
     /// Whether the model (the first method) beats every other, judged by the first metric; the others can turn a good
-    /// verdict into a mixed one.
+    /// verdict into a mixed one. A difference whose 95 % interval holds 0 is none.
     pub fn verdict(&self) -> Verdict {
         let (Some(lead), [(model, values), baselines @ ..]) = (self.metrics.first(), self.methods.as_slice()) else {
             return Verdict { headline: "There is nothing to compare with".into(), ..Verdict::default() };
@@ -44,18 +44,32 @@ impl Comparison {
         let beats = |metric: usize, other: &[f64]| {
             self.metrics[metric].better.prefers(value(values, metric), value(other, metric))
         };
-        let of = |metric: usize, won: bool| {
-            let names =
-                baselines.iter().filter(|(_, other)| beats(metric, other) == won && !value(other, metric).is_nan());
-            list(&names.map(|(name, _)| format!("the {name}")).collect::<Vec<_>>())
+        let interval = |baseline: usize| self.apart.get(baseline).copied().flatten();
+        let doubtful = |baseline: usize| interval(baseline).is_some_and(|[low, high]| low <= 0.0 && high >= 0.0);
+        let names = |which: &dyn Fn(usize, &[f64]) -> bool| {
+            let chosen = baselines.iter().enumerate().filter(|(i, (_, other))| which(*i, other));
+            list(&chosen.map(|(_, (name, _))| format!("the {name}")).collect::<Vec<_>>())
         };
+        let loses = |metric: usize, other: &[f64]| !beats(metric, other) && !value(other, metric).is_nan();
         let losing: Vec<&str> = (1..self.metrics.len())
-            .filter(|&metric| !of(metric, false).is_empty())
+            .filter(|&metric| baselines.iter().any(|(_, other)| loses(metric, other)))
             .map(|metric| self.metrics[metric].name.as_str())
             .collect();
-        let (won, lost) = (of(0, true), of(0, false));
-        let useful = baselines.first().is_some_and(|(_, first)| beats(0, first));
+        let won = names(&|i, other| beats(0, other) && !doubtful(i));
+        let lost = names(&|i, other| loses(0, other) && !doubtful(i));
+        let unclear = names(&|i, _| doubtful(i));
+        let useful = baselines.first().is_some_and(|(_, first)| beats(0, first)) && !doubtful(0);
         let (tone, headline) = match (won.is_empty(), lost.is_empty()) {
+            _ if !unclear.is_empty() => {
+                let tone = if useful { Tone::Mixed } else { Tone::Bad };
+                let but = match (won.is_empty(), lost.is_empty()) {
+                    (true, true) => String::new(),
+                    (false, true) => format!(", only beats {won}"),
+                    (true, false) => format!(", and does not beat {lost}"),
+                    (false, false) => format!(", beats {won}, but not {lost}"),
+                };
+                (tone, format!("No clear difference from {unclear} on {}{but}", lead.name))
+            }
             (true, true) => (Tone::Open, "There is nothing to compare with".to_string()),
             (false, true) if losing.is_empty() => (Tone::Good, format!("Beats {won} on every metric")),
             (false, true) => (Tone::Mixed, format!("Beats {won} on {}, not on every metric", lead.name)),
@@ -64,14 +78,18 @@ impl Comparison {
             (true, false) => (Tone::Bad, format!("Does not beat {lost} on {}", lead.name)),
         };
         let own = value(values, 0);
-        let versus = |(name, other): &(String, Vec<f64>)| {
+        let versus = |(i, (name, other)): (usize, &(String, Vec<f64>))| {
             let (other, percent) = (value(other, 0), 100.0 * (own - value(other, 0)) / value(other, 0).abs());
             let way = if percent < 0.0 { "below" } else { "above" };
             let share = percent.abs().round();
-            percent.is_finite().then(|| format!("{share}\u{202f}% {way} the {name} ({})", lead.show(other)))
+            let sure = interval(i).map_or_else(String::new, |[low, high]| {
+                let (low, high) = (lead.number(low), lead.number(high));
+                format!("; 95\u{202f}% interval of the difference {low} to {high}")
+            });
+            percent.is_finite().then(|| format!("{share}\u{202f}% {way} the {name} ({}{sure})", lead.show(other)))
         };
         let mut detail = format!("{} {}", capitalised(&lead.name), lead.show(own));
-        let others: Vec<String> = baselines.iter().filter_map(versus).collect();
+        let others: Vec<String> = baselines.iter().enumerate().filter_map(versus).collect();
         if !others.is_empty() {
             let _ = write!(detail, ": {}", list(&others));
         }

@@ -2,6 +2,7 @@
 
 pub mod colorizer;
 pub mod plan;
+mod record;
 #[allow(clippy::module_inception, reason = "the run itself, beside what belongs to one")]
 pub mod run;
 pub mod summary;

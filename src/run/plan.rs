@@ -1,6 +1,7 @@
 //! What the settings of a training come to, before any image is read.
 
 use crate::dataset::loader_options::LoaderOptions;
+use crate::dataset::pair::Crop;
 use crate::dataset::pairs::DataSource;
 use crate::dataset::preparation::Preparations;
 use crate::error::{Error, Result};
@@ -34,6 +35,7 @@ pub struct Plan {
     /// Patches to choose once the images are known.
     pub patches: Option<Patches>,
     all_bands: bool,
+    stride: usize,
 }
 
 /// Fixed patches instead of random crops.
@@ -110,9 +112,15 @@ impl Plan {
                 _ => None,
             },
             all_bands: recipe.reads_all_bands(),
+            stride: recipe.stride(),
             data,
             settings,
         })
+    }
+
+    /// The crops that it is trained on.
+    pub fn crop(&self) -> Crop {
+        Crop { size: self.session.loader.size, stride: self.stride }
     }
 
     /// How the network reads sources and targets. Validation images have the bands of the training images.

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::files::io_error;
 use crate::networks;
 use crate::networks::recipe::Recipe;
-use crate::train::checkpoint;
+use crate::train::checkpoint::{self, Which};
 use crate::train::metadata::{Input, Lightness};
 use crate::train::run_dir::RunDir;
 use crate::train::settings::table::Settings;
@@ -20,6 +20,7 @@ pub struct Run {
     dir: RunDir,
     settings: Settings,
     input: Input,
+    which: Which,
 }
 
 impl Run {
@@ -32,7 +33,13 @@ impl Run {
         let config = dir.config();
         let settings = if config.exists() { Settings::read(&config)? } else { Settings::default() };
         let input = input_of(&settings)?;
-        Ok(Run { dir, settings, input })
+        Ok(Run { dir, settings, input, which: Which::Usual })
+    }
+
+    /// The same run, of whose weights these are meant.
+    #[must_use]
+    pub fn with_checkpoint(self, which: Which) -> Run {
+        Run { which, ..self }
     }
 
     /// The folder.
@@ -50,12 +57,13 @@ impl Run {
         &self.input
     }
 
-    /// The weights that it colours with: the best by validation if there are such, else the newest.
+    /// The weights that it colours with: those that were asked for, else the best by validation if there are such, else
+    /// the newest.
     ///
     /// # Errors
     /// No checkpoint written yet; a folder that cannot be read.
     pub fn weights(&self) -> Result<PathBuf> {
-        checkpoint::weights_of(&self.dir)
+        checkpoint::weights_of_which(&self.dir, self.which)
     }
 
     /// Its network, by its settings, or else by its weights.
@@ -159,5 +167,11 @@ mod tests {
         assert_eq!(run.weights().unwrap(), run.dir().checkpoint(20));
         save_tensors(&[tensor], &run.dir().best()).unwrap();
         assert_eq!(run.weights().unwrap(), run.dir().best());
+        let path = |text: &str| run.clone().with_checkpoint(text.parse().unwrap()).weights();
+        assert_eq!(path("last").unwrap(), run.dir().checkpoint(20));
+        assert_eq!((path("3").unwrap(), path("best").unwrap()), (run.dir().checkpoint(3), run.dir().best()));
+        let error = path("7").unwrap_err().to_string();
+        assert!(error.contains("checkpoint 7") && error.contains("has 3, 20, best"), "{error}");
+        assert!("newest".parse::<Which>().unwrap_err().to_string().contains("last, best"));
     }
 }

@@ -5,12 +5,14 @@ use crate::evaluate::baselines::Method;
 use crate::evaluate::scoreboard::Scoreboard;
 use crate::report::axis::AxisScale;
 use crate::report::chart::{Chart, Series, SeriesStyle};
+use crate::report::numbers::number;
 use crate::report::page::{Block, Page, Section, Strip, Table};
-use crate::train::health::{Spell, spells};
+use crate::train::health::{Spell, diverged, spells};
 use crate::train::metrics::Metrics;
 use crate::train::progress::human_seconds;
 use crate::train::run_dir::RunDir;
 use crate::train::samples::panels;
+use crate::train::validation::PICTURES;
 
 /// Moments of a run whose sample images the report shows, the last included.
 const MOMENTS: usize = 4;
@@ -44,6 +46,12 @@ pub struct TrainingFacts {
     pub epoch: Option<u64>,
     /// The figures of images that were not trained on, if there are any.
     pub scores: Option<Scoreboard>,
+    /// The update whose weights these are of.
+    pub judged: Option<u64>,
+    /// Validation images: how many there are, and the side of the crops of those that a validation looks at.
+    pub validation: Option<(u64, usize)>,
+    /// Updates in all.
+    pub steps: u64,
 }
 
 /// Writes `report.html`.
@@ -54,17 +62,38 @@ pub fn write_report(dir: &RunDir, facts: &TrainingFacts) -> Result<()> {
     let metrics = Metrics::read(&dir.metrics())?;
     let mut report = Page { title: facts.title.clone(), ..Page::default() };
     let seconds: f64 = metrics.column("seconds").unwrap_or_default().iter().sum();
-    report.summary = format!("{} updates in {} of training time.", metrics.steps.len(), human_seconds(seconds));
+    let done = metrics.steps.last().copied().unwrap_or_default();
+    let of_all = if done < facts.steps { format!(" of {}", facts.steps) } else { String::new() };
+    report.summary = format!("{done}{of_all} updates in {} of training time.", human_seconds(seconds));
     if let Some(board) = &facts.scores {
         report.verdict = board.verdict();
         let of_grey = board.means().iter().any(|(method, _)| *method == Method::MeanAb);
         report.sections.push(Section {
             heading: "Quality on pictures it has not trained on".into(),
-            note: format!("Means over {}. {}", board.pictures(), if of_grey { OF_GREY } else { OF_BANDS }),
+            note: format!(
+                "Means over {}{}. {}",
+                board.pictures(),
+                facts.judged.map(|step| format!(", by the weights after update {step}")).unwrap_or_default(),
+                if of_grey { OF_GREY } else { OF_BANDS }
+            ),
             blocks: [board.decisive()].into_iter().chain(board.by_band()).map(Block::Comparison).collect(),
         });
+    } else if facts.validation.is_some() {
+        report.verdict.headline = "Not compared yet: the run has not come to its end".into();
     } else {
         report.verdict.headline = "Not compared: the run has no validation pictures".into();
+    }
+    if let Some((name, [first, last])) = diverged(&metrics) {
+        report.sections.push(Section {
+            heading: "Did it diverge?".into(),
+            note: String::new(),
+            blocks: vec![Block::Text(format!(
+                "The {name} of the last ten updates, {}, lies above that of the first one, {}: lower the learning \
+                 rate.",
+                number(last),
+                number(first)
+            ))],
+        });
     }
     let spells = spells(metrics.updates());
     if !spells.is_empty() {
@@ -78,7 +107,9 @@ pub fn write_report(dir: &RunDir, facts: &TrainingFacts) -> Result<()> {
     if !strips.is_empty() {
         report.sections.push(Section {
             heading: "Samples".into(),
-            note: "The same pictures at several moments of the run, the last first.".into(),
+            note: "The same pictures at several moments of the run, the last first, each by the weights of its own \
+                   step."
+                .into(),
             blocks: vec![Block::Strips(strips)],
         });
     }
@@ -96,7 +127,22 @@ pub fn write_report(dir: &RunDir, facts: &TrainingFacts) -> Result<()> {
     charts.push(Block::Chart(chart("Speed", "images / s", AxisScale::Linear, speed)));
     let rate = vec![Series::new("learning rate", metrics.points("lr"), SeriesStyle::Line)];
     charts.push(Block::Chart(chart("Learning rate", "", AxisScale::Linear, rate)));
-    report.sections.push(Section { heading: "Curves".into(), note: String::new(), blocks: charts });
+    for (column, title, unit) in
+        [("val_ab_error", "Ab error", ""), ("val_psnr", "PSNR", "dB"), ("val_ssim", "SSIM", "")]
+    {
+        let series = Series::new("validation", metrics.points(column), SeriesStyle::Dots);
+        if !series.points.is_empty() {
+            charts.push(Block::Chart(chart(title, unit, AxisScale::Linear, vec![series])));
+        }
+    }
+    let note = facts.validation.map_or_else(String::new, |(all, side)| {
+        format!(
+            "Training: single batches, each before its update. Validation: means over the centres, {side}x{side} \
+             pixels, of {} of the {all} validation pictures.",
+            all.min(PICTURES)
+        )
+    });
+    report.sections.push(Section { heading: "Curves".into(), note, blocks: charts });
     report.sections.extend(facts.epoch.map(|batches| losses_by_epoch(&metrics, batches)));
     report.sections.push(Section {
         heading: "Settings".into(),
@@ -189,7 +235,9 @@ mod tests {
         let mut writer = MetricsWriter::open(&path, 0).unwrap();
         for step in 1..=steps {
             let losses = [("g_loss", 10.0 * step as f32), ("d_loss", 1000.0 * step as f32)];
-            let line = StepMetrics { step, losses: &losses, seconds: 1.0, images_per_s: 1.0, lr: 1.0, further: &[] };
+            let (losses, seconds) = (&losses[..], 1.0);
+            let line =
+                StepMetrics { step, losses, seconds, images_per_s: 1.0, lr: 1.0, epoch: 1, time: 1.0, further: &[] };
             writer.append(&line).unwrap();
         }
         Metrics::read(&path).unwrap()

@@ -1,29 +1,33 @@
 //! A training by a recipe: settings in, a run folder out.
 
+use crate::dataset::grey::grey_notice;
 use crate::dataset::lightness::LightnessMatch;
 use crate::dataset::loader::BatchMaker;
 use crate::dataset::pairs::{DataSource, Dataset};
 use crate::dataset::patches::PatchPlan;
+use crate::dataset::preparation::Preparations;
 use crate::dataset::stats::{Survey, survey};
-use crate::engine::device::{Device, human_bytes};
+use crate::engine::device::Device;
 use crate::engine::nn::WeightFile;
 use crate::error::{Error, Result};
 use crate::evaluate::evaluator::{Evaluator, rebalance};
 use crate::evaluate::scoreboard::Scoreboard;
 use crate::files::write_whole;
+use crate::imaging::picture::{Depth, PictureInfo};
 use crate::imaging::raster::Stretch;
 use crate::networks;
 use crate::networks::recipe::{Recipe, Setup};
 use crate::run::plan::{Patches, Plan};
-use crate::run::summary::{TrainingFacts, write_report};
 use crate::train::checkpoint::{self, Checkpoint, Newest};
+use crate::train::health::diverged;
 use crate::train::learner::{Learner, Update};
-use crate::train::metadata::{BinsMetadata, Input, Lightness, Metadata, TrainedOn};
+use crate::train::metadata::Metadata;
+use crate::train::metrics::Metrics;
 use crate::train::run_dir::RunDir;
 use crate::train::run_lock::RunLock;
 use crate::train::session::{Event, Outcome, Session};
 use crate::train::settings::table::Settings;
-use std::collections::BTreeMap;
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,13 +64,16 @@ const VALIDATION_WINDOW: usize = 256;
 /// # Ok::<(), huetape::Error>(())
 /// ```
 pub struct Training {
-    recipe: &'static dyn Recipe,
-    plan: Plan,
-    data: Dataset,
-    validation: Option<Dataset>,
+    pub(super) recipe: &'static dyn Recipe,
+    pub(super) plan: Plan,
+    pub(super) data: Dataset,
+    pub(super) validation: Option<Dataset>,
     resume: bool,
     stop: Arc<AtomicBool>,
 }
+
+/// Finds the images of a source for a plan: prepared so, of scenes windows of a grid where a side is given.
+type Find<'a> = dyn Fn(&DataSource, &Plan, &Preparations, Option<usize>) -> Result<Dataset> + 'a;
 
 /// How a training ended.
 #[derive(Debug, Clone)]
@@ -108,14 +115,33 @@ impl Training {
     /// # Errors
     /// A setting that makes no sense; images that cannot be trained on.
     pub fn new(recipe: &'static dyn Recipe, settings: Settings) -> Result<Self> {
+        Training::with(recipe, settings, &|source, plan, how, grid| {
+            source.validate_prepared(plan.crop(), plan.readings()?, how, grid)
+        })
+    }
+
+    /// As [`Training::new`], without the images that cannot be used, and what is wrong with each of them.
+    ///
+    /// # Errors
+    /// As [`Training::new`]; no image that can be used.
+    pub fn of_usable_images(recipe: &'static dyn Recipe, settings: Settings) -> Result<(Self, Vec<Error>)> {
+        let left_out = RefCell::new(Vec::new());
+        let training = Training::with(recipe, settings, &|source, plan, how, grid| {
+            let (data, faults) = source.validate_rest(plan.crop(), plan.readings()?, how, grid)?;
+            left_out.borrow_mut().extend(faults);
+            Ok(data)
+        })?;
+        Ok((training, left_out.into_inner()))
+    }
+
+    fn with(recipe: &'static dyn Recipe, settings: Settings, find: &Find) -> Result<Self> {
         let mut plan = Plan::new(recipe, &settings)?;
-        let (size, readings) = (plan.session.loader.size, plan.readings()?);
+        let size = plan.session.loader.size;
         let grid = (!plan.session.loader.augment).then_some(size);
-        let data = plan.data.validate_prepared(size, readings, &plan.preparations, grid)?;
+        let data = find(&plan.data, &plan, &plan.preparations, grid)?;
         // Both are stretched alike.
-        let how = &data.preparations;
-        let validate =
-            |source: &DataSource| source.validate_prepared(size, readings, how, Some(size.max(VALIDATION_WINDOW)));
+        let grid = Some(size.max(VALIDATION_WINDOW));
+        let validate = |source: &DataSource| find(source, &plan, &data.preparations, grid);
         let validation = plan.validation.as_ref().map(validate).transpose()?;
         let loader = &mut plan.session.loader;
         if let Some(Patches { count, min_distance }) = plan.patches {
@@ -217,6 +243,9 @@ impl Training {
         if learner.painter().keeps_lightness() {
             survey.stats.lightness = LightnessMatch::of(&self.data)?;
         }
+        if let Some(notice) = grey_notice(survey.grey, self.data.pairs.len()) {
+            observe(Event::Notice { text: &notice });
+        }
         if let Some(patches) = self.patches() {
             observe(Event::Notice { text: &format!("patches: {patches}") });
         }
@@ -241,12 +270,28 @@ impl Training {
             stop: &self.stop,
             asynchronous: device.is_gpu(),
         };
-        let outcome = session.run(learner.as_mut(), newest.checkpoint.as_ref(), observe)?;
+        let (losses, steps) = (learner.losses(), self.plan.session.steps);
+        let mut reported = Ok(());
+        let mut tell = |event: Event<'_>| {
+            let saved = matches!(event, Event::Saved { step, .. } if step < steps);
+            observe(event);
+            if saved && reported.is_ok() {
+                reported = self.report(&session.dir, device, losses, None);
+            }
+        };
+        let outcome = session.run(learner.as_mut(), newest.checkpoint.as_ref(), &mut tell)?;
+        reported?;
+        if let Some((name, [first, last])) = diverged(&Metrics::read(&session.dir.metrics())?) {
+            let what = format!("the training has diverged: its {name} ended at {last:.4}, and began at {first:.4}");
+            observe(Event::Notice { text: &format!("{what}: lower ⟨lr⟩") });
+        }
+        let mut judged = None;
         let scores = match &self.validation {
             Some(data) if outcome == Outcome::Finished => {
                 // What will be coloured with is what is judged.
                 let weights = WeightFile::read(&checkpoint::weights_of(&session.dir)?)?;
                 learner.load(&weights)?;
+                judged = Metadata::of(&weights)?.map(|metadata| metadata.step);
                 let despeckled = self.plan.settings.despeckles_lightness();
                 let matched = survey.stats.lightness.clone().filter(|_| despeckled);
                 let evaluator = Evaluator {
@@ -267,9 +312,28 @@ impl Training {
             }
             _ => None,
         };
-        self.report(&session.dir, device, learner.losses(), scores.clone())?;
+        self.report(&session.dir, device, losses, scores.clone().map(|scores| (scores, judged)))?;
         drop(lock);
         Ok(Ended { outcome, scores })
+    }
+
+    /// What loading takes beside a step, bytes: batches that wait, and decoded images that are kept.
+    pub fn loading_bytes(&self) -> u64 {
+        let options = &self.plan.session.loader;
+        let [source, target] = [self.data.source_reading, self.data.target_reading].map(|reading| reading.channels());
+        let pixels = |side: usize| (side * side * options.batch) as u64;
+        let batch =
+            4 * (pixels(options.size + 2 * options.halo) * source as u64 + pixels(options.size) * target as u64);
+        let bytes = |info: &PictureInfo| match info.depth {
+            Depth::U8 => 1,
+            Depth::U16 => 2,
+            Depth::F32 => 4,
+        };
+        let decoded = |info: &PictureInfo| (info.width * info.height * info.bands * bytes(info)) as u64;
+        // Sources and targets are of one size, and targets mostly have three bands of 8 bits.
+        let images: u64 =
+            self.data.infos.iter().map(|info| decoded(info) + 3 * (info.width * info.height) as u64).sum();
+        2 * options.threads as u64 * batch + images.min(options.cache_bytes as u64)
     }
 
     fn stopped(&self) -> bool {
@@ -310,79 +374,9 @@ impl Training {
             }
             seconds = seconds.min(start.elapsed().as_secs_f64());
         }
-        Ok(Rehearsal { seconds, peak_bytes: device.memory().peak_bytes })
-    }
-
-    /// What the weights say of themselves that the training's loop does not know; bins come from `weights`, if there
-    /// are some to start from.
-    fn metadata(&self, weights: Option<&WeightFile>, matched: Option<&LightnessMatch>) -> Result<Metadata> {
-        let settings = &self.plan.settings;
-        let bins = match &settings.bins {
-            Some(kind) => {
-                let width = settings.bin_width.filter(|_| !kind.starts_with("kmeans"));
-                Some(BinsMetadata { kind: kind.clone(), width })
-            }
-            None => weights.map(Metadata::of).transpose()?.flatten().and_then(|metadata| metadata.bins),
-        };
-        let despeckled = settings.despeckles_lightness();
-        let lightness = if despeckled { Lightness::Despeckle } else { Lightness::Input };
-        let data = match &self.plan.data {
-            DataSource::Pairs { .. } => "pairs of images",
-            DataSource::Images(_) => "colour images and their lightness",
-            DataSource::SideBySide { .. } => "images side by side",
-            DataSource::Scenes { .. } => "windows of two scenes",
-        };
-        Ok(Metadata {
-            bins,
-            input: Input { band: settings.band, lightness, ..Input::default() },
-            lightness_match: matched.filter(|_| despeckled).cloned(),
-            trained_on: TrainedOn { data: data.to_owned(), ..TrainedOn::default() },
-            ..Metadata::default()
-        })
-    }
-
-    /// Writes the settings down; what differs from those of the run so far, up to step `after`, is recorded.
-    fn write_settings(&self, dir: &RunDir, device: &Device, after: Option<u64>) -> Result<()> {
-        let made_by = BTreeMap::from([
-            ("huetape".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-            ("device".to_owned(), device.name()),
-            ("processor".to_owned(), format!("{} {}", std::env::consts::ARCH, std::env::consts::OS)),
-        ]);
-        let model = Some(self.recipe.name().to_owned());
-        let settings = self.plan.settings.clone().with_whole_paths();
-        let resumed = match after {
-            Some(step) if dir.config().exists() => settings.changes_since(&Settings::read(&dir.config())?, step),
-            _ => None,
-        };
-        Settings { model, out: None, resumed, made_by: Some(made_by), ..settings }.write(&dir.config())
-    }
-
-    fn report(
-        &self,
-        dir: &RunDir,
-        device: &Device,
-        losses: &[(&'static str, &'static str)],
-        scores: Option<Scoreboard>,
-    ) -> Result<()> {
-        let text = toml::to_string(&self.plan.settings).unwrap_or_default();
-        let pair = |line: &str| line.split_once(" = ").map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let images = self.data.pairs.len();
-        let mut environment = vec![
-            ("huetape".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-            ("device".to_owned(), device.name()),
-            ("peak device memory".to_owned(), human_bytes(device.memory().peak_bytes)),
-            ("training pictures".to_owned(), images.to_string()),
-        ];
-        environment.extend(self.patches().map(|patches| ("patches".to_owned(), patches)));
-        let facts = TrainingFacts {
-            title: format!("{} in {}", self.recipe.name(), dir.root().display()),
-            losses: losses.to_vec(),
-            target_bands: self.data.target_reading.channels(),
-            settings: text.lines().filter_map(pair).collect(),
-            environment,
-            epoch: self.recipe.lists_epochs().then(|| self.plan.session.loader.batches(1, images)),
-            scores,
-        };
-        write_report(dir, &facts)
+        let peak_bytes = device.memory().peak_bytes;
+        // As a checkpoint is made: much of what the process takes.
+        drop(learner.state()?);
+        Ok(Rehearsal { seconds, peak_bytes })
     }
 }

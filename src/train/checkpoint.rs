@@ -1,15 +1,21 @@
 //! Checkpoints: everything that a run needs to go on bit for bit, in one safetensors file, whole or absent.
 
+use crate::engine::device::human_bytes;
 use crate::engine::nn::{StateTensor, WeightFile, save_described};
 use crate::error::{Error, ErrorKind, Result};
 use crate::train::metadata::Metadata;
 use crate::train::run_dir::RunDir;
 use std::path::PathBuf;
+use std::str::FromStr;
 
-/// The lowest validation loss up to the checkpoint, `[1]`; infinite where there was none.
-const BEST_LOSS: &str = "train.best_loss";
+/// The lowest validation loss up to the checkpoint, or of an adversarial pair the lowest score, `[1]`; infinite where
+/// there was none. They have two names, for older versions chose a pair's weights by the loss.
+fn best_name(of_pair: bool) -> &'static str {
+    if of_pair { "train.best_score" } else { "train.best_loss" }
+}
 
-/// Writes the checkpoint of `metadata.step`; with `improved` also as `best.safetensors`.
+/// Writes the checkpoint of `metadata.step`; with `improved` also as `best.safetensors`. `best`: whether it is of an
+/// adversarial pair, and the best score so far.
 ///
 /// # Errors
 /// A disk that is full or may not be written.
@@ -17,18 +23,81 @@ pub fn save(
     dir: &RunDir,
     metadata: &Metadata,
     mut state: Vec<StateTensor>,
-    best: f64,
+    (of_pair, best): (bool, f64),
     improved: bool,
 ) -> Result<PathBuf> {
-    state.push(StateTensor { name: BEST_LOSS.to_owned(), shape: vec![1], data: vec![best as f32] });
+    state.push(StateTensor { name: best_name(of_pair).to_owned(), shape: vec![1], data: vec![best as f32] });
     let json = metadata.to_json()?;
+    let bytes: u64 = state.iter().map(|tensor| 4 * tensor.data.len() as u64).sum();
+    let room = |error| with_room(error, bytes * if improved { 2 } else { 1 });
     // The best first: a run killed between the two goes on from before this step, and writes both again.
     if improved {
-        save_described(&state, Some(&json), &dir.best())?;
+        save_described(&state, Some(&json), &dir.best()).map_err(room)?;
     }
     let path = dir.checkpoint(metadata.step);
-    save_described(&state, Some(&json), &path)?;
+    save_described(&state, Some(&json), &path).map_err(room)?;
     Ok(path)
+}
+
+/// Says how much a checkpoint takes where the disk is full: the old one goes only once the new one is whole, so that
+/// both must fit.
+fn with_room(error: Error, bytes: u64) -> Error {
+    match error.kind() {
+        ErrorKind::Io => error.with_remedy(format!(
+            "free {} for the next checkpoint, which is written beside the last one, and go on with ⟨resume⟩",
+            human_bytes(bytes)
+        )),
+        _ => error,
+    }
+}
+
+/// Which of a run's weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Which {
+    /// The best by validation if there are such, else the newest.
+    #[default]
+    Usual,
+    /// The best by validation.
+    Best,
+    /// The newest.
+    Last,
+    /// Those after this update.
+    Step(u64),
+}
+
+impl FromStr for Which {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "best" => Ok(Which::Best),
+            "last" => Ok(Which::Last),
+            _ => text.parse().map(Which::Step).map_err(|_| {
+                Error::input("no such checkpoint", format!("⟨checkpoint⟩ {text}"), "use last, best or a step's number")
+            }),
+        }
+    }
+}
+
+/// The weights of a run that are asked for.
+///
+/// # Errors
+/// None that are like that; a folder that cannot be read.
+pub fn weights_of_which(dir: &RunDir, which: Which) -> Result<PathBuf> {
+    let (path, name) = match which {
+        Which::Usual => return weights_of(dir),
+        Which::Last => return newest_of(dir),
+        Which::Best => (dir.best(), "best".to_owned()),
+        Which::Step(step) => (dir.checkpoint(step), step.to_string()),
+    };
+    if path.is_file() {
+        return Ok(path);
+    }
+    let mut there: Vec<String> = dir.list_checkpoints()?.iter().rev().map(|found| found.step.to_string()).collect();
+    there.extend(dir.best().is_file().then(|| "best".to_owned()));
+    let have = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+    let remedy = format!("{} has {have}; more of them stay by ⟨keep⟩", dir.root().display());
+    Err(Error::input("no such checkpoint", format!("⟨checkpoint⟩ {name}"), remedy).of(ErrorKind::NotFound))
 }
 
 /// The weights that a run colours with: the best by validation if there are such, else the newest.
@@ -39,6 +108,10 @@ pub fn weights_of(dir: &RunDir) -> Result<PathBuf> {
     if dir.best().is_file() {
         return Ok(dir.best());
     }
+    newest_of(dir)
+}
+
+fn newest_of(dir: &RunDir) -> Result<PathBuf> {
     let newest = Checkpoint::newest(dir)?;
     let path = newest.checkpoint.map(|checkpoint| checkpoint.path);
     path.or(newest.broken.into_iter().next().map(|(path, _)| path)).ok_or_else(|| {
@@ -86,9 +159,25 @@ impl Checkpoint {
         Ok(found)
     }
 
-    /// The lowest validation loss up to here; infinite where there was none.
-    pub(super) fn best_loss(&self) -> f64 {
-        let stored = self.file.get(BEST_LOSS).and_then(|tensor| tensor.data.first());
+    /// The best score up to here; infinite where there was none.
+    pub(super) fn best_score(&self, of_pair: bool) -> f64 {
+        let stored = self.file.get(best_name(of_pair)).and_then(|tensor| tensor.data.first());
         stored.map_or(f64::INFINITY, |&loss| f64::from(loss))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::io_error;
+    use std::io;
+    use std::path::Path;
+
+    #[test]
+    fn a_full_disk_is_told_with_the_room_that_is_needed() {
+        let at = |kind: io::ErrorKind| with_room(io_error("cannot write", Path::new("c"), &kind.into()), 3 << 20);
+        let full = at(io::ErrorKind::StorageFull).to_string();
+        assert!(full.contains("the disk is full: c: free 3.0 MiB for the next checkpoint"), "{full}");
+        assert!(at(io::ErrorKind::NotFound).to_string().contains("check the path"));
     }
 }

@@ -1,6 +1,7 @@
 //! Whether an adversarial pair still plays: seen from its losses as they are written down, so that the progress line
 //! and the report say the same.
 
+use crate::train::metrics::Metrics;
 use std::collections::VecDeque;
 
 /// Updates that a judgement looks back on.
@@ -20,6 +21,31 @@ pub const COPY: &str = "copy";
 /// Whether a loss is there for a judgement, and not for people.
 pub fn is_vital(name: &str) -> bool {
     name == D_GAP || name == COPY
+}
+
+/// Whether losses, by name and title, are those of an adversarial pair.
+pub fn is_pair(losses: &[(&str, &str)]) -> bool {
+    losses.iter().any(|(name, _)| *name == D_GAP)
+}
+
+/// Updates of a run, at least, of which it can be said that it diverged, and how many of its end are looked at.
+const LEAST_TO_DIVERGE: usize = 20;
+const END: usize = 10;
+/// Batches differ: what ends above its start by less than this share of it has not diverged.
+const RISE: f64 = 0.2;
+
+/// Where the loss that a training lowers ended above where it began: its name, its value before the first update, and
+/// the mean of the last ten.
+pub fn diverged(metrics: &Metrics) -> Option<(&'static str, [f64; 2])> {
+    let (name, values) = ["loss", "l1", "mse"].into_iter().find_map(|name| Some((name, metrics.column(name)?)))?;
+    let values: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+    if values.len() < LEAST_TO_DIVERGE {
+        return None;
+    }
+    let (first, end) = (values[0], &values[values.len() - END..]);
+    let mean = end.iter().sum::<f64>() / END as f64;
+    let spread = (end.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / END as f64).sqrt();
+    (mean > first + spread.max(RISE * first.abs())).then_some((name, [first, mean]))
 }
 
 /// What is wrong with a pair.
@@ -126,6 +152,17 @@ mod tests {
         let mut health = Health::default();
         assert!((0..300).all(|_| health.record(&update(1.2, 0.3, 0.25)).is_none()));
         assert!((0..300).all(|_| health.record(&[("loss", 0.0)]).is_none()));
+    }
+
+    #[test]
+    fn a_loss_that_ends_above_its_start_has_diverged() {
+        let of = |losses: Vec<f64>| diverged(&Metrics::of_column("loss", losses));
+        let falling = |i: usize| 5.0 - 0.02 * i as f64;
+        assert_eq!(of((0..60).map(falling).collect()), None);
+        assert_eq!(of((0..60).map(|i| 5.0 + 0.5 * (i % 3) as f64).collect()), None);
+        assert_eq!(of((0..15).map(|i| i as f64).collect()), None);
+        // Even where all of it happened in the first update.
+        assert_eq!(of((0..60).map(|i| if i == 0 { 5.0 } else { 11.0 }).collect()), Some(("loss", [5.0, 11.0])));
     }
 
     #[test]

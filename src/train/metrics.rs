@@ -13,9 +13,9 @@ use crate::files::{io_error, write_whole};
 
 /// The numbers of one optimiser step.
 ///
-/// As a JSON object the keys stand in the order of the fields: `step`, the losses, `seconds`, `images_per_s`, `lr`, and
-/// what is further. Numbers have the fewest digits that read back to the same value; NaN and infinities, which JSON
-/// does not know, become `null`.
+/// As a JSON object the keys stand in the order of the fields: `step`, the losses, `seconds`, `images_per_s`, `lr`,
+/// `epoch`, `time`, and what is further. Numbers have the fewest digits that read back to the same value; NaN and
+/// infinities, which JSON does not know, become `null`.
 #[derive(Debug, Clone, Copy)]
 pub struct StepMetrics<'a> {
     /// Optimiser updates so far, this one included: from 1.
@@ -28,7 +28,11 @@ pub struct StepMetrics<'a> {
     pub images_per_s: f64,
     /// Learning rate of the update.
     pub lr: f64,
-    /// What only some runs or steps have, by name: `lr_d`, `val_loss`, `val_ab_error`.
+    /// The pass over the data that it belongs to, from 1.
+    pub epoch: u64,
+    /// When it was done, in seconds since 1970, UTC.
+    pub time: f64,
+    /// What only some runs or steps have, by name: `val_loss`, `val_ab_error`.
     pub further: &'a [(&'a str, f64)],
 }
 
@@ -42,6 +46,8 @@ impl Serialize for StepMetrics<'_> {
         map.serialize_entry("seconds", &self.seconds)?;
         map.serialize_entry("images_per_s", &self.images_per_s)?;
         map.serialize_entry("lr", &self.lr)?;
+        map.serialize_entry("epoch", &self.epoch)?;
+        map.serialize_entry("time", &self.time)?;
         for (name, value) in self.further {
             map.serialize_entry(name, value)?;
         }
@@ -137,6 +143,12 @@ impl Metrics {
         Ok(metrics)
     }
 
+    /// A run whose updates have one value each.
+    #[cfg(test)]
+    pub(super) fn of_column(name: &str, values: Vec<f64>) -> Metrics {
+        Metrics { steps: (1..=values.len() as u64).collect(), columns: BTreeMap::from([(name.to_owned(), values)]) }
+    }
+
     /// The updates in order, each with its values by name.
     pub fn updates(&self) -> impl Iterator<Item = (u64, Vec<(&str, f32)>)> {
         self.steps.iter().enumerate().map(|(row, &step)| {
@@ -191,7 +203,7 @@ mod tests {
     use super::*;
 
     fn step<'a>(step: u64, losses: &'a [(&'a str, f32)], further: &'a [(&'a str, f64)]) -> StepMetrics<'a> {
-        StepMetrics { step, losses, seconds: 0.25, images_per_s: 16.0, lr: 1e-4, further }
+        StepMetrics { step, losses, seconds: 0.25, images_per_s: 16.0, lr: 1e-4, epoch: 3, time: 1.5, further }
     }
 
     fn written(steps: &[StepMetrics]) -> (tempfile::TempDir, PathBuf) {
@@ -207,7 +219,7 @@ mod tests {
         let losses = [("g_loss", 0.1f32), ("d_loss", 1e-30), ("l1", 16777216.0)];
         let (_folder, path) = written(&[step(7, &losses, &[("lr_d", 4e-4)])]);
         let want = "{\"step\":7,\"g_loss\":0.1,\"d_loss\":1e-30,\"l1\":16777216.0,\"seconds\":0.25,\
-                    \"images_per_s\":16.0,\"lr\":0.0001,\"lr_d\":0.0004}\n";
+                    \"images_per_s\":16.0,\"lr\":0.0001,\"epoch\":3,\"time\":1.5,\"lr_d\":0.0004}\n";
         assert_eq!(fs::read_to_string(path).unwrap(), want);
     }
 

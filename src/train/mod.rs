@@ -12,4 +12,5 @@ pub mod samples;
 pub mod schedule;
 pub mod session;
 pub mod settings;
+pub mod validation;
 pub mod workload;

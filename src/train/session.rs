@@ -9,7 +9,7 @@ use crate::engine::device::PendingRead;
 use crate::engine::nn::StateTensor;
 use crate::error::{Error, Result};
 use crate::train::checkpoint::{self, Checkpoint};
-use crate::train::health::{Health, Notice};
+use crate::train::health::{Health, Notice, is_pair};
 use crate::train::learner::{Learner, Update};
 use crate::train::metadata::Metadata;
 use crate::train::metrics::{MetricsWriter, StepMetrics};
@@ -17,10 +17,11 @@ use crate::train::progress::Pace;
 use crate::train::run_dir::RunDir;
 use crate::train::samples;
 use crate::train::schedule::{LrSchedule, warm_up};
+use crate::train::validation::{Validation, validate};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// The settings of a run that the loop itself reads.
 #[derive(Debug, Clone)]
@@ -75,7 +76,9 @@ pub enum Event<'a> {
         step: u64,
         /// Mean loss over the validation data.
         loss: f64,
-        /// Whether it is the lowest so far.
+        /// Names and values of further figures: `val_ab_error`, `val_psnr`, `val_ssim`.
+        figures: &'a [(&'static str, f64)],
+        /// Whether it is the best so far: by the loss, or of an adversarial pair by the loss and the detail.
         best: bool,
     },
     /// A checkpoint lies whole on disk.
@@ -111,8 +114,6 @@ pub enum Outcome {
     },
 }
 
-/// Images that one validation looks at, at most: it must stay cheap beside the training between two.
-const VALIDATION_PICTURES: u64 = 8;
 /// Side of a sample image in pixels, where the crops of the training are smaller and the images are not.
 const SAMPLE_SIDE: usize = 128;
 /// Losses are read this many steps late on a GPU, so that the host records ahead.
@@ -193,7 +194,7 @@ impl Session<'_> {
         let (mut after, mut best) = (0, f64::INFINITY);
         if let Some(checkpoint) = from {
             learner.load(&checkpoint.file)?;
-            (after, best) = (checkpoint.step, checkpoint.best_loss());
+            (after, best) = (checkpoint.step, checkpoint.best_score(is_pair(learner.losses())));
         }
         self.dir.cut_samples(after)?;
         let metrics = MetricsWriter::open(self.dir.metrics(), after)?;
@@ -255,19 +256,11 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Mean loss over centre crops of the first validation images, an f32 value as a checkpoint stores it: a run that
-    /// goes on compares the same numbers.
-    fn validate(&self, learner: &dyn Learner) -> Result<Option<f64>> {
+    /// What centre crops of some of the validation images say.
+    fn validate(&self, learner: &dyn Learner) -> Result<Option<Validation>> {
         let Some(data) = &self.validation else { return Ok(None) };
-        let maker = self.centre_crops(data, self.config.loader.size, self.config.loader.halo);
-        let pictures = data.pairs.len() as u64;
-        let batches = pictures.min(VALIDATION_PICTURES);
-        let mut sum = 0.0;
-        for i in 0..batches {
-            // Spread evenly over the files in name order.
-            sum += learner.validation_loss(&maker.batch(1 + i * pictures / batches)?)?;
-        }
-        Ok(Some(f64::from((sum / batches as f64) as f32)))
+        let maker = |halo| self.centre_crops(data, self.config.loader.size, halo);
+        validate(learner, &maker(self.config.loader.halo), &maker(0), data.pairs.len() as u64).map(Some)
     }
 
     /// The images that samples show: the first of the validation data, else of the training data.
@@ -308,7 +301,7 @@ impl Loop<'_, '_> {
         }
         let validation = if due.validation { self.session.validate(learner)? } else { None };
         if let Some(update) = last {
-            self.write_down(update, validation)?;
+            self.write_down(update, validation.as_ref())?;
         }
         if due.samples {
             let stride = learner.painter().framing().stride;
@@ -321,11 +314,12 @@ impl Loop<'_, '_> {
         Ok(())
     }
 
-    fn save(&mut self, learner: &dyn Learner, step: u64, validation: Option<f64>) -> Result<()> {
-        let improved = self.session.config.keep_best && validation.is_some_and(|loss| loss < self.best);
-        if let Some(loss) = validation {
-            self.best = self.best.min(loss);
-            (self.observe)(Event::Validated { step, loss, best: improved });
+    fn save(&mut self, learner: &dyn Learner, step: u64, validation: Option<Validation>) -> Result<()> {
+        let keep_best = self.session.config.keep_best;
+        let improved = keep_best && validation.as_ref().is_some_and(|found| found.score < self.best);
+        if let Some(Validation { loss, figures, score }) = &validation {
+            self.best = self.best.min(*score);
+            (self.observe)(Event::Validated { step, loss: *loss, figures, best: improved });
         }
         let state = learner.state()?;
         if let Some(tensor) = state.iter().find(|tensor| tensor.data.iter().any(|value| !value.is_finite())) {
@@ -333,7 +327,8 @@ impl Loop<'_, '_> {
             return Err(self.diverged(format!("{} holds NaN or infinity at step {step}", tensor.name), "the weights"));
         }
         let metadata = self.session.metadata(learner, step);
-        let path = checkpoint::save(&self.session.dir, &metadata, state, self.best, improved)?;
+        let path =
+            checkpoint::save(&self.session.dir, &metadata, state, (is_pair(learner.losses()), self.best), improved)?;
         self.session.dir.prune(self.session.config.keep)?;
         (self.observe)(Event::Saved { step, path: path.clone() });
         self.saved = Some(path);
@@ -369,12 +364,23 @@ impl Loop<'_, '_> {
         Error::failed(what, subject, format!("lower ⟨lr⟩, or check the data; last good checkpoint: {good}"))
     }
 
-    fn write_down(&mut self, update: Settled, validation: Option<f64>) -> Result<()> {
+    fn write_down(&mut self, update: Settled, validation: Option<&Validation>) -> Result<()> {
         let Settled { step, images, lr, losses, seconds } = update;
         self.pace.record(seconds, images);
-        let further: Vec<(&str, f64)> = validation.iter().map(|&loss| ("val_loss", loss)).collect();
-        let images_per_s = images as f64 / seconds;
-        self.metrics.append(&StepMetrics { step, losses: &losses, seconds, images_per_s, lr, further: &further })?;
+        let figures = |found: &Validation| [&[("val_loss", found.loss)], &found.figures[..]].concat();
+        let further = validation.map(figures).unwrap_or_default();
+        let epoch = self.session.config.loader.epoch_of(step, self.session.data.pairs.len());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.metrics.append(&StepMetrics {
+            step,
+            losses: &losses,
+            seconds,
+            images_per_s: images as f64 / seconds,
+            lr,
+            epoch,
+            time: now.as_millis() as f64 / 1e3,
+            further: &further,
+        })?;
         let notice = self.health.record(&losses);
         (self.observe)(Event::Step { step, losses: &losses, pace: &self.pace, notice });
         Ok(())

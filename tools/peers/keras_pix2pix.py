@@ -214,7 +214,8 @@ def train_huetape(args):
     data = ["--source", args.dir / "source", "--target", args.dir / "target", "--init", args.dir / "init.safetensors"]
     plain = ["--no-shuffle", "--no-augment", "--dropout", 0, "--batch", 1, "--size", SIZE, "--device", args.device]
     huetape("train", "pix2pix", *data, *plain, "--steps", args.steps, "--lr", args.lr, "--out", out / "run")
-    huetape("colorize", args.dir / "source", "--run", out / "run", "--out", out / "pictures", "--device", args.device)
+    huetape("colorize", args.dir / "source", "--run", out / "run", "--out", out / "pictures", "--overwrite",
+            "--device", args.device)
     rows = [json.loads(line) for line in (out / "run" / "metrics.jsonl").read_text().splitlines()]
     return rows, 255 * pictures(out / "pictures", "RGB")[1]
 

@@ -8,9 +8,10 @@ use crate::error::{Error, Result};
 use crate::paint::colorizer::{Colorizer, Options};
 use crate::paint::painter::Look;
 use crate::run::run::Run;
+use crate::train::checkpoint::Which;
 use crate::train::metadata::{Input, Lightness, Metadata};
 use clap::{Args, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A trained network by its run or its weights.
 #[derive(Args, Debug)]
@@ -22,6 +23,10 @@ pub struct TrainedArgs {
     /// itself
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
+    /// Which weights of --run: last, best, or those after an update, by its number [default: best where there are
+    /// validation images, else last]
+    #[arg(long, value_name = "WHICH", conflicts_with = "weights")]
+    checkpoint: Option<String>,
 }
 
 /// How it colours.
@@ -56,14 +61,25 @@ enum NormName {
 }
 
 impl TrainedArgs {
+    fn open_run(&self, run: &Path) -> Result<Run> {
+        let which = self.checkpoint.as_deref().map_or(Ok(Which::Usual), str::parse)?;
+        Ok(Run::open(run)?.with_checkpoint(which))
+    }
+
     /// The weight file.
     ///
     /// # Errors
     /// No run folder, or one without a checkpoint.
     pub fn weights(&self) -> Result<PathBuf> {
         match (&self.weights, &self.run) {
-            (Some(weights), _) => Ok(weights.clone()),
-            (None, Some(run)) => Run::open(run)?.weights(),
+            (Some(weights), _) => {
+                let remedy = "name a file, or its run by --run";
+                let what = "a folder, where a weight file is needed";
+                let subject = || format!("--weights {}", weights.display());
+                crate::ensure!(!weights.is_dir(), Error::input(what, subject(), remedy));
+                Ok(weights.clone())
+            }
+            (None, Some(run)) => self.open_run(run)?.weights(),
             (None, None) => Err(Error::input("no network named", "--run", "add --run RUN or --weights FILE")),
         }
     }
@@ -75,7 +91,7 @@ impl TrainedArgs {
     /// Settings or weights that cannot be read.
     pub fn input(&self) -> Result<Input> {
         match &self.run {
-            Some(run) => Ok(*Run::open(run)?.input()),
+            Some(run) => Ok(*self.open_run(run)?.input()),
             None => {
                 let metadata = Metadata::of(&WeightFile::read(&self.weights()?)?)?;
                 Ok(metadata.map(|metadata| metadata.input).unwrap_or_default())
@@ -95,7 +111,7 @@ impl TrainedArgs {
             false => Lightness::Input,
         });
         let colorizer = match &self.run {
-            Some(run) => Colorizer::of_run(device, &Run::open(run)?, lightness)?,
+            Some(run) => Colorizer::of_run(device, &self.open_run(run)?, lightness)?,
             None => Colorizer::of(device, &WeightFile::read(&self.weights()?)?, lightness)?,
         };
         let options = look.over(colorizer.options())?;

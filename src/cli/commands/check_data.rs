@@ -8,6 +8,7 @@ use crate::cli::names::{flag, flags};
 use crate::cli::outcome::Outcome;
 use crate::cli::training::print_rehearsal;
 use crate::dataset::check::{DataReport, ValueRange, check};
+use crate::dataset::grey::grey_notice;
 use crate::dataset::pairs::DataSource;
 use crate::error::Error;
 use crate::networks::NETWORKS;
@@ -69,7 +70,7 @@ pub fn run(args: CheckDataArgs) -> Outcome {
     let report = check(&plan.data, plan.readings()?, &plan.preparations, crop)?;
     let scenes = matches!(plan.data, DataSource::Scenes { .. });
     print_report(&report, if scenes { "window" } else { "picture" });
-    let refusals = report.refusals(&plan.data, crop);
+    let refusals = report.refusals(&plan.data, plan.crop());
     if !refusals.is_empty() {
         outln!("\n`train` would refuse:");
         for error in refusals.iter().take(MOST_REFUSALS) {
@@ -113,6 +114,10 @@ fn print_report(report: &DataReport, unit: &str) {
     }
     print_values("source", &report.source_values);
     print_values("target", &report.target_values);
+    let grey = report.pairs.iter().filter(|pair| pair.grey).count();
+    if let Some(notice) = grey_notice(grey, report.pairs.len()) {
+        outln!("{notice}");
+    }
     print_shifts(report);
 }
 

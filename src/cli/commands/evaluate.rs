@@ -4,6 +4,7 @@ use crate::cli::args::device::{self, DeviceArgs};
 use crate::cli::args::given::{Choice, Given};
 use crate::cli::args::trained::{LookArgs, TrainedArgs};
 use crate::cli::console::{Progress, print_scores};
+use crate::cli::names::flags;
 use crate::cli::outcome::Outcome;
 use crate::cli::stdio::{is_stdout, make_way, write_result};
 use crate::dataset::pairs::{DataSource, Dataset};
@@ -106,6 +107,7 @@ pub fn run(args: EvaluateArgs) -> Outcome {
         ..Evaluator::of_colorizer(&colorizer, options.look)
     };
     let data = find_images(&colorizer, &options, &source, args.trained.input()?.target())?;
+    data.notices.iter().for_each(|notice| errln!("{}", flags(notice)));
     let names = names(&data)?;
     let folders = args.out.as_deref().map(|out| Folders::new(out, &data, &names, colorizer.bands())).transpose()?;
 

@@ -5,7 +5,7 @@ use crate::cli::args::given::{Choice, Given};
 use crate::cli::args::help::{examples, help_of};
 use crate::cli::args::network::{Network, networks};
 use crate::cli::console::print_scores;
-use crate::cli::names::flags;
+use crate::cli::names::{flag, flags};
 use crate::cli::outcome::Outcome;
 use crate::cli::signals::stop_flag;
 use crate::cli::training::{print_rehearsal, run_with_progress};
@@ -45,6 +45,9 @@ pub struct TrainArgs {
     /// Say what would be read, how much memory it takes and how long a step takes, and stop
     #[arg(long, help_heading = "Run")]
     dry_run: bool,
+    /// Leave out pictures that cannot be used, and list them
+    #[arg(long, help_heading = "Run")]
+    keep_going: bool,
     /// Settings in TOML, and `out`; keys named as the flags; flags win
     #[arg(long, value_name = "FILE", help_heading = "Run")]
     config: Option<PathBuf>,
@@ -61,7 +64,8 @@ pub fn of_network(command: clap::Command, recipe: Network) -> clap::Command {
             None => arg.hide(true),
         })
     });
-    command.about(format!("Trains {}, which {}", recipe.name(), recipe.what())).after_help(examples_of(&[recipe]))
+    let command = command.mut_arg("model", |arg| arg.hide_possible_values(true));
+    command.about(format!("Trains {}: {}", recipe.name(), recipe.what())).after_help(examples_of(&[recipe]))
 }
 
 fn examples_of_networks() -> String {
@@ -90,7 +94,11 @@ pub fn run(args: TrainArgs) -> Outcome {
     }
     let stop = stop_flag();
     device::set_threads(&settings)?;
-    let training = Training::new(args.model, settings.clone())?.resuming(args.resume).stopped_by(stop);
+    let training = match args.keep_going {
+        true => without_faults(args.model, settings.clone())?,
+        false => Training::new(args.model, settings.clone())?,
+    };
+    let training = training.resuming(args.resume).stopped_by(stop);
     training.data().notices.iter().for_each(|notice| errln!("{}", flags(notice)));
     let device = device::open(&settings)?;
     if args.dry_run {
@@ -119,6 +127,16 @@ pub fn run(args: TrainArgs) -> Outcome {
             Err(Error::failed(what, out.display(), remedy).into())
         }
     }
+}
+
+/// The training on the pictures that can be used; what is wrong with the others is listed.
+fn without_faults(model: Network, settings: Settings) -> Result<Training> {
+    let (training, left_out) = Training::of_usable_images(model, settings)?;
+    left_out.iter().for_each(|fault| errln!("left out: {}", fault.line(flag)));
+    if !left_out.is_empty() {
+        errln!("{} pictures are left out, {} remain", left_out.len(), training.data().pairs.len());
+    }
+    Ok(training)
 }
 
 /// The folder of `--out`, of the file of settings, or one named after the time. One that holds anything is refused

@@ -60,7 +60,7 @@ pub fn share(value: &f32, key: &str) -> Result<()> {
 /// A multiplier of channels.
 pub fn width(value: &f64, key: &str) -> Result<()> {
     let fits = *value > 0.0 && *value <= 16.0;
-    refuse(fits, "the width makes no network", key, value, "use a multiplier above 0, e.g. 0.25 or 1")
+    refuse(fits, "the width makes no network", key, value, "use a multiplier above 0 and up to 16, e.g. 0.25 or 1")
 }
 
 /// The side of a bin, ab units.

@@ -17,7 +17,7 @@ use clap::Args;
 use progress::Report;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use targets::{check_beside, check_formats, check_free, check_out, check_targets, inputs, means_folder, output_path};
+use targets::{check_beside, check_formats, check_free, check_out, clashes, inputs, means_folder, output_path};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -64,6 +64,9 @@ pub struct ColorizeArgs {
     /// Write over results that are there already
     #[arg(long)]
     overwrite: bool,
+    /// Colour the pictures of the folders below a folder too, into folders of the same names
+    #[arg(long, conflicts_with = "compare")]
+    recursive: bool,
     /// Report a bad file and go on with the rest; the exit code is then 1
     #[arg(long)]
     keep_going: bool,
@@ -75,7 +78,8 @@ pub struct ColorizeArgs {
 const MOST_PIXELS: usize = 1 << 16;
 
 pub fn run(args: ColorizeArgs) -> Outcome {
-    let files = inputs(&args.inputs, args.keep_going)?;
+    let found = inputs(&args.inputs, args.keep_going, args.recursive)?;
+    let (files, below): (Vec<PathBuf>, Vec<PathBuf>) = found.into_iter().map(|found| (found.file, found.below)).unzip();
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("coloured"));
     let single = args.inputs.len() == 1 && !args.inputs[0].is_dir() && args.out.is_some() && !means_folder(&out);
     check_out(&out, single)?;
@@ -94,9 +98,18 @@ pub fn run(args: ColorizeArgs) -> Outcome {
         check_beside(beside, "--uncertainty", &files)?;
         colorizer.check_uncertainty()?;
     }
-    let targets: Vec<PathBuf> = files.iter().map(|file| output_path(file, &out, !single, bands)).collect();
+    let target = |(file, below): (&PathBuf, &PathBuf)| match single {
+        true => out.clone(),
+        false => output_path(file, &out.join(below), bands),
+    };
+    let targets: Vec<PathBuf> = files.iter().zip(&below).map(target).collect();
     check_formats(&files, &targets, bands, args.cog && args.uncertainty.is_none())?;
-    check_targets(&files, &targets, args.uncertainty.as_deref())?;
+    let mut clashes = clashes(&files, &targets, args.uncertainty.as_deref());
+    if !args.keep_going
+        && let Some(error) = clashes.iter_mut().find_map(Option::take)
+    {
+        return Err(error.into());
+    }
     let comparisons = match &args.compare {
         Some(truth) => compare::plan(truth, &files, &targets, args.keep_going)?,
         None => Vec::new(),
@@ -125,7 +138,10 @@ pub fn run(args: ColorizeArgs) -> Outcome {
             crate::ensure!(!stop.load(Ordering::Relaxed), Error::failed("interrupted", target.display(), remedy));
             Ok(())
         };
-        let coloured = colorizer.colour_file_with(file, target, &how, &mut observe);
+        let coloured = match clashes[i].take() {
+            None => colorizer.colour_file_with(file, target, &how, &mut observe),
+            Some(error) => Err(error),
+        };
         let compared = |()| comparisons.get(i).map_or(Ok(()), |plan| plan.write(file, target, &description));
         match coloured.and_then(compared) {
             Ok(()) => {}

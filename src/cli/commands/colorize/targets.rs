@@ -1,18 +1,15 @@
 //! Which files `huetape colorize` reads and which it writes.
 
-use crate::dataset::folder::{has_picture_extension, pictures_in};
+use crate::dataset::folder::{has_picture_extension, passed_over, pictures_below, pictures_in};
 use crate::error::{Error, ErrorKind, Result};
 use crate::paint::files::check_not_input;
 use crate::paint::format::{self, Format, check_ending};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// Where the colours of `input` go: `out` itself for one file, `out/STEM.png` in a folder, or `.tif` for a scene and
-/// where a PNG cannot hold the bands.
-pub fn output_path(input: &Path, out: &Path, folder: bool, bands: usize) -> PathBuf {
-    if !folder {
-        return out.to_owned();
-    }
+/// Where the colours of `input` go in a folder: `out/STEM.png`, or `.tif` for a scene and where a PNG cannot hold the
+/// bands.
+pub fn output_path(input: &Path, out: &Path, bands: usize) -> PathBuf {
     let mut name = input.file_stem().unwrap_or_default().to_owned();
     name.push(if Format::for_input(input, bands) == Format::Png { ".png" } else { ".tif" });
     out.join(name)
@@ -68,19 +65,45 @@ pub fn check_beside(beside: &Path, flag: &str, files: &[PathBuf]) -> Result<()> 
     format::check_uncertainty(beside)
 }
 
-/// All pictures that the inputs name, folders in name order. With `keep_going` a file that is not there is met later.
-pub fn inputs(named: &[PathBuf], keep_going: bool) -> Result<Vec<PathBuf>> {
+/// A file to colour.
+pub struct Input {
+    /// Where it lies.
+    pub file: PathBuf,
+    /// The folders that lead to it from the one that was named.
+    pub below: PathBuf,
+}
+
+/// All pictures that the inputs name, folders in name order, with `recursive` those of the folders below too; what is
+/// passed over there is told. With `keep_going` a file that is not there is met later.
+pub fn inputs(named: &[PathBuf], keep_going: bool, recursive: bool) -> Result<Vec<Input>> {
     let mut files = Vec::new();
     for input in named {
         if input.is_dir() {
-            files.extend(pictures_in(input)?);
+            passed_over(input).iter().for_each(|notice| errln!("{notice}"));
+            let found = if recursive {
+                pictures_below(input)?
+            } else {
+                pictures_in(input).map_err(|error| below(input, error))?
+            };
+            files.extend(found.into_iter().map(|file| {
+                let below = file.parent().and_then(|folder| folder.strip_prefix(input).ok()).unwrap_or(Path::new(""));
+                Input { below: below.to_owned(), file }
+            }));
         } else if keep_going || input.exists() {
-            files.push(input.clone());
+            files.push(Input { file: input.clone(), below: PathBuf::new() });
         } else {
             return Err(Error::input("no such file or folder", input.display(), "check the path"));
         }
     }
     Ok(files)
+}
+
+/// What to do about a folder whose pictures lie in others.
+fn below(folder: &Path, error: Error) -> Error {
+    match error.kind() == ErrorKind::NotFound && pictures_below(folder).is_ok() {
+        true => Error::input("the pictures lie in folders below", folder.display(), "add --recursive"),
+        false => error,
+    }
 }
 
 /// Each file must hold the network's bands, and with `cog` the cloud-optimised layout: a PNG holds 1 or 3 bands and no
@@ -90,13 +113,11 @@ pub fn check_formats(files: &[PathBuf], targets: &[PathBuf], bands: usize, cog: 
 }
 
 /// No two results may go to one file, those `beside` the colours of a single input included, and no input may be
-/// overwritten.
-pub fn check_targets(files: &[PathBuf], targets: &[PathBuf], beside: Option<&Path>) -> Result<()> {
-    let beside = beside.iter().flat_map(|beside| files.iter().map(|file| (file.as_path(), *beside)));
-    let colours = files.iter().zip(targets).map(|(file, target)| (file.as_path(), target.as_path()));
-    let mut seen: HashMap<&Path, &Path> = HashMap::new();
-    for (file, target) in colours.chain(beside) {
-        if let Some(other) = seen.insert(target, file) {
+/// overwritten: what is wrong with each of the files.
+pub fn clashes(files: &[PathBuf], targets: &[PathBuf], beside: Option<&Path>) -> Vec<Option<Error>> {
+    let mut seen: HashMap<PathBuf, PathBuf> = HashMap::new();
+    let mut refuse = |file: &PathBuf, target: &Path| -> Result<()> {
+        if let Some(other) = seen.get(target) {
             let both = if other == file {
                 format!("two results of {} would be written", file.display())
             } else {
@@ -105,7 +126,12 @@ pub fn check_targets(files: &[PathBuf], targets: &[PathBuf], beside: Option<&Pat
             let remedy = "give the files names of their own, or colour them one by one";
             return Err(Error::input(both, target.display(), remedy));
         }
-        check_not_input(file, target)?;
-    }
-    Ok(())
+        seen.insert(target.to_owned(), file.clone());
+        check_not_input(file, target)
+    };
+    let of_file = |(file, target): (&PathBuf, &PathBuf)| {
+        let colours = refuse(file, target);
+        colours.and_then(|()| beside.map_or(Ok(()), |beside| refuse(file, beside))).err()
+    };
+    files.iter().zip(targets).map(of_file).collect()
 }

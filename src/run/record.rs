@@ -1,0 +1,94 @@
+//! What a training writes down of itself: its settings, what its weights say of themselves, its report.
+
+use crate::dataset::lightness::LightnessMatch;
+use crate::dataset::pairs::DataSource;
+use crate::engine::device::{Device, human_bytes};
+use crate::engine::nn::WeightFile;
+use crate::error::Result;
+use crate::evaluate::scoreboard::Scoreboard;
+use crate::run::summary::{TrainingFacts, write_report};
+use crate::run::training::Training;
+use crate::train::metadata::{BinsMetadata, Input, Lightness, Metadata, TrainedOn};
+use crate::train::run_dir::RunDir;
+use crate::train::settings::table::Settings;
+use std::collections::BTreeMap;
+
+impl Training {
+    /// What the weights say of themselves that the training's loop does not know; bins come from `weights`, if there
+    /// are some to start from.
+    pub(super) fn metadata(&self, weights: Option<&WeightFile>, matched: Option<&LightnessMatch>) -> Result<Metadata> {
+        let settings = &self.plan.settings;
+        let bins = match &settings.bins {
+            Some(kind) => {
+                let width = settings.bin_width.filter(|_| !kind.starts_with("kmeans"));
+                Some(BinsMetadata { kind: kind.clone(), width })
+            }
+            None => weights.map(Metadata::of).transpose()?.flatten().and_then(|metadata| metadata.bins),
+        };
+        let despeckled = settings.despeckles_lightness();
+        let lightness = if despeckled { Lightness::Despeckle } else { Lightness::Input };
+        let data = match &self.plan.data {
+            DataSource::Pairs { .. } => "pairs of images",
+            DataSource::Images(_) => "colour images and their lightness",
+            DataSource::SideBySide { .. } => "images side by side",
+            DataSource::Scenes { .. } => "windows of two scenes",
+        };
+        Ok(Metadata {
+            bins,
+            input: Input { band: settings.band, lightness, ..Input::default() },
+            lightness_match: matched.filter(|_| despeckled).cloned(),
+            trained_on: TrainedOn { data: data.to_owned(), ..TrainedOn::default() },
+            ..Metadata::default()
+        })
+    }
+
+    /// Writes the settings down; what differs from those of the run so far, up to step `after`, is recorded.
+    pub(super) fn write_settings(&self, dir: &RunDir, device: &Device, after: Option<u64>) -> Result<()> {
+        let made_by = BTreeMap::from([
+            ("huetape".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+            ("device".to_owned(), device.name()),
+            ("processor".to_owned(), format!("{} {}", std::env::consts::ARCH, std::env::consts::OS)),
+        ]);
+        let model = Some(self.recipe.name().to_owned());
+        let settings = self.plan.settings.clone().with_whole_paths();
+        let resumed = match after {
+            Some(step) if dir.config().exists() => settings.changes_since(&Settings::read(&dir.config())?, step),
+            _ => None,
+        };
+        Settings { model, out: None, resumed, made_by: Some(made_by), ..settings }.write(&dir.config())
+    }
+
+    /// Writes the report; with the figures the update whose weights they are of.
+    pub(super) fn report(
+        &self,
+        dir: &RunDir,
+        device: &Device,
+        losses: &[(&'static str, &'static str)],
+        scores: Option<(Scoreboard, Option<u64>)>,
+    ) -> Result<()> {
+        let (scores, judged) = scores.unzip();
+        let text = toml::to_string(&self.plan.settings).unwrap_or_default();
+        let pair = |line: &str| line.split_once(" = ").map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let images = self.data.pairs.len();
+        let mut environment = vec![
+            ("huetape".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+            ("device".to_owned(), device.name()),
+            ("peak device memory".to_owned(), human_bytes(device.memory().peak_bytes)),
+            ("training pictures".to_owned(), images.to_string()),
+        ];
+        environment.extend(self.patches().map(|patches| ("patches".to_owned(), patches)));
+        let facts = TrainingFacts {
+            title: format!("{} in {}", self.recipe.name(), dir.root().display()),
+            losses: losses.to_vec(),
+            target_bands: self.data.target_reading.channels(),
+            settings: text.lines().filter_map(pair).collect(),
+            environment,
+            epoch: self.recipe.lists_epochs().then(|| self.plan.session.loader.batches(1, images)),
+            scores,
+            judged: judged.flatten(),
+            validation: self.validation.as_ref().map(|data| (data.pairs.len() as u64, self.plan.session.loader.size)),
+            steps: self.plan.session.steps,
+        };
+        write_report(dir, &facts)
+    }
+}
