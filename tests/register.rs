@@ -123,7 +123,7 @@ fn bad_input_is_refused_in_one_line() {
         ("register sar.png", &["--points"][..]),
         ("register no.png --points pairs.csv", &["no.png"]),
         ("register sar.png --points no.csv", &["no.csv"]),
-        ("register pairs.csv --points pairs.csv", &["not a PNG, JPEG or TIFF", "pairs.csv"]),
+        ("register pairs.csv --points pairs.csv", &["not a PNG, JPEG, TIFF or BMP", "pairs.csv"]),
         ("register sar.png --points three.csv", &["at least 4", "three.csv"]),
         ("register sar.png --points line.csv", &["lie on a line", "line.csv"]),
         ("register sar.png --points bad.csv", &["`six` in column 2", "bad.csv line 3"]),

@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod check;
+mod facts;
 pub mod folder;
 pub mod grey;
 pub mod lightness;

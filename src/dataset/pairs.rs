@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use crate::dataset::facts::{self, Facts};
 use crate::dataset::folder::{passed_over, pictures_in};
 use crate::dataset::pair::{Crop, Pair};
 use crate::dataset::picture_file::{Half, PictureFile};
 use crate::dataset::preparation::Preparations;
 use crate::dataset::scene_pair::ScenePair;
 use crate::error::{Error, Result};
+use crate::imaging::codec::decode::probe_file;
 use crate::imaging::picture::{Depth, PictureInfo, Reading};
-use crate::imaging::raster::{Raster, Stretch};
 
 /// Where training images come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,7 +168,7 @@ impl DataSource {
         }
         let all_or_one = |all: usize| if band.is_some() { Reading::Grey { band } } else { Reading::Bands(all) };
         if let DataSource::Scenes { source, target } = self {
-            let bands = |path: &Path| Ok(Raster::open(path)?.info().bands_without_alpha().count());
+            let bands = |path: &Path| Ok(probe_file(path)?.bands_without_alpha().count());
             return Ok((all_or_one(bands(source)?), Reading::Bands(bands(target)?)));
         }
         let pairs = self.list()?.pairs;
@@ -255,35 +256,52 @@ impl DataSource {
         let listing = self.list_prepared(how)?;
         listing.lone_sources.iter().try_for_each(|lone| fault(self.lone_source(lone)))?;
         let (source_reading, target_reading) = readings;
-        let check = |pair: &Pair| -> Result<PictureInfo> {
-            let info = pair.source.probe()?;
+        let check = |pair: &Pair| -> Result<(PictureInfo, Vec<Facts>)> {
+            let (info, facts) = pair.source.probe_facts()?;
+            let mut facts = vec![facts];
             source_reading.check(&info, pair.source.path())?;
-            let other = if pair.source == pair.target { info } else { pair.target.probe()? };
+            let other = match pair.source == pair.target {
+                true => info,
+                false => {
+                    let (other, of_target) = pair.target.probe_facts()?;
+                    facts.push(of_target);
+                    other
+                }
+            };
             target_reading.check(&other, pair.target.path())?;
             pair.check_sizes(&info, &other)?;
             pair.check_crop(&info, crop)?;
             if decode {
                 read(pair)?;
             }
-            Ok(info)
+            Ok((info, facts))
         };
-        let results: Vec<Result<PictureInfo>> = listing.pairs.par_iter().map(check).collect();
-        let (mut pairs, mut infos) = (Vec::new(), Vec::new());
+        let results: Vec<Result<(PictureInfo, Vec<Facts>)>> = listing.pairs.par_iter().map(check).collect();
+        let (mut pairs, mut infos, mut facts) = (Vec::new(), Vec::new(), Vec::new());
         for (pair, result) in listing.pairs.into_iter().zip(results) {
             match result {
-                Ok(info) => {
+                Ok((info, of_pair)) => {
                     pairs.push(pair);
                     infos.push(info);
+                    facts.push(of_pair);
                 }
                 Err(error) => fault(error)?,
             }
         }
         let mut preparations = *how;
-        // Inputs of a run that was trained on wide samples without a stretch must not be stretched either.
-        if infos.iter().any(|info| info.depth != Depth::U8) {
-            preparations.source.stretch.get_or_insert(Stretch::None);
+        let mut notices: Vec<String> = self.folders().into_iter().filter_map(passed_over).collect();
+        for side in 0..2 {
+            let of_side: Vec<(&Path, &Facts)> = pairs
+                .iter()
+                .zip(&facts)
+                .filter_map(|(pair, facts)| Some(([&pair.source, &pair.target][side].path(), facts.get(side)?)))
+                .collect();
+            notices.extend(facts::notices(&of_side));
+            // Inputs of a run are prepared as what it was trained on: all alike, or each by its own file.
+            if side == 0 && infos.iter().any(|info| info.depth != Depth::U8) {
+                preparations.source.stretch = preparations.source.stretch.or(facts::common_stretch(&of_side));
+            }
         }
-        let notices = self.folders().into_iter().filter_map(passed_over).collect();
         Ok(Dataset { pairs, infos, source_reading, target_reading, preparations, notices })
     }
 }

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::dataset::facts::Facts;
 use crate::dataset::preparation::Preparation;
 use crate::dataset::scene_window::SceneWindow;
 use crate::error::{Error, Result};
-use crate::imaging::codec::decode;
-use crate::imaging::picture::{Picture, PictureInfo, Samples};
+use crate::imaging::codec::decode::{self, ImageFile};
+use crate::imaging::picture::{Depth, Picture, PictureInfo, Samples};
 use crate::imaging::pixels::Area;
+use crate::imaging::raster::Stretch;
 
 /// One of two images of equal width that stand side by side in one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -94,16 +96,34 @@ impl PictureFile {
     /// Size, bands and depth, by the header of the file.
     ///
     /// # Errors
-    /// As [`decode::probe`]; a half of a file of an odd width.
+    /// As [`decode::probe_file`] and [`Preparation::stretch_for`]; a half of a file of an odd width.
     pub fn probe(&self) -> Result<PictureInfo> {
-        match self {
-            PictureFile::Whole { path, preparation } => probe(path, preparation),
-            PictureFile::Half { path, preparation, .. } => {
-                let info = probe(path, preparation)?;
-                Ok(PictureInfo { width: half_width(info.width, path)?, ..info })
-            }
-            PictureFile::Window(window) => Ok(window.info()),
+        self.probe_facts().map(|(info, _)| info)
+    }
+
+    /// As [`PictureFile::probe`], and what the file says of its values.
+    ///
+    /// # Errors
+    /// As [`PictureFile::probe`].
+    pub(super) fn probe_facts(&self) -> Result<(PictureInfo, Facts)> {
+        let (path, preparation, half) = match self {
+            PictureFile::Whole { path, preparation } => (path, preparation, false),
+            PictureFile::Half { path, preparation, .. } => (path, preparation, true),
+            PictureFile::Window(window) => return Ok((window.info(), Facts::nothing())),
+        };
+        let (info, notices) = decode::probe_with_notices(path)?;
+        let facts = Facts {
+            stretch: preparation.stretch_for(&info, path)?,
+            chosen: preparation.stretch.is_none(),
+            bytes: info.is_bytes(),
+            unit: info.unit(1).unwrap_or([1.0, 0.0]),
+            notices,
+        };
+        let mut info = decode::picture_info(&info, path)?;
+        if half {
+            info.width = half_width(info.width, path)?;
         }
+        Ok((info, facts))
     }
 
     /// What tells it from other images.
@@ -120,31 +140,42 @@ impl PictureFile {
     /// The image, decoded and prepared.
     ///
     /// # Errors
-    /// As [`decode::open`] and [`Preparation::apply`]; a half of a file of an odd width.
+    /// As [`ImageFile::open`], [`Preparation::stretch_for`] and [`Preparation::apply`]; a half of a file of an odd
+    /// width.
     pub fn open(&self) -> Result<Picture> {
         match self {
-            PictureFile::Whole { path, preparation } => preparation.apply(decode(path, preparation)?, path),
-            PictureFile::Half { path, half, preparation } => {
-                preparation.apply(cut(decode(path, preparation)?, *half, path)?, path)
-            }
+            PictureFile::Whole { path, preparation } => read(path, None, preparation),
+            PictureFile::Half { path, half, preparation } => read(path, Some(*half), preparation),
             PictureFile::Window(window) => window.open(),
         }
     }
 }
 
-/// A stretch makes 0..1 of samples of any type; without one, only some types have a meaning.
-fn probe(path: &Path, preparation: &Preparation) -> Result<PictureInfo> {
-    match preparation.picture_stretch() {
-        Some(_) => decode::probe_any_type(path),
-        None => decode::probe(path),
+/// The image, or one half of it, prepared by itself.
+fn read(path: &Path, half: Option<Half>, preparation: &Preparation) -> Result<Picture> {
+    let file = ImageFile::open(path)?;
+    let stretch = preparation.stretch_for(file.info(), path)?;
+    if stretch == Stretch::None && preparation.despeckle.is_none() {
+        let (picture, _) = file.picture()?;
+        return match half {
+            None => Ok(picture),
+            Some(half) => cut(picture, half, path),
+        };
     }
-}
-
-fn decode(path: &Path, preparation: &Preparation) -> Result<Picture> {
-    match preparation.picture_stretch() {
-        Some(_) => decode::open_any_type(path),
-        None => decode::open(path),
+    let (mut info, mut picture) = (file.info().clone(), decode::picture_info(file.info(), path)?);
+    let (mut values, mut valid) = file.values()?;
+    if let Some(half) = half {
+        let width = half_width(info.width, path)?;
+        let first = if half == Half::Left { 0 } else { width };
+        let of = |bands: usize| (first * bands..(first + width) * bands, 2 * width * bands);
+        let (columns, row) = of(picture.bands);
+        values = columns_of(&values, columns, row);
+        let (columns, row) = of(1);
+        valid = valid.map(|valid| columns_of(&valid, columns, row));
+        (info.width, picture.width) = (width, width);
     }
+    let samples = preparation.apply_to(&info, stretch, values, valid.as_deref(), path)?;
+    Ok(Picture { info: PictureInfo { depth: Depth::F32, ..picture }, samples: Samples::F32(samples) })
 }
 
 /// One half of an image.

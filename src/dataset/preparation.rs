@@ -10,13 +10,17 @@ use std::str::FromStr;
 use crate::engine::device::Device;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
+use crate::imaging::codec::decode::check_meaning;
 use crate::imaging::ops::lee::lee;
 use crate::imaging::picture::{Depth, Picture, PictureInfo, Samples};
-use crate::imaging::raster::{Backscatter, SampleType, Scale, Stretch};
+use crate::imaging::raster::{Backscatter, RasterInfo, SampleType, Scale, Stretch};
 
 /// Looks of Sentinel-1's interferometric wide swath products of high resolution (ESA, Sentinel-1 Product Definition,
 /// 2016).
 pub(super) const LOOKS: f32 = 4.4;
+
+/// Percent of the values that are clipped at either end, for a scene without a stretch of its own.
+const PERCENT: f32 = 2.0;
 
 /// Lee's filter; written as `lee:N` or `lee:N,LOOKS`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -73,8 +77,7 @@ impl fmt::Display for Despeckle {
 /// How a source is prepared.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Preparation {
-    /// How values become 0..1. `None`: integers over their type's range; a scene of 16 bits or of floats, which seldom
-    /// fill theirs, from its 2nd to its 98th percentile.
+    /// How values become 0..1. `None`: by the file, see [`Preparation::stretch_for`].
     pub stretch: Option<Stretch>,
     /// The filter of speckle that runs before the stretch, on the linear values of the file.
     pub despeckle: Option<Despeckle>,
@@ -92,13 +95,23 @@ impl fmt::Display for Preparation {
 impl Preparation {
     /// Whether an image in memory stays unchanged.
     pub fn is_none(&self) -> bool {
-        self.picture_stretch().is_none() && self.despeckle.is_none()
+        self.stretch.is_none_or(|stretch| stretch == Stretch::None) && self.despeckle.is_none()
     }
 
-    /// The stretch of an image in memory, if it does more than divide by the range of its type, which reading does
-    /// anyway.
-    pub(super) fn picture_stretch(&self) -> Option<Stretch> {
-        self.stretch.filter(|stretch| *stretch != Stretch::None)
+    /// How the values of an image file become 0..1: as it is set; else integers of up to 8 bits over the range of their
+    /// type; others of a file in a place on Earth, which seldom fill theirs, from the 2nd to the 98th percentile;
+    /// others of one without a place by the range, floats as they are.
+    ///
+    /// It is the one rule for files, whatever they are read for.
+    ///
+    /// # Errors
+    /// A file without a place whose type does not say which values are 0 and 1; `path` is named.
+    pub fn stretch_for(&self, info: &RasterInfo, path: &Path) -> Result<Stretch> {
+        match self.stretch {
+            Some(stretch) => Ok(stretch),
+            None if info.is_placed() && !info.is_bytes() => Ok(Stretch::Percentile(PERCENT)),
+            None => check_meaning(info, path).map(|()| Stretch::None),
+        }
     }
 
     /// The filter's side and the variation of the speckle; values are assumed to be amplitudes, unless the stretch
@@ -120,30 +133,69 @@ impl Preparation {
         if self.is_none() {
             return Ok(picture);
         }
-        let PictureInfo { width, height, bands, depth } = picture.info;
+        let PictureInfo { width, height, bands, .. } = picture.info;
         let (sample, values): (_, Vec<f32>) = match picture.samples {
             Samples::U8(v) => (SampleType::U8, v.into_iter().map(f32::from).collect()),
             Samples::U16(v) => (SampleType::U16, v.into_iter().map(f32::from).collect()),
             Samples::F32(v) => (SampleType::F32, v),
         };
-        let stretch = self.picture_stretch();
-        let Some(scales) = stretch.unwrap_or(Stretch::None).fit_values(sample, &values, bands) else {
+        let (info, stretch) = (RasterInfo::new(width, height, bands, sample), self.stretch.unwrap_or(Stretch::None));
+        let samples = Samples::F32(self.apply_to(&info, stretch, values, None, path)?);
+        Ok(Picture { info: PictureInfo { depth: Depth::F32, ..picture.info }, samples })
+    }
+
+    /// Values `[height, width, bands]` in the unit of a file, prepared by `stretch`; its pixels `valid` have data, or
+    /// all. Those without become 0, but NaN stays.
+    ///
+    /// # Errors
+    /// As [`Preparation::apply`].
+    pub(super) fn apply_to(
+        &self,
+        info: &RasterInfo,
+        stretch: Stretch,
+        mut values: Vec<f32>,
+        valid: Option<&[bool]>,
+        path: &Path,
+    ) -> Result<Vec<f32>> {
+        let bands = info.bands_without_alpha().count();
+        let holes: Vec<usize> = match valid {
+            None => Vec::new(),
+            Some(valid) => (0..values.len()).filter(|i| !valid[i / bands] && values[*i].is_finite()).collect(),
+        };
+        to_physical(&mut values, &units(info, info.bands_without_alpha(), stretch));
+        let Some(scales) = stretch.fit_values(info, &values, valid, bands) else {
             return Err(Error::input(
-                "all pixels are NaN or infinite",
+                "all pixels are NaN or infinite, or have no data",
                 path.display(),
                 "fill them, or remove the file",
             ));
         };
-        let mut values = match self.filter() {
-            Some(filter) => filtered(&Device::cpu(), [height, width, bands], values, filter)?,
-            None => values,
-        };
-        // Without a stretch floats outside 0..1 are for the caller to refuse.
-        if stretch.is_some() || depth != Depth::F32 {
+        if let Some(filter) = self.filter() {
+            holes.iter().for_each(|hole| values[*hole] = f32::NAN);
+            values = filtered(&Device::cpu(), [info.height, info.width, bands], values, filter)?;
+        }
+        if stretch != Stretch::None || !info.sample.is_float() {
             scale(&mut values, &scales);
         }
-        let info = PictureInfo { depth: Depth::F32, ..picture.info };
-        Ok(Picture { info, samples: Samples::F32(values) })
+        holes.iter().for_each(|hole| values[*hole] = 0.0);
+        Ok(values)
+    }
+}
+
+/// What the values of bands are multiplied by, and what is added then, to become those that a stretch is given in;
+/// empty where nothing is to be done.
+pub(super) fn units(info: &RasterInfo, bands: impl Iterator<Item = usize>, stretch: Stretch) -> Vec<[f32; 2]> {
+    let units: Vec<Option<[f64; 2]>> = bands.map(|band| info.unit(band)).collect();
+    if !stretch.is_physical() || units.iter().all(Option::is_none) {
+        return Vec::new();
+    }
+    units.into_iter().map(|unit| unit.unwrap_or([1.0, 0.0]).map(|v| v as f32)).collect()
+}
+
+/// Values `[pixels, bands]` in the units of [`units`].
+pub(super) fn to_physical(values: &mut [f32], units: &[[f32; 2]]) {
+    for pixel in values.chunks_exact_mut(units.len().max(1)) {
+        pixel.iter_mut().zip(units).for_each(|(value, [factor, offset])| *value = *value * factor + offset);
     }
 }
 

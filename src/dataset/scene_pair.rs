@@ -50,7 +50,7 @@ impl ScenePair {
 
     /// Both files.
     fn name(&self) -> String {
-        format!("{} and {}", self.source.raster().path().display(), self.target.raster().path().display())
+        format!("{} and {}", self.source.file().path().display(), self.target.file().path().display())
     }
 
     /// How both are prepared, the stretches that were chosen for them filled in.
@@ -68,7 +68,7 @@ impl ScenePair {
 
     /// What the user should know of the two.
     pub fn notices(&self) -> Vec<String> {
-        [&self.source, &self.target].into_iter().filter_map(|scene| scene.notice()).collect()
+        [&self.source, &self.target].into_iter().flat_map(|scene| scene.notices()).collect()
     }
 
     /// The pairs for random crops of `size`.
@@ -136,10 +136,10 @@ impl ScenePair {
         let places: Vec<[usize; 2]> =
             (0..height).step_by(size).flat_map(|y| (0..width).step_by(size).map(move |x| [x, y])).collect();
         let mut whole = vec![true; places.len()];
-        for scene in [&self.source, &self.target].into_iter().filter(|scene| scene.raster().may_have_gaps()) {
+        for scene in [&self.source, &self.target].into_iter().filter(|scene| scene.file().may_have_gaps()) {
             let has_all = |[x, y]: [usize; 2]| -> Result<bool> {
                 let area = Area { x, y, width: size.min(width - x), height: size.min(height - y) };
-                Ok(!scene.raster().read_window(area, scene.band_numbers())?.valid.contains(&false))
+                Ok(!scene.file().read_window(area, scene.band_numbers())?.valid.contains(&false))
             };
             let found: Vec<Result<bool>> = places
                 .par_iter()

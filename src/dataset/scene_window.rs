@@ -29,7 +29,7 @@ impl SceneWindow {
 
     /// The file of the scene.
     pub fn path(&self) -> &Path {
-        self.scene.raster().path()
+        self.scene.file().path()
     }
 
     /// Where in the scene it lies.

@@ -1,5 +1,6 @@
 //! Why an image cannot be read, before the path is known.
 
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
@@ -15,6 +16,8 @@ pub(super) enum Fault {
     NotAnImage,
     /// Not a TIFF.
     NotTiff,
+    /// Not a file, but this.
+    NotAFile(&'static str),
     /// The file ends before its content does.
     Truncated,
     /// Decoded, it would take this many bytes.
@@ -37,6 +40,16 @@ pub(super) fn unsupported<T>(message: impl Into<String>) -> Outcome<T> {
     Err(Fault::Unsupported(message.into()))
 }
 
+/// Opens a file for reading. What is not a file is refused: to open a pipe may wait for ever.
+pub(super) fn open_file(path: &Path) -> Outcome<File> {
+    let kind = fs::metadata(path)?.file_type();
+    match (kind.is_dir(), kind.is_file()) {
+        (true, _) => Err(Fault::NotAFile("a folder")),
+        (_, false) => Err(Fault::NotAFile("a pipe or a device")),
+        _ => Ok(File::open(path)?),
+    }
+}
+
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::UnexpectedEof { Fault::Truncated } else { Fault::Io(error) }
@@ -51,8 +64,10 @@ impl Fault {
         let wrong = |what: String, remedy: &str| Error::input(what, path.display(), remedy).of(ErrorKind::File);
         match self {
             Fault::NotAnImage => {
-                wrong("not a PNG, JPEG or TIFF image".into(), "convert the file, or remove it from the inputs")
+                let what = "not a PNG, JPEG, TIFF or BMP image".into();
+                wrong(what, "convert the file, or remove it from the inputs")
             }
+            Fault::NotAFile(what) => wrong(format!("this is {what}, not a file"), "give the name of an image file"),
             Fault::NotTiff => wrong("not a TIFF".into(), "give a GeoTIFF or a plain TIFF"),
             Fault::Truncated => wrong("the image ends too early".into(), "copy or export the file again"),
             Fault::TooLarge(bytes) => {

@@ -1,4 +1,170 @@
-//! Whether a JPEG stream is whole.
+//! JPEG streams: of files, and of the chunks of TIFFs.
+//!
+//! Sources: ITU-T T.81, annex B; JFIF 1.02; libjpeg's jdapimin.c (which colours a stream has) and jdcolor.c.
+
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+use crate::imaging::fault::{Fault, Outcome, damaged, unsupported};
+use crate::imaging::raster::orientation::Orientation;
+use crate::imaging::raster::photometric::{rgb_of_ycbcr, through_ink};
+
+/// What the segments before the first scan say.
+#[derive(Debug, Default)]
+pub(super) struct Header {
+    pub width: usize,
+    pub height: usize,
+    /// Which way up it is stored, by its EXIF block.
+    pub orientation: Orientation,
+    /// The components' numbers.
+    components: Vec<u8>,
+    jfif: bool,
+    /// The colour transform that Adobe's segment names.
+    adobe: Option<u8>,
+    /// Where the first scan begins.
+    scan: usize,
+    /// The segments that a decoder needs, without what lies between them and what others have added.
+    kept: Vec<u8>,
+}
+
+impl Header {
+    /// Bands of the image: 1 is grey, 3 is RGB, which inks are made, too.
+    pub fn bands(&self) -> usize {
+        if self.components.len() == 1 { 1 } else { 3 }
+    }
+
+    /// Whether three components are RGB as they stand, as libjpeg finds it.
+    fn is_rgb(&self) -> bool {
+        match self.adobe {
+            _ if self.jfif => false,
+            Some(transform) => transform == 0,
+            None => self.components == *b"RGB",
+        }
+    }
+}
+
+/// Reads the header of a JPEG.
+pub(super) fn header(bytes: &[u8]) -> Outcome<Header> {
+    let mut header = Header { kept: vec![0xFF, 0xD8], ..Header::default() };
+    let mut at = 2;
+    loop {
+        // The next marker, whatever lies before it.
+        let rest = bytes.get(at..).unwrap_or_default();
+        let place = rest.windows(2).position(|pair| pair[0] == 0xFF && !matches!(pair[1], 0 | 0xFF));
+        let marker = at + place.ok_or(Fault::Truncated)?;
+        if matches!(bytes[marker + 1], 0x01 | 0xD0..=0xD8) {
+            at = marker + 2;
+            continue;
+        }
+        let length = bytes.get(marker + 2..marker + 4).ok_or(Fault::Truncated)?;
+        at = marker + 2 + usize::from(u16::from_be_bytes([length[0], length[1]])).max(2);
+        let content = bytes.get(marker + 4..at).ok_or(Fault::Truncated)?;
+        let needed = match (bytes[marker + 1], content) {
+            (0xC3 | 0xC7 | 0xCB | 0xCF, _) => return unsupported("lossless JPEG"),
+            (0xC9 | 0xCA | 0xCD | 0xCE, _) => return unsupported("JPEG with arithmetic coding"),
+            (0xC0..=0xC2, [8, h0, h1, w0, w1, count, components @ ..]) => {
+                header.height = u16::from_be_bytes([*h0, *h1]).into();
+                header.width = u16::from_be_bytes([*w0, *w1]).into();
+                header.components = components.chunks(3).take((*count).into()).map(|component| component[0]).collect();
+                true
+            }
+            (0xC0..=0xC2, [bits, ..]) => return unsupported(format!("JPEG of {bits} bits")),
+            (0xDA, _) => {
+                header.scan = marker;
+                break;
+            }
+            (0xD9, _) => return damaged("a JPEG without an image"),
+            (0xE0, content) => {
+                header.jfif |= content.starts_with(b"JFIF\0");
+                content.starts_with(b"JFIF\0")
+            }
+            (0xE1, content) => {
+                if let Some(exif) = content.strip_prefix(b"Exif\0\0") {
+                    header.orientation = Orientation::of_exif(exif);
+                }
+                false
+            }
+            (0xEE, content) => {
+                if let [b'A', b'd', b'o', b'b', b'e', _, _, _, _, _, _, transform, ..] = content {
+                    header.adobe = Some(*transform);
+                }
+                header.adobe.is_some()
+            }
+            (0xE2..=0xEF | 0xFE, _) => false,
+            _ => true,
+        };
+        if needed {
+            header.kept.extend_from_slice(&bytes[marker..at]);
+        }
+    }
+    match (header.width, header.height, header.components.len()) {
+        (0, ..) | (_, 0, _) => damaged(format!("a JPEG of {}x{}", header.width, header.height)),
+        (_, _, 1 | 3 | 4) => Ok(header),
+        (_, _, components) => unsupported(format!("JPEG of {components} components")),
+    }
+}
+
+/// The image of a JPEG file, `[height, width, bands]` as it is stored: grey or RGB.
+///
+/// Inks are what libjpeg makes of them: Adobe's programs write them inverted, and YCCK becomes CMYK. They become RGB
+/// as libtiff does it.
+pub(super) fn decode(bytes: &[u8]) -> Outcome<(Header, Vec<u8>)> {
+    let header = header(bytes)?;
+    if !is_whole(bytes) {
+        return Err(Fault::Truncated);
+    }
+    let stream = [&header.kept[..], &bytes[header.scan..]].concat();
+    let Stored { mut samples, components, .. } = decode_stored(stream)?;
+    match components {
+        1 => {}
+        3 if header.is_rgb() => {}
+        3 => samples.as_chunks_mut::<3>().0.iter_mut().for_each(|pixel| *pixel = rgb_of_ycbcr(*pixel)),
+        _ => {
+            let light = |[a, b, c, black]: &[u8; 4]| {
+                // Of YCCK, RGB is what its YCC says, and the inks are what that lacks of white.
+                let [a, b, c] =
+                    if header.adobe == Some(2) { rgb_of_ycbcr([*a, *b, *c]).map(|v| 255 - v) } else { [*a, *b, *c] };
+                let inks = [a, b, c, *black].map(|ink| if header.adobe.is_some() { ink } else { 255 - ink });
+                [inks[0], inks[1], inks[2]].map(|lacking| through_ink(lacking, inks[3]))
+            };
+            samples = samples.as_chunks::<4>().0.iter().flat_map(light).collect();
+        }
+    }
+    Ok((header, samples))
+}
+
+/// Samples as a JPEG stream stores them, without any conversion of colours.
+pub(super) struct Stored {
+    pub width: usize,
+    pub height: usize,
+    pub components: usize,
+    /// `[height, width, components]`.
+    pub samples: Vec<u8>,
+}
+
+/// Decodes a stream; what is damaged is an error, where other programs fill it with grey.
+pub(super) fn decode_stored(stream: Vec<u8>) -> Outcome<Stored> {
+    let broken = |error: &dyn std::fmt::Display| Fault::Damaged(format!("JPEG: {error}"));
+    if !is_whole(&stream) {
+        return Err(Fault::Truncated);
+    }
+    let options =
+        DecoderOptions::default().set_max_width(u16::MAX.into()).set_max_height(u16::MAX.into()).set_strict_mode(true);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(stream), options);
+    decoder.decode_headers().map_err(|error| broken(&error))?;
+    let info = decoder.info().ok_or_else(|| broken(&"no header"))?;
+    // The stream itself cannot always tell RGB from YCbCr: that is for who reads it.
+    if let Some(stored) = decoder.input_colorspace() {
+        decoder.set_options(options.jpeg_set_out_colorspace(stored));
+    }
+    let samples = decoder.decode().map_err(|error| broken(&error))?;
+    let (width, height, components) = (usize::from(info.width), usize::from(info.height), usize::from(info.components));
+    if samples.len() != width * height * components {
+        return damaged("JPEG: samples are missing");
+    }
+    Ok(Stored { width, height, components, samples })
+}
 
 /// Whether the segments of a JPEG run up to its end-of-image marker.
 ///

@@ -100,6 +100,24 @@ impl Reading {
     }
 }
 
+/// Whether every value lies within 0..1, with a little room for rounding.
+///
+/// # Errors
+/// The first that does not; `path` is named.
+pub fn check_unit<'a>(mut values: impl Iterator<Item = &'a f32>, path: &Path) -> Result<()> {
+    match values.find(|v| !(-0.01..=1.01).contains(*v)) {
+        None => Ok(()),
+        Some(v) if v.is_finite() => Err(Error::input(
+            format!("a float image holds {v}, outside 0 to 1"),
+            path.display(),
+            "say by ⟨stretch⟩ which values become 0 and 1, or save it with 8 or 16 bits",
+        )),
+        Some(_) => {
+            Err(Error::input("pixels that are NaN or infinite", path.display(), "fill them, or remove the file"))
+        }
+    }
+}
+
 impl Picture {
     /// Refuses an image made in memory whose samples are not those of its size, or that has none.
     ///
@@ -132,17 +150,7 @@ impl Picture {
     /// The first value of a float image that does not; `path` is named.
     pub fn check_range(&self, path: &Path) -> Result<()> {
         let Samples::F32(values) = &self.samples else { return Ok(()) };
-        match values.iter().find(|v| !(-0.01..=1.01).contains(*v)) {
-            None => Ok(()),
-            Some(v) if v.is_finite() => Err(Error::input(
-                format!("a float image holds {v}, outside 0 to 1"),
-                path.display(),
-                "say by ⟨stretch⟩ which values become 0 and 1, or save it with 8 or 16 bits",
-            )),
-            Some(_) => {
-                Err(Error::input("pixels that are NaN or infinite", path.display(), "fill them, or remove the file"))
-            }
-        }
+        check_unit(values.iter(), path)
     }
 
     /// Bytes of the samples.

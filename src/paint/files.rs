@@ -1,11 +1,11 @@
 //! Image and scene files through a network, into files.
 
+use crate::dataset::prepared::PreparedScene;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::io_error;
-use crate::imaging::codec::decode;
 use crate::imaging::codec::save::predicted_by;
 use crate::paint::colorizer::Colorizer;
-use crate::paint::format::{self, Format, is_scene};
+use crate::paint::format::{self, Format};
 use crate::paint::output::{Origin, Output};
 use crate::paint::scene::{Scene, Source};
 use std::path::{Path, PathBuf};
@@ -81,7 +81,7 @@ impl Colorizer {
         }
         let (source, origin) = self.open_file(input, observe)?;
         let folders = Folders::of([Some(output), how.uncertainty.as_deref()].into_iter().flatten())?;
-        let painted = self.paint_file(input, output, how, source.as_ref(), &origin, observe);
+        let painted = self.paint_file(input, output, how, &source, &origin, observe);
         painted.inspect_err(|_| folders.remove_if_empty())
     }
 
@@ -110,24 +110,16 @@ impl Colorizer {
         written.cloud_optimised(how.cloud_optimised).finish()
     }
 
-    /// The input as the network reads it, and what its colours carry over. TIFFs are read by windows, other images
-    /// whole.
+    /// The input as the network reads it, and what its colours carry over.
     fn open_file(
         &self,
         input: &Path,
         observe: &mut dyn FnMut(FileEvent<'_>) -> Result<()>,
-    ) -> Result<(Box<dyn Source>, Origin)> {
-        if is_scene(input) {
-            let source = self.open_scene(input, self.options())?;
-            if let Some(notice) = source.notice() {
-                observe(FileEvent::Notice(&notice))?;
-            }
-            let origin = Origin::raster(source.raster().info(), source.raster().has_mask());
-            return Ok((Box::new(source), origin));
-        }
-        let image = decode::open(input)?;
-        let origin = Origin::picture([image.info.width, image.info.height], image.info.depth);
-        Ok((Box::new(self.source(&image, input, self.options())?), origin))
+    ) -> Result<(PreparedScene, Origin)> {
+        let source = self.open_scene(input, self.options())?;
+        source.notices().iter().try_for_each(|notice| observe(FileEvent::Notice(notice)))?;
+        let origin = Origin::of(source.info(), source.file().may_have_gaps());
+        Ok((source, origin))
     }
 }
 

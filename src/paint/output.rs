@@ -4,8 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
-use crate::imaging::codec::save::{save_png, to_u8};
-use crate::imaging::picture::Depth;
+use crate::imaging::codec::save::{save_png, save_png_with_gaps, to_u8};
 use crate::imaging::pixels::Area;
 use crate::imaging::pixels::Pixels;
 use crate::imaging::raster::{Nodata, RasterInfo, RasterWriter, RawTag, SampleType};
@@ -27,17 +26,12 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Of a picture in memory: no place, no gaps.
-    pub fn picture(size: [usize; 2], depth: Depth) -> Self {
-        Origin { size, bytes: depth == Depth::U8, gaps: false, nodata: None, georeference: Vec::new() }
-    }
-
-    /// Of a raster; `masked` says whether a mask in its file tells which pixels have data.
-    pub fn raster(info: &RasterInfo, masked: bool) -> Self {
+    /// Of an image or a scene, which may have pixels without data or not.
+    pub fn of(info: &RasterInfo, gaps: bool) -> Self {
         Origin {
             size: [info.width, info.height],
-            bytes: info.sample == SampleType::U8,
-            gaps: masked || info.nodata.is_some() || info.alpha.is_some() || info.sample.is_float(),
+            bytes: info.is_bytes(),
+            gaps,
             nodata: info.nodata.clone(),
             georeference: info.georeference.clone(),
         }
@@ -84,6 +78,8 @@ enum Colours {
         size: [usize; 2],
         bands: usize,
         samples: Vec<u8>,
+        /// Which pixels have data, once one has none.
+        valid: Option<Vec<bool>>,
         description: String,
     },
 }
@@ -96,13 +92,13 @@ pub struct Output {
 }
 
 impl Output {
-    /// A PNG of 1 or 3 bands of 8 bits, in memory until it is finished. Pixels without data are black.
+    /// A PNG of 1 or 3 bands of 8 bits, in memory until it is finished. Pixels without data are black and transparent.
     pub fn picture(path: &Path, origin: &Origin, bands: usize, description: &str) -> Self {
         let [width, height] = origin.size;
         let (path, description) = (path.to_owned(), description.to_owned());
         let samples = vec![0; width * height * bands];
         Output {
-            colours: Colours::Picture { path, size: origin.size, bands, samples, description },
+            colours: Colours::Picture { path, size: origin.size, bands, samples, valid: None, description },
             unsure: None,
             cloud_optimised: false,
         }
@@ -154,9 +150,10 @@ impl Output {
         let finish = if self.cloud_optimised { RasterWriter::finish_cloud_optimised } else { RasterWriter::finish };
         match self.colours {
             Colours::Raster { writer, .. } => finish(*writer)?,
-            Colours::Picture { path, size: [width, height], samples, description, .. } => {
-                save_png(&path, &samples, width, height, Some(&description))?;
-            }
+            Colours::Picture { path, size: [width, height], samples, valid, description, .. } => match valid {
+                None => save_png(&path, &samples, width, height, Some(&description))?,
+                Some(valid) => save_png_with_gaps(&path, &samples, &valid, [width, height], Some(&description))?,
+            },
         }
         self.unsure.map_or(Ok(()), finish)
     }
@@ -166,6 +163,13 @@ impl Sink for Output {
     fn put(&mut self, [x, y]: [usize; 2], part: Part) -> Result<()> {
         let Part { pixels: Pixels { width, height, bands, mut values }, valid } = part;
         let area = Area { x, y, width, height };
+        let gaps = valid.as_ref().filter(|valid| valid.contains(&false));
+        if let (Some(gaps), Colours::Picture { size, valid, .. }) = (gaps, &mut self.colours) {
+            let all = valid.get_or_insert_with(|| vec![true; size[0] * size[1]]);
+            for (row, line) in gaps.chunks_exact(width).enumerate() {
+                all[(y + row) * size[0] + x..][..width].copy_from_slice(line);
+            }
+        }
         let valid = |pixel: usize| valid.as_ref().is_none_or(|valid| valid[pixel]);
         let colours = bands - usize::from(self.unsure.is_some());
         if let Some(writer) = &mut self.unsure {
@@ -202,6 +206,7 @@ impl Sink for Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::imaging::codec::decode::ImageFile;
     use crate::imaging::raster::Raster;
 
     fn part(values: &[f32], bands: usize, valid: &[bool]) -> Part {
@@ -210,10 +215,7 @@ mod tests {
     }
 
     fn origin(size: [usize; 2], nodata: &str, sample: SampleType) -> Origin {
-        Origin::raster(
-            &RasterInfo { nodata: Nodata::parse(nodata), ..RasterInfo::new(size[0], size[1], 1, sample) },
-            false,
-        )
+        Origin::of(&RasterInfo { nodata: Nodata::parse(nodata), ..RasterInfo::new(size[0], size[1], 1, sample) }, true)
     }
 
     #[test]
@@ -243,10 +245,33 @@ mod tests {
     }
 
     #[test]
+    fn a_png_is_transparent_where_there_is_no_data_and_opaque_throughout_without_gaps() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        for (valid, bands, colour) in [
+            ([false, true], 3, png::ColorType::Rgba),
+            ([true, true], 3, png::ColorType::Rgb),
+            ([true, false], 1, png::ColorType::GrayscaleAlpha),
+        ] {
+            let mut output = Output::picture(&path, &origin([2, 1], "0", SampleType::U8), bands, "made");
+            output.put([0, 0], part(&vec![0.4; 2 * bands], bands, &valid)).unwrap();
+            output.finish().unwrap();
+            let file = std::io::BufReader::new(std::fs::File::open(&path).unwrap());
+            assert_eq!(png::Decoder::new(file).read_info().unwrap().info().color_type, colour);
+            let all: Vec<usize> = (1..=bands).collect();
+            let file = ImageFile::open(&path).unwrap();
+            let window = file.read_window(file.area(), &all).unwrap();
+            assert_eq!(window.valid, valid);
+            let want = valid.iter().flat_map(|valid| vec![if *valid { 102.0 } else { 0.0 }; bands]);
+            assert_eq!(window.samples, want.collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
     fn a_scene_that_lacks_no_data_uses_all_values_and_names_none_for_gaps() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.tif");
-        let origin = Origin::raster(&RasterInfo::new(2, 1, 1, SampleType::U8), false);
+        let origin = Origin::of(&RasterInfo::new(2, 1, 1, SampleType::U8), false);
         let mut output = Output::raster(&path, &origin, 3, "made", 16).unwrap();
         output.put([0, 0], part(&[0.0, 1.0, 0.5, 0.0, 0.0, 0.0], 3, &[true; 2])).unwrap();
         output.finish().unwrap();

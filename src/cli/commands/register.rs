@@ -8,7 +8,7 @@ use crate::cli::stdio::{make_way, write_result};
 use crate::error::{Error, Result};
 use crate::imaging::ops::warp::Interpolation;
 use crate::imaging::raster::RawTag;
-use crate::imaging::registration::{AnyPicture, Estimate, Points, Resampler, Settings, estimate};
+use crate::imaging::registration::{Estimate, Points, Resampler, Settings, estimate, open};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::fmt::Write as _;
@@ -28,7 +28,7 @@ Examples:
      --interpolation nearest"
 )]
 pub struct RegisterArgs {
-    /// The picture that gets warped: TIFF, GeoTIFF, PNG or JPEG
+    /// The picture that gets warped: TIFF, GeoTIFF, PNG, JPEG or BMP
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
     /// Table of point pairs: x_source, y_source, x_target, y_target, in this order or by the names in its first line
@@ -86,9 +86,11 @@ pub fn run(args: RegisterArgs) -> Outcome {
     );
     make_way([&args.matrix, &args.residuals].into_iter().flatten().map(PathBuf::as_path))?;
     check_outputs(&args)?;
-    let source = AnyPicture::open(&args.image)?;
+    let source = open(&args.image)?;
     let points = Points::read(&args.points, args.columns.as_deref())?;
-    let target = args.to.as_deref().map(AnyPicture::open).transpose()?;
+    let target = args.to.as_deref().map(open).transpose()?;
+    let notices = source.notices().iter().chain(target.iter().flat_map(|target| target.notices()));
+    notices.for_each(|notice| errln!("note: {notice}"));
     let target = target.map(|target| target.info().clone());
     let grid = args.size.or(target.as_ref().map(|target| [target.width, target.height]));
 

@@ -1,307 +1,391 @@
-//! Reading PNG, JPEG and TIFF files, judged by their bytes and not by their names.
+//! Image files, judged by their bytes and not by their names: TIFFs by windows, others decoded whole. What a file means
+//! does not depend on whether it is one image of a folder or a scene: both are read here.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Cursor};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use image::codecs::jpeg::JpegDecoder;
-use image::codecs::png::PngDecoder;
-use image::{ColorType, ImageDecoder, ImageError, Limits};
-
-use crate::error::Result;
-use crate::imaging::codec::tiff::{self, Types};
-use crate::imaging::fault::{Fault, MAX_BYTES, Outcome};
-use crate::imaging::jpeg;
+use crate::error::{Error, ErrorKind, Result};
+use crate::imaging::codec::sidecar::Sidecars;
+use crate::imaging::codec::still::{self, Still};
+use crate::imaging::fault::{Fault, MAX_BYTES, Outcome, open_file, unsupported};
 use crate::imaging::picture::{Depth, Picture, PictureInfo, Samples};
-use crate::imaging::raster::Raster;
+use crate::imaging::pixels::Area;
+use crate::imaging::raster::{Raster, RasterInfo, SampleType, Window};
 
 /// File name extensions (lower case) of images in a folder; others are passed over.
-pub const EXTENSIONS: [&str; 5] = ["png", "jpg", "jpeg", "tif", "tiff"];
+pub const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "tif", "tiff", "bmp"];
 
-/// Reads the header of an image: size, bands (alpha left out) and depth.
+/// Pixels of a TIFF decoded at a time, beside the image itself.
+const BLOCK_PIXELS: usize = 1 << 18;
+
+/// Reads the header of an image: size, bands (alpha left out) and depth of what [`open`] gives.
 ///
 /// # Errors
 /// Names the file: missing, damaged, not an image, of a kind that is not read, or larger than 4 GiB once decoded.
 pub fn probe(path: &Path) -> Result<PictureInfo> {
-    probe_types(path, Types::Plain)
+    let info = probe_file(path)?;
+    check_meaning(&info, path)?;
+    picture_info(&info, path)
 }
 
-/// As [`probe`], for TIFF samples of any type, which a stretch is to bring to 0..1.
+/// Reads what the header of an image and the files beside it say.
 ///
 /// # Errors
-/// As [`probe`].
-pub fn probe_any_type(path: &Path) -> Result<PictureInfo> {
-    probe_types(path, Types::Any)
+/// Names the file: missing, damaged, not an image, of a kind that is not read.
+pub fn probe_file(path: &Path) -> Result<RasterInfo> {
+    probe_with_notices(path).map(|(info, _)| info)
 }
 
-/// Decodes an image, alpha left out.
+/// As [`probe_file`], and what the user should know of the file, see [`ImageFile::notices`].
 ///
-/// A file that ends too early is an error even where the decoder would fill the rest with grey.
+/// # Errors
+/// As [`probe_file`].
+pub fn probe_with_notices(path: &Path) -> Result<(RasterInfo, Vec<String>)> {
+    if Raster::is_tiff(path) {
+        return ImageFile::open(path).map(|file| (file.info, file.notices));
+    }
+    let header = || -> Outcome<(RasterInfo, Vec<String>)> {
+        let (mut info, turned) = still::probe(path)?;
+        let beside = Sidecars::of(path, &info);
+        place(&mut info, &beside, turned)?;
+        Ok((info, beside.notices))
+    };
+    header().map_err(|fault| fault.at(path))
+}
+
+/// Decodes an image, alpha left out: integers over the range of their type, floats as they are. Pixels without data are
+/// black, but NaN stays.
 ///
 /// # Errors
 /// As [`probe`].
 pub fn open(path: &Path) -> Result<Picture> {
-    open_types(path, Types::Plain)
+    let file = ImageFile::open(path)?;
+    check_meaning(&file.info, path)?;
+    file.picture().map(|(picture, _)| picture)
 }
 
-/// As [`open`], for TIFF samples of any type, which a stretch is to bring to 0..1; those that are neither of 8 nor of
-/// 16 bits without a sign become floats in the unit of the file.
+/// An image file opened for reading: a TIFF is read by windows, another format is in memory.
+#[derive(Debug)]
+pub struct ImageFile {
+    path: PathBuf,
+    content: Content,
+    info: RasterInfo,
+    /// The mask in a file of its own.
+    mask: Option<Box<Raster>>,
+    notices: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Tiff(Box<Raster>),
+    Still(Samples),
+}
+
+impl ImageFile {
+    /// Opens an image: reads the header of a TIFF, or decodes another format.
+    ///
+    /// # Errors
+    /// Names the file: missing, damaged, not an image, of a kind that is not read.
+    pub fn open(path: &Path) -> Result<Self> {
+        let (content, mut info, turned) = if Raster::is_tiff(path) {
+            let raster = Raster::open(path)?;
+            let (info, turned) = (raster.info().clone(), raster.is_turned());
+            (Content::Tiff(Box::new(raster)), info, turned)
+        } else {
+            let decode = || -> Outcome<(Still, bool)> {
+                let (_, turned) = still::probe(path)?;
+                let mut bytes = Vec::new();
+                std::io::Read::read_to_end(&mut open_file(path)?, &mut bytes)?;
+                Ok((still::decode(&bytes)?, turned))
+            };
+            let (still, turned) = decode().map_err(|fault| fault.at(path))?;
+            (Content::Still(still.samples), still.info, turned)
+        };
+        let beside = Sidecars::of(path, &info);
+        place(&mut info, &beside, turned).map_err(|fault| fault.at(path))?;
+        let mut notices = beside.notices;
+        notices.extend(notices_of(&info, path));
+        Ok(ImageFile { path: path.to_path_buf(), content, info, mask: beside.mask.map(Box::new), notices })
+    }
+
+    /// An image that is in memory already; `path` is its name in messages.
+    ///
+    /// # Errors
+    /// As [`Picture::check_size`].
+    pub fn in_memory(picture: Picture, path: &Path) -> Result<Self> {
+        picture.check_size(path)?;
+        let PictureInfo { width, height, bands, depth } = picture.info;
+        let sample = match depth {
+            Depth::U8 => SampleType::U8,
+            Depth::U16 => SampleType::U16,
+            Depth::F32 => SampleType::F32,
+        };
+        let info = RasterInfo::new(width, height, bands, sample);
+        let content = Content::Still(picture.samples);
+        Ok(ImageFile { path: path.to_path_buf(), content, info, mask: None, notices: Vec::new() })
+    }
+
+    /// The same file with a cache of at most so many bytes of decoded chunks, see [`Raster::with_cache`].
+    pub fn with_cache(mut self, bytes: usize) -> Self {
+        if let Content::Tiff(raster) = self.content {
+            self.content = Content::Tiff(Box::new(raster.with_cache(bytes)));
+        }
+        self
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Size, samples, nodata value and place on Earth.
+    pub fn info(&self) -> &RasterInfo {
+        &self.info
+    }
+
+    /// What the user should know of the file, one line each.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    /// The whole image as an area.
+    pub fn area(&self) -> Area {
+        Area { x: 0, y: 0, width: self.info.width, height: self.info.height }
+    }
+
+    /// Whether something in it or beside it marks pixels without data: a nodata value, alpha, a mask.
+    pub fn marks_gaps(&self) -> bool {
+        let within = match &self.content {
+            Content::Tiff(raster) => raster.has_mask(),
+            Content::Still(_) => false,
+        };
+        within || self.mask.is_some() || self.info.alpha.is_some() || self.info.holdable_nodata().is_some()
+    }
+
+    /// Whether it may have pixels without data: they are marked, or samples are floats, which can be NaN.
+    pub fn may_have_gaps(&self) -> bool {
+        self.marks_gaps() || self.info.sample.is_float()
+    }
+
+    /// Areas that cover the image once, see [`Raster::blocks`].
+    pub fn blocks(&self, pixels: usize) -> Vec<Area> {
+        match &self.content {
+            Content::Tiff(raster) => raster.blocks(pixels),
+            Content::Still(_) => {
+                let Area { width, height, .. } = self.area();
+                let rows = (pixels / width).clamp(1, height);
+                (0..height).step_by(rows).map(|y| Area { x: 0, y, width, height: rows.min(height - y) }).collect()
+            }
+        }
+    }
+
+    /// Reads bands (from 1) of a rectangle, see [`Raster::read_window`].
+    ///
+    /// # Errors
+    /// As [`Raster::read_window`].
+    pub fn read_window(&self, area: Area, bands: &[usize]) -> Result<Window> {
+        let window = match &self.content {
+            Content::Tiff(raster) => raster.read_window(area, bands)?,
+            Content::Still(samples) => self.cut(samples, area, bands)?,
+        };
+        self.masked(window, area)
+    }
+
+    /// As [`ImageFile::read_window`], every sample exactly.
+    ///
+    /// # Errors
+    /// As [`Raster::read_window`].
+    pub fn read_window_exactly(&self, area: Area, bands: &[usize]) -> Result<Window<f64>> {
+        let window = match &self.content {
+            Content::Tiff(raster) => raster.read_window_exactly(area, bands)?,
+            Content::Still(samples) => self.cut(samples, area, bands)?,
+        };
+        self.masked(window, area)
+    }
+
+    /// A window of an image in memory.
+    fn cut<T: From<u8> + From<u16> + From<f32>>(
+        &self,
+        samples: &Samples,
+        area: Area,
+        bands: &[usize],
+    ) -> Result<Window<T>> {
+        let all = self.info.bands;
+        let inside = self.info.width >= area.columns().end && self.info.height >= area.rows().end;
+        crate::ensure!(
+            inside && bands.iter().all(|band| (1..=all).contains(band)),
+            Error::input("no such window or band", self.path.display(), "give an area and bands of the image")
+        );
+        let value = |i: usize| -> (T, bool) {
+            match samples {
+                Samples::U8(v) => (v[i].into(), v[i] == 0),
+                Samples::U16(v) => (v[i].into(), v[i] == 0),
+                Samples::F32(v) => (v[i].into(), v[i] == 0.0),
+            }
+        };
+        let mut window = Window { samples: Vec::new(), valid: Vec::with_capacity(area.width * area.height) };
+        window.samples.reserve_exact(area.width * area.height * bands.len());
+        for y in area.rows() {
+            for first in area.columns().map(|x| (y * self.info.width + x) * all) {
+                window.samples.extend(bands.iter().map(|band| value(first + band - 1).0));
+                window.valid.push(self.info.alpha.is_none_or(|alpha| !value(first + alpha - 1).1));
+            }
+        }
+        Ok(window)
+    }
+
+    /// What the mask in a file of its own leaves of a window.
+    fn masked<T>(&self, mut window: Window<T>, area: Area) -> Result<Window<T>> {
+        if let Some(mask) = &self.mask {
+            let shown = mask.read_window(area, &[1])?.samples;
+            window.valid.iter_mut().zip(shown).for_each(|(valid, shown)| *valid &= shown != 0.0);
+        }
+        Ok(window)
+    }
+
+    /// The whole image, alpha left out, as [`open`] gives it, and which pixels have data, if some have none. Integers
+    /// of any type are read over its range.
+    ///
+    /// # Errors
+    /// An image of more than 4 GiB, and as [`ImageFile::read_window`].
+    pub fn picture(self) -> Result<(Picture, Option<Vec<bool>>)> {
+        let info = picture_info(&self.info, &self.path)?;
+        let file = match self.content {
+            Content::Still(samples) if self.mask.is_none() && self.info.alpha.is_none() => {
+                return Ok((Picture { info, samples }, None));
+            }
+            content => ImageFile { content, ..self },
+        };
+        let [black, white] = file.info.range().map(|end| end as f32);
+        Ok(match info.depth {
+            Depth::U8 => {
+                let byte = file.info.byte_of();
+                let (mut samples, valid) = file.whole(byte)?;
+                blacken(&mut samples, valid.as_deref(), info.bands, |_| true);
+                (Picture { info, samples: Samples::U8(samples) }, valid)
+            }
+            Depth::U16 => {
+                // The values are whole and within the type already.
+                let (mut samples, valid) = file.whole(|value| value as u16)?;
+                blacken(&mut samples, valid.as_deref(), info.bands, |_| true);
+                (Picture { info, samples: Samples::U16(samples) }, valid)
+            }
+            Depth::F32 => {
+                let plain = file.info.sample.is_float();
+                let unit = |value| if plain { value } else { (value - black) / (white - black) };
+                let (mut samples, valid) = file.whole(unit)?;
+                blacken(&mut samples, valid.as_deref(), info.bands, |value| value.is_finite());
+                (Picture { info, samples: Samples::F32(samples) }, valid)
+            }
+        })
+    }
+
+    /// The whole image, alpha left out, in the unit of the file, and which pixels have data, if some have none.
+    ///
+    /// # Errors
+    /// An image of more than 4 GiB, and as [`ImageFile::read_window`].
+    pub fn values(&self) -> Result<(Vec<f32>, Option<Vec<bool>>)> {
+        self.whole(|value| value)
+    }
+
+    /// `[height, width, bands]`, as the file has them.
+    fn whole<T: Copy + Default>(&self, sample: impl Fn(f32) -> T) -> Result<(Vec<T>, Option<Vec<bool>>)> {
+        check_bytes(&self.info, &self.path)?;
+        let bands: Vec<usize> = self.info.bands_without_alpha().collect();
+        let Area { width, height, .. } = self.area();
+        let row = width * bands.len();
+        let mut samples = Vec::new();
+        let bytes = (row * height * size_of::<T>()) as u64;
+        samples.try_reserve_exact(row * height).map_err(|_| Fault::TooLarge(bytes).at(&self.path))?;
+        samples.resize(row * height, T::default());
+        let mut all_valid: Option<Vec<bool>> = None;
+        for area in self.blocks(BLOCK_PIXELS) {
+            let window = self.read_window(area, &bands)?;
+            let gaps = window.valid.contains(&false);
+            for (i, y) in area.rows().enumerate() {
+                let line = &window.samples[i * area.width * bands.len()..][..area.width * bands.len()];
+                let to = &mut samples[y * row + area.x * bands.len()..][..line.len()];
+                to.iter_mut().zip(line).for_each(|(to, value)| *to = sample(*value));
+                if gaps {
+                    let valid = &window.valid[i * area.width..][..area.width];
+                    let kept = all_valid.get_or_insert_with(|| vec![true; width * height]);
+                    kept[y * width + area.x..][..area.width].copy_from_slice(valid);
+                }
+            }
+        }
+        Ok((samples, all_valid))
+    }
+}
+
+/// Makes pixels without data black, those of their samples that `which` says.
+fn blacken<T: Copy + Default>(samples: &mut [T], valid: Option<&[bool]>, bands: usize, which: impl Fn(T) -> bool) {
+    let Some(valid) = valid else { return };
+    for (pixel, _) in samples.chunks_exact_mut(bands).zip(valid).filter(|(_, valid)| !**valid) {
+        pixel.iter_mut().filter(|sample| which(**sample)).for_each(|sample| *sample = T::default());
+    }
+}
+
+/// The place that the files beside an image give it.
+fn place(info: &mut RasterInfo, beside: &Sidecars, turned: bool) -> Outcome<()> {
+    if turned && !beside.georeference.is_empty() {
+        return unsupported("an image that is to be turned upright, in a place on Earth by a file beside it");
+    }
+    if !info.is_placed() {
+        info.georeference.clone_from(&beside.georeference);
+    }
+    Ok(())
+}
+
+/// What is worth a word in the file itself.
+fn notices_of(info: &RasterInfo, path: &Path) -> Vec<String> {
+    let path = path.display();
+    let points = info.control_points().map(|points| format!("{path}: placed by {points} ground control points only"));
+    let nodata = info.nodata.as_ref().filter(|nodata| !nodata.fits(info.sample)).map(|nodata| {
+        format!("{path}: no sample of type {} can be the nodata value {}, so none is masked", info.sample, nodata.text)
+    });
+    points.into_iter().chain(nodata).collect()
+}
+
+/// Refuses an image that would decode to more than [`MAX_BYTES`].
+fn check_bytes(info: &RasterInfo, path: &Path) -> Result<()> {
+    let pixels = info.width as u64 * info.height as u64;
+    let bytes = pixels.saturating_mul((info.bands * info.bits.div_ceil(8)) as u64);
+    crate::ensure!(bytes <= MAX_BYTES, Fault::TooLarge(bytes).at(path));
+    Ok(())
+}
+
+/// Size, bands and depth of an image that is read whole, its integers over the range of their type.
 ///
 /// # Errors
-/// As [`probe`].
-pub fn open_any_type(path: &Path) -> Result<Picture> {
-    open_types(path, Types::Any)
-}
-
-fn probe_types(path: &Path, types: Types) -> Result<PictureInfo> {
-    let header = || -> Outcome<PictureInfo> {
-        let mut file = BufReader::new(File::open(path)?);
-        match Format::of(file.fill_buf()?)? {
-            Format::Png => info_of(&PngDecoder::new(file)?),
-            Format::Jpeg => info_of(&JpegDecoder::new(file)?),
-        }
+/// An image of more than 4 GiB once decoded; `path` is named.
+pub fn picture_info(info: &RasterInfo, path: &Path) -> Result<PictureInfo> {
+    check_bytes(info, path)?;
+    let depth = match info.sample {
+        _ if info.is_bytes() => Depth::U8,
+        SampleType::U16 if info.bits == 16 => Depth::U16,
+        _ => Depth::F32,
     };
-    if Raster::is_tiff(path) { tiff::probe(path, types) } else { header().map_err(|fault| fault.at(path)) }
+    Ok(PictureInfo { width: info.width, height: info.height, bands: info.bands_without_alpha().count(), depth })
 }
 
-fn open_types(path: &Path, types: Types) -> Result<Picture> {
-    if Raster::is_tiff(path) {
-        return tiff::open(path, types);
+/// Whether the type of the samples alone says which values are 0 and 1: integers of up to 8 bits and unsigned ones of
+/// up to 16 do, by their range, and floats, which hold 0..1.
+///
+/// # Errors
+/// Another type; `path` is named.
+pub fn check_meaning(info: &RasterInfo, path: &Path) -> Result<()> {
+    if info.is_bytes() || info.sample == SampleType::U16 || info.sample.is_float() {
+        return Ok(());
     }
-    fs::read(path).map_err(Fault::from).and_then(|bytes| decode(&bytes)).map_err(|fault| fault.at(path))
-}
-
-fn decode(bytes: &[u8]) -> Outcome<Picture> {
-    match Format::of(bytes)? {
-        Format::Png => {
-            let decoder = PngDecoder::with_limits(Cursor::new(bytes), limits())?;
-            if !png_is_whole(bytes) {
-                return Err(Fault::Truncated);
-            }
-            pixels_of(decoder)
-        }
-        Format::Jpeg => {
-            let decoder = JpegDecoder::new(Cursor::new(bytes))?;
-            if !jpeg::is_whole(bytes) {
-                return Err(Fault::Truncated);
-            }
-            pixels_of(decoder)
-        }
-    }
-}
-
-/// The formats beside TIFF.
-enum Format {
-    Png,
-    Jpeg,
-}
-
-impl Format {
-    /// The format by the file's first bytes.
-    fn of(bytes: &[u8]) -> Outcome<Self> {
-        match bytes {
-            [0x89, b'P', b'N', b'G', ..] => Ok(Format::Png),
-            [0xFF, 0xD8, 0xFF, ..] => Ok(Format::Jpeg),
-            _ => Err(Fault::NotAnImage),
-        }
-    }
-}
-
-fn limits() -> Limits {
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(MAX_BYTES);
-    limits
-}
-
-/// Size, bands and depth of a PNG or JPEG; refuses those that would decode to more than [`MAX_BYTES`].
-fn info_of(decoder: &impl ImageDecoder) -> Outcome<PictureInfo> {
-    let depth = match decoder.color_type() {
-        ColorType::L8 | ColorType::La8 | ColorType::Rgb8 | ColorType::Rgba8 => Depth::U8,
-        ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16 => Depth::U16,
-        other => return Err(Fault::Unsupported(format!("{other:?} samples"))),
-    };
-    let bands = if decoder.color_type().has_color() { 3 } else { 1 };
-    let (width, height) = decoder.dimensions();
-    check_bytes(decoder.total_bytes())?;
-    Ok(PictureInfo { width: width as usize, height: height as usize, bands, depth })
-}
-
-fn check_bytes(bytes: u64) -> Outcome<()> {
-    if bytes > MAX_BYTES { Err(Fault::TooLarge(bytes)) } else { Ok(()) }
-}
-
-fn pixels_of(decoder: impl ImageDecoder) -> Outcome<Picture> {
-    let info = info_of(&decoder)?;
-    let stored = usize::from(decoder.color_type().channel_count());
-    let mut bytes = Vec::new();
-    let total = decoder.total_bytes() as usize;
-    bytes.try_reserve_exact(total).map_err(|_| Fault::TooLarge(total as u64))?;
-    bytes.resize(total, 0);
-    decoder.read_image(&mut bytes)?;
-    let samples = match info.depth {
-        Depth::U8 => Samples::U8(without_alpha(bytes, stored, info.bands)),
-        // image hands out 16-bit samples in the machine's byte order.
-        _ => {
-            let wide = bytes.chunks_exact(2).map(|pair| u16::from_ne_bytes([pair[0], pair[1]])).collect();
-            Samples::U16(without_alpha(wide, stored, info.bands))
-        }
-    };
-    Ok(Picture { info, samples })
-}
-
-/// Keeps the first `bands` of each pixel's `stored` samples.
-fn without_alpha<T: Copy>(samples: Vec<T>, stored: usize, bands: usize) -> Vec<T> {
-    if stored == bands {
-        return samples;
-    }
-    samples.chunks_exact(stored).flat_map(|pixel| &pixel[..bands]).copied().collect()
-}
-
-/// Whether the chunks of a PNG run up to its IEND.
-fn png_is_whole(bytes: &[u8]) -> bool {
-    let mut rest = &bytes[8.min(bytes.len())..];
-    while let [l0, l1, l2, l3, kind @ ..] = rest {
-        // Length, kind, data, checksum.
-        let length = u32::from_be_bytes([*l0, *l1, *l2, *l3]) as usize;
-        if rest.len() < length.saturating_add(12) {
-            return false;
-        }
-        if kind.starts_with(b"IEND") {
-            return true;
-        }
-        rest = &rest[length + 12..];
-    }
-    false
-}
-
-impl From<ImageError> for Fault {
-    fn from(error: ImageError) -> Self {
-        match error {
-            ImageError::IoError(io) => io.into(),
-            ImageError::Unsupported(inner) => Fault::Unsupported(inner.to_string()),
-            other => Fault::Damaged(other.to_string()),
-        }
-    }
+    let kind = if info.sample.is_signed() { "signed" } else { "unsigned" };
+    Err(Error::input(
+        format!("TIFF samples of {} bits, {kind}, do not say which values are 0 and 1", info.bits),
+        path.display(),
+        "say it by ⟨stretch⟩, or convert the file to 8 or 16 bits, unsigned, or to floats",
+    )
+    .of(ErrorKind::File))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::imaging::codec::save::encode_png;
-    use ::tiff::encoder::{TiffEncoder, TiffValue, colortype};
-    use image::{ExtendedColorType, ImageEncoder};
-    use std::path::PathBuf;
-
-    /// Writes bytes under a name and keeps the folder alive.
-    fn file(name: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(name);
-        fs::write(&path, bytes).unwrap();
-        (folder, path)
-    }
-
-    fn open_bytes(bytes: &[u8]) -> Result<Picture> {
-        let (_folder, path) = file("picture", bytes);
-        let picture = open(&path)?;
-        assert_eq!(probe(&path)?, picture.info, "the header says something else than the image");
-        Ok(picture)
-    }
-
-    fn png(samples: &[u8], width: u32, height: u32, colour: ExtendedColorType) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        image::codecs::png::PngEncoder::new(&mut bytes).write_image(samples, width, height, colour).unwrap();
-        bytes
-    }
-
-    fn jpeg(width: u32, height: u32) -> Vec<u8> {
-        let samples: Vec<u8> = (0..width * height * 3).map(|i| (i * 7919 % 251) as u8).collect();
-        let mut bytes = Vec::new();
-        image::codecs::jpeg::JpegEncoder::new(&mut bytes)
-            .write_image(&samples, width, height, ExtendedColorType::Rgb8)
-            .unwrap();
-        bytes
-    }
-
-    fn tiff<C: colortype::ColorType>(width: u32, height: u32, samples: &[C::Inner]) -> Vec<u8>
-    where
-        [C::Inner]: TiffValue,
-    {
-        let mut bytes = Cursor::new(Vec::new());
-        TiffEncoder::new(&mut bytes).unwrap().write_image::<C>(width, height, samples).unwrap();
-        bytes.into_inner()
-    }
-
-    #[test]
-    fn png_keeps_its_samples_and_drops_alpha() {
-        let p = open_bytes(&png(&[10, 0, 20, 128, 30, 255, 40, 7], 2, 2, ExtendedColorType::La8)).unwrap();
-        assert_eq!((p.info.bands, p.samples), (1, Samples::U8(vec![10, 20, 30, 40])));
-        let p = open_bytes(&png(&[1, 2, 3, 9, 4, 5, 6, 9], 2, 1, ExtendedColorType::Rgba8)).unwrap();
-        assert_eq!((p.info.bands, p.samples), (3, Samples::U8(vec![1, 2, 3, 4, 5, 6])));
-        let wide: Vec<u8> = [300u16, 65535, 7].iter().flat_map(|v| v.to_ne_bytes()).collect();
-        let p = open_bytes(&png(&wide, 1, 1, ExtendedColorType::Rgb16)).unwrap();
-        assert_eq!((p.info.depth, p.samples), (Depth::U16, Samples::U16(vec![300, 65535, 7])));
-    }
-
-    #[test]
-    fn a_jpeg_reads_in_colour() {
-        let p = open_bytes(&jpeg(17, 9)).unwrap();
-        assert_eq!((p.info.width, p.info.height, p.info.bands, p.info.depth), (17, 9, 3, Depth::U8));
-    }
-
-    /// The decoders stop early or fill with grey without a word, depending on where the end is.
-    #[test]
-    fn a_file_cut_anywhere_is_an_error_that_names_it() {
-        let noise: Vec<u8> = (0..64 * 64 * 3u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-        let floats: Vec<f32> = noise.iter().map(|v| f32::from(*v)).collect();
-        for (kind, bytes) in [
-            ("png", encode_png(&noise, 64, 64, None)),
-            ("jpeg", jpeg(64, 64)),
-            ("tiff", tiff::<colortype::RGB32Float>(64, 64, &floats)),
-        ] {
-            for end in [0, 1, 5, 9, 30, bytes.len() / 4, bytes.len() / 2, bytes.len() - 12, bytes.len() - 1] {
-                let (_folder, path) = file("cut.png", &bytes[..end]);
-                let error = open(&path).err().unwrap_or_else(|| panic!("{kind} cut at {end} of {}", bytes.len()));
-                let text = error.to_string();
-                assert_eq!(error.exit_code(), 2, "{text}");
-                assert!(text.contains("cut.png") && !text.contains('\n'), "{text}");
-            }
-            assert!(open_bytes(&bytes).is_ok(), "the whole {kind}");
-        }
-    }
-
-    #[test]
-    fn bytes_after_the_end_do_no_harm() {
-        for mut bytes in [jpeg(8, 8), encode_png(&[1; 12], 2, 2, None)] {
-            bytes.extend_from_slice(b"appended by a camera");
-            assert!(open_bytes(&bytes).is_ok());
-        }
-    }
-
-    #[test]
-    fn text_under_a_picture_name_is_refused() {
-        let (_folder, path) = file("notes.png", b"not an image at all");
-        for result in [open(&path).map(|p| p.info), probe(&path)] {
-            let text = result.unwrap_err().to_string();
-            assert!(text.starts_with("not a PNG, JPEG or TIFF image: ") && text.contains("notes.png"), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_small_file_that_claims_an_enormous_size_is_refused() {
-        let mut bytes = jpeg(8, 8);
-        // Height and width stand five bytes after the start-of-frame marker.
-        let frame = bytes.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
-        bytes[frame + 5..frame + 9].fill(0xF0);
-        let (_folder, path) = file("bomb.jpg", &bytes);
-        for result in [open(&path).map(|p| p.info), probe(&path)] {
-            let text = result.unwrap_err().to_string();
-            assert!(text.contains("GiB decoded, more than 4 GiB"), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_missing_file_is_named() {
-        let error = open(Path::new("/nonesuch/a.png")).unwrap_err();
-        assert!(error.to_string().contains("/nonesuch/a.png"), "{error}");
-    }
-}
+mod tests;
+#[cfg(test)]
+mod tiff_tests;

@@ -3,4 +3,5 @@
 pub mod decode;
 pub mod npy;
 pub mod save;
-mod tiff;
+mod sidecar;
+mod still;

@@ -17,6 +17,10 @@ pub fn encode_png(samples: &[u8], width: usize, height: usize, description: Opti
         assert_eq!(samples.len(), 3 * width * height, "a PNG is grey or RGB");
         png::ColorType::Rgb
     };
+    encode(samples, [width, height], colour, description)
+}
+
+fn encode(samples: &[u8], [width, height]: [usize; 2], colour: png::ColorType, description: Option<&str>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let encode = |bytes: &mut Vec<u8>| -> std::result::Result<(), png::EncodingError> {
         let mut encoder = png::Encoder::new(bytes, width as u32, height as u32);
@@ -36,6 +40,29 @@ pub fn encode_png(samples: &[u8], width: usize, height: usize, description: Opti
 /// Writes an 8-bit grey or RGB image `[height, width, 1 | 3]` as PNG, whole or not at all.
 pub fn save_png(path: &Path, samples: &[u8], width: usize, height: usize, description: Option<&str>) -> Result<()> {
     write_whole(path, &encode_png(samples, width, height, description))
+}
+
+/// As [`save_png`], pixels that are not `valid` transparent, which says that they have no data.
+///
+/// # Errors
+/// A folder that may not be written, a full disk.
+///
+/// # Panics
+/// If `valid` has other pixels than the image, which is empty or neither grey nor RGB.
+pub fn save_png_with_gaps(
+    path: &Path,
+    samples: &[u8],
+    valid: &[bool],
+    [width, height]: [usize; 2],
+    description: Option<&str>,
+) -> Result<()> {
+    let bands = samples.len() / (width * height);
+    assert!(valid.len() == width * height && matches!(bands, 1 | 3), "a PNG is grey or RGB");
+    let colour = if bands == 1 { png::ColorType::GrayscaleAlpha } else { png::ColorType::Rgba };
+    let opaque = |(pixel, valid): (&[u8], &bool)| pixel.iter().copied().chain([if *valid { 255 } else { 0 }]).collect();
+    let samples: Vec<u8> =
+        samples.chunks_exact(bands).zip(valid).flat_map(|pixel| -> Vec<u8> { opaque(pixel) }).collect();
+    write_whole(path, &encode(&samples, [width, height], colour, description))
 }
 
 /// What an image that a network made says of itself, in a PNG's `Description` or a TIFF's `ImageDescription`: viewers

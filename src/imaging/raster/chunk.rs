@@ -5,10 +5,6 @@
 
 use std::io::Read;
 
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::options::DecoderOptions;
-
 use crate::imaging::fault::{Fault, Outcome, damaged};
 use crate::imaging::jpeg;
 use crate::imaging::raster::layout::{Compression, Layout, Predictor};
@@ -21,6 +17,10 @@ use crate::imaging::raster::layout::{Compression, Layout, Predictor};
 pub(super) fn decode(layout: &Layout, chunk: usize, packed: Vec<u8>) -> Outcome<Vec<u8>> {
     let rows = layout.rows_of(chunk);
     let needed = rows * layout.packed_row_bytes();
+    let packed = match layout.reversed {
+        true => packed.into_iter().map(u8::reverse_bits).collect(),
+        false => packed,
+    };
     let mut bytes = match &layout.compression {
         Compression::None => packed,
         Compression::Lzw => unpack_lzw(&packed, needed)?,
@@ -36,8 +36,8 @@ pub(super) fn decode(layout: &Layout, chunk: usize, packed: Vec<u8>) -> Outcome<
         return Err(Fault::Truncated);
     }
     bytes.truncate(needed);
-    if layout.bits < 8 {
-        return Ok(widen(&bytes, layout.packed_row_bytes(), layout.decoded_row_bytes(), layout.bits));
+    if !layout.bits.is_multiple_of(8) {
+        return Ok(widen(&bytes, layout.packed_row_bytes(), layout.chunk_width * layout.chunk_bands(), layout.bits));
     }
     let (size, bands) = (layout.bits / 8, layout.chunk_bands());
     let rows = bytes.chunks_mut(layout.packed_row_bytes());
@@ -54,7 +54,7 @@ pub(super) fn decode(layout: &Layout, chunk: usize, packed: Vec<u8>) -> Outcome<
     if size < layout.sample.bytes() {
         return Ok(widen_floats(&bytes));
     }
-    layout.photometric.convert(&mut bytes);
+    layout.photometric.convert(&mut bytes, layout.chunk_bands());
     Ok(bytes)
 }
 
@@ -116,42 +116,41 @@ fn unpack_bits(packed: &[u8], needed: usize) -> Outcome<Vec<u8>> {
 }
 
 fn unpack_jpeg(layout: &Layout, rows: usize, tables: Option<&[u8]>, packed: &[u8]) -> Outcome<Vec<u8>> {
-    let broken = |error: &dyn std::fmt::Display| Fault::Damaged(format!("JPEG: {error}"));
     // The tables are a stream of their own: without its end, and the image without its start, they are one.
     let stream = match tables.and_then(|tables| tables.strip_suffix(&[0xFF, 0xD9])) {
         Some(tables) => [tables, packed.strip_prefix(&[0xFF, 0xD8]).unwrap_or(packed)].concat(),
         None => packed.to_vec(),
     };
-    // Decoders fill what is missing with grey and say nothing.
-    if !jpeg::is_whole(&stream) {
-        return Err(Fault::Truncated);
-    }
-    let options =
-        DecoderOptions::default().set_max_width(u16::MAX.into()).set_max_height(u16::MAX.into()).set_strict_mode(true);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(stream), options);
-    decoder.decode_headers().map_err(|error| broken(&error))?;
-    let info = decoder.info().ok_or_else(|| broken(&"no header"))?;
-    let size = (usize::from(info.width), usize::from(info.height), usize::from(info.components));
+    // Names the kinds of JPEG that are not decoded.
+    jpeg::header(&stream)?;
+    let jpeg::Stored { width: across, height: down, components, samples } = jpeg::decode_stored(stream)?;
     let (width, bands) = (layout.chunk_width, layout.chunk_bands());
     // A last strip may be whole within its JPEG stream.
-    if size.0 != width || size.1 < rows || size.2 != bands {
+    if across != width || down < rows || components != bands {
         return damaged(format!(
-            "a JPEG of {}x{} pixels in {} bands where {width}x{rows} in {bands} is due",
-            size.0, size.1, size.2
+            "a JPEG of {across}x{down} pixels in {components} bands where {width}x{rows} in {bands} is due"
         ));
     }
-    // Samples as they are stored: the stream itself cannot tell RGB from YCbCr, the TIFF tags do.
-    if let Some(stored) = decoder.input_colorspace() {
-        decoder.set_options(options.jpeg_set_out_colorspace(stored));
-    }
-    decoder.decode().map_err(|error| broken(&error))
+    Ok(samples)
 }
 
-/// Samples of 1, 2 or 4 bits to bytes; each row starts at a byte.
+/// Unsigned samples of fewer than 8 bits to bytes, of 9 to 15 to 16 bits in the machine's order. The first bit is the
+/// most significant, whatever the file's byte order; each row of `row` samples starts at a byte.
 fn widen(packed: &[u8], packed_row: usize, row: usize, bits: usize) -> Vec<u8> {
-    let mask = (1u8 << bits) - 1;
-    let sample = |line: &[u8], i: usize| (line[i * bits / 8] >> (8 - bits - i * bits % 8)) & mask;
-    packed.chunks(packed_row).flat_map(|line| (0..row).map(move |i| sample(line, i))).collect()
+    let mut bytes = Vec::with_capacity(packed.len() / packed_row.max(1) * row * bits.div_ceil(8));
+    for line in packed.chunks(packed_row) {
+        for i in 0..row {
+            // A sample lies within three bytes.
+            let (first, skipped) = (i * bits / 8, i * bits % 8);
+            let three = (0..3).fold(0, |sum, k| sum << 8 | u32::from(line.get(first + k).copied().unwrap_or(0)));
+            let sample = three << (8 + skipped) >> (32 - bits);
+            match bits < 8 {
+                true => bytes.push(sample as u8),
+                false => bytes.extend_from_slice(&(sample as u16).to_ne_bytes()),
+            }
+        }
+    }
+    bytes
 }
 
 /// Floats of 16 bits (IEEE 754 binary16) to floats of 32, exactly; both in the machine's order.
@@ -225,6 +224,10 @@ mod tests {
         assert_eq!(widen(&[0b1010_0000, 0b0110_0000], 1, 3, 1), [1, 0, 1, 0, 1, 1]);
         assert_eq!(widen(&[0b1110_0100], 1, 4, 2), [3, 2, 1, 0]);
         assert_eq!(widen(&[0xAB, 0xC0], 2, 3, 4), [10, 11, 12]);
+        let words = [0xABC_u16, 0xDEF].map(u16::to_ne_bytes).concat();
+        assert_eq!(widen(&[0xAB, 0xCD, 0xEF], 3, 2, 12), words);
+        let words = [0x3FF_u16, 0, 0x155].map(u16::to_ne_bytes).concat();
+        assert_eq!(widen(&[0xFF, 0xC0, 0x05, 0x54], 4, 3, 10), words);
     }
 
     #[test]

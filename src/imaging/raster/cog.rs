@@ -52,6 +52,7 @@ fn halved(level: &RasterWriter, path: &Path) -> Result<RasterWriter> {
         height: info.height.div_ceil(2),
         georeference: Vec::new(),
         description: None,
+        metadata: None,
         ..info.clone()
     };
     let mut writer = RasterWriter::create(path, half.clone(), tile)?;

@@ -3,7 +3,7 @@
 //! Sources: TIFF 6.0 (Adobe, 1992), section 2; the BigTIFF design (libtiff).
 
 use crate::imaging::raster::ifd::{RawTag, type_bytes};
-use crate::imaging::raster::info::{GDAL_NODATA, IMAGE_DESCRIPTION, NEW_SUBFILE_TYPE, RasterInfo};
+use crate::imaging::raster::info::{GDAL_METADATA, GDAL_NODATA, IMAGE_DESCRIPTION, NEW_SUBFILE_TYPE, RasterInfo};
 use crate::imaging::raster::sample::SampleType;
 
 /// Room for the header of a BigTIFF; a classic one, half as long, leaves the rest empty.
@@ -72,12 +72,12 @@ impl Directory<'_> {
         let mut tags = vec![
             number(256, long, &[info.width as u64]),
             number(257, long, &[info.height as u64]),
-            number(258, short, &each(info.sample.bytes() as u64 * 8)),
+            number(258, short, &each(info.bits as u64)),
             number(259, short, &[8]),
             number(262, short, &[photometric]),
             number(277, short, &[bands]),
             number(284, short, &[1]),
-            number(317, short, &[if info.sample.is_float() { 3 } else { 2 }]),
+            number(317, short, &[predictor(info)]),
             number(322, long, &[self.tile as u64]),
             number(323, long, &[self.tile as u64]),
             number(324, offset, &offsets),
@@ -91,10 +91,20 @@ impl Directory<'_> {
             tags.push(number(338, short, &extra));
         }
         tags.extend(info.description.as_ref().map(|text| ascii(IMAGE_DESCRIPTION, text)));
+        tags.extend(info.metadata.as_ref().map(|text| ascii(GDAL_METADATA, text)));
         tags.extend(info.nodata.as_ref().map(|nodata| ascii(GDAL_NODATA, &nodata.text)));
         tags.extend(info.georeference.iter().cloned());
         tags.sort_by_key(|tag| tag.tag);
         tags
+    }
+}
+
+/// Differences of bytes for floats, of samples for integers; samples that do not fill their bytes have none.
+fn predictor(info: &RasterInfo) -> u64 {
+    match info.bits == 8 * info.sample.bytes() {
+        false => 1,
+        true if info.sample.is_float() => 3,
+        true => 2,
     }
 }
 

@@ -68,9 +68,11 @@ pub(super) struct Layout {
     pub bands: usize,
     pub sample: SampleType,
     pub photometric: Photometric,
-    /// Bits of a sample in the file; below 8 they are widened to bytes, floats of 16 to 32.
+    /// Bits of a sample in the file; those that do not fill the type are widened to it.
     pub bits: usize,
     pub little_endian: bool,
+    /// The bits of each packed byte come in reversed order.
+    pub reversed: bool,
     /// The first band that says how opaque a pixel is, counted from 0.
     pub alpha: Option<usize>,
     pub compression: Compression,
@@ -107,14 +109,21 @@ impl Layout {
             1 => Predictor::None,
             // The others know no predictor; a tag that a program left behind means nothing, as in libtiff.
             _ if !matches!(compression, Compression::Lzw | Compression::Deflate | Compression::Zstd) => Predictor::None,
-            2 if bits >= 8 => Predictor::Horizontal,
+            2 if bits.is_multiple_of(8) => Predictor::Horizontal,
             3 if sample.is_float() => Predictor::Float,
             other => return unsupported(format!("predictor {other} on {bits}-bit {sample} samples")),
         };
-        if tiff.first(index, tag::FILL_ORDER, 1)? != 1 && bits < 8 {
-            return unsupported("bits in reversed order");
-        }
-        let planar = tiff.first(index, tag::PLANAR, 1)? == 2 && bands > 1;
+        // A JPEG stream has an order of its own, which the tag does not touch.
+        let reversed = match tiff.first(index, tag::FILL_ORDER, 1)? {
+            1 => false,
+            2 => !matches!(compression, Compression::Jpeg { .. }),
+            other => return damaged(format!("bits in the unknown order {other}")),
+        };
+        let planar = match tiff.first(index, tag::PLANAR, 1)? {
+            1 => false,
+            2 => bands > 1,
+            other => return damaged(format!("bands in the unknown planar configuration {other}")),
+        };
         if let Compression::Jpeg { .. } = compression {
             let together = if planar { 1 } else { bands };
             if !matches!(together, 1 | 3 | 4) || sample != SampleType::U8 {
@@ -150,6 +159,7 @@ impl Layout {
             photometric,
             bits,
             little_endian: tiff.little_endian,
+            reversed,
             alpha,
             compression,
             predictor,

@@ -4,9 +4,10 @@
 //! | read | |
 //! |---|---|
 //! | files | classic TIFF and BigTIFF, either byte order; strips or tiles, also sparse; bands interleaved or planar |
-//! | samples | integers of 8, 16 or 32 bits, signed or not; floats of 16, 32 or 64; unsigned of 1, 2 or 4 bits |
+//! | samples | integers of 8, 16 or 32 bits, signed or not; floats of 16, 32 or 64; unsigned of 1 to 15 bits |
 //! | compression | none, LZW, deflate, PackBits, Zstandard, JPEG; predictors 2 and 3 |
-//! | colours | grey and RGB as they are; palettes, grey whose zero is white, and YCbCr are converted |
+//! | colours | grey and RGB as they are; palettes, grey whose zero is white, YCbCr and CMYK are converted |
+//! | orientation | turned upright |
 //! | no data | the nodata value, NaN, a mask, an alpha band |
 //!
 //! [`Raster`] reads, [`RasterWriter`] writes, [`Stretch`] maps values to 0..1. Values are what GDAL gives, colours
@@ -20,18 +21,21 @@ mod grid;
 mod ifd;
 mod info;
 mod layout;
-mod photometric;
+mod nodata;
+pub(in crate::imaging) mod orientation;
+pub(in crate::imaging) mod photometric;
 mod reader;
 mod sample;
 mod stretch;
 #[cfg(test)]
-pub(in crate::imaging) mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 pub use ifd::RawTag;
-pub use info::{GEOREFERENCE, Nodata, RasterInfo};
+pub use info::{GEOREFERENCE, RasterInfo};
+pub use nodata::Nodata;
 pub use reader::{Raster, Window};
 pub use sample::SampleType;
 pub use stretch::{Backscatter, Scale, Stretch};

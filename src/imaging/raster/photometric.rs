@@ -1,16 +1,18 @@
 //! What the samples of a file mean as light (tag PhotometricInterpretation): here, and nowhere else, palettes, inverted
-//! grey and YCbCr become RGB or grey whose zero is black.
+//! grey, YCbCr and CMYK become RGB or grey whose zero is black.
 //!
-//! Sources: TIFF 6.0 (Adobe, 1992), sections 4, 5, 8 and 21; libjpeg's jdcolor.c.
+//! Sources: TIFF 6.0 (Adobe, 1992), sections 4, 5, 8, 16 and 21; libjpeg's jdcolor.c; libtiff's tif_getimage.c.
 
 use std::io::{Read, Seek};
 
 use crate::imaging::fault::{Outcome, damaged, unsupported};
 use crate::imaging::raster::ifd::Tiff;
+use crate::imaging::raster::nodata::Nodata;
 use crate::imaging::raster::sample::SampleType;
 
 const PHOTOMETRIC: u16 = 262;
 const COLOR_MAP: u16 = 320;
+const INK_SET: u16 = 332;
 const YCBCR_SUBSAMPLING: u16 = 530;
 
 /// How the samples of a pixel become light.
@@ -27,6 +29,8 @@ pub(super) enum Photometric {
     },
     /// Luma and chroma of 8 bits, chunk by chunk.
     Ycbcr,
+    /// Cyan, magenta, yellow and black ink of 8 bits, chunk by chunk: the first three become RGB. Extra bands follow.
+    Cmyk,
     /// Indices into a table of sRGB colours of 8 bits; extra bands follow.
     Palette(Vec<[u8; 3]>),
 }
@@ -54,7 +58,12 @@ impl Photometric {
                 Ok(Photometric::WhiteIsZero { black, bands: bands.saturating_sub(extra).max(1) })
             }
             3 => Self::palette(tiff, index, stored),
-            5 => unsupported("CMYK inks"),
+            5 if tiff.first(index, INK_SET, 1)? != 1 => unsupported("inks other than CMYK"),
+            5 if (bands, sample, bits, planar) != (extra + 4, SampleType::U8, 8, false) => {
+                let place = if planar { "separate planes" } else { "one plane" };
+                unsupported(format!("CMYK inks in {bands} bands of {bits}-bit {sample}, in {place}"))
+            }
+            5 => Ok(Photometric::Cmyk),
             6 if (bands, sample, bits, planar) != (3, SampleType::U8, 8, false) => {
                 unsupported(format!("YCbCr colours in {bands} bands of {bits}-bit {sample}"))
             }
@@ -71,7 +80,7 @@ impl Photometric {
     /// All reds, then all greens, then all blues, of 16 bits.
     fn palette<R: Read + Seek>(tiff: &mut Tiff<R>, index: usize, stored: &Stored) -> Outcome<Self> {
         let &Stored { sample, bits, bands, extra, .. } = stored;
-        if !matches!(sample, SampleType::U8 | SampleType::U16) || bands != extra + 1 {
+        if !matches!(sample, SampleType::U8 | SampleType::U16) || bands != extra + 1 || bits > 8 && extra > 0 {
             return unsupported(format!("a palette for {bands} bands of {bits}-bit {sample}"));
         }
         let entries = tiff.unsigned(index, COLOR_MAP)?.unwrap_or_default();
@@ -87,17 +96,47 @@ impl Photometric {
 
     /// The samples that are read of `stored` samples a pixel.
     pub fn bands(&self, stored: usize) -> usize {
-        if let Photometric::Palette(_) = self { stored + 2 } else { stored }
+        match self {
+            Photometric::Palette(_) => stored + 2,
+            Photometric::Cmyk => stored - 1,
+            _ => stored,
+        }
     }
 
-    /// The type of the samples that are read of samples of type `stored`.
-    pub fn sample(&self, stored: SampleType) -> SampleType {
-        if let Photometric::Palette(_) = self { SampleType::U8 } else { stored }
+    /// The type of the samples that are read of samples of type `stored`, and their bits.
+    pub fn sample(&self, stored: SampleType, bits: usize) -> (SampleType, usize) {
+        match self {
+            Photometric::Palette(_) => (SampleType::U8, 8),
+            _ if stored.is_float() => (stored, 8 * stored.bytes()),
+            _ => (stored, bits),
+        }
     }
 
     /// The stored band that band `band` is read from, both counted from 0.
     pub fn stored_band(&self, band: usize) -> usize {
-        if let Photometric::Palette(_) = self { band.saturating_sub(2) } else { band }
+        match self {
+            Photometric::Palette(_) => band.saturating_sub(2),
+            Photometric::Cmyk if band >= 3 => band + 1,
+            _ => band,
+        }
+    }
+
+    /// The nodata value of what is read, where `stored` is that of the samples as they are stored, of a type that can
+    /// have it. Of a palette, it is a grey that no other index has; `None` where there is none.
+    pub fn nodata(&self, stored: &Nodata) -> Option<Nodata> {
+        match self {
+            Photometric::WhiteIsZero { black, .. } if stored.value.is_finite() => {
+                Some(Nodata::of(black - stored.value))
+            }
+            Photometric::Palette(colours) => {
+                let hole = stored.value as usize;
+                let others = || colours.iter().enumerate().filter(|(i, _)| *i != hole).map(|(_, colour)| *colour);
+                let own = colours.get(hole).filter(|[r, g, b]| r == g && g == b).map(|colour| colour[0]);
+                let free = own.into_iter().chain(0..=255).find(|grey| !others().any(|colour| colour == [*grey; 3]));
+                free.map(|grey| Nodata::of(grey.into()))
+            }
+            _ => Some(stored.clone()),
+        }
     }
 
     /// The value of band `band` (from 0) where `value` is stored. Nodata values are looked for before.
@@ -109,10 +148,19 @@ impl Photometric {
         }
     }
 
-    /// What a decoded chunk needs as a whole: YCbCr becomes RGB.
-    pub fn convert(&self, bytes: &mut [u8]) {
-        if *self == Photometric::Ycbcr {
-            bytes.as_chunks_mut::<3>().0.iter_mut().for_each(|pixel| *pixel = rgb_of_ycbcr(*pixel));
+    /// What a decoded chunk of `bands` samples a pixel needs as a whole: YCbCr and CMYK become RGB, in place.
+    pub fn convert(&self, bytes: &mut [u8], bands: usize) {
+        match self {
+            Photometric::Ycbcr => {
+                bytes.as_chunks_mut::<3>().0.iter_mut().for_each(|pixel| *pixel = rgb_of_ycbcr(*pixel));
+            }
+            Photometric::Cmyk => {
+                for pixel in bytes.chunks_exact_mut(bands) {
+                    let white = 255 - pixel[3];
+                    pixel[..3].iter_mut().for_each(|ink| *ink = through_ink(255 - *ink, white));
+                }
+            }
+            _ => {}
         }
     }
 }
@@ -132,8 +180,13 @@ pub(super) fn alpha_band<R: Read + Seek>(
     Ok(at.and_then(|at| bands.checked_sub(extra.len()).map(|first| first + at)))
 }
 
+/// The light that two inks leave, of what each leaves, 0..255, rounded to nearest.
+pub(in crate::imaging) fn through_ink(a: u8, b: u8) -> u8 {
+    ((u32::from(a) * u32::from(b) + 127) / 255) as u8
+}
+
 /// Full-range BT.601 as JFIF has it, in the 16-bit fixed point of libjpeg (jdcolor.c), so that values agree with it.
-fn rgb_of_ycbcr([y, cb, cr]: [u8; 3]) -> [u8; 3] {
+pub(in crate::imaging) fn rgb_of_ycbcr([y, cb, cr]: [u8; 3]) -> [u8; 3] {
     const HALF: i32 = 1 << 15;
     let (y, cb, cr) = (i32::from(y), i32::from(cb) - 128, i32::from(cr) - 128);
     // 65536 times 1.402, 0.344136, 0.714136 and 1.772.
@@ -146,8 +199,7 @@ fn rgb_of_ycbcr([y, cb, cr]: [u8; 3]) -> [u8; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imaging::codec::decode;
-    use crate::imaging::picture::Samples;
+    use crate::imaging::codec::decode::{self, ImageFile};
     use crate::imaging::raster::Raster;
     use crate::imaging::raster::testing::PlainTiff;
 
@@ -159,15 +211,9 @@ mod tests {
         let raster = Raster::open(&path).unwrap();
         let bands: Vec<usize> = raster.info().bands_without_alpha().collect();
         let window = raster.read_window(raster.area(), &bands).unwrap();
-        let picture = decode::open_any_type(&path).unwrap();
-        assert_eq!(picture.info, decode::probe_any_type(&path).unwrap());
-        assert_eq!((picture.info.bands, picture.info.width), (bands.len(), raster.info().width));
-        let values: Vec<f32> = match picture.samples {
-            Samples::U8(v) => v.into_iter().map(f32::from).collect(),
-            Samples::U16(v) => v.into_iter().map(f32::from).collect(),
-            Samples::F32(v) => v,
-        };
-        assert_eq!(values, window.samples, "read whole and by windows");
+        let file = ImageFile::open(&path).unwrap();
+        assert_eq!(file.info(), &decode::probe_file(&path).unwrap());
+        assert_eq!(file.values().unwrap().0, window.samples, "read whole and by windows");
         (window.samples, window.valid)
     }
 
@@ -215,9 +261,58 @@ mod tests {
         let plain = PlainTiff::chunky(1, 3, &[76, 85, 255]).with(PHOTOMETRIC, &[6]);
         assert_eq!(read(&plain.clone().with(YCBCR_SUBSAMPLING, &[1, 1])).0, [254.0, 0.0, 0.0]);
         assert!(error(&plain).contains("half resolution"), "{}", error(&plain));
-        let inks = PlainTiff::chunky(1, 4, &[1, 2, 3, 4]).with(PHOTOMETRIC, &[5]);
-        assert!(error(&inks).contains("CMYK inks"));
         assert!(error(&PlainTiff::chunky(1, 3, &[1, 2, 3]).with(PHOTOMETRIC, &[8])).contains("Lab"));
+    }
+
+    /// The values of libtiff's `TIFFReadRGBAImage`, which rounds down where this rounds to nearest.
+    #[test]
+    fn inks_become_light_and_extra_bands_stay() {
+        let inks = [0, 0, 0, 0, 255, 0, 0, 0, 10, 20, 30, 40, 0, 255, 255, 128];
+        let cmyk = PlainTiff::chunky(4, 4, &inks).with(PHOTOMETRIC, &[5]);
+        let light = [255, 255, 255, 0, 255, 255, 207, 198, 190, 127, 0, 0].map(|v: u8| f32::from(v));
+        assert_eq!(read(&cmyk).0, light);
+        assert!(error(&cmyk.clone().nodata("0")).contains("CMYK inks with a nodata value"));
+        assert!(error(&cmyk.clone().with(INK_SET, &[2])).contains("inks other than CMYK"));
+        assert!(error(&cmyk.with(284, &[2])).contains("CMYK inks in 4 bands of 8-bit u8, in separate planes"));
+        let five = PlainTiff::chunky(1, 6, &[0, 0, 0, 128, 77, 0]).with(PHOTOMETRIC, &[5]).with(338, &[0, 2]);
+        assert_eq!(read(&five), (vec![127.0, 127.0, 127.0, 77.0], vec![false]));
+    }
+
+    #[test]
+    fn the_nodata_value_is_one_of_what_is_read() {
+        let nodata = |file: &PlainTiff| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("a.tif");
+            std::fs::write(&path, file.bytes()).unwrap();
+            Raster::open(&path).unwrap().info().nodata.as_ref().map(|nodata| nodata.text.clone()).unwrap()
+        };
+        let white = PlainTiff::grey(1, 8, &[0]).with(PHOTOMETRIC, &[0]);
+        assert_eq!(nodata(&white.clone().nodata("255")), "0");
+        assert_eq!(nodata(&white.nodata("-9999")), "-9999");
+        // Index 1 has the grey 9, which no other has; index 0 shares its colour with index 2.
+        let map = [[0u64, 9, 0, 1], [0, 9, 0, 1], [0, 9, 0, 1]].concat();
+        let palette = PlainTiff::grey(4, 2, &[0b00_01_10_11]).with(PHOTOMETRIC, &[3]).with(COLOR_MAP, &map);
+        assert_eq!(nodata(&palette.clone().nodata("1")), "9");
+        assert_eq!(nodata(&palette.nodata("0")), "2");
+    }
+
+    #[test]
+    fn reversed_bits_are_turned_round_at_every_depth() {
+        let reversed = |file: PlainTiff| file.with(266, &[2]);
+        assert_eq!(read(&reversed(PlainTiff::grey(4, 1, &[0b0000_0101]))).0, [1.0, 0.0, 1.0, 0.0]);
+        assert_eq!(read(&reversed(PlainTiff::grey(2, 8, &[0x01, 0xF0]))).0, [128.0, 15.0]);
+        assert_eq!(read(&reversed(PlainTiff::grey(1, 16, &[0x80, 0x40]))).0, [513.0]);
+        assert!(error(&PlainTiff::grey(1, 8, &[1]).with(266, &[3])).contains("unknown order 3"));
+    }
+
+    #[test]
+    fn bands_lie_together_unless_the_file_says_planes() {
+        let three = PlainTiff::chunky(2, 3, &[1, 2, 3, 4, 5, 6]);
+        assert_eq!(read(&three).0, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        assert_eq!(read(&three.clone().with(284, &[1])).0, read(&three).0);
+        for other in [0, 3] {
+            assert!(error(&three.clone().with(284, &[other])).contains(&format!("planar configuration {other}")));
+        }
     }
 
     #[test]

@@ -8,15 +8,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::imaging::fault::{Fault, Outcome, damaged};
+use crate::imaging::fault::{Fault, Outcome, damaged, open_file, unsupported};
 use crate::imaging::lru::Lru;
 use crate::imaging::pixels::Area;
 use crate::imaging::raster::chunk;
 use crate::imaging::raster::ifd::{RawTag, Tiff};
 use crate::imaging::raster::info::{
-    GDAL_NODATA, GEOREFERENCE, IMAGE_DESCRIPTION, NEW_SUBFILE_TYPE, Nodata, RasterInfo,
+    GDAL_METADATA, GDAL_NODATA, GEOREFERENCE, IMAGE_DESCRIPTION, NEW_SUBFILE_TYPE, RasterInfo,
 };
 use crate::imaging::raster::layout::Layout;
+use crate::imaging::raster::nodata::Nodata;
+use crate::imaging::raster::orientation::{ORIENTATION, Orientation};
+use crate::imaging::raster::photometric::Photometric;
 
 /// Decoded chunks kept by a [`Raster`] unless [`Raster::with_cache`] says otherwise: enough for the tiles under a
 /// window and its neighbour, and for the strips of a scene of bytes; little beside what a network takes.
@@ -27,10 +30,10 @@ const BATCH: usize = 16;
 
 /// Samples of a rectangle of a raster.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Window {
-    /// `[height, width, bands]`, in the unit of the file. 32-bit integers and 64-bit floats are rounded to the nearest
-    /// float.
-    pub samples: Vec<f32>,
+pub struct Window<T = f32> {
+    /// `[height, width, bands]`, in the unit of the file. As `f32`, integers of 32 bits and floats of 64 are rounded to
+    /// the nearest.
+    pub samples: Vec<T>,
     /// `[height, width]`: whether the pixel has data.
     ///
     /// It has none where a sample is NaN or infinite, where all the bands that are read hold the nodata value, where
@@ -45,6 +48,10 @@ pub struct Raster {
     info: RasterInfo,
     pub(super) image: Layout,
     mask: Option<Layout>,
+    /// The value that stands for no data where samples are stored; `None` where none of them can have it.
+    nodata: Option<Nodata>,
+    /// Which way up it is stored; what is read is upright.
+    orientation: Orientation,
     overviews: usize,
     file: Mutex<File>,
     /// Bytes of the file when it was opened.
@@ -71,13 +78,13 @@ impl Raster {
     /// Whether a file begins as TIFF files do, whatever its name; false where it cannot be read.
     pub fn is_tiff(path: &Path) -> bool {
         let mut head = [0; 4];
-        let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
+        let read = open_file(path).and_then(|mut file| Ok(file.read_exact(&mut head)?));
         // Classic TIFF is version 42, BigTIFF 43, in either byte order.
         read.is_ok() && matches!(head, [b'I', b'I', 42 | 43, 0] | [b'M', b'M', 0, 42 | 43])
     }
 
     fn read_header(path: &Path) -> Outcome<Self> {
-        let mut tiff = Tiff::new(std::io::BufReader::new(File::open(path)?))?;
+        let mut tiff = Tiff::new(std::io::BufReader::new(open_file(path)?))?;
         // Bit 0: an overview; bit 2: a mask.
         let kinds: Vec<u64> =
             (0..tiff.directories.len()).map(|i| tiff.first(i, NEW_SUBFILE_TYPE, 0)).collect::<Outcome<_>>()?;
@@ -93,24 +100,42 @@ impl Raster {
             }
         }
         let text = |raw: Option<RawTag>| raw.map(|raw| raw.text());
+        let georeference: Vec<RawTag> =
+            GEOREFERENCE.iter().filter_map(|tag| tiff.find(main, *tag).transpose()).collect::<Outcome<_>>()?;
+        let way = tiff.first(main, ORIENTATION, 1)?;
+        let orientation = Orientation::of(way);
+        if !orientation.is_upright() && !georeference.is_empty() {
+            return unsupported(format!("orientation {way} in a place on Earth, which says where its upper left is"));
+        }
+        let declared = text(tiff.find(main, GDAL_NODATA)?).and_then(|text| Nodata::parse(&text));
+        let nodata = declared.clone().filter(|nodata| nodata.fits(image.sample));
+        if image.photometric == Photometric::Cmyk && nodata.is_some() {
+            return unsupported("CMYK inks with a nodata value");
+        }
+        let [width, height] = orientation.size([image.width, image.height]);
+        let (sample, bits) = image.photometric.sample(image.sample, image.bits);
         let info = RasterInfo {
-            width: image.width,
-            height: image.height,
+            width,
+            height,
             bands: image.photometric.bands(image.bands),
-            sample: image.photometric.sample(image.sample),
-            nodata: text(tiff.find(main, GDAL_NODATA)?).and_then(|text| Nodata::parse(&text)),
+            sample,
+            bits,
+            nodata: match &nodata {
+                Some(nodata) => image.photometric.nodata(nodata),
+                None => declared,
+            },
             alpha: image.alpha.map(|band| image.photometric.bands(band) + 1),
-            georeference: GEOREFERENCE
-                .iter()
-                .filter_map(|tag| tiff.find(main, *tag).transpose())
-                .collect::<Outcome<_>>()?,
+            georeference,
             description: text(tiff.find(main, IMAGE_DESCRIPTION)?),
+            metadata: text(tiff.find(main, GDAL_METADATA)?),
         };
         Ok(Raster {
             path: path.to_path_buf(),
             info,
             image,
             mask,
+            nodata,
+            orientation,
             overviews: kinds.iter().filter(|kind| *kind & 0b101 == 0b001).count(),
             length: tiff.length,
             file: Mutex::new(tiff.into_file().into_inner()),
@@ -137,9 +162,9 @@ impl Raster {
         &self.info
     }
 
-    /// Bits of a sample, those that are narrower in the file than [`RasterInfo::sample`] as they are there.
-    pub fn bits(&self) -> usize {
-        if self.info.sample == self.image.sample { self.image.bits } else { 8 * self.info.sample.bytes() }
+    /// Whether it is stored another way up than it is read.
+    pub fn is_turned(&self) -> bool {
+        !self.orientation.is_upright()
     }
 
     /// Whether a mask within the file says which pixels have data.
@@ -164,7 +189,10 @@ impl Raster {
         let step_x = (pixels / chunk_height / chunk_width).max(1).saturating_mul(chunk_width).min(width);
         // Strips, and tiles of narrow rasters, leave room for several rows of chunks.
         let step_y = (pixels / step_x / chunk_height).max(1).saturating_mul(chunk_height).min(height);
-        let block = |x: usize, y: usize| Area { x, y, width: step_x.min(width - x), height: step_y.min(height - y) };
+        let block = |x: usize, y: usize| {
+            let stored = Area { x, y, width: step_x.min(width - x), height: step_y.min(height - y) };
+            self.orientation.upright(stored, [width, height])
+        };
         (0..height).step_by(step_y).flat_map(|y| (0..width).step_by(step_x).map(move |x| block(x, y))).collect()
     }
 
@@ -174,6 +202,24 @@ impl Raster {
     ///
     /// An area that reaches beyond the raster or a band that does not exist; chunks that are damaged or missing.
     pub fn read_window(&self, area: Area, bands: &[usize]) -> Result<Window> {
+        self.window(area, bands, |value| value as f32)
+    }
+
+    /// As [`Raster::read_window`], every sample exactly.
+    ///
+    /// # Errors
+    ///
+    /// As [`Raster::read_window`].
+    pub fn read_window_exactly(&self, area: Area, bands: &[usize]) -> Result<Window<f64>> {
+        self.window(area, bands, |value| value)
+    }
+
+    fn window<T: Copy + Default + Into<f64>>(
+        &self,
+        area: Area,
+        bands: &[usize],
+        sample: impl Fn(f64) -> T,
+    ) -> Result<Window<T>> {
         let Area { x, y, width, height } = area;
         let inside = |at: usize, size: usize, limit: usize| at.checked_add(size).is_some_and(|end| end <= limit);
         crate::ensure!(
@@ -191,7 +237,7 @@ impl Raster {
             let what = format!("no band {band} in a raster of {}", self.info.bands);
             return Err(Error::input(what, self.path.display(), format!("use bands 1 to {}", self.info.bands)));
         }
-        let window = self.read(area, bands);
+        let window = self.read(area, bands, sample);
         crate::ensure!(
             self.is_unchanged(),
             Error::input(
@@ -209,17 +255,18 @@ impl Raster {
         file.metadata().is_ok_and(|metadata| metadata.len() == self.length)
     }
 
-    /// Whether it may have pixels without data: they are marked somehow, or samples are floats, which can be NaN.
-    pub fn may_have_gaps(&self) -> bool {
-        self.mask.is_some() || self.info.nodata.is_some() || self.info.alpha.is_some() || self.info.sample.is_float()
-    }
-
-    fn read(&self, area: Area, bands: &[usize]) -> Outcome<Window> {
+    fn read<T: Copy + Default + Into<f64>>(
+        &self,
+        area: Area,
+        bands: &[usize],
+        sample: impl Fn(f64) -> T,
+    ) -> Outcome<Window<T>> {
+        let area = self.orientation.stored(area, [self.image.width, self.image.height]);
         let pixels = area.width * area.height;
-        let mut samples = vec![0.0; pixels * bands.len()];
+        let mut samples = vec![T::default(); pixels * bands.len()];
         // A pixel has data once one of its bands has, unless the alpha band, a mask or an infinite sample says
         // otherwise.
-        let nodata = self.info.nodata.as_ref().map(|nodata| self.image.sample.round_trip(nodata.value));
+        let (nodata, stored) = (self.nodata.as_ref(), self.image.sample);
         let mut filled = vec![nodata.is_none() || bands.is_empty(); pixels];
         let mut hidden = vec![false; pixels];
         let photometric = &self.image.photometric;
@@ -230,16 +277,21 @@ impl Raster {
                 hidden[pixel] |= value == 0.0;
                 return;
             }
-            let sample = photometric.light(bands[position] - 1, value) as f32;
+            let light = photometric.light(bands[position] - 1, value);
+            let sample = sample(light);
             samples[pixel * bands.len() + position] = sample;
-            filled[pixel] |= nodata.is_some_and(|nodata| value != nodata);
-            hidden[pixel] |= !sample.is_finite();
+            filled[pixel] |= nodata.is_some_and(|nodata| !nodata.is(stored, value));
+            hidden[pixel] |= !sample.into().is_finite();
         })?;
         if let Some(mask) = &self.mask {
             self.visit(MASK, mask, area, &[0], |_, pixel, value| hidden[pixel] |= value == 0.0)?;
         }
         let valid = filled.iter().zip(&hidden).map(|(filled, hidden)| *filled && !hidden).collect();
-        Ok(Window { samples, valid })
+        let size = [area.width, area.height];
+        Ok(Window {
+            samples: self.orientation.turn(samples, size, bands.len()),
+            valid: self.orientation.turn(valid, size, 1),
+        })
     }
 
     /// Calls `each(position in bands, pixel of the area, value)` for all samples of `bands` (counted from 0) in `area`.
@@ -333,7 +385,7 @@ impl Raster {
         let bytes = image.rows_of(chunk) * image.decoded_row_bytes();
         let size = image.sample.bytes();
         let mut sample = Vec::with_capacity(size);
-        let nodata = self.info.nodata.as_ref().filter(|_| which == IMAGE);
+        let nodata = self.nodata.as_ref().filter(|_| which == IMAGE);
         image.sample.push(&mut sample, nodata.map_or(0.0, |nodata| nodata.value));
         chunk::swap_to_native(&mut sample, size, true);
         sample.repeat(bytes / size)

@@ -5,11 +5,11 @@ use std::fmt;
 /// The type of a raster's samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SampleType {
-    /// 8-bit unsigned; files with 1, 2 or 4 bits a sample are widened to this.
+    /// 8-bit unsigned; files with fewer bits a sample are widened to this.
     U8,
     /// 8-bit signed.
     I8,
-    /// 16-bit unsigned.
+    /// 16-bit unsigned; files with 9 to 15 bits a sample are widened to this.
     U16,
     /// 16-bit signed.
     I16,
@@ -103,15 +103,19 @@ impl SampleType {
     /// The type of samples of `bits` bits and TIFF SampleFormat `format`.
     pub(super) fn of(bits: u16, format: u16) -> Option<Self> {
         match (bits, format) {
-            (1 | 2 | 4, 1) => Some(SampleType::U8),
+            (1..=7, 1) => Some(SampleType::U8),
+            (9..=15, 1) => Some(SampleType::U16),
             (16, 3) => Some(SampleType::F32),
             _ => Self::ALL.into_iter().find(|sample| (sample.bytes() * 8, sample.format()) == (bits.into(), format)),
         }
     }
 
-    /// `value` as a sample of this type gives it back: what a nodata value is compared with.
-    pub(super) fn round_trip(self, value: f64) -> f64 {
-        if self == SampleType::F32 { f64::from(value as f32) } else { value }
+    /// The sample nearest to `value`.
+    #[allow(clippy::unnecessary_cast, reason = "f64 is one of the macro's types")]
+    pub(super) fn nearest(self, value: f64) -> f64 {
+        let value = if self.is_float() { value } else { value.round_ties_even() };
+        // `as` clamps to the type's range.
+        for_sample_type!(self, T => value as T as f64)
     }
 
     /// Calls `each(i, value)` for the samples `first + i * stride`, `i` in `0..count`, of `bytes` in the machine's

@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::imaging::raster::reader::Raster;
+use crate::imaging::codec::decode::ImageFile;
+use crate::imaging::raster::info::RasterInfo;
 use crate::imaging::raster::sample::SampleType;
 
 /// Pixels read at a time in the pass over the scene.
@@ -22,10 +23,9 @@ pub enum Backscatter {
 /// How values become 0..1; written as `none`, `LO,HI`, `percentile:P`, `db:LO,HI` or `db-amplitude:LO,HI`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Stretch {
-    /// Integers of 8 and 16 bits over their type's range from 0 (`v / 255`, `v / 65535`; signed ones over their
-    /// positive half); others as they are, all clamped to 0..1.
+    /// Integers over the range of their type (`v / 255`, `v / 65535`, `(v + 128) / 255`), floats as they are.
     None,
-    /// This range, in the unit of the file.
+    /// This range, in the physical unit of the file: a scale and an offset that it names are applied before.
     Fixed {
         /// Becomes 0.
         lo: f32,
@@ -34,7 +34,7 @@ pub enum Stretch {
     },
     /// From the scene's P-th to its (100 - P)-th percentile, P in 0..50; each band by its own.
     Percentile(f32),
-    /// This range in decibels, of linear values.
+    /// This range in decibels, of linear values in the physical unit of the file.
     Db {
         /// Becomes 0, in dB.
         lo: f32,
@@ -134,30 +134,46 @@ impl Stretch {
     /// # Errors
     ///
     /// A scene that cannot be read or has no valid pixel.
-    pub fn fit(&self, raster: &Raster, bands: &[usize]) -> Result<Vec<Scale>> {
-        match (*self, self.fixed(raster.info().sample)) {
-            (Stretch::Percentile(p), _) => percentiles(raster, bands, f64::from(p) / 100.0),
+    pub fn fit(&self, image: &ImageFile, bands: &[usize]) -> Result<Vec<Scale>> {
+        match (*self, self.fixed(image.info())) {
+            (Stretch::Percentile(p), _) => percentiles(image, bands, f64::from(p) / 100.0),
             (_, scale) => Ok(vec![scale; bands.len()]),
         }
     }
 
-    /// The scale of every band of samples of a type, where it does not depend on the values.
-    fn fixed(&self, sample: SampleType) -> Scale {
+    /// Whether its ends are numbers in a physical unit.
+    pub fn is_physical(&self) -> bool {
+        matches!(self, Stretch::Fixed { .. } | Stretch::Db { .. })
+    }
+
+    /// The scale of every band of an image, where it does not depend on the values.
+    fn fixed(&self, info: &RasterInfo) -> Scale {
         match *self {
             Stretch::Fixed { lo, hi } => Scale { lo, hi, db: None },
             Stretch::Db { lo, hi, of } => Scale { lo, hi, db: Some(of) },
-            Stretch::None | Stretch::Percentile(_) => Scale { lo: 0.0, hi: full_scale(sample), db: None },
+            Stretch::None | Stretch::Percentile(_) => {
+                let [lo, hi] = info.range().map(|end| end as f32);
+                Scale { lo, hi, db: None }
+            }
         }
     }
 
-    /// As [`Stretch::fit`] for an image in memory, `[pixels, bands]` in the unit of its file; `None` for percentiles of
-    /// values that are all NaN or infinite.
-    pub fn fit_values(&self, sample: SampleType, values: &[f32], bands: usize) -> Option<Vec<Scale>> {
-        match (*self, self.fixed(sample)) {
+    /// As [`Stretch::fit`] for `bands` bands of an image in memory, `[pixels, bands]` in the unit of its file, of which
+    /// the pixels `valid` have data, or all; `None` for percentiles where none has, or all are NaN or infinite.
+    pub fn fit_values(
+        &self,
+        info: &RasterInfo,
+        values: &[f32],
+        valid: Option<&[bool]>,
+        bands: usize,
+    ) -> Option<Vec<Scale>> {
+        match (*self, self.fixed(info)) {
             (Stretch::Percentile(p), _) => {
-                let mut histograms: Vec<Histogram> = (0..bands).map(|_| Histogram::new(sample)).collect();
-                for pixel in values.chunks_exact(bands).filter(|pixel| pixel.iter().all(|value| value.is_finite())) {
-                    pixel.iter().zip(&mut histograms).for_each(|(value, histogram)| histogram.add(*value));
+                let mut histograms: Vec<Histogram> = (0..bands).map(|_| Histogram::new(info.sample)).collect();
+                for (i, pixel) in values.chunks_exact(bands).enumerate() {
+                    if valid.is_none_or(|valid| valid[i]) && pixel.iter().all(|value| value.is_finite()) {
+                        pixel.iter().zip(&mut histograms).for_each(|(value, histogram)| histogram.add(*value));
+                    }
                 }
                 scales(&histograms, f64::from(p) / 100.0)
             }
@@ -166,21 +182,10 @@ impl Stretch {
     }
 }
 
-/// The value that is white where nothing else is said.
-fn full_scale(sample: SampleType) -> f32 {
-    match sample {
-        SampleType::U8 => 255.0,
-        SampleType::I8 => 127.0,
-        SampleType::U16 => 65_535.0,
-        SampleType::I16 => 32_767.0,
-        SampleType::U32 | SampleType::I32 | SampleType::F32 | SampleType::F64 => 1.0,
-    }
-}
-
-fn percentiles(raster: &Raster, bands: &[usize], share: f64) -> Result<Vec<Scale>> {
-    let mut histograms: Vec<Histogram> = bands.iter().map(|_| Histogram::new(raster.info().sample)).collect();
-    for area in raster.blocks(BLOCK_PIXELS) {
-        let window = raster.read_window(area, bands)?;
+fn percentiles(image: &ImageFile, bands: &[usize], share: f64) -> Result<Vec<Scale>> {
+    let mut histograms: Vec<Histogram> = bands.iter().map(|_| Histogram::new(image.info().sample)).collect();
+    for area in image.blocks(BLOCK_PIXELS) {
+        let window = image.read_window(area, bands)?;
         for (pixel, valid) in window.samples.chunks_exact(bands.len().max(1)).zip(window.valid) {
             if valid {
                 pixel.iter().zip(&mut histograms).for_each(|(value, histogram)| histogram.add(*value));
@@ -188,7 +193,7 @@ fn percentiles(raster: &Raster, bands: &[usize], share: f64) -> Result<Vec<Scale
         }
     }
     scales(&histograms, share).ok_or_else(|| {
-        Error::input("the scene has no pixel with data", raster.path().display(), "check its nodata value and its mask")
+        Error::input("the scene has no pixel with data", image.path().display(), "check its nodata value and its mask")
     })
 }
 

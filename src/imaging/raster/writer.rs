@@ -1,6 +1,7 @@
 //! Writing tiled GeoTIFF files: deflate with a predictor, the directory at the end.
 
 use std::io::{Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::Path;
 
 use flate2::Compression;
@@ -30,8 +31,8 @@ pub struct RasterWriter {
     pub(super) ranges: Vec<(u64, u64)>,
     /// Where the next tile goes.
     pub(super) end: u64,
-    /// Samples of rows that do not yet fill a row of tiles.
-    pending: Vec<f32>,
+    /// Samples of rows that do not yet fill a row of tiles, as they go to the file.
+    pending: Vec<u8>,
     /// Rows that have gone into tiles.
     rows_done: usize,
     /// The largest offset that a classic TIFF can hold.
@@ -44,7 +45,12 @@ impl RasterWriter {
     /// # Errors
     ///
     /// A size of zero, a tile size that TIFF does not allow, a folder that may not be written.
-    pub fn create(path: &Path, info: RasterInfo, tile: usize) -> Result<Self> {
+    pub fn create(path: &Path, mut info: RasterInfo, tile: usize) -> Result<Self> {
+        // What was copied from a raster of another type may say other bits; only unsigned integers may have fewer.
+        let full = 8 * info.sample.bytes();
+        if info.sample.is_float() || info.sample.is_signed() || full > 16 || !(full - 7..full).contains(&info.bits) {
+            info.bits = full;
+        }
         let limit = u32::MAX as usize;
         crate::ensure!(
             (1..=limit).contains(&info.width)
@@ -94,7 +100,15 @@ impl RasterWriter {
     /// # Errors
     ///
     /// An area that cuts a tile or lies outside the raster, samples of another size, a full disk.
-    pub fn write_window(&mut self, area: Area, samples: &[f32]) -> Result<()> {
+    pub fn write_window<T: Copy + Into<f64> + Sync>(&mut self, area: Area, samples: &[T]) -> Result<()> {
+        self.check_samples(samples.len(), area.width * area.height)?;
+        let info = &self.info;
+        let (sample, hole) = (info.sample, info.nodata.as_ref().map_or(0.0, |nodata| nodata.value));
+        self.write_tiles(area, &|bytes, range| push_all(bytes, sample, hole, &samples[range]))
+    }
+
+    /// Whole tiles, where `put` appends samples `range` of the area as they go to the file.
+    fn write_tiles(&mut self, area: Area, put: &(dyn Fn(&mut Vec<u8>, Range<usize>) + Sync)) -> Result<()> {
         let Area { x, y, width, height } = area;
         let whole = |at: usize, size: usize, limit: usize| {
             let end = at.saturating_add(size);
@@ -104,7 +118,6 @@ impl RasterWriter {
             whole(x, width, self.info.width) && whole(y, height, self.info.height),
             self.misuse(format!("{width}x{height} pixels at ({x}, {y}) are not whole tiles of {}", self.tile))
         );
-        self.check_samples(samples, width * height)?;
         let (tile, bands, across) = (self.tile, self.info.bands, self.info.width.div_ceil(self.tile));
         let tiles: Vec<(usize, usize)> = (0..height.div_ceil(tile))
             .flat_map(|row| (0..width.div_ceil(tile)).map(move |column| (column, row)))
@@ -112,8 +125,9 @@ impl RasterWriter {
         // Tiles pack in parallel, a few at a time, and go to the file in order.
         for batch in tiles.chunks(16) {
             let pack = |(column, row): &(usize, usize)| {
-                let rows = &samples[row * tile * width * bands..((row + 1) * tile).min(height) * width * bands];
-                self.pack(rows, width, column * tile, tile.min(width - column * tile))
+                let columns = column * tile * bands..(column * tile + tile.min(width - column * tile)) * bands;
+                let rows = (row * tile..((row + 1) * tile).min(height)).map(|y| y * width * bands);
+                self.pack(rows.map(|first| first + columns.start..first + columns.end), put)
             };
             let packed: Vec<Vec<u8>> = batch.par_iter().map(pack).collect();
             for ((column, row), packed) in batch.iter().zip(packed) {
@@ -129,21 +143,22 @@ impl RasterWriter {
     /// # Errors
     ///
     /// Samples that are not whole rows or go beyond the last, a full disk.
-    pub fn write_rows(&mut self, samples: &[f32]) -> Result<()> {
-        let row = self.info.width * self.info.bands;
+    pub fn write_rows<T: Copy + Into<f64> + Sync>(&mut self, samples: &[T]) -> Result<()> {
+        let (row, sample) = (self.info.width * self.info.bands, self.info.sample);
+        let hole = self.info.nodata.as_ref().map_or(0.0, |nodata| nodata.value);
         let rows = samples.len() / row;
-        self.check_samples(samples, rows * self.info.width)?;
+        self.check_samples(samples.len(), rows * self.info.width)?;
         crate::ensure!(
-            self.rows_done + self.pending.len() / row + rows <= self.info.height,
+            self.rows_done + self.pending.len() / (row * sample.bytes()) + rows <= self.info.height,
             self.misuse(format!("more than {} rows", self.info.height))
         );
         let mut rest = samples;
         while !rest.is_empty() {
             let due = self.tile.min(self.info.height - self.rows_done) * row;
-            let (now, later) = rest.split_at((due - self.pending.len()).min(rest.len()));
-            self.pending.extend_from_slice(now);
+            let (now, later) = rest.split_at((due - self.pending.len() / sample.bytes()).min(rest.len()));
+            push_all(&mut self.pending, sample, hole, now);
             rest = later;
-            if self.pending.len() == due {
+            if self.pending.len() == due * sample.bytes() {
                 self.put_tile_row()?;
             }
         }
@@ -152,8 +167,12 @@ impl RasterWriter {
 
     fn put_tile_row(&mut self) -> Result<()> {
         let mut rows = std::mem::take(&mut self.pending);
-        let height = rows.len() / (self.info.width * self.info.bands);
-        self.write_window(Area { x: 0, y: self.rows_done, width: self.info.width, height }, &rows)?;
+        let size = self.info.sample.bytes();
+        let height = rows.len() / (self.info.width * self.info.bands * size);
+        let area = Area { x: 0, y: self.rows_done, width: self.info.width, height };
+        self.write_tiles(area, &|bytes, Range { start, end }| {
+            bytes.extend_from_slice(&rows[start * size..end * size])
+        })?;
         self.rows_done += height;
         rows.clear();
         self.pending = rows;
@@ -196,9 +215,9 @@ impl RasterWriter {
         Error::failed(format!("cannot write the raster, {what}"), self.file.path().display(), "report this as a bug")
     }
 
-    fn check_samples(&self, samples: &[f32], pixels: usize) -> Result<()> {
+    fn check_samples(&self, samples: usize, pixels: usize) -> Result<()> {
         let due = pixels * self.info.bands;
-        crate::ensure!(samples.len() == due, self.misuse(format!("{} samples where {due} are due", samples.len())));
+        crate::ensure!(samples == due, self.misuse(format!("{samples} samples where {due} are due")));
         Ok(())
     }
 
@@ -209,22 +228,56 @@ impl RasterWriter {
         Ok(())
     }
 
-    /// A tile as it goes to the file: columns `x..x + width` of rows that are `stride` pixels apart, the rest zeros.
-    fn pack(&self, rows: &[f32], stride: usize, x: usize, width: usize) -> Vec<u8> {
-        let (bands, sample) = (self.info.bands, self.info.sample);
-        let row_bytes = self.tile * bands * sample.bytes();
-        let hole = self.info.nodata.as_ref().map_or(0.0, |nodata| nodata.value);
-        let value = |v: &f32| if v.is_nan() && !sample.is_float() { hole } else { f64::from(*v) };
-        let mut bytes = Vec::with_capacity(self.tile * row_bytes);
-        for row in rows.chunks_exact(stride * bands) {
+    /// A tile as it goes to the file, of its rows as ranges of samples that `put` appends; the rest is zeros.
+    fn pack(&self, rows: impl Iterator<Item = Range<usize>>, put: &dyn Fn(&mut Vec<u8>, Range<usize>)) -> Vec<u8> {
+        let RasterInfo { bands, sample, bits, .. } = self.info;
+        let (samples, size) = (self.tile * bands, sample.bytes());
+        let row_bytes = (samples * bits).div_ceil(8);
+        let mut bytes = Vec::with_capacity(self.tile * samples * size);
+        for row in rows {
             let start = bytes.len();
-            row[x * bands..(x + width) * bands].iter().for_each(|v| sample.push(&mut bytes, value(v)));
-            bytes.resize(start + row_bytes, 0);
-            predict(&mut bytes[start..], sample, bands);
+            put(&mut bytes, row);
+            bytes.resize(start + samples * size, 0);
+            if bits == 8 * size {
+                predict(&mut bytes[start..], sample, bands);
+            } else {
+                let narrow = narrowed(&bytes[start..], size, bits);
+                bytes.truncate(start);
+                bytes.extend_from_slice(&narrow);
+            }
         }
         bytes.resize(self.tile * row_bytes, 0);
         deflate(&bytes)
     }
+}
+
+/// Appends samples as they go to the file; NaN is `hole` in integers.
+fn push_all<T: Copy + Into<f64>>(bytes: &mut Vec<u8>, sample: SampleType, hole: f64, samples: &[T]) {
+    for value in samples {
+        let value: f64 = (*value).into();
+        sample.push(bytes, if value.is_nan() && !sample.is_float() { hole } else { value });
+    }
+}
+
+/// A row of unsigned little-endian samples of 1 or 2 bytes in `bits` bits each, the most significant first; what is too
+/// large becomes the largest.
+fn narrowed(row: &[u8], size: usize, bits: usize) -> Vec<u8> {
+    let mut packed = Vec::with_capacity((row.len() / size * bits).div_ceil(8));
+    let (mut waiting, mut held) = (0u32, 0);
+    for sample in row.chunks_exact(size) {
+        let value = sample.iter().rev().fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+        waiting = waiting << bits | value.min((1 << bits) - 1);
+        held += bits;
+        while held >= 8 {
+            held -= 8;
+            packed.push((waiting >> held) as u8);
+        }
+        waiting &= (1 << held) - 1;
+    }
+    if held > 0 {
+        packed.push((waiting << (8 - held)) as u8);
+    }
+    packed
 }
 
 /// Takes differences along a row of little-endian samples: predictor 2 for integers, 3 for floats.

@@ -17,4 +17,4 @@ pub use degenerate::Refusal;
 pub use estimate::{Estimate, Settings, estimate};
 pub use homography::Homography;
 pub use points::{PointPair, Points};
-pub use resample::{AnyPicture, Resampler};
+pub use resample::{Resampler, open};

@@ -7,88 +7,33 @@ use crate::engine::device::Device;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::files::{Unfinished, io_error};
-use crate::imaging::codec::decode;
+use crate::imaging::codec::decode::ImageFile;
 use crate::imaging::ops::warp::{Interpolation, warp};
-use crate::imaging::picture::{Depth, Picture, Samples};
 use crate::imaging::pixels::Area;
-use crate::imaging::raster::{Nodata, Raster, RasterInfo, RasterWriter, RawTag, SampleType};
+use crate::imaging::raster::{Nodata, RasterInfo, RasterWriter, RawTag, SampleType};
 use crate::imaging::registration::homography::Homography;
 
 /// Columns and rows of the grid that one launch computes: places within are exact to 1.5e-4 pixels.
 const TILE: [usize; 2] = [512, 256];
-/// Samples that a launch may read, and a block of rows hold: 64 MiB.
+/// Samples that a launch may read, 64 MiB, and a block of rows hold. No more: as floats, their numbers are exact.
 const MOST_SAMPLES: usize = 1 << 24;
 /// Decoded chunks kept of a raster, since neighbouring tiles read them again.
 const CACHE_BYTES: usize = 128 << 20;
 /// Pixels of a side of the tiles written.
 const WRITTEN_TILE: usize = 256;
 
-/// An image to be warped: a TIFF read by windows, or another image read whole.
-pub enum AnyPicture {
-    /// A GeoTIFF or a plain TIFF.
-    Raster(Box<Raster>),
-    /// A PNG or a JPEG, alpha left out.
-    Picture(Picture, RasterInfo),
-}
-
-impl AnyPicture {
-    /// Opens an image, judged by its bytes and not by its name.
-    ///
-    /// # Errors
-    /// Names the file: missing, damaged, or of a kind that is not read.
-    pub fn open(path: &Path) -> Result<Self> {
-        if Raster::is_tiff(path) {
-            return Ok(AnyPicture::Raster(Box::new(Raster::open(path)?.with_cache(CACHE_BYTES))));
-        }
-        let picture = decode::open(path)?;
-        let sample = match picture.info.depth {
-            Depth::U8 => SampleType::U8,
-            Depth::U16 => SampleType::U16,
-            Depth::F32 => SampleType::F32,
-        };
-        let info = RasterInfo::new(picture.info.width, picture.info.height, picture.info.bands, sample);
-        Ok(AnyPicture::Picture(picture, info))
-    }
-
-    /// Size, bands, samples; the nodata value and the georeference where it has them.
-    pub fn info(&self) -> &RasterInfo {
-        match self {
-            AnyPicture::Raster(raster) => raster.info(),
-            AnyPicture::Picture(_, info) => info,
-        }
-    }
-
-    /// All bands of an area, `[height, width, bands]` in the file's unit, NaN where there is no data.
-    fn read(&self, area: Area) -> Result<Vec<f32>> {
-        let bands = self.info().bands;
-        match self {
-            AnyPicture::Raster(raster) => {
-                let window = raster.read_window(area, &(1..=bands).collect::<Vec<_>>())?;
-                let mut samples = window.samples;
-                let pixels = samples.chunks_exact_mut(bands).zip(window.valid);
-                pixels.filter(|(_, valid)| !valid).for_each(|(pixel, _)| pixel.fill(f32::NAN));
-                Ok(samples)
-            }
-            AnyPicture::Picture(picture, info) => {
-                let mut samples = Vec::with_capacity(area.width * area.height * bands);
-                for row in area.y..area.y + area.height {
-                    let range = (row * info.width + area.x) * bands..(row * info.width + area.x + area.width) * bands;
-                    match &picture.samples {
-                        Samples::U8(all) => samples.extend(all[range].iter().map(|v| f32::from(*v))),
-                        Samples::U16(all) => samples.extend(all[range].iter().map(|v| f32::from(*v))),
-                        Samples::F32(all) => samples.extend_from_slice(&all[range]),
-                    }
-                }
-                Ok(samples)
-            }
-        }
-    }
+/// Opens an image to be warped, or on whose grid another is.
+///
+/// # Errors
+/// As [`ImageFile::open`].
+pub fn open(path: &Path) -> Result<ImageFile> {
+    Ok(ImageFile::open(path)?.with_cache(CACHE_BYTES))
 }
 
 /// An image resampled onto a grid.
 pub struct Resampler<'a> {
     device: &'a Device,
-    source: &'a AnyPicture,
+    source: &'a ImageFile,
     homography: Homography,
     to_source: Homography,
     grid: [usize; 2],
@@ -99,7 +44,7 @@ impl<'a> Resampler<'a> {
     /// The image `source` on a grid of `[width, height]` pixels to which `homography` maps it.
     pub fn new(
         device: &'a Device,
-        source: &'a AnyPicture,
+        source: &'a ImageFile,
         homography: &Homography,
         grid: [usize; 2],
         interpolation: Interpolation,
@@ -108,8 +53,11 @@ impl<'a> Resampler<'a> {
     }
 
     /// Writes a tiled GeoTIFF with the bands and the sample type of the source, and `georeference`. Pixels without a
-    /// value get the source's nodata value or, where it has none, NaN in floats and 0 in integers, and that is noted in
-    /// the file if there are any. Where the source has an alpha band they are 0 in all.
+    /// value get the source's nodata value or, where it has none that a sample can hold, NaN in floats and 0 in
+    /// integers, and that is noted in the file if there may be any. Where the source has an alpha band they are 0 in
+    /// all.
+    ///
+    /// The nearest pixel's samples are carried over exactly; means of four are computed in 32-bit floats.
     ///
     /// `each` is called with the number of rows that are done and may stop the work.
     ///
@@ -124,15 +72,10 @@ impl<'a> Resampler<'a> {
         let source = self.source.info();
         let [width, height] = self.grid;
         let text = if source.sample.is_float() { "nan" } else { "0" };
-        let assumed = (source.alpha.is_none() && !self.is_covered()).then(|| Nodata::parse(text)).flatten();
-        let info = RasterInfo {
-            width,
-            height,
-            nodata: source.nodata.clone().or(assumed),
-            georeference: georeference.to_vec(),
-            ..source.clone()
-        };
-        let hole = info.nodata.as_ref().map_or(0.0, |nodata| nodata.value as f32);
+        let assumed = (source.alpha.is_none() && self.leaves_gaps()).then(|| Nodata::parse(text)).flatten();
+        let nodata = source.holdable_nodata().cloned().or(assumed).or_else(|| source.nodata.clone());
+        let info = RasterInfo { width, height, nodata, georeference: georeference.to_vec(), ..source.clone() };
+        let hole = info.nodata.as_ref().map_or(0.0, |nodata| nodata.value);
         let mut writer = RasterWriter::create(path, info, WRITTEN_TILE)?;
         self.rows(hole, |done, samples| {
             writer.write_rows(samples)?;
@@ -141,13 +84,20 @@ impl<'a> Resampler<'a> {
         writer.finish()
     }
 
-    /// Writes a PNG of 8 or 16 bits as the source; pixels without a value are 0. `each` as in
-    /// [`Resampler::write_tiff`].
+    /// Writes a PNG of 8 or 16 bits as the source; pixels without a value are 0 and, if there may be any, transparent.
+    /// `each` as in [`Resampler::write_tiff`].
     ///
     /// # Errors
     /// Samples or bands that a PNG cannot hold, and as [`Resampler::write_tiff`].
     pub fn write_png(&self, path: &Path, mut each: impl FnMut(usize) -> Result<()>) -> Result<()> {
-        let (colour, depth) = png_kind(self.source.info()).ok_or_else(|| no_png(self.source.info(), path))?;
+        let source = self.source.info();
+        let (colour, depth) = png_kind(source).ok_or_else(|| no_png(source, path))?;
+        let gaps = source.alpha.is_none() && self.leaves_gaps();
+        let colour = match colour {
+            png::ColorType::Grayscale if gaps => png::ColorType::GrayscaleAlpha,
+            png::ColorType::Rgb if gaps => png::ColorType::Rgba,
+            colour => colour,
+        };
         let failed = |error: png::EncodingError| match error {
             png::EncodingError::IoError(error) => io_error("cannot write", path, &error),
             other => Error::input(format!("cannot write ({other})"), path.display(), "write a .tif"),
@@ -158,13 +108,20 @@ impl<'a> Resampler<'a> {
         encoder.set_depth(depth);
         let mut writer = encoder.write_header().map_err(failed)?;
         let mut stream = writer.stream_writer().map_err(failed)?;
-        self.rows(0.0, |done, samples| {
-            // `as` clamps; PNG has the most significant byte first.
-            let rounded = samples.iter().map(|v| v.round_ties_even());
-            let bytes: Vec<u8> = match depth {
-                png::BitDepth::Eight => rounded.map(|v| v as u8).collect(),
-                _ => rounded.flat_map(|v| (v as u16).to_be_bytes()).collect(),
+        let opaque = if depth == png::BitDepth::Eight { 255.0 } else { 65_535.0 };
+        self.rows(f64::NAN, |done, samples| {
+            // `as` clamps, NaN to 0; PNG has the most significant byte first.
+            let mut bytes = Vec::with_capacity(samples.len() * 2);
+            let mut put = |value: f64| match depth {
+                png::BitDepth::Eight => bytes.push(value.round_ties_even() as u8),
+                _ => bytes.extend_from_slice(&(value.round_ties_even() as u16).to_be_bytes()),
             };
+            for pixel in samples.chunks_exact(source.bands) {
+                pixel.iter().for_each(|value| put(*value));
+                if gaps {
+                    put(if pixel[0].is_nan() { 0.0 } else { opaque });
+                }
+            }
             stream.write_all(&bytes).map_err(|error| io_error("cannot write", path, &error))?;
             each(done)
         })?;
@@ -199,6 +156,11 @@ impl<'a> Resampler<'a> {
                 .any(|place| self.homography.map(place).is_some_and(|pixel| within(pixel, self.grid)))
     }
 
+    /// Whether pixels of the grid may get no value. Floats alone leave none: what is NaN stays so.
+    fn leaves_gaps(&self) -> bool {
+        !self.is_covered() || self.source.marks_gaps()
+    }
+
     /// Whether every pixel of the grid gets a value from a pixel of the source.
     fn is_covered(&self) -> bool {
         let [right, bottom] = self.grid.map(|size| size as f64 - 1.0);
@@ -213,12 +175,12 @@ impl<'a> Resampler<'a> {
 
     /// Calls `each(rows done, samples)` for blocks of rows `[rows, width, bands]` from the top, `hole` where there is
     /// no data.
-    fn rows(&self, hole: f32, mut each: impl FnMut(usize, &[f32]) -> Result<()>) -> Result<()> {
+    fn rows(&self, hole: f64, mut each: impl FnMut(usize, &[f64]) -> Result<()>) -> Result<()> {
         let ([width, height], bands) = (self.grid, self.source.info().bands);
         let most = (MOST_SAMPLES / width / bands).clamp(1, TILE[1]);
         for y in (0..height).step_by(most) {
             let rows = most.min(height - y);
-            let mut samples = vec![f32::NAN; rows * width * bands];
+            let mut samples = vec![f64::NAN; rows * width * bands];
             for x in (0..width).step_by(TILE[0]) {
                 let area = Area { x, y, width: TILE[0].min(width - x), height: rows };
                 self.compute(area, Area { x: 0, y, width, height: rows }, &mut samples)?;
@@ -230,7 +192,7 @@ impl<'a> Resampler<'a> {
     }
 
     /// Computes `area` of the grid into `samples`, which hold `block`; NaN stays where there is no data.
-    fn compute(&self, area: Area, block: Area, samples: &mut [f32]) -> Result<()> {
+    fn compute(&self, area: Area, block: Area, samples: &mut [f64]) -> Result<()> {
         let bands = self.source.info().bands;
         let Some(window) = self.window(area) else { return Ok(()) };
         if window.width * window.height * bands > MOST_SAMPLES && area.width * area.height > 1 {
@@ -239,13 +201,37 @@ impl<'a> Resampler<'a> {
             self.compute(left, block, samples)?;
             return self.compute(right, block, samples);
         }
-        let x = Tensor::new(self.device, &[1, window.height, window.width, bands], &self.source.read(window)?)?;
         let corner = |area: Area| [area.x as f64, area.y as f64];
         let to_window = self.to_source.between(corner(area), corner(window));
-        let y = warp(&x, &to_window, [area.height, area.width], self.interpolation, f32::NAN)?.to_vec()?;
-        for (row, line) in y.chunks_exact(area.width * bands).enumerate() {
-            let at = ((area.y - block.y + row) * block.width + area.x - block.x) * bands;
-            samples[at..at + line.len()].copy_from_slice(line);
+        let warped = |values: &[f32], bands: usize| -> Result<Vec<f32>> {
+            let x = Tensor::new(self.device, &[1, window.height, window.width, bands], values)?;
+            warp(&x, &to_window, [area.height, area.width], self.interpolation, f32::NAN)?.to_vec()
+        };
+        let all: Vec<usize> = (1..=bands).collect();
+        let first = |pixel: usize| {
+            let (x, y) = (area.x + pixel % area.width - block.x, area.y + pixel / area.width - block.y);
+            (y * block.width + x) * bands
+        };
+        match self.interpolation {
+            Interpolation::Bilinear => {
+                let mut read = self.source.read_window(window, &all)?;
+                let gaps = read.samples.chunks_exact_mut(bands).zip(&read.valid).filter(|(_, valid)| !**valid);
+                gaps.for_each(|(pixel, _)| pixel.fill(f32::NAN));
+                for (pixel, values) in warped(&read.samples, bands)?.chunks_exact(bands).enumerate() {
+                    samples[first(pixel)..][..bands].iter_mut().zip(values).for_each(|(to, v)| *to = f64::from(*v));
+                }
+            }
+            // The pixels' numbers are warped: no sample passes through a float of 32 bits.
+            Interpolation::Nearest => {
+                let read = self.source.read_window_exactly(window, &all)?;
+                let numbers: Vec<f32> = (0..window.width * window.height).map(|i| i as f32).collect();
+                for (pixel, number) in warped(&numbers, 1)?.into_iter().enumerate() {
+                    let from = number as usize;
+                    if !number.is_nan() && read.valid[from] {
+                        samples[first(pixel)..][..bands].copy_from_slice(&read.samples[from * bands..][..bands]);
+                    }
+                }
+            }
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! loop.
 
 use crate::engine::device::Device;
-use crate::imaging::codec::decode;
+use crate::imaging::codec::decode::{self, ImageFile};
 use crate::imaging::ops::warp::Interpolation;
 use crate::imaging::picture::{Depth, Picture, PictureInfo, Samples};
 use crate::imaging::pixels::Area;
@@ -251,7 +251,7 @@ fn a_scene_on_another_grid_matches_a_plain_loop() {
         RasterInfo { nodata: nodata.clone(), ..RasterInfo::new(width, height, bands, SampleType::F32) },
         value,
     );
-    let source = AnyPicture::open(&input).unwrap();
+    let source = ImageFile::open(&input).unwrap();
     // Wider and higher than the tiles that are computed and written, a turn by 40 degrees, some perspective.
     let h = Homography::new([[1.35, -1.2, 330.0], [1.15, 1.3, -20.0], [1e-4, 2e-4, 1.0]]).unwrap();
     let grid = [620, 610];
@@ -299,7 +299,7 @@ fn a_large_picture_on_a_small_grid_is_read_in_parts() {
         info: PictureInfo { width: side, height: side, bands: 1, depth: Depth::U8 },
         samples: Samples::U8((0..side * side).map(|i| (i % side / 20) as u8).collect()),
     };
-    let source = AnyPicture::Picture(picture, RasterInfo::new(side, side, 1, SampleType::U8));
+    let source = ImageFile::in_memory(picture, Path::new("a.png")).unwrap();
     let h = Homography::new([[0.002, 0.0, 0.0], [0.0, 0.002, 0.0], [0.0, 0.0, 1.0]]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("small.png");
@@ -313,13 +313,11 @@ fn a_large_picture_on_a_small_grid_is_read_in_parts() {
 
 #[test]
 fn what_stops_the_work_leaves_no_file() {
-    let source = AnyPicture::Picture(
-        Picture {
-            info: PictureInfo { width: 3, height: 300, bands: 1, depth: Depth::U16 },
-            samples: Samples::U16(vec![700; 900]),
-        },
-        RasterInfo::new(3, 300, 1, SampleType::U16),
-    );
+    let picture = Picture {
+        info: PictureInfo { width: 3, height: 300, bands: 1, depth: Depth::U16 },
+        samples: Samples::U16(vec![700; 900]),
+    };
+    let source = ImageFile::in_memory(picture, Path::new("a.png")).unwrap();
     let h = Homography::new([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]).unwrap();
     let device = Device::cpu();
     let resampler = Resampler::new(&device, &source, &h, [3, 300], Interpolation::Bilinear);
@@ -337,4 +335,86 @@ fn what_stops_the_work_leaves_no_file() {
     assert_eq!(raster.info().nodata, None);
     let area = Area { x: 0, y: 299, width: 3, height: 1 };
     assert_eq!(raster.read_window(area, &[1]).unwrap().samples, [700.0; 3]);
+}
+
+#[test]
+fn the_nearest_pixel_keeps_every_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, output) = (folder.path().join("in.tif"), folder.path().join("out.tif"));
+    let same = Homography::new([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]).unwrap();
+    let [width, height] = [64, 5];
+    let lowest = f64::from(f32::MIN);
+    for (sample, nodata, first, others, step) in [
+        (SampleType::I32, "16777216", 16_777_216.0, 16_777_216.0, 1.0),
+        (SampleType::U32, "0", 4_294_967_295.0, 4_294_967_295.0, -3.0),
+        (SampleType::F64, "-9999.9", -9999.9, -9999.9, 1.0 / 7.0),
+        (SampleType::F64, "-1.7976931348623157e308", f64::MIN, 0.1, 1e300),
+        (SampleType::F32, "-3.40282e+38", lowest, 1.0, 3.0),
+        (SampleType::U16, "-9999", 1.0, 1.0, 7.0),
+    ] {
+        let value = |i: usize| if i == 0 { first } else { others + step * i as f64 };
+        let values: Vec<f64> = (0..width * height).map(value).collect();
+        let info = RasterInfo { nodata: Nodata::parse(nodata), ..RasterInfo::new(width, height, 1, sample) };
+        let mut writer = RasterWriter::create(&input, info, 64).unwrap();
+        writer.write_rows(&values).unwrap();
+        writer.finish().unwrap();
+        let source = ImageFile::open(&input).unwrap();
+        let device = Device::cpu();
+        let resampler = Resampler::new(&device, &source, &same, [width, height], Interpolation::Nearest);
+        resampler.write_tiff(&output, &[], |_| Ok(())).unwrap();
+        let [before, after] = [&input, &output].map(|path| {
+            let raster = Raster::open(path).unwrap();
+            (raster.info().nodata.clone(), raster.read_window_exactly(raster.area(), &[1]).unwrap())
+        });
+        assert_eq!((before.0, &before.1.valid), (after.0, &after.1.valid), "{sample}, nodata {nodata}");
+        let kept = |i: &usize| before.1.valid[*i] && before.1.samples[*i] != after.1.samples[*i];
+        assert_eq!((0..values.len()).find(kept), None, "{sample}, nodata {nodata}");
+        let holes = before.1.valid.iter().filter(|valid| !**valid).count();
+        assert_eq!(holes, usize::from(!["0", "-9999"].contains(&nodata)), "{sample}, nodata {nodata}");
+    }
+}
+
+#[test]
+fn what_is_not_covered_is_transparent_in_a_png_and_alpha_is_carried() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let picture = Picture {
+        info: PictureInfo { width: 4, height: 4, bands: 1, depth: Depth::U8 },
+        samples: Samples::U8(vec![9; 16]),
+    };
+    let source = ImageFile::in_memory(picture, Path::new("a.png")).unwrap();
+    let right = Homography::new([[1.0, 0.0, 2.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]).unwrap();
+    let device = Device::cpu();
+    for interpolation in [Interpolation::Nearest, Interpolation::Bilinear] {
+        let resampler = Resampler::new(&device, &source, &right, [4, 4], interpolation);
+        resampler.write_png(&path("a.png"), |_| Ok(())).unwrap();
+        let moved = ImageFile::open(&path("a.png")).unwrap();
+        assert_eq!((moved.info().bands, moved.info().alpha), (2, Some(2)));
+        assert_eq!(moved.picture().unwrap().1.unwrap(), [false, false, true, true].repeat(4));
+        // And again: what is transparent stays so.
+        let moved = ImageFile::open(&path("a.png")).unwrap();
+        let resampler = Resampler::new(&device, &moved, &right, [4, 4], interpolation);
+        resampler.write_png(&path("b.png"), |_| Ok(())).unwrap();
+        let (_, valid) = ImageFile::open(&path("b.png")).unwrap().picture().unwrap();
+        assert_eq!(valid.unwrap(), [false; 16]);
+    }
+}
+
+#[test]
+fn few_bits_stay_few_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, output) = (folder.path().join("in.tif"), folder.path().join("out.tif"));
+    let same = Homography::new([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]).unwrap();
+    for (sample, bits) in [(SampleType::U8, 1), (SampleType::U8, 4), (SampleType::U16, 12), (SampleType::U16, 10)] {
+        let info = RasterInfo { bits, ..RasterInfo::new(20, 3, 1, sample) };
+        write(&input, info.clone(), |x, y, _| ((7 * x + 5 * y) % (1 << bits)) as f64);
+        let source = ImageFile::open(&input).unwrap();
+        let device = Device::cpu();
+        let resampler = Resampler::new(&device, &source, &same, [20, 3], Interpolation::Nearest);
+        resampler.write_tiff(&output, &[], |_| Ok(())).unwrap();
+        let written = Raster::open(&output).unwrap();
+        assert_eq!(written.info(), &info);
+        let want: Vec<f32> = (0..60).map(|i| ((7 * (i % 20) + 5 * (i / 20)) % (1 << bits)) as f32).collect();
+        assert_eq!(written.read_window(written.area(), &[1]).unwrap().samples, want, "{bits} bits");
+    }
 }

@@ -126,7 +126,7 @@ settings! {
          or none",
         About {
             value_name: "HOW",
-            otherwise: Some("by the type's range; scenes of 16 bits or floats percentile:2"),
+            otherwise: Some("by the type's range; files in a place on Earth of more than 8 bits percentile:2"),
             settled: true,
             hyphens: true,
             ..DATA

@@ -2,11 +2,9 @@
 
 use crate::dataset::folder::pictures_in;
 use crate::error::{Error, Result};
-use crate::imaging::codec::decode;
+use crate::imaging::codec::decode::{ImageFile, probe_file};
 use crate::imaging::codec::save::save_png;
-use crate::imaging::picture::Depth;
 use crate::imaging::pixels::Area;
-use crate::imaging::raster::{Raster, SampleType};
 use crate::report::strip::{side_by_side, split_down_the_middle};
 use image::RgbImage;
 use std::path::{Path, PathBuf};
@@ -115,10 +113,7 @@ fn save(path: &Path, picture: &RgbImage, tag: &str) -> Result<()> {
 
 /// Width and height of a picture, by its header.
 fn size(path: &Path) -> Result<[usize; 2]> {
-    if let Ok(raster) = Raster::open(path) {
-        return Ok([raster.info().width, raster.info().height]);
-    }
-    decode::probe(path).map(|info| [info.width, info.height])
+    probe_file(path).map(|info| [info.width, info.height])
 }
 
 fn check_sizes(file: &Path, truth: &Path) -> Result<()> {
@@ -146,26 +141,21 @@ struct Thinned {
 
 impl Thinned {
     fn read(path: &Path) -> Result<Self> {
-        // A raster is read by rows: a scene need not fit memory.
-        let Ok(raster) = Raster::open(path) else {
-            let picture = decode::open(path)?;
-            let (width, height) = (picture.info.width, picture.info.height);
-            let row = |y| Ok((0..width).flat_map(|x| picture.rgb(x, y)).collect());
-            return Thinned::of_rows([width, height], 3, picture.info.depth == Depth::U8, row);
-        };
-        let (width, height, sample) = (raster.info().width, raster.info().height, raster.info().sample);
-        let bands: &[usize] = if raster.info().bands < 3 { &[1] } else { &[1, 2, 3] };
-        let white = match sample {
-            SampleType::U8 => 255.0,
-            SampleType::U16 => 65_535.0,
-            _ => 1.0,
-        };
+        // A TIFF is read by rows: a scene need not fit memory.
+        let file = ImageFile::open(path)?;
+        let (width, height) = (file.info().width, file.info().height);
+        let colours = file.info().bands_without_alpha().count();
+        let bands: &[usize] = if colours < 3 { &[1] } else { &[1, 2, 3] };
+        let [black, white] = file.info().range().map(|end| end as f32);
         let row = |y| {
-            let window = raster.read_window(Area { x: 0, y, width, height: 1 }, bands)?;
-            let value = |(i, value)| if window.valid[i / bands.len()] { value / white } else { f32::NAN };
-            Ok(window.samples.into_iter().enumerate().map(value).collect())
+            let window = file.read_window(Area { x: 0, y, width, height: 1 }, bands)?;
+            let value = |(i, value): (usize, f32)| match window.valid[i / bands.len()] {
+                true => (value - black) / (white - black),
+                false => f32::NAN,
+            };
+            Ok(window.samples.iter().copied().enumerate().map(value).collect())
         };
-        Thinned::of_rows([width, height], bands.len(), sample == SampleType::U8, row)
+        Thinned::of_rows([width, height], bands.len(), file.info().is_bytes(), row)
     }
 
     /// Of rows `[width, bands]` with 1 or 3 bands.
