@@ -139,12 +139,16 @@ impl Photometric {
         }
     }
 
-    /// The value of band `band` (from 0) where `value` is stored. Nodata values are looked for before.
-    pub fn light(&self, band: usize, value: f64) -> f64 {
+    /// Turns stored values into those of band `band` (from 0). Nodata values are looked for before.
+    pub fn light(&self, band: usize, values: &mut [f64]) {
         match self {
-            Photometric::WhiteIsZero { black, bands } if band < *bands => black - value,
-            Photometric::Palette(colours) if band < 3 => f64::from(colours[value as usize][band]),
-            _ => value,
+            Photometric::WhiteIsZero { black, bands } if band < *bands => {
+                values.iter_mut().for_each(|value| *value = black - *value);
+            }
+            Photometric::Palette(colours) if band < 3 => {
+                values.iter_mut().for_each(|value| *value = f64::from(colours[*value as usize][band]));
+            }
+            _ => {}
         }
     }
 

@@ -272,19 +272,29 @@ impl Raster {
         let photometric = &self.image.photometric;
         let mut wanted: Vec<usize> = bands.iter().map(|band| photometric.stored_band(band - 1)).collect();
         wanted.extend(self.image.alpha);
-        self.visit(IMAGE, &self.image, area, &wanted, |position, pixel, value| {
+        self.visit(IMAGE, &self.image, area, &wanted, |position, first, values| {
+            let pixels = first..first + values.len();
             if position == bands.len() {
-                hidden[pixel] |= value == 0.0;
+                hide_zeros(&mut hidden[pixels], values);
                 return;
             }
-            let light = photometric.light(bands[position] - 1, value);
-            let sample = sample(light);
-            samples[pixel * bands.len() + position] = sample;
-            filled[pixel] |= nodata.is_some_and(|nodata| !nodata.is(stored, value));
-            hidden[pixel] |= !sample.into().is_finite();
+            if let Some(nodata) = nodata {
+                let filled = filled[pixels.clone()].iter_mut().zip(&*values);
+                filled.for_each(|(filled, value)| *filled |= !nodata.is(stored, *value));
+            }
+            photometric.light(bands[position] - 1, values);
+            let to = samples[first * bands.len() + position..].iter_mut().step_by(bands.len());
+            to.zip(&*values).for_each(|(to, value)| *to = sample(*value));
+            if stored.is_float() {
+                // Asked of the sample: a large f64 is infinite as f32.
+                let hidden = hidden[pixels].iter_mut().zip(values);
+                hidden.for_each(|(hidden, value)| *hidden |= !sample(*value).into().is_finite());
+            }
         })?;
         if let Some(mask) = &self.mask {
-            self.visit(MASK, mask, area, &[0], |_, pixel, value| hidden[pixel] |= value == 0.0)?;
+            self.visit(MASK, mask, area, &[0], |_, first, values| {
+                hide_zeros(&mut hidden[first..first + values.len()], values);
+            })?;
         }
         let valid = filled.iter().zip(&hidden).map(|(filled, hidden)| *filled && !hidden).collect();
         let size = [area.width, area.height];
@@ -294,14 +304,15 @@ impl Raster {
         })
     }
 
-    /// Calls `each(position in bands, pixel of the area, value)` for all samples of `bands` (counted from 0) in `area`.
+    /// Calls `each(position in bands, pixel of the area, values)` for all samples of `bands` (counted from 0) in `area`,
+    /// as many as stand side by side in a chunk at a time; the values are its to change.
     fn visit(
         &self,
         which: usize,
         image: &Layout,
         area: Area,
         bands: &[usize],
-        mut each: impl FnMut(usize, usize, f64),
+        mut each: impl FnMut(usize, usize, &mut [f64]),
     ) -> Outcome<()> {
         if area.width == 0 || area.height == 0 || bands.is_empty() {
             return Ok(());
@@ -318,6 +329,7 @@ impl Raster {
             }
         }
         let chunk_bands = image.chunk_bands();
+        let mut values = vec![0.0; image.chunk_width.min(area.width)];
         for batch in chunks.chunks(BATCH) {
             for (chunk, bytes) in batch.iter().zip(self.decoded(which, image, batch)?) {
                 let (column, row) = (chunk % image.across, chunk / image.across % image.down);
@@ -330,9 +342,8 @@ impl Raster {
                     for y in y0..y1 {
                         let first = ((y - top) * image.chunk_width + x0 - left) * chunk_bands + within;
                         let pixel = (y - area.y) * area.width + x0 - area.x;
-                        image.sample.read(&bytes, first, chunk_bands, x1 - x0, |i, value| {
-                            each(position, pixel + i, value);
-                        });
+                        image.sample.read(&bytes, first, chunk_bands, &mut values[..x1 - x0]);
+                        each(position, pixel, &mut values[..x1 - x0]);
                     }
                 }
             }
@@ -390,4 +401,9 @@ impl Raster {
         chunk::swap_to_native(&mut sample, size, true);
         sample.repeat(bytes / size)
     }
+}
+
+/// Marks the pixels whose value is 0, as masks and alpha bands hide them.
+fn hide_zeros(hidden: &mut [bool], values: &[f64]) {
+    hidden.iter_mut().zip(values).for_each(|(hidden, value)| *hidden |= *value == 0.0);
 }

@@ -118,21 +118,13 @@ impl SampleType {
         for_sample_type!(self, T => value as T as f64)
     }
 
-    /// Calls `each(i, value)` for the samples `first + i * stride`, `i` in `0..count`, of `bytes` in the machine's
-    /// order.
+    /// Puts the samples `first + i * stride` of `bytes`, which are in the machine's order, into `values[i]`.
     #[allow(clippy::unnecessary_cast, reason = "f64 is one of the macro's types")]
-    pub(super) fn read(
-        self,
-        bytes: &[u8],
-        first: usize,
-        stride: usize,
-        count: usize,
-        mut each: impl FnMut(usize, f64),
-    ) {
+    pub(super) fn read(self, bytes: &[u8], first: usize, stride: usize, values: &mut [f64]) {
         for_sample_type!(self, T => {
             let samples = bytes.as_chunks::<{ size_of::<T>() }>().0;
-            for (i, sample) in samples[first..].iter().step_by(stride).take(count).enumerate() {
-                each(i, T::from_ne_bytes(*sample) as f64);
+            for (value, sample) in values.iter_mut().zip(samples[first..].iter().step_by(stride)) {
+                *value = T::from_ne_bytes(*sample) as f64;
             }
         });
     }
@@ -172,9 +164,9 @@ mod tests {
             sample.push(&mut bytes, 7.0);
             sample.push(&mut bytes, value);
             crate::imaging::raster::chunk::swap_to_native(&mut bytes, sample.bytes(), true);
-            let mut read = Vec::new();
-            sample.read(&bytes, 1, 1, 1, |i, v| read.push((i, v)));
-            assert_eq!(read, [(0, expected)], "{value} as {sample}");
+            let mut read = [0.0];
+            sample.read(&bytes, 1, 1, &mut read);
+            assert_eq!(read, [expected], "{value} as {sample}");
         }
     }
 }
