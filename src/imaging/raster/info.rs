@@ -86,7 +86,8 @@ impl RasterInfo {
     pub fn byte_of(&self) -> impl Fn(f32) -> u8 + use<> {
         let [black, white] = self.range().map(|end| end as f32);
         let bytes = 255.0 / (white - black);
-        move |value| ((value - black) * bytes).round() as u8
+        // Not `round`, which is a call where processors of any age are compiled for; no sample is below black.
+        move |value| ((value - black) * bytes + 0.5) as u8
     }
 
     /// Whether samples are integers of up to 8 bits, which fill their type's range: bytes, when read over that.
