@@ -51,7 +51,7 @@ pub fn pictures_below(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Endings of images, and of what holds them, that are not read.
-const UNREAD: [&str; 29] = [
+const UNREAD: [&str; 28] = [
     "dng", "ecw", "exr", "gif", "grd", "h5", "hdf", "hdr", "he5", "heic", "heif", "hgt", "img", "j2k", "jp2", "jpx",
     "nc", "nef", "nitf", "pgm", "ppm", "psd", "sid", "svg", "tga", "vrt", "webp", "zarr",
 ];
