@@ -9,6 +9,7 @@ use huetape::dataset::loader::Batch;
 use huetape::engine::device::Device;
 use huetape::engine::nn::{OptimizerKind, Parameters, WeightFile};
 use huetape::networks::adversarial::{Adversarial, AdversarialConfig};
+use huetape::networks::distance::Distances;
 use huetape::networks::freeze::Freeze;
 use huetape::networks::pix2pix::game::{Pix2pix, Start};
 use huetape::networks::pix2pix::network as pix2pix;
@@ -46,6 +47,7 @@ impl Golden {
             l2: 0.0,
             d_l2: 0.0,
             lr_ratio: 1.0,
+            distances: Distances::default(),
             ema: None,
             freeze: Freeze::default(),
             seed: 5,

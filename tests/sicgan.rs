@@ -12,6 +12,7 @@ use huetape::engine::nn::{OptimizerKind, Parameters, WeightFile};
 use huetape::engine::tape::Tape;
 use huetape::imaging::color::srgb_to_lab;
 use huetape::networks::adversarial::{Adversarial, AdversarialConfig};
+use huetape::networks::distance::Distances;
 use huetape::networks::freeze::Freeze;
 use huetape::networks::sicgan::game::{Noise, Sicgan, Start};
 use huetape::networks::sicgan::network::Generator;
@@ -58,6 +59,7 @@ impl Golden {
             l2: 0.0,
             d_l2: 0.0,
             lr_ratio,
+            distances: Distances::default(),
             ema: None,
             freeze: Freeze::default(),
             seed: 5,

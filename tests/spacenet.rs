@@ -11,6 +11,7 @@ use huetape::dataset::loader::Batch;
 use huetape::engine::device::Device;
 use huetape::engine::nn::OptimizerKind;
 use huetape::networks::adversarial::{Adversarial, AdversarialConfig};
+use huetape::networks::distance::Distances;
 use huetape::networks::freeze::Freeze;
 use huetape::networks::spacenet::game::{Spacenet, Start};
 use huetape::paint::painter::Look;
@@ -53,6 +54,7 @@ impl Bench {
             l2: 0.0,
             d_l2,
             lr_ratio: 1.0,
+            distances: Distances::default(),
             ema: None,
             freeze: Freeze::default(),
             seed: 5,

@@ -13,6 +13,7 @@ use crate::engine::primitives;
 use crate::engine::tape::{Tape, Var};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
+use crate::networks::distance::Distances;
 use crate::networks::freeze::Freeze;
 use crate::networks::recipe::Setup;
 use crate::paint::painter::{Generator, Painter, Trained};
@@ -33,6 +34,8 @@ pub struct AdversarialConfig {
     pub d_l2: f64,
     /// The discriminator's learning rate as a multiple of the generator's.
     pub lr_ratio: f64,
+    /// What the generator learns by beside its game.
+    pub distances: Distances,
     /// What an update leaves of the average of the generator's weights, which is what inference uses; `None` for the
     /// weights as they are.
     pub ema: Option<f64>,
@@ -62,6 +65,7 @@ impl AdversarialConfig {
             l2,
             d_l2: settings.d_l2.unwrap_or(l2),
             lr_ratio,
+            distances: Distances::of(settings),
             ema: settings.ema,
             freeze: Freeze::of(settings.freeze.as_deref()),
             seed: settings.seed.unwrap_or_default(),
@@ -204,6 +208,7 @@ pub struct Adversarial<G: Game> {
     g_optimizer: Optimizer,
     d_optimizer: Optimizer,
     lr_ratio: f64,
+    distances: Distances,
 }
 
 impl<G: Game> Adversarial<G> {
@@ -232,6 +237,7 @@ impl<G: Game> Adversarial<G> {
             averaged,
             d,
             lr_ratio: config.lr_ratio,
+            distances: config.distances,
         })
     }
 
@@ -266,12 +272,16 @@ impl<G: Game> Adversarial<G> {
         tape.apply(Add, &[&real, &self.claim(tape, Claim::Made, on_made, update)?])
     }
 
-    /// The generator's loss: how far its pictures are from passing for real, and, weighted, from the truth.
-    fn g_loss(&self, tape: &Tape, on_made: &Var, distance: &Var, update: &Update) -> Result<Var> {
+    /// The generator's loss: how far its pictures are from passing for real, and, weighted, from the truth. `distance`
+    /// is the mean over pixels of `pair`, made and real.
+    fn g_loss(&self, tape: &Tape, on_made: &Var, pair: [&Var; 2], distance: &Var, update: &Update) -> Result<Var> {
         let wanted = self.claim(tape, Claim::Wanted, on_made, update)?;
         match self.game.distance_weight(update) {
             0.0 => Ok(wanted),
-            weight => tape.apply(Add, &[&wanted, &tape.apply(Scale(weight), &[distance])?]),
+            weight => {
+                let distance = self.distances.apply(tape, G::DISTANCE, pair, distance)?;
+                tape.apply(Add, &[&wanted, &tape.apply(Scale(weight), &[&distance])?])
+            }
         }
     }
 
@@ -326,7 +336,7 @@ impl<G: Game> Learner for Adversarial<G> {
             Order::Together => {
                 let on_made = game.judge(&d, &source, &made)?;
                 d_loss = self.d_loss(&tape, &on_real, &on_made, update)?;
-                g_loss = self.g_loss(&tape, &on_made, &distance, update)?;
+                g_loss = self.g_loss(&tape, &on_made, [&made, &real], &distance, update)?;
                 tape.backward_to(&d_loss, &d.leaves())?;
                 tape.backward_to(&g_loss, &g.leaves())?;
                 vitals = self.vitals(d_loss.value(), &made, &source)?;
@@ -340,7 +350,8 @@ impl<G: Game> Learner for Adversarial<G> {
                 vitals = self.vitals(d_loss.value(), &made, &source)?;
                 self.step_d(update, d_loss.value())?;
                 let frozen = self.d.bind(&tape, false);
-                g_loss = self.g_loss(&tape, &game.judge(&frozen, &source, &made)?, &distance, update)?;
+                let on_made = game.judge(&frozen, &source, &made)?;
+                g_loss = self.g_loss(&tape, &on_made, [&made, &real], &distance, update)?;
                 tape.backward_to(&g_loss, &g.leaves())?;
             }
         }

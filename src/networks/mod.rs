@@ -4,6 +4,7 @@ pub mod adversarial;
 pub mod classifier;
 pub mod colournet;
 pub mod common;
+pub mod distance;
 pub mod freeze;
 pub mod pix2pix;
 pub mod recipe;

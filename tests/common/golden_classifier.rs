@@ -99,6 +99,7 @@ impl Golden {
             l2: 0.0,
             lambda: 0.5,
             sigma: 5.0,
+            lambda_l: 1.0,
             ema: None,
             freeze: Freeze::default(),
             training: true,

@@ -1,6 +1,6 @@
-//! Parameters that follow others: the average of their values over updates.
+//! Parameters made of others: averages of their values over updates, some frozen, or more beside them.
 
-use crate::engine::nn::{ParamKind, Parameters};
+use crate::engine::nn::{ParamKind, ParamSpec, Parameters};
 use crate::engine::primitives;
 use crate::error::{Error, Result};
 
@@ -50,6 +50,20 @@ impl Parameters {
             return Ok(self);
         }
         chosen.for_each(|spec| spec.kind = ParamKind::Frozen);
+        self.laid_out(specs)
+    }
+
+    /// The same parameters and, after them, `more`, at their start. An optimiser is made after.
+    ///
+    /// # Errors
+    /// A name that is taken; no memory, and whatever a launch reports.
+    pub fn extended(self, more: Vec<ParamSpec>) -> Result<Parameters> {
+        let specs = self.specs().iter().cloned().chain(more).collect();
+        self.laid_out(specs)
+    }
+
+    /// Parameters of `specs`, with the values of these where they have the names.
+    fn laid_out(self, specs: Vec<ParamSpec>) -> Result<Parameters> {
         let training = self.arenas.iter().any(|arena| arena.grads.is_some());
         let parameters = Parameters::new(self.device(), specs, 0, training)?;
         for spec in self.specs() {
@@ -63,7 +77,7 @@ impl Parameters {
 mod tests {
     use super::*;
     use crate::engine::device::Device;
-    use crate::engine::nn::{Init, Optimizer, OptimizerKind, ParamSpec};
+    use crate::engine::nn::{Init, Optimizer, OptimizerKind};
     use crate::engine::ops::elementwise::Scale;
     use crate::engine::tape::Tape;
     use crate::engine::testing::check::devices;

@@ -95,6 +95,12 @@ impl Sequential {
         specs
     }
 
+    /// Channels that the last layer reads.
+    pub fn channels_before_last(&self) -> usize {
+        let before = &self.layers[..self.layers.len().saturating_sub(1)];
+        before.iter().fold(self.channels_in, |channels, layer| layer.channels_out(channels))
+    }
+
     /// Channels of the output.
     pub fn channels_out(&self) -> usize {
         self.layers.iter().fold(self.channels_in, |channels, layer| layer.channels_out(channels))
@@ -110,6 +116,20 @@ impl Sequential {
             x = layer.forward(bound, &x, norm)?;
         }
         Ok(x)
+    }
+
+    /// As [`Sequential::forward`], with what the last layer read before what it made.
+    ///
+    /// # Errors
+    /// As [`Sequential::forward`].
+    pub fn forward_by_features(&self, bound: &Bound<'_>, x: Var, norm: Norm) -> Result<(Var, Var)> {
+        let mut x = x;
+        let Some((last, before)) = self.layers.split_last() else { return Ok((x.clone(), x)) };
+        for layer in before {
+            x = layer.forward(bound, &x, norm)?;
+        }
+        let y = last.forward(bound, &x, norm)?;
+        Ok((x, y))
     }
 }
 

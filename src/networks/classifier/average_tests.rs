@@ -19,6 +19,7 @@ fn learner(architecture: &'static Architecture, ema: Option<f64>) -> Classificat
         l2: 0.0,
         lambda: 0.5,
         sigma: 5.0,
+        lambda_l: 1.0,
         ema,
         freeze: Freeze::default(),
         training: true,

@@ -4,6 +4,8 @@ use crate::dataset::loader::Batch;
 use crate::dataset::stats::Survey;
 use crate::engine::device::{Device, PendingRead};
 use crate::engine::nn::{Norm, Optimizer, OptimizerKind, ParamKind, Parameters, RAW, StateTensor, WeightFile};
+use crate::engine::ops::elementwise::{Add, Scale};
+use crate::engine::ops::mean_loss::MeanLoss;
 use crate::engine::primitives;
 use crate::engine::tape::{Tape, Var};
 use crate::engine::tensor::Tensor;
@@ -35,6 +37,8 @@ pub struct ClassificationConfig {
     pub lambda: f32,
     /// Width of the soft encoding, ab units.
     pub sigma: f32,
+    /// Weight of the lightness's mean distance in the loss of a network that predicts it.
+    pub lambda_l: f32,
     /// What an update leaves of the average of the weights, which is what inference uses; `None` for the weights as
     /// they are.
     pub ema: Option<f64>,
@@ -57,6 +61,8 @@ pub struct Start {
     pub bin_width: u32,
     /// How the prior is smoothed.
     pub smoothing: Smoothing,
+    /// Whether the network predicts lightness too; weights that do go on doing so.
+    pub predict_lightness: bool,
     /// Seed of the weights and of K-means.
     pub seed: u64,
     /// How it learns.
@@ -90,6 +96,11 @@ impl Start {
     fn fresh(&self, device: &Device, bins: &Bins, prior: Vec<f32>) -> Result<Classification> {
         let (width, training) = (self.width.unwrap_or(1.0), self.learning.training);
         let classifier = Classifier::new(device, self.architecture, width, bins, prior, self.seed, training)?;
+        self.learning(classifier)
+    }
+
+    fn learning(&self, classifier: Classifier) -> Result<Classification> {
+        let classifier = if self.predict_lightness { classifier.predicting_lightness()? } else { classifier };
         Classification::new(classifier, &self.learning)
     }
 
@@ -110,7 +121,7 @@ impl Start {
                 "leave ⟨width⟩ out: the file says it",
             ));
         }
-        Classification::new(classifier, &self.learning)
+        self.learning(classifier)
     }
 }
 
@@ -122,6 +133,15 @@ pub struct Classification {
     optimizer: Optimizer,
     class_weights: Tensor,
     sigma: f32,
+    lambda_l: f32,
+}
+
+/// The loss of a batch.
+struct Loss {
+    /// The weighted sum.
+    whole: Var,
+    /// Of a network that predicts lightness, the mean distance of L / 100.
+    lightness: Option<Var>,
 }
 
 impl Classification {
@@ -140,7 +160,8 @@ impl Classification {
             Some(decay) => Some((classifier.copied()?, decay)),
             None => None,
         };
-        Ok(Classification { classifier, averaged, optimizer, class_weights, sigma: config.sigma })
+        let &ClassificationConfig { sigma, lambda_l, .. } = config;
+        Ok(Classification { classifier, averaged, optimizer, class_weights, sigma, lambda_l })
     }
 
     /// The network as inference has it.
@@ -154,14 +175,14 @@ impl Classification {
     }
 
     /// The loss of a batch as a value on `tape`.
-    fn loss(&self, classifier: &Classifier, tape: &Tape, batch: &Batch, norm: Norm) -> Result<Var> {
+    fn loss(&self, classifier: &Classifier, tape: &Tape, batch: &Batch, norm: Norm) -> Result<Loss> {
         let device = classifier.bins.device();
         let grey = batch.source_on(device)?;
         // The pixels that the network gives colours.
         let target = centre(&batch.target_on(device)?, classifier.framing().halo)?;
-        let (_, ab) = lab::split(&target)?;
+        let (lightness, ab) = lab::split(&target)?;
         let encoding = soft_encode(&ab, &classifier.bins, self.sigma)?;
-        let logits = classifier.logits(tape, &grey, norm)?;
+        let (logits, predicted) = classifier.logits_and_lightness(tape, &grey, norm)?;
         let op = RebalancedCrossEntropy {
             index: encoding.index,
             weight: encoding.weight,
@@ -169,20 +190,28 @@ impl Classification {
             factor: classifier.architecture.upsample,
             eps: EPS,
         };
-        tape.apply(op, &[&logits])
+        let colours = tape.apply(op, &[&logits])?;
+        let Some(predicted) = predicted else { return Ok(Loss { whole: colours, lightness: None }) };
+        let distance = tape.apply(MeanLoss::L1, &[&predicted, &tape.constant(lightness)])?;
+        let weighted = tape.apply(Scale(self.lambda_l), &[&distance])?;
+        Ok(Loss { whole: tape.apply(Add, &[&colours, &weighted])?, lightness: Some(distance) })
     }
 }
 
 impl Learner for Classification {
     fn losses(&self) -> &'static [(&'static str, &'static str)] {
-        &[("loss", "Loss")]
+        match self.classifier.lightness {
+            Some(_) => &[("loss", "Loss"), ("lightness", "Mean distance of the lightness (L1)")],
+            None => &[("loss", "Loss")],
+        }
     }
 
     fn step(&mut self, batch: &Batch, update: &Update) -> Result<Vec<PendingRead>> {
         let tape = Tape::new();
-        let loss = self.loss(&self.classifier, &tape, batch, Norm::Training)?;
-        let value = loss.value().clone();
-        tape.backward(loss)?;
+        let Loss { whole, lightness } = self.loss(&self.classifier, &tape, batch, Norm::Training)?;
+        let value = whole.value().clone();
+        let lightness = lightness.map(|loss| loss.value().clone());
+        tape.backward(whole)?;
         if let Some(penalty) = self.optimizer.penalty(&self.classifier.parameters)? {
             primitives::accumulate(&penalty, &value)?;
         }
@@ -190,11 +219,11 @@ impl Learner for Classification {
         if let Some((averaged, decay)) = &self.averaged {
             averaged.parameters.follow(&self.classifier.parameters, *decay, update.step)?;
         }
-        Ok(vec![value.device().start_read(&value)?])
+        [Some(value), lightness].iter().flatten().map(|loss| loss.device().start_read(loss)).collect()
     }
 
     fn validation_loss(&self, batch: &Batch) -> Result<f64> {
-        Ok(f64::from(self.loss(self.shown(), &Tape::inference(), batch, Norm::Running)?.value().item()?))
+        Ok(f64::from(self.loss(self.shown(), &Tape::inference(), batch, Norm::Running)?.whole.value().item()?))
     }
 
     /// Averaged weights make other values than any that the running statistics have seen: theirs are taken anew before
@@ -222,7 +251,7 @@ impl Learner for Classification {
 
     fn run(&self, source: &Tensor, update: Option<&Update>) -> Result<()> {
         let norm = if update.is_some() { Norm::Training } else { Norm::Running };
-        self.classifier.logits(&Tape::inference(), source, norm).map(drop)
+        self.classifier.logits_and_lightness(&Tape::inference(), source, norm).map(drop)
     }
 
     fn state(&self) -> Result<Vec<StateTensor>> {

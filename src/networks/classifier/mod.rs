@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod average_tests;
 pub mod learner;
+pub mod lightness;
 pub mod network;
 pub mod recipe;
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::imaging::color::Bins;
 use crate::imaging::ops::annealed_mean::annealed_mean;
 use crate::imaging::ops::lab;
+use crate::networks::classifier::lightness::LightnessHead;
 use crate::paint::painter::{Framing, Look, Painter, grey_and_lightness};
 use std::fmt;
 use std::sync::Arc;
@@ -53,6 +54,8 @@ pub struct Classifier {
     pub network: Arc<Sequential>,
     /// Their weights.
     pub parameters: Parameters,
+    /// What predicts the lightness of the picture; without, that of the source is kept.
+    pub lightness: Option<LightnessHead>,
     /// Bin centres `[Q, 2]`, Lab units.
     pub bins: Tensor,
     /// Share of each bin in the training data, smoothed, sum 1: `[Q]`. The class weights follow from it.
@@ -84,7 +87,21 @@ impl Classifier {
             )
         );
         let parameters = Parameters::new(device, network.param_specs(), seed, training)?;
-        Ok(Classifier { architecture, network: Arc::new(network), parameters, bins: centres(device, bins)?, prior })
+        let (network, bins) = (Arc::new(network), centres(device, bins)?);
+        Ok(Classifier { architecture, network, parameters, lightness: None, bins, prior })
+    }
+
+    /// The same network with a head that predicts the lightness, at its start where there was none.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn predicting_lightness(self) -> Result<Self> {
+        if self.lightness.is_some() {
+            return Ok(self);
+        }
+        let head = LightnessHead::new(self.architecture.upsample);
+        let parameters = self.parameters.extended(head.param_specs(self.network.channels_before_last()))?;
+        Ok(Classifier { parameters, lightness: Some(head), ..self })
     }
 
     /// The network of a weight file, of any width and number of bins.
@@ -99,9 +116,13 @@ impl Classifier {
     ) -> Result<Self> {
         let network = (architecture.layers_of)(file)?;
         let (bins, prior) = bins_and_prior(file)?;
-        let parameters = Parameters::new(device, network.param_specs(), 0, training)?;
+        let lightness = LightnessHead::of(file, architecture.upsample);
+        let mut specs = network.param_specs();
+        specs.extend(lightness.iter().flat_map(|head| head.param_specs(network.channels_before_last())));
+        let parameters = Parameters::new(device, specs, 0, training)?;
         parameters.load(file)?;
-        Ok(Classifier { architecture, network: Arc::new(network), parameters, bins: centres(device, &bins)?, prior })
+        let (network, bins) = (Arc::new(network), centres(device, &bins)?);
+        Ok(Classifier { architecture, network, parameters, lightness, bins, prior })
     }
 
     /// The same network with the same values in other memory, without gradients.
@@ -113,6 +134,7 @@ impl Classifier {
             architecture: self.architecture,
             network: self.network.clone(),
             parameters: self.parameters.copied()?,
+            lightness: self.lightness,
             bins: self.bins.clone(),
             prior: self.prior.clone(),
         })
@@ -160,13 +182,30 @@ impl Classifier {
         self.network.forward(&bound, tape.constant(Self::input(grey)?), norm)
     }
 
-    /// The picture and the entropy of each pixel in nats. The annealed mean of the bins gives a and b; the grey value
-    /// itself is L / 100.
+    /// As [`Classifier::logits`], and, of a network that predicts it, L / 100 `[N, H - 2 halo, W - 2 halo, 1]`.
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    pub fn logits_and_lightness(&self, tape: &Tape, grey: &Tensor, norm: Norm) -> Result<(Var, Option<Var>)> {
+        let Some(head) = self.lightness else { return Ok((self.logits(tape, grey, norm)?, None)) };
+        let bound = self.parameters.bind(tape, norm == Norm::Training);
+        let input = tape.constant(Self::input(grey)?);
+        let (features, logits) = self.network.forward_by_features(&bound, input, norm)?;
+        let [_, height, width, _] = logits.value().nhwc()?;
+        let lightness = head.predict(&bound, &features, grey, [height, width])?;
+        Ok((logits, Some(lightness)))
+    }
+
+    /// The picture and the entropy of each pixel in nats. The annealed mean of the bins gives a and b; L / 100 is the
+    /// grey value itself, or what the network predicts.
     fn decode(&self, source: &Tensor, look: &Look) -> Result<(Tensor, Tensor)> {
-        let (grey, lightness) = grey_and_lightness(source)?;
-        let logits = self.logits(&Tape::inference(), &grey, look.norm)?;
+        let (grey, kept) = grey_and_lightness(source)?;
+        let (logits, predicted) = self.logits_and_lightness(&Tape::inference(), &grey, look.norm)?;
         let decoded = annealed_mean(logits.value(), &self.bins, self.architecture.upsample, look.temperature)?;
-        let lightness = centre(&lightness, self.framing().halo)?;
+        let lightness = match predicted {
+            Some(lightness) => lightness.value().clone(),
+            None => centre(&kept, self.framing().halo)?,
+        };
         Ok((lab::join(&lightness, &decoded.ab)?, decoded.entropy))
     }
 }
@@ -193,7 +232,7 @@ impl Painter for Classifier {
     }
 
     fn keeps_lightness(&self) -> bool {
-        true
+        self.lightness.is_none()
     }
 
     fn paint(&self, source: &Tensor, look: &Look) -> Result<Tensor> {

@@ -22,6 +22,7 @@ pub fn defaults() -> Settings {
         bin_width: Some(10),
         lambda: Some(0.5),
         sigma: Some(5.0),
+        lambda_l: Some(1.0),
         prior_smoothing: Some("ab".to_owned()),
         ..Settings::default()
     }
@@ -39,6 +40,7 @@ pub fn learner(architecture: &'static Architecture, setup: &Setup<'_>) -> Result
         bins: settings.bins.as_deref().unwrap_or("grid").parse()?,
         bin_width: settings.bin_width.unwrap_or_default(),
         smoothing: settings.prior_smoothing.as_deref().unwrap_or_default().parse()?,
+        predict_lightness: settings.predict_lightness == Some(true),
         seed: settings.seed.unwrap_or_default(),
         learning: ClassificationConfig {
             optimizer: settings.rule()?,
@@ -46,6 +48,7 @@ pub fn learner(architecture: &'static Architecture, setup: &Setup<'_>) -> Result
             l2: settings.l2.unwrap_or_default(),
             lambda: settings.lambda.unwrap_or_default(),
             sigma: settings.sigma.unwrap_or_default(),
+            lambda_l: settings.lambda_l.unwrap_or_default(),
             ema: settings.ema,
             freeze: Freeze::of(settings.freeze.as_deref()),
             training: setup.training,

@@ -16,6 +16,7 @@ fn classifier(architecture: &'static Architecture, training: bool) -> Classifica
         l2: 0.0,
         lambda: 0.5,
         sigma: 5.0,
+        lambda_l: 1.0,
         ema: None,
         freeze: Freeze::default(),
         training,

@@ -36,7 +36,17 @@ impl Recipe for Colournet {
     }
 
     fn own_settings(&self) -> &'static [&'static str] {
-        &["width", "lightness", "bins", "bin-width", "lambda", "sigma", "prior-smoothing"]
+        &[
+            "width",
+            "lightness",
+            "bins",
+            "bin-width",
+            "lambda",
+            "sigma",
+            "prior-smoothing",
+            "predict-lightness",
+            "lambda-l",
+        ]
     }
 
     fn defaults(&self) -> Settings {

@@ -44,7 +44,7 @@ impl Recipe for Pix2pix {
     }
 
     fn own_settings(&self) -> &'static [&'static str] {
-        &["width", "lr-d", "lambda-l1", "dropout", "leaky-slope", "up", "input-channels"]
+        &["width", "lr-d", "lambda-l1", "l1-scales", "gradient-share", "dropout", "leaky-slope", "up", "input-channels"]
     }
 
     fn defaults(&self) -> Settings {

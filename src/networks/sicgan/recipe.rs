@@ -41,7 +41,7 @@ impl Recipe for Sicgan {
     }
 
     fn own_settings(&self) -> &'static [&'static str] {
-        &["width", "lightness", "lr-d", "lambda-l1", "patches", "min-distance"]
+        &["width", "lightness", "lr-d", "lambda-l1", "l1-scales", "gradient-share", "patches", "min-distance"]
     }
 
     fn defaults(&self) -> Settings {

@@ -137,6 +137,7 @@ impl Game for Spacenet {
 mod tests {
     use super::*;
     use crate::engine::nn::OptimizerKind;
+    use crate::networks::distance::Distances;
     use crate::networks::freeze::Freeze;
     use crate::train::learner::Learner;
 
@@ -148,6 +149,7 @@ mod tests {
             l2: 0.0,
             d_l2: 1e-4,
             lr_ratio: 1.0,
+            distances: Distances::default(),
             ema: None,
             freeze: Freeze::default(),
             seed: 1,

@@ -140,8 +140,7 @@ settings! {
         About { value_name: "HOW", otherwise: Some("none"), settled: true, ..DATA };
     "lightness" lightness: String, checks::lightness,
         "Lightness of what is coloured: input, or despeckle, the input without speckle, matched to the lightness of \
-         the training's \
-         targets",
+         the training's targets",
         About { value_name: "WHICH", otherwise: Some("input"), of_some: true, ..DATA };
     "size" size: usize = 256usize, checks::some,
         "Side of the square crop in pixels; {sizes}",
@@ -253,10 +252,28 @@ settings! {
     "prior-smoothing" prior_smoothing: String, checks::smoothing,
         "How the prior is smoothed: ab, index or none",
         About { value_name: "HOW", of_some: true, settled: true, ..CLASSIFICATION };
+    "predict-lightness" predict_lightness: bool, checks::any,
+        "Learn the lightness of the targets too, for SAR, whose grey value is not a lightness",
+        About {
+            otherwise: Some("images keep the lightness of their source"),
+            of_some: true,
+            settled: true,
+            conflicts: &["lightness"],
+            ..CLASSIFICATION
+        };
+    "lambda-l" lambda_l: f32, checks::not_negative,
+        "Weight of the mean distance of L / 100 in the loss with ⟨predict-lightness⟩",
+        About { of_some: true, ..CLASSIFICATION };
 
     "lambda-l1" lambda_l1: f32, checks::not_negative,
         "Weight of the mean distance from the target in the generator's loss",
         About { value_name: "F", of_some: true, ..GAN };
+    "l1-scales" l1_scales: usize, checks::some,
+        "Scales that the distance from the target is the mean over, each of half the size of the one before",
+        About { value_name: "N", otherwise: Some("1, the pixels alone"), of_some: true, ..GAN };
+    "gradient-share" gradient_share: f32, checks::not_negative,
+        "Weight, beside the distance from the target, of that of the differences of neighbours: edges",
+        About { value_name: "F", otherwise: Some("0"), of_some: true, ..GAN };
     "lambda-mse" lambda_mse: f32, checks::not_negative,
         "Weight of the mean squared error at the start, which falls to a tenth by half of the training",
         About { value_name: "F", of_some: true, ..GAN };
