@@ -127,7 +127,8 @@ impl Raster {
             alpha: image.alpha.map(|band| image.photometric.bands(band) + 1),
             georeference,
             description: text(tiff.find(main, IMAGE_DESCRIPTION)?),
-            metadata: text(tiff.find(main, GDAL_METADATA)?),
+            // Of inks and indices it says what light has not.
+            metadata: text(tiff.find(main, GDAL_METADATA)?).filter(|_| image.photometric == Photometric::Light),
         };
         Ok(Raster {
             path: path.to_path_buf(),
