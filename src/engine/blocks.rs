@@ -9,9 +9,13 @@ use rayon::prelude::*;
 /// Elements of a block where nothing else decides.
 pub(crate) const BLOCK: usize = 1 << 14;
 
+type Write<'f> = &'f (dyn Fn(usize, &mut [f32]) + Sync);
+type Map<'f> = &'f (dyn Fn(usize, &mut [f32], &[f32]) + Sync);
+type Zip<'f> = &'f (dyn Fn(usize, &mut [f32], &[f32], &[f32]) + Sync);
+
 /// Calls `f` with each block of `y` and its number. The last block may be shorter.
 pub(crate) fn write((y, len): (&mut [f32], usize), f: impl Fn(usize, &mut [f32]) + Sync) {
-    let f: &(dyn Fn(usize, &mut [f32]) + Sync) = &f;
+    let f: Write = &f;
     y.par_chunks_mut(len).enumerate().for_each(|(i, y)| f(i, y));
 }
 
@@ -21,7 +25,7 @@ pub(crate) fn map(
     (x, x_len): (&[f32], usize),
     f: impl Fn(usize, &mut [f32], &[f32]) + Sync,
 ) {
-    let f: &(dyn Fn(usize, &mut [f32], &[f32]) + Sync) = &f;
+    let f: Map = &f;
     y.par_chunks_mut(y_len).zip(x.par_chunks(x_len)).enumerate().for_each(|(i, (y, x))| f(i, y, x));
 }
 
@@ -32,7 +36,7 @@ pub(crate) fn zip(
     (z, z_len): (&[f32], usize),
     f: impl Fn(usize, &mut [f32], &[f32], &[f32]) + Sync,
 ) {
-    let f: &(dyn Fn(usize, &mut [f32], &[f32], &[f32]) + Sync) = &f;
+    let f: Zip = &f;
     let blocks = y.par_chunks_mut(y_len).zip(x.par_chunks(x_len)).zip(z.par_chunks(z_len)).enumerate();
     blocks.for_each(|(i, ((y, x), z))| f(i, y, x, z));
 }

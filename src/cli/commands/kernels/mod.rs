@@ -28,7 +28,7 @@ enum What {
     /// The text that a driver would get, in its language
     Show(show::ShowArgs),
     /// Writes kernels in every language, then runs each op beside its twin, the driver's checks on and off
-    Check(check::CheckArgs),
+    Check(Box<check::CheckArgs>),
 }
 
 impl KernelsArgs {
