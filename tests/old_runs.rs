@@ -107,7 +107,7 @@ fn the_library_colours_to_the_bytes_of_the_command_line() {
         let [by_library, by_command] = ["library", "command"].map(|who| folder.path().join(who).with_extension(ending));
         Colorizer::open_run(&device, run_of(&name)).unwrap().colour_file(&input, &by_library).unwrap();
         let (input, run, out) = (input.display(), run_of(&name), by_command.display());
-        let line = format!("colorize {input} --run {} --out {out} --device cpu", run.display());
+        let line = format!("colorize {input} --run {} --out {out} --overwrite --device cpu", run.display());
         done(Path::new("."), &line);
         assert!(fs::read(&by_library).unwrap() == fs::read(&by_command).unwrap(), "{name}");
     }

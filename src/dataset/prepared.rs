@@ -85,7 +85,8 @@ impl PreparedScene {
         Ok(PreparedScene { file, reading, bands, scales, meaning, units, filter, device: device.clone(), stretched })
     }
 
-    /// The same scene with a cache of so many bytes, see [`Raster::with_cache`](crate::imaging::raster::Raster::with_cache).
+    /// The same scene with a cache of so many bytes, see
+    /// [`Raster::with_cache`](crate::imaging::raster::Raster::with_cache).
     pub fn with_cache(self, bytes: usize) -> Self {
         PreparedScene { file: self.file.with_cache(bytes), ..self }
     }

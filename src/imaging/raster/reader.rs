@@ -305,8 +305,8 @@ impl Raster {
         })
     }
 
-    /// Calls `each(position in bands, pixel of the area, values)` for all samples of `bands` (counted from 0) in `area`,
-    /// as many as stand side by side in a chunk at a time; the values are its to change.
+    /// Calls `each(position in bands, pixel of the area, values)` for all samples of `bands` (counted from 0) in
+    /// `area`, as many as stand side by side in a chunk at a time; the values are its to change.
     fn visit(
         &self,
         which: usize,

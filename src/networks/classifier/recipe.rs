@@ -22,7 +22,6 @@ pub fn defaults() -> Settings {
         bin_width: Some(10),
         lambda: Some(0.5),
         sigma: Some(5.0),
-        lambda_l: Some(1.0),
         prior_smoothing: Some("ab".to_owned()),
         ..Settings::default()
     }

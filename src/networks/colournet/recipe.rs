@@ -50,7 +50,7 @@ impl Recipe for Colournet {
     }
 
     fn defaults(&self) -> Settings {
-        classification::defaults()
+        Settings { lambda_l: Some(1.0), ..classification::defaults() }
     }
 
     fn learner(&self, setup: &Setup<'_>) -> Result<Box<dyn Learner>> {

@@ -44,6 +44,7 @@ impl Recipe for Window8 {
             size: Some(32),
             batch: Some(32),
             prior_smoothing: Some("none".to_owned()),
+            lambda_l: Some(1.0),
             ..classification::defaults()
         }
     }
