@@ -183,11 +183,7 @@ impl ImageFile {
     /// # Errors
     /// As [`Raster::read_window`].
     pub fn read_window(&self, area: Area, bands: &[usize]) -> Result<Window> {
-        let window = match &self.content {
-            Content::Tiff(raster) => raster.read_window(area, bands)?,
-            Content::Still(samples) => self.cut(samples, area, bands)?,
-        };
-        self.masked(window, area)
+        self.read_as(area, bands, |value| value as f32)
     }
 
     /// As [`ImageFile::read_window`], every sample exactly.
@@ -195,39 +191,41 @@ impl ImageFile {
     /// # Errors
     /// As [`Raster::read_window`].
     pub fn read_window_exactly(&self, area: Area, bands: &[usize]) -> Result<Window<f64>> {
+        self.read_as(area, bands, |value| value)
+    }
+
+    fn read_as<T: Copy + Default + Into<f64>>(
+        &self,
+        area: Area,
+        bands: &[usize],
+        sample: impl Fn(f64) -> T,
+    ) -> Result<Window<T>> {
         let window = match &self.content {
-            Content::Tiff(raster) => raster.read_window_exactly(area, bands)?,
-            Content::Still(samples) => self.cut(samples, area, bands)?,
+            Content::Tiff(raster) => raster.read_as(area, bands, sample)?,
+            Content::Still(samples) => self.cut(samples, area, bands, sample)?,
         };
         self.masked(window, area)
     }
 
     /// A window of an image in memory.
-    fn cut<T: From<u8> + From<u16> + From<f32>>(
-        &self,
-        samples: &Samples,
-        area: Area,
-        bands: &[usize],
-    ) -> Result<Window<T>> {
+    fn cut<T>(&self, samples: &Samples, area: Area, bands: &[usize], sample: impl Fn(f64) -> T) -> Result<Window<T>> {
         let all = self.info.bands;
         let inside = self.info.width >= area.columns().end && self.info.height >= area.rows().end;
         crate::ensure!(
             inside && bands.iter().all(|band| (1..=all).contains(band)),
             Error::input("no such window or band", self.path.display(), "give an area and bands of the image")
         );
-        let value = |i: usize| -> (T, bool) {
-            match samples {
-                Samples::U8(v) => (v[i].into(), v[i] == 0),
-                Samples::U16(v) => (v[i].into(), v[i] == 0),
-                Samples::F32(v) => (v[i].into(), v[i] == 0.0),
-            }
+        let value = |i: usize| match samples {
+            Samples::U8(v) => f64::from(v[i]),
+            Samples::U16(v) => f64::from(v[i]),
+            Samples::F32(v) => f64::from(v[i]),
         };
         let mut window = Window { samples: Vec::new(), valid: Vec::with_capacity(area.width * area.height) };
         window.samples.reserve_exact(area.width * area.height * bands.len());
         for y in area.rows() {
             for first in area.columns().map(|x| (y * self.info.width + x) * all) {
-                window.samples.extend(bands.iter().map(|band| value(first + band - 1).0));
-                window.valid.push(self.info.alpha.is_none_or(|alpha| !value(first + alpha - 1).1));
+                window.samples.extend(bands.iter().map(|band| sample(value(first + band - 1))));
+                window.valid.push(self.info.alpha.is_none_or(|alpha| value(first + alpha - 1) != 0.0));
             }
         }
         Ok(window)
@@ -259,7 +257,7 @@ impl ImageFile {
         Ok(match info.depth {
             Depth::U8 => {
                 let byte = file.info.byte_of();
-                let (mut samples, valid) = file.whole(byte)?;
+                let (mut samples, valid) = file.whole(|value| byte(value as f32))?;
                 blacken(&mut samples, valid.as_deref(), info.bands, |_| true);
                 (Picture { info, samples: Samples::U8(samples) }, valid)
             }
@@ -271,8 +269,8 @@ impl ImageFile {
             }
             Depth::F32 => {
                 let plain = file.info.sample.is_float();
-                let unit = |value| if plain { value } else { (value - black) / (white - black) };
-                let (mut samples, valid) = file.whole(unit)?;
+                let unit = |value: f32| if plain { value } else { (value - black) / (white - black) };
+                let (mut samples, valid) = file.whole(|value| unit(value as f32))?;
                 blacken(&mut samples, valid.as_deref(), info.bands, |value| value.is_finite());
                 (Picture { info, samples: Samples::F32(samples) }, valid)
             }
@@ -284,11 +282,14 @@ impl ImageFile {
     /// # Errors
     /// An image of more than 4 GiB, and as [`ImageFile::read_window`].
     pub fn values(&self) -> Result<(Vec<f32>, Option<Vec<bool>>)> {
-        self.whole(|value| value)
+        self.whole(|value| value as f32)
     }
 
     /// `[height, width, bands]`, as the file has them.
-    fn whole<T: Copy + Default>(&self, sample: impl Fn(f32) -> T) -> Result<(Vec<T>, Option<Vec<bool>>)> {
+    fn whole<T>(&self, sample: impl Fn(f64) -> T) -> Result<(Vec<T>, Option<Vec<bool>>)>
+    where
+        T: Copy + Default + Into<f64>,
+    {
         check_bytes(&self.info, &self.path)?;
         let bands: Vec<usize> = self.info.bands_without_alpha().collect();
         let Area { width, height, .. } = self.area();
@@ -299,12 +300,12 @@ impl ImageFile {
         samples.resize(row * height, T::default());
         let mut all_valid: Option<Vec<bool>> = None;
         for area in self.blocks(BLOCK_PIXELS) {
-            let window = self.read_window(area, &bands)?;
+            let window = self.read_as(area, &bands, &sample)?;
             let gaps = window.valid.contains(&false);
             for (i, y) in area.rows().enumerate() {
                 let line = &window.samples[i * area.width * bands.len()..][..area.width * bands.len()];
                 let to = &mut samples[y * row + area.x * bands.len()..][..line.len()];
-                to.iter_mut().zip(line).for_each(|(to, value)| *to = sample(*value));
+                to.copy_from_slice(line);
                 if gaps {
                     let valid = &window.valid[i * area.width..][..area.width];
                     let kept = all_valid.get_or_insert_with(|| vec![true; width * height]);

@@ -203,7 +203,7 @@ impl Raster {
     ///
     /// An area that reaches beyond the raster or a band that does not exist; chunks that are damaged or missing.
     pub fn read_window(&self, area: Area, bands: &[usize]) -> Result<Window> {
-        self.window(area, bands, |value| value as f32)
+        self.read_as(area, bands, |value| value as f32)
     }
 
     /// As [`Raster::read_window`], every sample exactly.
@@ -212,10 +212,15 @@ impl Raster {
     ///
     /// As [`Raster::read_window`].
     pub fn read_window_exactly(&self, area: Area, bands: &[usize]) -> Result<Window<f64>> {
-        self.window(area, bands, |value| value)
+        self.read_as(area, bands, |value| value)
     }
 
-    fn window<T: Copy + Default + Into<f64>>(
+    /// As [`Raster::read_window`], with `sample` of every sample. Whether a sample is a number is asked of the result.
+    ///
+    /// # Errors
+    ///
+    /// As [`Raster::read_window`].
+    pub(crate) fn read_as<T: Copy + Default + Into<f64>>(
         &self,
         area: Area,
         bands: &[usize],
