@@ -112,6 +112,78 @@ fn averaged_weights_are_what_is_put_to_work_and_go_on_bit_for_bit() {
     }
 }
 
+/// The head is learned, goes on, is known by its tensors alone, and makes the lightness of what is coloured; without it
+/// weights are what they were.
+#[test]
+fn classifiers_predict_lightness_and_without_it_nothing_changes() {
+    let root = scenes(&[48, 60]);
+    let folder = root.path();
+    for (network, size) in [("colournet", "--width 0.05 --size 16"), ("window8", "--size 20 --bins kmeans:6")] {
+        let train = |run: &str, flags: &str| {
+            let paths = "--source source --target target --val-source source --val-target target --device cpu";
+            let flags = format!("{size} --batch 2 --lr 1e-2 --checkpoint-every 2 {flags}");
+            format!("train {network} {paths} --out {network}-{run} {flags}")
+        };
+        done(folder, &train("whole", "--predict-lightness --ema 0.5 --steps 6"));
+        done(folder, &train("parts", "--predict-lightness --ema 0.5 --steps 2"));
+        done(folder, &train("parts", "--steps 6 --resume"));
+        let [whole, parts] = ["whole", "parts"].map(|run| checkpoint(folder, &format!("{network}-{run}"), 6));
+        assert!(whole == parts, "{network}");
+        done(folder, &train("plain", "--steps 2"));
+
+        let read = |run: &str, step: u64| {
+            WeightFile::read(&folder.join(format!("{network}-{run}/checkpoints/step-{step:08}.safetensors"))).unwrap()
+        };
+        let (file, plain) = (read("whole", 6), read("plain", 2));
+        let shape = &file.get("l.weight").unwrap().shape;
+        assert!(shape[..2] == [1, 1] && shape[3] == 1 && file.get("l.bias").is_some(), "{shape:?}");
+        assert!(plain.get("l.weight").is_none());
+        let first = |run: &str, name: &str| {
+            let text = fs::read_to_string(folder.join(format!("{network}-{run}/metrics.jsonl"))).unwrap();
+            let step: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+            step[name].as_f64()
+        };
+        // The head has learned nothing at the first step: the rest of the loss is what it is without.
+        let colours = first("whole", "loss").unwrap() - first("whole", "lightness").unwrap();
+        assert!((colours - first("plain", "loss").unwrap()).abs() < 1e-5, "{network} {colours}");
+        assert_eq!(first("plain", "lightness"), None);
+
+        // L of each pixel is the head's: with a weight of nothing and a bias of 0.25 it is 25 everywhere.
+        let plain_names = |t: &&StateTensor| !["raw.", "adam.", "train."].iter().any(|p| t.name.starts_with(p));
+        let mut tensors: Vec<StateTensor> = file.tensors().filter(plain_names).cloned().collect();
+        for tensor in tensors.iter_mut().filter(|tensor| tensor.name.starts_with("l.")) {
+            tensor.data.fill(if tensor.name == "l.bias" { 0.25 } else { 0.0 });
+        }
+        save_tensors(&tensors, &folder.join("dark.safetensors")).unwrap();
+        done(folder, "colorize source/0.png --weights dark.safetensors --out dark.png --overwrite --device cpu");
+        let image = huetape::imaging::codec::decode::open(&folder.join("dark.png")).unwrap();
+        for i in 0..image.info.width * image.info.height {
+            let (x, y) = (i % image.info.width, i / image.info.width);
+            let (rgb, [lightness, ..]) = (image.rgb(x, y), image.lab(x, y));
+            // Where the colour is not one of sRGB, it is clipped.
+            let clipped = rgb.iter().any(|v| *v <= 0.0 || *v >= 1.0);
+            assert!(clipped || (lightness - 25.0).abs() < 1.0, "{network} {rgb:?} {lightness}");
+        }
+        let line = "colorize source/0.png --weights dark.safetensors --lightness despeckle --out no.png --device cpu";
+        refused(folder, line, &["--lightness despeckle"]);
+        refused(folder, &train("no", "--predict-lightness --lightness despeckle --steps 1"), &["do not go together"]);
+        refused(folder, &train("plain", "--predict-lightness --steps 4 --resume"), &["--predict-lightness with"]);
+
+        // On from weights: with a head, and from those without one with a fresh one.
+        let init = |run: &str, step: u64| format!("--init {network}-{run}/checkpoints/step-{step:08}.safetensors");
+        let on = |run: &str, flags: &str| train(run, flags).replace("--bins kmeans:6", "");
+        done(folder, &on("on", &format!("{} --steps 1", init("whole", 6))));
+        assert!(read("on", 1).get("l.weight").is_some());
+        done(folder, &on("head", &format!("{} --predict-lightness --freeze conv* --steps 1", init("plain", 2))));
+        let tuned = read("head", 1);
+        assert!(tuned.get("l.weight").is_some(), "{network}");
+        assert_eq!(
+            tuned.get("conv1.weight").or(tuned.get("conv1_1.weight")).map(|tensor| &tensor.data),
+            plain.get("conv1.weight").or(plain.get("conv1_1.weight")).map(|tensor| &tensor.data)
+        );
+    }
+}
+
 /// Fine-tuning: what is frozen keeps its bits and has no optimiser's state; the rate rises over the warm-up.
 #[test]
 fn frozen_layers_keep_their_weights_and_the_rate_warms_up() {
