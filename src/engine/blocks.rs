@@ -2,7 +2,7 @@
 //! that bits do not depend on the number of cores.
 //!
 //! The loops take their body as `dyn Fn`: what rayon needs for them is compiled once a function of this file, not once
-//! a twin, which was a twentieth of the program. A block is much work; a call of it costs nothing.
+//! a twin. A block is much work; a call of it costs nothing.
 
 use rayon::prelude::*;
 

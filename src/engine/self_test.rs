@@ -57,13 +57,17 @@ impl SelfTest {
     }
 }
 
-/// Runs the self-tests of `ops` on `device` and on the CPU with the same inputs.
+/// Runs the self-tests of `ops`, see [`self_test_of`].
+pub fn self_test(device: &Device, ops: &[OpEntry]) -> Vec<SelfTest> {
+    ops.iter().map(|op| self_test_of(device, op)).collect()
+}
+
+/// Runs the self-test of an op on `device` and on the CPU with the same inputs.
 ///
 /// On the CPU itself the twins run twice, which must give the same bits: nothing else is there to compare them with.
-pub fn self_test(device: &Device, ops: &[OpEntry]) -> Vec<SelfTest> {
-    let tolerance = if device.is_gpu() { TOLERANCE } else { 0.0 };
-    let run = |test: fn(&Device) -> Result<Vec<Tensor>>| largest_difference(&test(device)?, &test(&Device::cpu())?);
-    ops.iter().map(|op| SelfTest { op: op.name, difference: run(op.self_test), tolerance }).collect()
+pub fn self_test_of(device: &Device, op: &OpEntry) -> SelfTest {
+    let run = || largest_difference(&(op.self_test)(device)?, &(op.self_test)(&Device::cpu())?);
+    SelfTest { op: op.name, difference: run(), tolerance: if device.is_gpu() { TOLERANCE } else { 0.0 } }
 }
 
 fn largest_difference(got: &[Tensor], expected: &[Tensor]) -> Result<f64> {

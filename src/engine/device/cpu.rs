@@ -88,7 +88,7 @@ impl Cpu {
         self.profile().take().unwrap_or_default()
     }
 
-    /// Not generic over the kernel: dozens of copies of this would be a tenth of the program.
+    /// Not generic over the kernel: dozens of copies of this were 8 % of the program.
     pub fn launch(
         &self,
         kernel: &str,
