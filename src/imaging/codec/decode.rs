@@ -251,6 +251,11 @@ impl ImageFile {
             Content::Still(samples) if self.mask.is_none() && self.info.alpha.is_none() => {
                 return Ok((Picture { info, samples }, None));
             }
+            Content::Tiff(raster) if self.mask.is_none() && raster.is_plain_bytes() => {
+                check_bytes(&self.info, &self.path)?;
+                let samples = Samples::U8(raster.with_cache(0).read_bytes()?);
+                return Ok((Picture { info, samples }, None));
+            }
             content => ImageFile { content, ..self },
         };
         let [black, white] = file.info.range().map(|end| end as f32);

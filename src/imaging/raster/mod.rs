@@ -14,7 +14,9 @@
 //! converted. Of JPEG chunks, where decoders differ, they are within 1 of libjpeg's, and where the colours are stored
 //! at half resolution, within 4 of libjpeg-turbo's. Overviews are passed over.
 
+mod bytes;
 mod chunk;
+mod chunks;
 mod cog;
 mod directory;
 mod grid;

@@ -1,17 +1,14 @@
-//! Reading a TIFF by windows: chunks are decoded as they are needed, in parallel, and kept up to a limit.
+//! Reading a TIFF by windows.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rayon::prelude::*;
-
 use crate::error::{Error, Result};
-use crate::imaging::fault::{Fault, Outcome, damaged, open_file, unsupported};
+use crate::imaging::fault::{Outcome, damaged, open_file, unsupported};
 use crate::imaging::lru::Lru;
 use crate::imaging::pixels::Area;
-use crate::imaging::raster::chunk;
 use crate::imaging::raster::ifd::{RawTag, Tiff};
 use crate::imaging::raster::info::{
     GDAL_METADATA, GDAL_NODATA, GEOREFERENCE, IMAGE_DESCRIPTION, NEW_SUBFILE_TYPE, RasterInfo,
@@ -24,9 +21,6 @@ use crate::imaging::raster::photometric::Photometric;
 /// Decoded chunks kept by a [`Raster`] unless [`Raster::with_cache`] says otherwise: enough for the tiles under a
 /// window and its neighbour, and for the strips of a scene of bytes; little beside what a network takes.
 pub(super) const CACHE_BYTES: usize = 32 << 20;
-
-/// Chunks decoded at a time, in parallel.
-const BATCH: usize = 16;
 
 /// Samples of a rectangle of a raster.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,22 +41,22 @@ pub struct Raster {
     path: PathBuf,
     info: RasterInfo,
     pub(super) image: Layout,
-    mask: Option<Layout>,
+    pub(super) mask: Option<Layout>,
     /// The value that stands for no data where samples are stored; `None` where none of them can have it.
-    nodata: Option<Nodata>,
+    pub(super) nodata: Option<Nodata>,
     /// Which way up it is stored; what is read is upright.
-    orientation: Orientation,
+    pub(super) orientation: Orientation,
     overviews: usize,
-    file: Mutex<File>,
+    pub(super) file: Mutex<File>,
     /// Bytes of the file when it was opened.
     length: u64,
-    cache: Mutex<Lru<ChunkId, Arc<Vec<u8>>>>,
+    pub(super) cache: Mutex<Lru<ChunkId, Arc<Vec<u8>>>>,
 }
 
 /// Which image of the file, [`IMAGE`] or [`MASK`], and which of its chunks.
-type ChunkId = (usize, usize);
+pub(super) type ChunkId = (usize, usize);
 
-const IMAGE: usize = 0;
+pub(super) const IMAGE: usize = 0;
 const MASK: usize = 1;
 
 impl Raster {
@@ -243,7 +237,11 @@ impl Raster {
             let what = format!("no band {band} in a raster of {}", self.info.bands);
             return Err(Error::input(what, self.path.display(), format!("use bands 1 to {}", self.info.bands)));
         }
-        let window = self.read(area, bands, sample);
+        self.whole_or_changed(self.read(area, bands, sample))
+    }
+
+    /// What was read, unless the file has changed meanwhile.
+    pub(super) fn whole_or_changed<T>(&self, read: Outcome<T>) -> Result<T> {
         crate::ensure!(
             self.is_unchanged(),
             Error::input(
@@ -252,7 +250,7 @@ impl Raster {
                 "leave it alone while it is in use"
             )
         );
-        window.map_err(|fault| fault.at(&self.path))
+        read.map_err(|fault| fault.at(&self.path))
     }
 
     /// Whether the file has as many bytes as when it was opened: one that is written over holds chunks elsewhere.
@@ -320,92 +318,19 @@ impl Raster {
         bands: &[usize],
         mut each: impl FnMut(usize, usize, &mut [f64]),
     ) -> Outcome<()> {
-        if area.width == 0 || area.height == 0 || bands.is_empty() {
-            return Ok(());
-        }
-        let columns = area.x / image.chunk_width..(area.x + area.width).div_ceil(image.chunk_width);
-        let rows = area.y / image.chunk_height..(area.y + area.height).div_ceil(image.chunk_height);
-        let mut planes: Vec<usize> = if image.planar { bands.to_vec() } else { vec![0] };
-        planes.sort_unstable();
-        planes.dedup();
-        let mut chunks = Vec::new();
-        for plane in planes {
-            for row in rows.clone() {
-                chunks.extend(columns.clone().map(|column| (plane * image.down + row) * image.across + column));
-            }
-        }
         let chunk_bands = image.chunk_bands();
         let mut values = vec![0.0; image.chunk_width.min(area.width)];
-        for batch in chunks.chunks(BATCH) {
-            for (chunk, bytes) in batch.iter().zip(self.decoded(which, image, batch)?) {
-                let (column, row) = (chunk % image.across, chunk / image.across % image.down);
-                let plane = chunk / image.across / image.down;
-                let (left, top) = (column * image.chunk_width, row * image.chunk_height);
-                let (x0, x1) = (left.max(area.x), (left + image.chunk_width).min(area.x + area.width));
-                let (y0, y1) = (top.max(area.y), (top + image.chunk_height).min(area.y + area.height));
-                for (position, band) in bands.iter().enumerate().filter(|(_, band)| !image.planar || **band == plane) {
-                    let within = if image.planar { 0 } else { *band };
-                    for y in y0..y1 {
-                        let first = ((y - top) * image.chunk_width + x0 - left) * chunk_bands + within;
-                        let pixel = (y - area.y) * area.width + x0 - area.x;
-                        image.sample.read(&bytes, first, chunk_bands, &mut values[..x1 - x0]);
-                        each(position, pixel, &mut values[..x1 - x0]);
-                    }
+        self.visit_chunks(which, image, area, bands, |bytes, part| {
+            let values = &mut values[..part.width];
+            for (position, band) in bands.iter().enumerate().filter(|(_, band)| part.holds(image, **band)) {
+                let within = if image.planar { 0 } else { *band };
+                for row in 0..part.height {
+                    let first = (part.first + row * image.chunk_width) * chunk_bands + within;
+                    image.sample.read(bytes, first, chunk_bands, values);
+                    each(position, part.pixel + row * area.width, values);
                 }
             }
-        }
-        Ok(())
-    }
-
-    /// The decoded chunks, from memory or from the file.
-    fn decoded(&self, which: usize, image: &Layout, chunks: &[usize]) -> Outcome<Vec<Arc<Vec<u8>>>> {
-        let id = |chunk: &usize| -> ChunkId { (which, *chunk) };
-        let kept: Vec<Option<Arc<Vec<u8>>>> = {
-            let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-            chunks.iter().map(|chunk| cache.get(&id(chunk))).collect()
-        };
-        let decode = |(chunk, kept): (&usize, Option<Arc<Vec<u8>>>)| match kept {
-            Some(bytes) => Ok(bytes),
-            None => self.decode(which, image, *chunk).map(Arc::new),
-        };
-        let decoded: Vec<Arc<Vec<u8>>> =
-            chunks.par_iter().zip(kept).map(decode).collect::<Vec<_>>().into_iter().collect::<Outcome<_>>()?;
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        chunks.iter().zip(&decoded).for_each(|(chunk, bytes)| cache.insert(id(chunk), bytes.clone(), bytes.len()));
-        Ok(decoded)
-    }
-
-    fn decode(&self, which: usize, image: &Layout, chunk: usize) -> Outcome<Vec<u8>> {
-        let (offset, count) = image.ranges[chunk];
-        if count == 0 {
-            return Ok(self.absent(which, image, chunk));
-        }
-        let mut packed = vec![0; count as usize];
-        {
-            let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-            file.seek(SeekFrom::Start(offset))?;
-            file.read_exact(&mut packed)?;
-        }
-        chunk::decode(image, chunk, packed).map_err(|fault| {
-            let (column, row) = (chunk % image.across, chunk / image.across % image.down);
-            let at = format!("at column {}, row {}", column * image.chunk_width, row * image.chunk_height);
-            match fault {
-                Fault::Damaged(message) => Fault::Damaged(format!("{message}, {at}")),
-                Fault::Truncated => Fault::Damaged(format!("data are missing {at}")),
-                other => other,
-            }
         })
-    }
-
-    /// A chunk that was never written: no data, or zeros where no value stands for that.
-    fn absent(&self, which: usize, image: &Layout, chunk: usize) -> Vec<u8> {
-        let bytes = image.rows_of(chunk) * image.decoded_row_bytes();
-        let size = image.sample.bytes();
-        let mut sample = Vec::with_capacity(size);
-        let nodata = self.nodata.as_ref().filter(|_| which == IMAGE);
-        image.sample.push(&mut sample, nodata.map_or(0.0, |nodata| nodata.value));
-        chunk::swap_to_native(&mut sample, size, true);
-        sample.repeat(bytes / size)
     }
 }
 
