@@ -2,6 +2,8 @@
 //!
 //! Sources: ITU-T T.81, annex B; JFIF 1.02; libjpeg's jdapimin.c (which colours a stream has) and jdcolor.c.
 
+mod entropy;
+
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::options::DecoderOptions;
@@ -111,9 +113,6 @@ pub(super) fn header(bytes: &[u8]) -> Outcome<Header> {
 /// as libtiff does it.
 pub(super) fn decode(bytes: &[u8]) -> Outcome<(Header, Vec<u8>)> {
     let header = header(bytes)?;
-    if !is_whole(bytes) {
-        return Err(Fault::Truncated);
-    }
     let stream = [&header.kept[..], &bytes[header.scan..]].concat();
     let Stored { mut samples, components, .. } = decode_stored(stream)?;
     match components {
@@ -149,6 +148,7 @@ pub(super) fn decode_stored(stream: Vec<u8>) -> Outcome<Stored> {
     if !is_whole(&stream) {
         return Err(Fault::Truncated);
     }
+    entropy::check(&stream)?;
     let options =
         DecoderOptions::default().set_max_width(u16::MAX.into()).set_max_height(u16::MAX.into()).set_strict_mode(true);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(stream), options);

@@ -57,6 +57,7 @@ def main():
         "ycbcr-422.jpg": jpeg(rgb, subsampling=1),
         "ycbcr-444.jpg": jpeg(rgb, subsampling=0),
         "progressive-420.jpg": jpeg(rgb, subsampling=2, progressive=True),
+        "progressive-restart.jpg": jpeg(rgb, subsampling=0, progressive=True, restart_marker_blocks=2),
         "grey.jpg": jpeg(grey),
         "turned.jpg": jpeg(rgb, subsampling=0, exif=turned),
         "cmyk.jpg": jpeg(inks),
