@@ -22,6 +22,9 @@ fn expected() -> serde_json::Map<String, Value> {
 #[test]
 fn every_kind_has_the_values_that_other_programs_give() {
     for (name, want) in expected() {
+        if name.ends_with("webp") && !cfg!(feature = "formats") {
+            continue;
+        }
         let path = fixture(&name);
         let picture = open(&path).unwrap();
         assert_eq!(probe(&path).unwrap(), picture.info, "{name}");

@@ -27,6 +27,15 @@ def colours():
     return image
 
 
+def with_hole(image):
+    """With an alpha band that is 0 in a corner."""
+    alpha = Image.new("L", image.size, 255)
+    alpha.paste(0, (0, 0, 5, 8))
+    image = image.copy()
+    image.putalpha(alpha)
+    return image
+
+
 def jpeg(image, **options):
     file = io.BytesIO()
     image.save(file, "JPEG", quality=92, **options)
@@ -63,6 +72,13 @@ def main():
         "cmyk.jpg": jpeg(inks),
         "ycck.jpg": with_transform(jpeg(inks), 2),
     }
+    for name, image, options in [
+        ("turned.webp", rgb, dict(exif=turned)),
+        ("transparent.webp", with_hole(rgb), dict(exact=True)),
+    ]:
+        webp = io.BytesIO()
+        image.save(webp, "WEBP", lossless=True, **options)
+        files[name] = webp.getvalue()
     png = io.BytesIO()
     rgb.save(png, "PNG", exif=turned)
     files["turned.png"] = png.getvalue()

@@ -78,7 +78,20 @@ def main():
     smooth = np.stack([8 * x, 10 * y, 255 - 4 * x - 4 * y]).astype("uint8")
     write("jpeg-ycbcr-tiles", smooth, compress="jpeg", photometric="YCBCR", JPEG_QUALITY=95, **TILES)
     write("jpeg-rgb-strips", smooth, compress="jpeg", photometric="RGB", JPEG_QUALITY=95, blockysize=16)
-    write("lerc", np.zeros((1, HEIGHT, WIDTH), "float32"), compress="lerc", blockysize=HEIGHT)
+    lerc = dict(compress="lerc", MAX_Z_ERROR=0)
+    write("i16-lerc-tiles", samples(2, "int16"), **lerc, **TILES)
+    write("u8-lerc-planar", samples(2, "uint8"), interleave="band", blockysize=10, **lerc)
+    write("f64-lerc-big-endian", samples(1, "float64"), ENDIANNESS="BIG", blockysize=10, **lerc)
+    holes = samples(1, "float32")
+    holes[0, (x + 2 * y) % 5 == 0] = np.nan
+    write("f32-lerc-holes", holes, compress="lerc_deflate", MAX_Z_ERROR=0, blockysize=10)
+    write("u32-lerc-zstd", samples(1, "uint32"), compress="lerc_zstd", MAX_Z_ERROR=0, **TILES)
+    opaque = np.where((x + 2 * y) % 5 == 0, 0, 255).astype("uint8")
+    write("u8-lerc-alpha", np.stack([*samples(3, "uint8"), opaque]), photometric="RGB", ALPHA="NON-PREMULTIPLIED", **lerc)
+    write("webp-tiles", samples(3, "uint8"), compress="webp", WEBP_LOSSLESS="TRUE", photometric="RGB", **TILES)
+    opaque[:16, :16] = 255
+    alpha = np.stack([*samples(3, "uint8"), opaque])
+    write("webp-alpha", alpha, compress="webp", WEBP_LOSSLESS="TRUE", photometric="RGB", ALPHA="YES", **TILES)
 
 
 if __name__ == "__main__":

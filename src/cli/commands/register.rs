@@ -28,7 +28,7 @@ Examples:
      --interpolation nearest"
 )]
 pub struct RegisterArgs {
-    /// The picture that gets warped: TIFF, GeoTIFF, PNG, JPEG or BMP
+    /// The picture that gets warped: TIFF, GeoTIFF, PNG, JPEG, WebP or BMP
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
     /// Table of point pairs: x_source, y_source, x_target, y_target, in this order or by the names in its first line

@@ -12,7 +12,7 @@ use crate::imaging::pixels::Area;
 use crate::imaging::raster::{Raster, RasterInfo, SampleType, Window};
 
 /// File name extensions (lower case) of images in a folder; others are passed over.
-pub const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "tif", "tiff", "bmp"];
+pub const EXTENSIONS: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp"];
 
 /// Pixels of a TIFF decoded at a time, beside the image itself.
 const BLOCK_PIXELS: usize = 1 << 18;

@@ -1,10 +1,12 @@
-//! Images that are decoded whole, judged by their bytes and not by their names: PNG, JPEG and BMP.
+//! Images that are decoded whole, judged by their bytes and not by their names: PNG, JPEG, BMP and, with the feature `formats`, WebP.
 
 use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
 use image::codecs::bmp::BmpDecoder;
 use image::codecs::png::PngDecoder;
+#[cfg(feature = "formats")]
+use image::codecs::webp::WebPDecoder;
 use image::{ColorType, ImageDecoder, ImageError, Limits};
 
 use crate::imaging::fault::{Fault, MAX_BYTES, Outcome, open_file};
@@ -30,6 +32,8 @@ pub(super) fn probe(path: &Path) -> Outcome<(RasterInfo, bool)> {
     match Format::of(file.fill_buf()?)? {
         Format::Png => Header::of(&mut PngDecoder::new(file)?),
         Format::Bmp => Header::of(&mut BmpDecoder::new(file)?),
+        #[cfg(feature = "formats")]
+        Format::Webp => Header::of(&mut WebPDecoder::new(file)?),
         Format::Jpeg => {
             let mut bytes = Vec::new();
             file.by_ref().take(JPEG_HEADER_BYTES).read_to_end(&mut bytes)?;
@@ -55,6 +59,8 @@ pub(super) fn decode(bytes: &[u8]) -> Outcome<Still> {
         Format::Png if !png_is_whole(bytes) => Err(PngDecoder::new(file).err().map_or(Fault::Truncated, Fault::from)),
         Format::Png => by(PngDecoder::with_limits(file, limits())?),
         Format::Bmp => by(BmpDecoder::new(file)?),
+        #[cfg(feature = "formats")]
+        Format::Webp => by(WebPDecoder::new(file)?),
         Format::Jpeg => {
             let header = Header::of_jpeg(&jpeg::header(bytes)?)?;
             let (_, samples) = jpeg::decode(bytes)?;
@@ -68,6 +74,8 @@ enum Format {
     Png,
     Jpeg,
     Bmp,
+    #[cfg(feature = "formats")]
+    Webp,
 }
 
 impl Format {
@@ -77,6 +85,8 @@ impl Format {
             [0x89, b'P', b'N', b'G', ..] => Ok(Format::Png),
             [0xFF, 0xD8, 0xFF, ..] => Ok(Format::Jpeg),
             [b'B', b'M', ..] => Ok(Format::Bmp),
+            #[cfg(feature = "formats")]
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Ok(Format::Webp),
             _ => Err(Fault::NotAnImage),
         }
     }

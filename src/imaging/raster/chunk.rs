@@ -1,13 +1,15 @@
 //! From the packed bytes of a strip or tile to its samples.
 //!
-//! Sources: TIFF 6.0, sections 9 (PackBits), 13 (LZW), 14 (differencing); TIFF Technical Notes 1 to 3 (JPEG,
+//! Sources: TIFF 6.0, sections 9 (PackBits), 13 (LZW), 14 (differencing); TIFF Technical Notes 1 and 3 (deflate,
 //! floating-point predictor).
 
 use std::io::Read;
 
 use crate::imaging::fault::{Fault, Outcome, damaged};
-use crate::imaging::jpeg;
+#[cfg(feature = "formats")]
+use crate::imaging::raster::formats;
 use crate::imaging::raster::layout::{Compression, Layout, Predictor};
+use crate::imaging::raster::stream;
 
 /// Decodes chunk `chunk` of an image: `[rows, chunk width, chunk bands]` samples in the machine's byte order.
 ///
@@ -30,7 +32,11 @@ pub(super) fn decode(layout: &Layout, chunk: usize, packed: Vec<u8>) -> Outcome<
             Ok(decoder) => unpack(decoder, needed)?,
             Err(error) => return damaged(error.to_string()),
         },
-        Compression::Jpeg { tables } => unpack_jpeg(layout, rows, tables.as_deref(), &packed)?,
+        Compression::Jpeg { tables } => stream::unpack_jpeg(layout, rows, tables.as_deref(), &packed)?,
+        #[cfg(feature = "formats")]
+        Compression::Webp => formats::unpack_webp(layout, rows, &packed)?,
+        #[cfg(feature = "formats")]
+        Compression::Lerc(wrapper) => formats::unpack_lerc(layout, rows, *wrapper, &packed)?,
     };
     if bytes.len() < needed {
         return Err(Fault::Truncated);
@@ -113,25 +119,6 @@ fn unpack_bits(packed: &[u8], needed: usize) -> Outcome<Vec<u8>> {
         }
     }
     Ok(bytes)
-}
-
-fn unpack_jpeg(layout: &Layout, rows: usize, tables: Option<&[u8]>, packed: &[u8]) -> Outcome<Vec<u8>> {
-    // The tables are a stream of their own: without its end, and the image without its start, they are one.
-    let stream = match tables.and_then(|tables| tables.strip_suffix(&[0xFF, 0xD9])) {
-        Some(tables) => [tables, packed.strip_prefix(&[0xFF, 0xD8]).unwrap_or(packed)].concat(),
-        None => packed.to_vec(),
-    };
-    // Names the kinds of JPEG that are not decoded.
-    jpeg::header(&stream)?;
-    let jpeg::Stored { width: across, height: down, components, samples } = jpeg::decode_stored(stream)?;
-    let (width, bands) = (layout.chunk_width, layout.chunk_bands());
-    // A last strip may be whole within its JPEG stream.
-    if across != width || down < rows || components != bands {
-        return damaged(format!(
-            "a JPEG of {across}x{down} pixels in {components} bands where {width}x{rows} in {bands} is due"
-        ));
-    }
-    Ok(samples)
 }
 
 /// Unsigned samples of fewer than 8 bits to bytes, of 9 to 15 to 16 bits in the machine's order. The first bit is the

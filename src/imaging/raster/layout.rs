@@ -33,6 +33,8 @@ mod tag {
     pub const EXTRA_SAMPLES: u16 = 338;
     pub const SAMPLE_FORMAT: u16 = 339;
     pub const JPEG_TABLES: u16 = 347;
+    #[cfg(feature = "formats")]
+    pub const LERC_PARAMETERS: u16 = 50_674;
 }
 
 /// How the bytes of a chunk are packed.
@@ -47,6 +49,31 @@ pub(super) enum Compression {
         /// Tables that all chunks share, themselves a JPEG stream without an image.
         tables: Option<Vec<u8>>,
     },
+    #[cfg(feature = "formats")]
+    Webp,
+    #[cfg(feature = "formats")]
+    Lerc(Wrapper),
+}
+
+/// What a LERC chunk is packed in besides.
+#[cfg(feature = "formats")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wrapper {
+    None,
+    Deflate,
+    Zstd,
+}
+
+impl Compression {
+    /// Whether chunks are files of another format.
+    fn is_stream(&self) -> bool {
+        match self {
+            Compression::Jpeg { .. } => true,
+            #[cfg(feature = "formats")]
+            Compression::Webp | Compression::Lerc(_) => true,
+            _ => false,
+        }
+    }
 }
 
 /// What was done to the samples before packing them.
@@ -113,10 +140,10 @@ impl Layout {
             3 if sample.is_float() => Predictor::Float,
             other => return unsupported(format!("predictor {other} on {bits}-bit {sample} samples")),
         };
-        // A JPEG stream has an order of its own, which the tag does not touch.
+        // Streams of other formats have an order of their own, which the tag does not touch.
         let reversed = match tiff.first(index, tag::FILL_ORDER, 1)? {
             1 => false,
-            2 => !matches!(compression, Compression::Jpeg { .. }),
+            2 => !compression.is_stream(),
             other => return damaged(format!("bits in the unknown order {other}")),
         };
         let planar = match tiff.first(index, tag::PLANAR, 1)? {
@@ -129,6 +156,16 @@ impl Layout {
             if !matches!(together, 1 | 3 | 4) || sample != SampleType::U8 {
                 return unsupported(format!("JPEG of {together} interleaved bands of {sample}"));
             }
+        }
+        #[cfg(feature = "formats")]
+        match compression {
+            Compression::Webp if planar || !matches!(bands, 3 | 4) || (sample, bits) != (SampleType::U8, 8) => {
+                return unsupported(format!("WebP of {bands} bands of {bits}-bit {sample}"));
+            }
+            Compression::Lerc(_) if bits != 8 * sample.bytes() => {
+                return unsupported(format!("LERC of {bits}-bit samples"));
+            }
+            _ => {}
         }
         let extra = tiff.unsigned(index, tag::EXTRA_SAMPLES)?;
         let photometric = Photometric::new(
@@ -213,14 +250,23 @@ impl Layout {
             7 => Compression::Jpeg { tables: tiff.find(index, tag::JPEG_TABLES)?.map(|raw| raw.bytes) },
             8 | 32_946 => Compression::Deflate,
             32_773 => Compression::PackBits,
+            #[cfg(feature = "formats")]
+            34_887 => Compression::Lerc(match tiff.unsigned(index, tag::LERC_PARAMETERS)?.as_deref() {
+                None | Some([] | [_] | [_, 0, ..]) => Wrapper::None,
+                Some([_, 1, ..]) => Wrapper::Deflate,
+                Some([_, 2, ..]) => Wrapper::Zstd,
+                Some([_, other, ..]) => return unsupported(format!("LERC within compression {other}")),
+            }),
             50_000 => Compression::Zstd,
+            #[cfg(feature = "formats")]
+            50_001 => Compression::Webp,
             other => {
                 let name = match other {
                     2..=4 => "fax ",
                     6 => "old-style JPEG ",
-                    34_887 => "LERC ",
+                    34_887 => "LERC (without the feature formats) ",
                     34_925 => "LZMA ",
-                    50_001 => "WebP ",
+                    50_001 => "WebP (without the feature formats) ",
                     50_002 | 52_546 => "JPEG XL ",
                     _ => "",
                 };
