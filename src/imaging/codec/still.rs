@@ -1,4 +1,5 @@
-//! Images that are decoded whole, judged by their bytes and not by their names: PNG, JPEG, BMP and, with the feature `formats`, WebP.
+//! Images that are decoded whole, judged by their bytes and not by their names: PNG, JPEG, BMP and, with the feature
+//! `formats`, WebP.
 
 use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::Path;
