@@ -180,7 +180,7 @@ impl Classification {
         let grey = batch.source_on(device)?;
         // The pixels that the network gives colours.
         let target = centre(&batch.target_on(device)?, classifier.framing().halo)?;
-        let (lightness, ab) = lab::split(&target)?;
+        let (input, ab) = lab::split(&target)?;
         let encoding = soft_encode(&ab, &classifier.bins, self.sigma)?;
         let (logits, predicted) = classifier.logits_and_lightness(tape, &grey, norm)?;
         let op = RebalancedCrossEntropy {
@@ -192,7 +192,8 @@ impl Classification {
         };
         let colours = tape.apply(op, &[&logits])?;
         let Some(predicted) = predicted else { return Ok(Loss { whole: colours, lightness: None }) };
-        let distance = tape.apply(MeanLoss::L1, &[&predicted, &tape.constant(lightness)])?;
+        let lightness = tape.constant(Classifier::lightness_of(&input)?);
+        let distance = tape.apply(MeanLoss::L1, &[&predicted, &lightness])?;
         let weighted = tape.apply(Scale(self.lambda_l), &[&distance])?;
         Ok(Loss { whole: tape.apply(Add, &[&colours, &weighted])?, lightness: Some(distance) })
     }

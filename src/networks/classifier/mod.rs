@@ -1,8 +1,8 @@
 //! What the classifiers share: the network over colour bins, and its training.
 
-#[cfg(test)]
-mod average_tests;
 pub mod learner;
+#[cfg(test)]
+mod learner_tests;
 pub mod lightness;
 pub mod network;
 pub mod recipe;

@@ -172,6 +172,18 @@ impl Classifier {
         Ok(input)
     }
 
+    /// L / 100 from `(L - 50) / 100`.
+    ///
+    /// # Errors
+    /// Whatever the launch reports.
+    pub fn lightness_of(input: &Tensor) -> Result<Tensor> {
+        let half = Tensor::empty(input.device(), input.shape())?;
+        primitives::fill(&half, 0.5)?;
+        let lightness = Tensor::empty(input.device(), input.shape())?;
+        primitives::axpby(1.0, input, 1.0, &half, &lightness)?;
+        Ok(lightness)
+    }
+
     /// The network's answer for grey images `[N, H, W, 1]` 0..1: logits over the bins, `[N, (H - 2 halo) / upsample,
     /// (W - 2 halo) / upsample, Q]`.
     ///

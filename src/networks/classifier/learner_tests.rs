@@ -1,4 +1,4 @@
-//! Averaged weights of a classifier: their statistics.
+//! How a classifier learns: statistics of averaged weights, predicted lightness.
 
 use crate::dataset::loader::Batch;
 use crate::engine::device::Device;
@@ -9,10 +9,19 @@ use crate::networks::classifier::learner::{Classification, ClassificationConfig}
 use crate::networks::classifier::network::{Architecture, Classifier};
 use crate::networks::freeze::Freeze;
 use crate::networks::{colournet, window8};
+use crate::paint::painter::Look;
 use crate::random::{Rng, Stream};
 use crate::train::learner::{Learner, Update};
 
+fn classifier(architecture: &'static Architecture) -> Classifier {
+    Classifier::new(&Device::cpu(), architecture, 0.05, &Bins::lattice(9), vec![1.0 / 9.0; 9], 0, true).unwrap()
+}
+
 fn learner(architecture: &'static Architecture, ema: Option<f64>) -> Classification {
+    learner_of(classifier(architecture), ema)
+}
+
+fn learner_of(classifier: Classifier, ema: Option<f64>) -> Classification {
     let learning = ClassificationConfig {
         optimizer: OptimizerKind::Adam { beta1: 0.9, beta2: 0.99, eps: 1e-8 },
         weight_decay: 0.0,
@@ -24,8 +33,6 @@ fn learner(architecture: &'static Architecture, ema: Option<f64>) -> Classificat
         freeze: Freeze::default(),
         training: true,
     };
-    let classifier =
-        Classifier::new(&Device::cpu(), architecture, 0.05, &Bins::lattice(9), vec![1.0 / 9.0; 9], 0, true).unwrap();
     Classification::new(classifier, &learning).unwrap()
 }
 
@@ -67,4 +74,33 @@ fn statistics_are_those_of_the_averaged_weights() {
 fn without_batch_norm_or_an_average_nothing_is_taken_anew() {
     assert_eq!(learner(&window8::network::ARCHITECTURE, Some(0.9)).calibration(5, 9, true), 0);
     assert_eq!(learner(&colournet::network::ARCHITECTURE, None).calibration(5, 9, true), 0);
+}
+
+/// What a head has learned of bright targets comes out as bright: as L / 100, not as the network's own input.
+#[test]
+fn predicted_lightness_is_that_of_the_targets() {
+    for architecture in [&colournet::network::ARCHITECTURE, &window8::network::ARCHITECTURE] {
+        let mut learner = learner_of(classifier(architecture).predicting_lightness().unwrap(), None);
+        let device = learner.painter().device().clone();
+        let halo = learner.painter().framing().halo;
+        let bright = |step| Batch { target: vec![0.9; 2 * 32 * 32 * 3], ..batch(step) };
+        let mut distance = 0.0;
+        for step in 1..=120 {
+            // Adam swings about a mean distance's least unless its steps shrink.
+            let update = Update { step, steps: 120, lr: 2e-2 * (1.0 - step as f64 / 121.0) };
+            let losses = learner.step(&bright(step), &update).unwrap();
+            let losses: Vec<f32> = losses.into_iter().map(|loss| loss.finish().unwrap()[0]).collect();
+            distance = losses[1];
+            // sRGB 0.9 is L 91; a head that has learned nothing says 50.
+            assert!(step > 1 || (distance - 0.41).abs() < 0.01, "{architecture:?}: {distance}");
+        }
+        assert!(distance < 0.1, "{architecture:?}: {distance}");
+        let side = 32 - 2 * halo;
+        let source = bright(1).source_on(&device).unwrap();
+        let painted = learner.painter().paint(&source, &Look::default()).unwrap();
+        assert_eq!(painted.shape(), [2, side, side, 3]);
+        let values = painted.to_vec().unwrap();
+        let mean = values.iter().sum::<f32>() / values.len() as f32;
+        assert!(mean > 0.6, "{architecture:?}: {mean}");
+    }
 }
