@@ -101,6 +101,14 @@ impl Error {
         self
     }
 
+    /// The same error with what `name` makes of each of its texts, e.g. of a file that stands for something else.
+    #[must_use]
+    pub fn renaming(mut self, name: impl Fn(&str) -> String) -> Self {
+        let Inner { what, subject, remedy, .. } = &mut *self.0;
+        [what, subject, remedy].into_iter().for_each(|text| *text = name(text));
+        self
+    }
+
     /// What kind of failure it is.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

@@ -334,7 +334,7 @@ fn colorize_refuses_bad_pictures_and_leaves_nothing() {
     }
     refused(root.path(), "colorize source --run nonesuch --out out --device cpu", &["nonesuch"]);
     refused(root.path(), "colorize source --run run --weights w --device cpu", &["--run", "--weights"]);
-    refused(root.path(), "colorize source --out out --device cpu", &["something is missing"]);
+    refused(root.path(), "colorize source --weights none --out out --device cpu", &["none"]);
     refused(root.path(), &colorize("source --device gpu:nonesuch"), &["--device gpu:nonesuch"]);
     refused(root.path(), &colorize("source --memory 10K"), &["--memory 10.0 KiB"]);
     refused(root.path(), &colorize("source --temperature 0"), &["--temperature 0"]);

@@ -16,7 +16,7 @@ mod training;
 
 #[cfg(feature = "gpu")]
 use crate::cli::commands::kernels;
-use crate::cli::commands::{check_data, colorize, demo, doctor, evaluate, inspect, profile, register, train};
+use crate::cli::commands::{check_data, colorize, demo, doctor, evaluate, inspect, profile, register, train, weights};
 use crate::cli::outcome::Outcome;
 use crate::error::Error;
 use crate::networks::NETWORKS;
@@ -49,6 +49,8 @@ enum Command {
     Profile(profile::ProfileArgs),
     /// Puts a picture onto the grid of another by point pairs
     Register(register::RegisterArgs),
+    /// Lists the weights that come along, writes them out, and makes files to pass on of runs
+    Weights(Box<weights::WeightsArgs>),
     /// Says what `train` would read, what is wrong with it, and what a step would cost
     CheckData(check_data::CheckDataArgs),
     /// Lists what there is to compute with and tests every kernel on it
@@ -96,6 +98,7 @@ fn run(command: Command) -> Outcome {
         Command::Inspect(_) | Command::CheckData(_) | Command::Doctor(_) => true,
         Command::Evaluate(args) => args.files().next().is_none(),
         Command::Profile(args) => args.files().next().is_none(),
+        Command::Weights(args) => args.files().next().is_none(),
         #[cfg(feature = "gpu")]
         Command::Kernels(args) => args.files().next().is_none(),
         _ => false,
@@ -111,6 +114,7 @@ fn run(command: Command) -> Outcome {
         Command::Inspect(args) => inspect::run(args),
         Command::Profile(args) => profile::run(args),
         Command::Register(args) => register::run(args),
+        Command::Weights(args) => weights::run(*args),
         Command::CheckData(args) => check_data::run(args),
         Command::Doctor(args) => doctor::run(args),
         #[cfg(feature = "gpu")]

@@ -103,6 +103,14 @@ pub enum Truth {
     Each(Tensor),
 }
 
+/// What the names of a discriminator's parameters begin with: inference needs none of them.
+pub const DISCRIMINATOR: &str = "d.";
+
+/// Whether a file has a discriminator; weights that are passed on have none, and a new one learns beside them.
+pub fn has_discriminator(file: &WeightFile) -> bool {
+    file.names().any(|name| name.starts_with(DISCRIMINATOR))
+}
+
 /// The end of every pair's losses: what its health is judged by.
 pub const VITALS: [(&str, &str); 2] = [(health::D_GAP, ""), (health::COPY, "")];
 
@@ -121,7 +129,7 @@ pub trait Game {
     /// The distance between a made picture and the real one.
     const DISTANCE: MeanLoss;
 
-    /// The discriminator's parameters, whose names begin with `d.`.
+    /// The discriminator's parameters, whose names begin with [`DISCRIMINATOR`].
     fn discriminator_specs(&self) -> Vec<ParamSpec>;
 
     /// What both networks read of the sources of a batch.
@@ -241,7 +249,8 @@ impl<G: Game> Adversarial<G> {
         })
     }
 
-    /// Takes over the weights of both networks, and nothing of their optimisers. An average begins with them.
+    /// Takes over the weights of both networks, and nothing of their optimisers. An average begins with them. A
+    /// discriminator that the file has nothing of stays as it is.
     ///
     /// # Errors
     /// Tensors that are missing or do not fit.
@@ -250,7 +259,7 @@ impl<G: Game> Adversarial<G> {
         if let Some((averaged, _)) = &self.averaged {
             averaged.parameters.load(file)?;
         }
-        self.d.load(file)
+        if has_discriminator(file) { self.d.load(file) } else { Ok(()) }
     }
 
     /// The generator as inference has it.

@@ -12,8 +12,9 @@ pub mod sicgan;
 pub mod spacenet;
 pub mod window8;
 
-use crate::engine::nn::WeightFile;
+use crate::engine::nn::{RAW, WeightFile};
 use crate::error::{Error, Result};
+use adversarial::DISCRIMINATOR;
 use recipe::Recipe;
 
 /// All networks. The first is what commands take where none is named.
@@ -44,6 +45,12 @@ pub fn of_file(file: &WeightFile) -> Result<&'static dyn Recipe> {
     found.ok_or_else(|| {
         Error::input("its tensors are those of no network", file.source(), "use weights that huetape wrote")
     })
+}
+
+/// Whether only a training needs the tensor of this name: an optimiser's state, weights whose averages have the plain
+/// names, a discriminator, what the training counts.
+pub fn serves_training(name: &str) -> bool {
+    ["adam.", "sgd.", "train.", RAW, DISCRIMINATOR].iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Refuses weights of another network than `recipe`'s.

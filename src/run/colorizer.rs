@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::networks;
 use crate::paint::colorizer::{Colorizer, Options};
 use crate::run::run::Run;
+use crate::train::built_in::{BuiltIn, NAMES};
 use crate::train::metadata::{Input, Lightness, Metadata};
 use std::path::Path;
 
@@ -20,6 +21,17 @@ impl Colorizer {
     /// later format.
     pub fn open(device: &Device, weights: impl AsRef<Path>) -> Result<Self> {
         Colorizer::of(device, &WeightFile::read(weights.as_ref())?, None)
+    }
+
+    /// The network of the weights of this name that come along, e.g. `grey`.
+    ///
+    /// # Errors
+    /// No weights of that name, or a program built without them; no memory.
+    pub fn built_in(device: &Device, name: &str) -> Result<Self> {
+        let unknown =
+            || Error::input("no weights of that name come along", name, format!("use {}", NAMES.join(" or ")));
+        let weights = BuiltIn::by_name(Path::new(name))?.ok_or_else(unknown)?;
+        Colorizer::of(device, &weights.read()?, None)
     }
 
     /// As [`Colorizer::open`], of a weight file's bytes.

@@ -1,6 +1,7 @@
 //! Runs: trainings, and trained networks with everything that their run knows.
 
 pub mod colorizer;
+pub mod pack;
 pub mod plan;
 mod record;
 #[allow(clippy::module_inception, reason = "the run itself, beside what belongs to one")]

@@ -16,8 +16,10 @@ use crate::files::write_whole;
 use crate::imaging::picture::{Depth, PictureInfo};
 use crate::imaging::raster::Stretch;
 use crate::networks;
+use crate::networks::adversarial::has_discriminator;
 use crate::networks::recipe::{Recipe, Setup};
 use crate::run::plan::{Patches, Plan};
+use crate::train::built_in::weights_called;
 use crate::train::checkpoint::{self, Checkpoint, Newest};
 use crate::train::health::diverged;
 use crate::train::learner::{Learner, Update};
@@ -249,6 +251,11 @@ impl Training {
         if let Some(patches) = self.patches() {
             observe(Event::Notice { text: &format!("patches: {patches}") });
         }
+        let lacks = |file: &WeightFile| learner.networks().len() > 1 && !has_discriminator(file);
+        if let Some(file) = weights.as_ref().filter(|file| lacks(file)) {
+            let text = format!("{} holds no discriminator: a new one learns", file.source());
+            observe(Event::Notice { text: &text });
+        }
         if lock.is_none() {
             RunDir::make(out, self.resume)?;
             lock = Some(RunLock::take(out)?);
@@ -351,7 +358,7 @@ impl Training {
 
     /// The weights that the settings tell it to start from.
     fn weights(&self) -> Result<Option<WeightFile>> {
-        self.plan.settings.init.as_deref().map(WeightFile::read).transpose()
+        self.plan.settings.init.as_ref().map(|name| weights_called(&name.0)).transpose()
     }
 
     fn learner(&self, device: &Device, survey: &Survey, weights: Option<&WeightFile>) -> Result<Box<dyn Learner>> {

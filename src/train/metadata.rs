@@ -14,6 +14,7 @@ use crate::engine::nn::{FORMAT, WeightFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::imaging::picture::Reading;
 use crate::imaging::raster::Stretch;
+use crate::train::about::About;
 
 /// What a weight file is: enough to run its network as it was trained, without a run folder.
 ///
@@ -40,6 +41,9 @@ pub struct Metadata {
     pub lightness_match: Option<LightnessMatch>,
     /// What it was trained on.
     pub trained_on: TrainedOn,
+    /// What weights that are passed on say for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub about: Option<About>,
 }
 
 /// How a classifier's bins were chosen. Their centres are the tensor `bins`.
@@ -117,6 +121,7 @@ impl Default for Metadata {
             input: Input::default(),
             lightness_match: None,
             trained_on: TrainedOn::default(),
+            about: None,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Training: the loop that every network shares, and what a run keeps.
 
+pub mod about;
+pub mod built_in;
 pub mod checkpoint;
 pub mod health;
 pub mod learner;

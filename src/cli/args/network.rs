@@ -10,7 +10,6 @@ use crate::train::learner::Learner;
 use crate::train::settings::table::Settings;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use std::path::PathBuf;
 
 /// A network that was named.
 pub type Network = &'static dyn Recipe;
@@ -77,7 +76,7 @@ impl NetworkArgs {
             (None, Some(file)) => recipe.trained_size(file)?,
             (size, _) => size,
         };
-        let init = weights.map(|file| PathBuf::from(file.source()));
+        let init = weights.map(|file| file.source().into());
         let settings = fill(recipe, Settings { init, size, ..self.given.settings.clone() });
         check(recipe, &settings)?;
         recipe.learner(&Setup { device, settings: &settings, survey: None, bins, weights, training })

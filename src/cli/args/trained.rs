@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::paint::colorizer::{Colorizer, Options};
 use crate::paint::painter::Look;
 use crate::run::run::Run;
+use crate::train::built_in::{BUILT_IN, BuiltIn, weights_called};
 use crate::train::checkpoint::Which;
 use crate::train::metadata::{Input, Lightness, Metadata};
 use clap::{Args, ValueEnum};
@@ -17,11 +18,11 @@ use std::path::{Path, PathBuf};
 #[derive(Args, Debug)]
 pub struct TrainedArgs {
     /// Run folder: its best checkpoint, else its newest
-    #[arg(long, value_name = "RUN", required_unless_present = "weights", conflicts_with = "weights")]
+    #[arg(long, value_name = "RUN", conflicts_with = "weights")]
     pub run: Option<PathBuf>,
-    /// Weight file; model, width, bins and bands are read off its tensors, and how inputs are read is what it says of
-    /// itself
-    #[arg(long, value_name = "FILE")]
+    /// Weights that come along, by their name (`huetape weights` lists them), or a weight file; model, width, bins and
+    /// bands are read off its tensors, and how inputs are read is what it says of itself
+    #[arg(long, value_name = "NAME|FILE")]
     pub weights: Option<PathBuf>,
     /// Which weights of --run: last, best, or those after an update, by its number [default: best where there are
     /// validation images, else last]
@@ -66,21 +67,36 @@ impl TrainedArgs {
         Ok(Run::open(run)?.with_checkpoint(which))
     }
 
-    /// The weight file.
+    /// Whether a network is named.
+    pub fn is_named(&self) -> bool {
+        self.run.is_some() || self.weights.is_some()
+    }
+
+    /// The same, with the weights of this name that come along where no network is named, if any come along.
+    #[must_use]
+    pub fn or_built_in(self, name: &str) -> Self {
+        if self.is_named() || BUILT_IN.is_empty() { self } else { TrainedArgs { weights: Some(name.into()), ..self } }
+    }
+
+    /// The weights.
     ///
     /// # Errors
-    /// No run folder, or one without a checkpoint.
-    pub fn weights(&self) -> Result<PathBuf> {
+    /// No network named; no run folder, or one without a checkpoint; weights that cannot be read.
+    pub fn weights(&self) -> Result<WeightFile> {
         match (&self.weights, &self.run) {
             (Some(weights), _) => {
                 let remedy = "name a file, or its run by --run";
                 let what = "a folder, where a weight file is needed";
                 let subject = || format!("--weights {}", weights.display());
-                crate::ensure!(!weights.is_dir(), Error::input(what, subject(), remedy));
-                Ok(weights.clone())
+                let built_in = BuiltIn::by_name(weights)?.is_some();
+                crate::ensure!(built_in || !weights.is_dir(), Error::input(what, subject(), remedy));
+                weights_called(weights)
             }
-            (None, Some(run)) => self.open_run(run)?.weights(),
-            (None, None) => Err(Error::input("no network named", "--run", "add --run RUN or --weights FILE")),
+            (None, Some(run)) => WeightFile::read(&self.open_run(run)?.weights()?),
+            (None, None) => {
+                let subject = "--run RUN or --weights NAME";
+                Err(Error::input("something is missing", subject, "say which network by one of the two"))
+            }
         }
     }
 
@@ -93,7 +109,7 @@ impl TrainedArgs {
         match &self.run {
             Some(run) => Ok(*self.open_run(run)?.input()),
             None => {
-                let metadata = Metadata::of(&WeightFile::read(&self.weights()?)?)?;
+                let metadata = Metadata::of(&self.weights()?)?;
                 Ok(metadata.map(|metadata| metadata.input).unwrap_or_default())
             }
         }
@@ -112,7 +128,7 @@ impl TrainedArgs {
         });
         let colorizer = match &self.run {
             Some(run) => Colorizer::of_run(device, &self.open_run(run)?, lightness)?,
-            None => Colorizer::of(device, &WeightFile::read(&self.weights()?)?, lightness)?,
+            None => Colorizer::of(device, &self.weights()?, lightness)?,
         };
         let options = look.over(colorizer.options())?;
         Ok((colorizer, options))

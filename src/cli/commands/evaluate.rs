@@ -8,7 +8,6 @@ use crate::cli::names::flags;
 use crate::cli::outcome::Outcome;
 use crate::cli::stdio::{is_stdout, make_way, write_result};
 use crate::dataset::pairs::{DataSource, Dataset};
-use crate::engine::nn::WeightFile;
 use crate::error::{Error, Result};
 use crate::evaluate::evaluator::{Evaluator, Judged, find_images, rebalance};
 use crate::evaluate::page::{Gallery, evaluation_page};
@@ -26,6 +25,7 @@ use std::path::{Path, PathBuf};
   huetape evaluate --run runs/first --source val/sar --target val/optical --html page.html
   huetape evaluate --run runs/first --images photos/ --json scores.json --csv scores.csv
   huetape evaluate --weights best.safetensors --source sar/ --target optical/ --out scored
+  huetape evaluate --weights sar --source sar/ --target optical/
 
 Figures are means over whole pictures, rounded to 8 bits. --out writes predictions/NAME.png and targets/NAME.png, two
 folders of equal names, as evaluators of FID or LPIPS take them.")]
@@ -102,7 +102,7 @@ pub fn run(args: EvaluateArgs) -> Outcome {
     let weights = args.trained.weights()?;
     let evaluator = Evaluator {
         stats: args.trained.statistics()?,
-        rebalance: rebalance(&WeightFile::read(&weights)?)?,
+        rebalance: rebalance(&weights)?,
         crop: args.crop,
         ..Evaluator::of_colorizer(&colorizer, options.look)
     };
@@ -140,7 +140,7 @@ pub fn run(args: EvaluateArgs) -> Outcome {
     let json = format!("{:#}\n", board.to_json());
     let page = match &args.html {
         Some(_) => {
-            let facts = facts(&args, &weights, &source, board.pictures(), &device.name());
+            let facts = facts(&args, weights.source(), &source, board.pictures(), &device.name());
             evaluation_page(colorizer.model(), &board, &gallery, facts)?.to_html()
         }
         None => String::new(),
@@ -256,12 +256,12 @@ fn make_folder(folder: &Path) -> Result<()> {
 /// What was evaluated, for the page.
 fn facts(
     args: &EvaluateArgs,
-    weights: &Path,
+    weights: &str,
     source: &DataSource,
     pictures: String,
     device: &str,
 ) -> Vec<(String, String)> {
-    let mut facts = vec![("weights", weights.display().to_string())];
+    let mut facts = vec![("weights", weights.to_owned())];
     match source {
         DataSource::Pairs { source, target } | DataSource::Scenes { source, target } => {
             facts.push(("sources", source.display().to_string()));

@@ -11,3 +11,4 @@ pub mod kernels;
 pub mod profile;
 pub mod register;
 pub mod train;
+pub mod weights;

@@ -16,4 +16,4 @@ pub use optimizer::{Optimizer, OptimizerKind};
 pub use parameters::{Bound, ParamKind, ParamSpec, Parameters};
 pub use sequential::{BatchNormLayer, ConvLayer, DenseLayer, Layer, OpLayer, Sequential, UpsampleLayer};
 pub use watch::{Seen, Trace, Watch};
-pub use weights::{FORMAT, StateTensor, WeightFile, save_described, save_tensors};
+pub use weights::{Element, FORMAT, StateTensor, WeightFile, save_as, save_described, save_tensors};

@@ -1,4 +1,5 @@
-//! Weight files and checkpoints: named f32 tensors in safetensors, and what the file says of itself.
+//! Weight files and checkpoints: named tensors of f32 or f16 in safetensors, and what the file says of itself. On the
+//! host all are f32.
 //!
 //! The latter is JSON under one key of the safetensors metadata, [`KEY`]: the library orders several by a hash map, so
 //! that the same run would not give the same bytes. This module reads of it what every reader must know, the format's
@@ -6,6 +7,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::write_whole_with;
+use half::f16;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
@@ -28,6 +30,21 @@ pub struct StateTensor {
     pub data: Vec<f32>,
 }
 
+/// How a file holds the elements of a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Element {
+    /// 32 bits: the same values.
+    F32,
+    /// 16 bits, each value rounded to the nearest: half the room.
+    F16,
+}
+
+impl Element {
+    fn bytes(self, values: &[f32]) -> usize {
+        values.len() * if self == Element::F32 { 4 } else { 2 }
+    }
+}
+
 /// Writes tensors as safetensors to `path`, whole or not at all; the order of `tensors` does not show.
 ///
 /// # Errors
@@ -41,13 +58,37 @@ pub fn save_tensors(tensors: &[StateTensor], path: &Path) -> Result<()> {
 /// # Errors
 /// As [`save_tensors`].
 pub fn save_described(tensors: &[StateTensor], metadata: Option<&str>, path: &Path) -> Result<()> {
-    let mut tensors: Vec<&StateTensor> = tensors.iter().collect();
-    tensors.sort_by_key(|tensor| &tensor.name);
+    save_as(tensors, metadata, |_| Element::F32, path)
+}
+
+/// As [`save_described`], each tensor with the elements that `element` says.
+///
+/// # Errors
+/// As [`save_described`]; a value that is to be held in 16 bits and is not finite there.
+pub fn save_as(
+    tensors: &[StateTensor],
+    metadata: Option<&str>,
+    element: impl Fn(&StateTensor) -> Element,
+    path: &Path,
+) -> Result<()> {
+    let mut tensors: Vec<(&StateTensor, Element)> = tensors.iter().map(|tensor| (tensor, element(tensor))).collect();
+    // As the library does: the wider elements first, so that each tensor begins at a multiple of its elements' size.
+    tensors.sort_by_key(|(tensor, element)| (*element == Element::F16, &tensor.name));
+    for (tensor, _) in tensors.iter().filter(|(_, element)| *element == Element::F16) {
+        if let Some(at) = tensor.data.iter().position(|value| !f16::from_f32(*value).is_finite()) {
+            return Err(Error::input(
+                format!("tensor {} holds {} at element {at}, which 16 bits cannot hold", tensor.name, tensor.data[at]),
+                path.display(),
+                "use weights whose values lie within -65504 to 65504",
+            ));
+        }
+    }
     let mut end = 0;
-    let info = |tensor: &&StateTensor| {
+    let info = |(tensor, element): &(&StateTensor, Element)| {
         let start = end;
-        end += size_of_val(&tensor.data[..]);
-        (tensor.name.clone(), TensorInfo { dtype: Dtype::F32, shape: tensor.shape.clone(), data_offsets: (start, end) })
+        end += element.bytes(&tensor.data);
+        let dtype = if *element == Element::F32 { Dtype::F32 } else { Dtype::F16 };
+        (tensor.name.clone(), TensorInfo { dtype, shape: tensor.shape.clone(), data_offsets: (start, end) })
     };
     let infos = tensors.iter().map(info).collect();
     // The library's own writing to a file brings a temporary file of its own, out of reach of `write_whole_with`.
@@ -59,7 +100,13 @@ pub fn save_described(tensors: &[StateTensor], metadata: Option<&str>, path: &Pa
         header.resize(header.len().next_multiple_of(8), b' ');
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
-        tensors.iter().try_for_each(|tensor| file.write_all(bytemuck::cast_slice(&tensor.data)))
+        tensors.iter().try_for_each(|(tensor, element)| match element {
+            Element::F32 => file.write_all(bytemuck::cast_slice(&tensor.data)),
+            Element::F16 => {
+                let halves: Vec<u8> = tensor.data.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
+                file.write_all(&halves)
+            }
+        })
     })
 }
 
@@ -80,7 +127,7 @@ pub struct WeightFile {
 }
 
 impl WeightFile {
-    /// Reads a safetensors file of f32 tensors.
+    /// Reads a safetensors file of f32 and f16 tensors.
     ///
     /// # Errors
     /// No such file, a file cut short or of another kind, another element type, metadata of a later version; each names
@@ -100,16 +147,20 @@ impl WeightFile {
     /// As [`WeightFile::read`].
     pub fn from_bytes(source: &str, bytes: &[u8]) -> Result<Self> {
         let refuse = |what: String| {
-            Error::input(what, source, "use a whole .safetensors file of f32 tensors").of(ErrorKind::File)
+            Error::input(what, source, "use a whole .safetensors file of f32 or f16 tensors").of(ErrorKind::File)
         };
         let broken = |error| refuse(format!("not a whole safetensors file ({error})"));
         let parsed = SafeTensors::deserialize(bytes).map_err(broken)?;
         let mut tensors = BTreeMap::new();
         for (name, view) in parsed.iter() {
-            if view.dtype() != Dtype::F32 {
-                return Err(refuse(format!("tensor {name} is {:?}, not F32", view.dtype())));
-            }
-            let data = bytemuck::pod_collect_to_vec(view.data());
+            let data = match view.dtype() {
+                Dtype::F32 => bytemuck::pod_collect_to_vec(view.data()),
+                Dtype::F16 => {
+                    let halves = view.data().chunks_exact(2).map(|pair| f16::from_le_bytes([pair[0], pair[1]]));
+                    halves.map(f16::to_f32).collect()
+                }
+                other => return Err(refuse(format!("tensor {name} is {other:?}, not F32 or F16"))),
+            };
             let tensor = StateTensor { name: name.to_owned(), shape: view.shape().to_vec(), data };
             tensors.insert(name.to_owned(), tensor);
         }
@@ -256,6 +307,35 @@ mod tests {
         let bytes: &[u8] = bytemuck::cast_slice(&tensor.data);
         let view = safetensors::tensor::TensorView::new(Dtype::F32, tensor.shape.clone(), bytes).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), safetensors::serialize([(&tensor.name, view)], None).unwrap());
+    }
+
+    #[test]
+    fn halves_are_rounded_to_the_nearest_and_stand_as_the_library_puts_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights");
+        // The largest half; the nearest of two; a tie, to the even one; what is too small for a half.
+        let values = vec![65504.0, 0.1, 1.0 + 1.0 / 2048.0, -3e-8, -0.25];
+        let half = StateTensor { name: "a.weight".into(), shape: vec![5], data: values };
+        let plain = tensor("b.bias", &[2], 0.1);
+        let element = |tensor: &StateTensor| if tensor.name == "a.weight" { Element::F16 } else { Element::F32 };
+        save_as(&[half.clone(), plain.clone()], None, element, &path).unwrap();
+        let file = WeightFile::read(&path).unwrap();
+        assert_eq!(file.get("b.bias"), Some(&plain));
+        let read = &file.get("a.weight").unwrap().data;
+        assert_eq!(read[..], [65504.0, 0.099_975_586, 1.0, -5.960_464_5e-8, -0.25]);
+        let halves: Vec<u8> = half.data.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
+        let view = safetensors::tensor::TensorView::new;
+        let views = [
+            ("a.weight", view(Dtype::F16, vec![5], &halves).unwrap()),
+            ("b.bias", view(Dtype::F32, vec![2], bytemuck::cast_slice(&plain.data)).unwrap()),
+        ];
+        assert_eq!(std::fs::read(&path).unwrap(), safetensors::serialize(views, None).unwrap());
+        for wrong in [65520.0, -1e9, f32::NAN] {
+            let wrong = StateTensor { data: vec![1.0, wrong], shape: vec![2], ..half.clone() };
+            let error = save_as(&[wrong], None, element, &folder.path().join("wrong")).unwrap_err();
+            assert!(error.exit_code() == 2 && error.to_string().contains("a.weight"), "{error}");
+        }
+        assert!(!folder.path().join("wrong").exists());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::engine::ops::conv2d::{Conv2d, Padding};
 use crate::engine::ops::pad::ZeroPad;
 use crate::engine::tape::Var;
 use crate::error::Result;
+use crate::networks::adversarial::has_discriminator;
 use crate::networks::common::{kernel_channels, scaled};
 use crate::networks::pix2pix::network::{BANDS, Generator, INIT, KERNEL, halving, norm};
 
@@ -31,12 +32,18 @@ impl Discriminator {
         Discriminator { channels_in, convs: PATCH.map(|c| scaled(c, width)), slope }
     }
 
-    /// The network whose weights a file holds, beside `generator`.
+    /// The network whose weights a file holds, beside `generator`; of a file without one, that of the generator's
+    /// width.
     ///
     /// # Errors
     /// Tensors that are missing or have other numbers of axes.
     pub fn of(file: &WeightFile, generator: &Generator) -> Result<Self> {
         let mut network = Discriminator::new(generator.channels_in, 1.0, generator.slope);
+        if !has_discriminator(file) {
+            // The layers of both have the same channels.
+            network.convs.copy_from_slice(&generator.down[..PATCH.len()]);
+            return Ok(network);
+        }
         for (k, channels) in network.convs.iter_mut().enumerate() {
             [_, *channels] = kernel_channels(file, &conv(k + 1))?;
         }

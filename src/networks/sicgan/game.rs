@@ -9,7 +9,9 @@ use crate::engine::ops::perturb::{Draw, GaussianNoise};
 use crate::engine::tape::{Tape, Var};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use crate::networks::adversarial::{Adversarial, AdversarialConfig, Claim, Game, Order, Truth, VITALS};
+use crate::networks::adversarial::{
+    Adversarial, AdversarialConfig, Claim, Game, Order, Truth, VITALS, has_discriminator,
+};
 use crate::networks::sicgan::network::{self as sicgan, Discriminator, Generator};
 use crate::random::{Rng, Stream};
 use crate::train::learner::Update;
@@ -53,7 +55,10 @@ impl Start {
     pub fn learner(&self, device: &Device, init: Option<&WeightFile>) -> Result<Adversarial<Sicgan>> {
         let named = |width| (Generator::new(width, self.patch), Discriminator::new(width));
         let Some(file) = init else { return self.pair(device, named(self.width.unwrap_or(1.0))) };
-        let of_file = (Generator { patch: self.patch, ..Generator::of(file)? }, Discriminator::of(file)?);
+        let generator = Generator { patch: self.patch, ..Generator::of(file)? };
+        let discriminator =
+            if has_discriminator(file) { Discriminator::of(file)? } else { Discriminator::new(generator.width()) };
+        let of_file = (generator, discriminator);
         if let Some(width) = self.width.filter(|&width| named(width) != of_file) {
             return Err(Error::input(
                 "the weights are of another width",

@@ -59,6 +59,11 @@ impl Generator {
         Generator { patch, convs: GENERATOR.map(|c| scaled(c, width)) }
     }
 
+    /// The channel multiplier, but for the rounding of its channels.
+    pub fn width(&self) -> f64 {
+        self.convs[1] as f64 / GENERATOR[1] as f64
+    }
+
     /// The network whose weights a file holds, read off the tensors' shapes.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use crate::engine::ops::mean_loss::MeanLoss;
 use crate::engine::tape::Var;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use crate::networks::adversarial::{Adversarial, AdversarialConfig, Game, Order, VITALS};
+use crate::networks::adversarial::{Adversarial, AdversarialConfig, Game, Order, VITALS, has_discriminator};
 use crate::networks::common::{repeated, to_signed};
 use crate::networks::spacenet::network::{Discriminator, Generator};
 use crate::train::learner::Update;
@@ -43,7 +43,11 @@ impl Start {
         let of_width =
             |width: f64| (Generator::new(bands_in, bands_out, width), Discriminator::new(bands_out, width, size));
         let Some(file) = init else { return self.pair(device, of_width(self.width.unwrap_or(1.0))) };
-        let (generator, discriminator) = (Generator::of(file)?, Discriminator::of(file)?);
+        let generator = Generator::of(file)?;
+        let discriminator = match has_discriminator(file) {
+            true => Discriminator::of(file)?,
+            false => Discriminator::new(bands_out, generator.multiplier(), size),
+        };
         let refuse = |what: String, with: &str, remedy: &str| {
             Err(Error::input(what, format!("{with} with {}", file.source()), remedy))
         };

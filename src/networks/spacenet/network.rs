@@ -52,6 +52,11 @@ impl Generator {
         Generator { bands_in, width: scaled(WIDTH, width), bands_out }
     }
 
+    /// The channel multiplier, but for the rounding of its channels.
+    pub fn multiplier(&self) -> f64 {
+        self.width as f64 / WIDTH as f64
+    }
+
     /// The network whose weights a file holds, read off the tensors' shapes.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use crate::dataset::stats::Survey;
 use crate::engine::device::Device;
 use crate::engine::nn::WeightFile;
 use crate::error::Result;
-use crate::networks::adversarial::AdversarialConfig;
+use crate::networks::adversarial::{AdversarialConfig, has_discriminator};
 use crate::networks::recipe::{Demo, Recipe, Setup, trained};
 use crate::networks::spacenet::game::Start;
 use crate::networks::spacenet::network::{Discriminator, Generator, SIZE, STRIDE};
@@ -33,7 +33,7 @@ impl Recipe for Spacenet {
     }
 
     fn trained_size(&self, file: &WeightFile) -> Result<Option<usize>> {
-        Ok(Some(Discriminator::of(file)?.size))
+        has_discriminator(file).then(|| Discriminator::of(file).map(|network| network.size)).transpose()
     }
 
     fn stride(&self) -> usize {

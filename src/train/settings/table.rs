@@ -1,6 +1,7 @@
 //! All settings of a training, one entry each.
 
 use crate::dataset::loader_options::Turns;
+use crate::train::built_in::WeightsName;
 use crate::train::settings::checks;
 use crate::train::settings::setting::{ABOUT, About, Setting};
 use crate::train::settings::value::Value;
@@ -222,10 +223,11 @@ settings! {
     "width" width: f64 = 1.0, checks::width,
         "Multiplier of every layer's channels",
         About { value_name: "F", of_some: true, settled: true, ..NETWORK };
-    "init" init: PathBuf, checks::any,
-        "Start from these weights; bins, prior and slope are taken from the file",
+    "init" init: WeightsName, checks::any,
+        "Start from these weights, a file or the name of some that come along; bins, prior and slope are taken from \
+         there",
         About {
-            value_name: "FILE",
+            value_name: "FILE|NAME",
             settled: true,
             displaces: &["bins", "width", "leaky-slope", "up", "input-channels"],
             ..NETWORK

@@ -1,5 +1,6 @@
 //! The types that a setting's value may have, as text.
 
+use crate::train::built_in::{NAMES, WeightsName};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
@@ -34,6 +35,22 @@ impl Value for PathBuf {
     fn placed(self) -> Self {
         // Fails only where there is no current folder to begin at.
         std::path::absolute(&self).unwrap_or(self)
+    }
+}
+
+impl Value for WeightsName {
+    const WHAT: &'static str = "a path, or the name of weights that come along";
+
+    fn read(text: &OsStr) -> Option<Self> {
+        PathBuf::read(text).map(WeightsName)
+    }
+
+    fn show(&self) -> String {
+        self.0.show()
+    }
+
+    fn placed(self) -> Self {
+        if NAMES.iter().any(|name| self.0.as_os_str() == *name) { self } else { WeightsName(self.0.placed()) }
     }
 }
 
@@ -92,5 +109,12 @@ mod tests {
         assert_eq!(0.1f32.show(), "0.1");
         assert_eq!(usize::read(OsStr::new("x")), None);
         assert_eq!(PathBuf::read(OsStr::new("")), None);
+    }
+
+    #[test]
+    fn names_of_weights_that_come_along_are_no_paths() {
+        let placed = |text: &str| WeightsName::read(OsStr::new(text)).unwrap().placed().0;
+        NAMES.iter().for_each(|name| assert_eq!(placed(name), PathBuf::from(name)));
+        assert!(placed(&format!("./{}", NAMES[0])).is_absolute() && placed("w.safetensors").is_absolute());
     }
 }

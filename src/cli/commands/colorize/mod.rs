@@ -1,6 +1,8 @@
 //! `huetape colorize`: pictures and scenes in, colours out.
 
 mod compare;
+mod hint;
+mod pipe;
 mod progress;
 mod targets;
 
@@ -10,31 +12,42 @@ use crate::cli::args::trained::{LookArgs, TrainedArgs};
 use crate::cli::names::flag;
 use crate::cli::outcome::Outcome;
 use crate::cli::signals::stop_flag;
-use crate::error::{Error, name_settings};
+use crate::cli::stdio::{is_stdout, make_way};
+use crate::error::{Error, Result, name_settings};
 use crate::imaging::codec::save::predicted_by;
 use crate::paint::files::{FileEvent, FileOptions};
+use crate::train::built_in::GREY;
 use clap::Args;
+use hint::radar_hint;
+use pipe::Pipe;
 use progress::Report;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use targets::{check_beside, check_formats, check_free, check_out, clashes, inputs, means_folder, output_path};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
+  huetape colorize photo.jpg
+  huetape colorize s1.tif --weights sar --out coloured.tif
+  huetape colorize - --out - <grey.png >coloured.png
   huetape colorize scene.png --run runs/first --out coloured.png
   huetape colorize sar/ --weights best.safetensors --out coloured/
   huetape colorize scene_vh.tif --run runs/first --out coloured.tif --uncertainty unsure.tif
   huetape colorize backscatter.tif --run runs/first --out coloured.tif --stretch db:-25,0 --despeckle lee:7
   huetape colorize rgb.tif --run runs/spectral --out eight-bands.tif
-  huetape colorize sar/ --run runs/first --out coloured/ --compare optical/")]
+  huetape colorize sar/ --run runs/first --out coloured/ --compare optical/
+
+Without --run and --weights the weights `grey` that come along colour what is grey or has a lightness, which stays;
+`huetape weights` says more. A file called grey or sar is meant by --weights ./sar.")]
 pub struct ColorizeArgs {
-    /// Pictures, GeoTIFF scenes of any size, or folders of them
+    /// Pictures, GeoTIFF scenes of any size, or folders of them; - for standard input
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     #[command(flatten)]
     trained: TrainedArgs,
     /// A file for one input, a folder for several; .png, or .tif, which holds any number of bands and, for a GeoTIFF,
-    /// its place on Earth and the pixels without data [default: coloured]
+    /// its place on Earth and the pixels without data; - for standard output: TIFF for a TIFF, else PNG [default:
+    /// coloured, for standard input -]
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -78,10 +91,48 @@ pub struct ColorizeArgs {
 const MOST_PIXELS: usize = 1 << 16;
 
 pub fn run(args: ColorizeArgs) -> Outcome {
+    let piped = args.inputs.iter().any(|input| is_stdout(input));
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(if piped { "-" } else { "coloured" }));
+    make_way([&Some(out.clone()), &args.uncertainty].into_iter().flatten().map(PathBuf::as_path))?;
+    let to_stdout = is_stdout(&out);
+    if piped || to_stdout {
+        check_pipes(&args, &out)?;
+    }
+    let input = piped.then(Pipe::of_stdin).transpose()?;
+    let output = to_stdout.then(Pipe::new).transpose()?;
+    let inputs = input.as_ref().map_or(args.inputs, |pipe| vec![pipe.path().to_owned()]);
+    let args = ColorizeArgs { inputs, ..args };
+    let pipes = [(&input, pipe::INPUT), (&output, pipe::OUTPUT)];
+    let name = |text: &str| pipe::called(text, pipes);
+    let place = output.as_ref().map_or(out, |pipe| pipe.path().to_owned());
+    let coloured = colour(args, place, to_stdout, &name);
+    coloured.map_err(|error| match error.downcast::<Error>() {
+        Ok(error) => error.renaming(name).into(),
+        Err(other) => other,
+    })?;
+    output.map_or(Ok(()), |pipe| Ok(pipe.to_stdout()?))
+}
+
+/// One image goes through a pipe, and nothing is compared with it.
+fn check_pipes(args: &ColorizeArgs, out: &Path) -> Result<()> {
+    let one = args.inputs.len() == 1 && !args.inputs[0].is_dir();
+    let what = "standard input and output are one image each";
+    crate::ensure!(one, Error::input(what, "-", "name one image, or files and folders alone"));
+    let folder = !is_stdout(out) && means_folder(out);
+    crate::ensure!(!folder, Error::input("an image without a name needs one", out.display(), "name a file by --out"));
+    crate::ensure!(
+        args.compare.is_none(),
+        Error::input("a comparison is named after the files", "--compare with -", "name files for both")
+    );
+    Ok(())
+}
+
+/// Colours the inputs into `out`; `name` puts into words what stands for something else.
+fn colour(args: ColorizeArgs, out: PathBuf, to_stdout: bool, name: &dyn Fn(&str) -> String) -> Outcome {
     let found = inputs(&args.inputs, args.keep_going, args.recursive)?;
     let (files, below): (Vec<PathBuf>, Vec<PathBuf>) = found.into_iter().map(|found| (found.file, found.below)).unzip();
-    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("coloured"));
-    let single = args.inputs.len() == 1 && !args.inputs[0].is_dir() && args.out.is_some() && !means_folder(&out);
+    let named = args.out.is_some() || to_stdout;
+    let single = args.inputs.len() == 1 && !args.inputs[0].is_dir() && named && !means_folder(&out);
     check_out(&out, single)?;
     for (flag, value, least) in [("--tile", args.tile, 1), ("--overlap", args.overlap, 0)] {
         let value = value.unwrap_or(least);
@@ -92,7 +143,12 @@ pub fn run(args: ColorizeArgs) -> Outcome {
     }
     let stop = stop_flag();
     let device = args.device.open()?;
-    let (colorizer, options) = args.trained.open(&args.look, &device)?;
+    if !args.trained.is_named()
+        && let Some(hint) = radar_hint(&files)
+    {
+        errln!("{}", name(&hint));
+    }
+    let (colorizer, options) = args.trained.or_built_in(GREY).open(&args.look, &device)?;
     let bands = colorizer.bands();
     if let Some(beside) = &args.uncertainty {
         check_beside(beside, "--uncertainty", &files)?;
@@ -114,7 +170,7 @@ pub fn run(args: ColorizeArgs) -> Outcome {
         Some(truth) => compare::plan(truth, &files, &targets, args.keep_going)?,
         None => Vec::new(),
     };
-    if !args.overwrite {
+    if !args.overwrite && !to_stdout {
         let compared = comparisons.iter().flat_map(compare::Comparison::written);
         check_free(targets.iter().chain(&args.uncertainty).map(PathBuf::as_path).chain(compared))?;
     }
@@ -131,7 +187,7 @@ pub fn run(args: ColorizeArgs) -> Outcome {
     for (i, (file, target)) in files.iter().zip(&targets).enumerate() {
         let mut observe = |event: FileEvent<'_>| {
             match event {
-                FileEvent::Notice(notice) => report.line(&name_settings(notice, flag)),
+                FileEvent::Notice(notice) => report.line(&name(&name_settings(notice, flag))),
                 FileEvent::Tiles { done, total } => report.tile_done(file, done, total),
             }
             let remedy = "nothing was written there; run it again";
@@ -158,6 +214,8 @@ pub fn run(args: ColorizeArgs) -> Outcome {
         let what = format!("{bad} of {} pictures could not be coloured", files.len());
         return Err(Error::failed(what, out.display(), "see the lines above").into());
     }
-    outln!("{}", if single { targets[0].display() } else { out.display() });
+    if !to_stdout {
+        outln!("{}", if single { targets[0].display() } else { out.display() });
+    }
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::cli::args::trained::TrainedArgs;
 use crate::cli::commands::inspect::network::{source_of, watched};
 use crate::cli::outcome::Outcome;
 use crate::cli::tables::{print_rows, shape_of};
-use crate::engine::nn::{Watch, WeightFile};
+use crate::engine::nn::Watch;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::files::io_error;
@@ -100,7 +100,7 @@ pub struct ActivationsArgs {
 }
 
 pub fn run(args: &ActivationsArgs) -> Outcome {
-    let file = WeightFile::read(&args.trained.weights()?)?;
+    let file = args.trained.weights()?;
     let recipe = of_file(&file)?;
     let prepared = args.trained.input()?;
     let band = args.band.or(prepared.band);

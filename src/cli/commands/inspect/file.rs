@@ -6,6 +6,7 @@ use crate::engine::nn::{StateTensor, WeightFile};
 use crate::error::{Error, Result};
 use crate::paint::colorizer::Colorizer;
 use crate::run::run::Run;
+use crate::train::built_in::BuiltIn;
 use crate::train::metadata::{BinsMetadata, Input, Lightness, Metadata, TrainedOn};
 use clap::Args;
 use serde::Serialize;
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 
 #[derive(Args, Debug)]
 pub struct FileArgs {
-    /// A weight file, or a run folder: its best checkpoint, else its newest
+    /// A weight file, the name of weights that come along, or a run folder: its best checkpoint, else its newest
     #[arg(value_name = "FILE", required = true)]
     file: Option<PathBuf>,
     /// Print JSON
@@ -47,8 +48,12 @@ pub fn run(args: &FileArgs) -> anyhow::Result<()> {
     let Some(path) = &args.file else {
         return Err(Error::input("nothing to look at", "command line", "name a weight file").into());
     };
-    let path = if path.is_dir() { Run::open(path)?.weights()? } else { path.clone() };
-    let facts = Facts::of(&WeightFile::read(&path)?)?;
+    let file = match BuiltIn::by_name(path)? {
+        Some(weights) => weights.read()?,
+        None if path.is_dir() => WeightFile::read(&Run::open(path)?.weights()?)?,
+        None => WeightFile::read(path)?,
+    };
+    let facts = Facts::of(&file)?;
     match args.json {
         true => outln!("{}", serde_json::to_string_pretty(&facts)?),
         false => facts.print(),
@@ -105,6 +110,12 @@ impl Facts {
                 line("updates", metadata.step.to_string());
                 line("input", describe_input(&metadata.input));
                 line("trained on", describe_training(&metadata.trained_on));
+                if let Some(about) = &metadata.about {
+                    line("name", format!("{}, {}", about.name, about.date));
+                    line("for", about.purpose.clone());
+                    line("data", about.data.clone());
+                    line("licence", about.licence.clone());
+                }
             }
             None => line("metadata", "none: what follows is read off the tensors".to_owned()),
         }

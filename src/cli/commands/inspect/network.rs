@@ -12,6 +12,7 @@ use crate::networks::{NETWORKS, of_file};
 use crate::paint::colorizer::Options;
 use crate::paint::painter::Framing;
 use crate::run::run::Run;
+use crate::train::built_in::weights_called;
 use crate::train::learner::{Learner, Update};
 use crate::train::workload::random_batch;
 use clap::Args;
@@ -28,8 +29,8 @@ pub(super) struct ChosenArgs {
     /// Run folder: its best checkpoint, else its newest
     #[arg(long, value_name = "RUN", conflicts_with = "weights")]
     run: Option<PathBuf>,
-    /// Weight file; model, width and bins are read off its tensors
-    #[arg(long, value_name = "FILE")]
+    /// Weights that come along, by their name, or a weight file; model, width and bins are read off its tensors
+    #[arg(long, value_name = "NAME|FILE")]
     weights: Option<PathBuf>,
     #[command(flatten)]
     network: NetworkArgs,
@@ -46,7 +47,7 @@ pub(super) struct Chosen {
 impl ChosenArgs {
     pub(super) fn open(&self, device: &Device) -> Result<Chosen> {
         let file = match (&self.weights, &self.run) {
-            (Some(path), _) => Some(WeightFile::read(path)?),
+            (Some(path), _) => Some(weights_called(path)?),
             (None, Some(run)) => Some(WeightFile::read(&Run::open(run)?.weights()?)?),
             (None, None) => None,
         };

@@ -1,5 +1,7 @@
 //! `huetape demo`: the main job with nothing at hand.
 
+mod at_once;
+
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::args::help::examples;
 use crate::cli::args::network::{Network, networks};
@@ -24,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Seed of the scenes; training scenes are numbered from 0, unseen ones from [`UNSEEN`].
-const SEED: u64 = 7;
+const SEED: u32 = 7;
 const UNSEEN: u32 = 1_000_000;
 /// Scenes that it has not seen.
 const UNSEEN_SCENES: u32 = 4;
@@ -57,6 +59,7 @@ pub fn run(args: DemoArgs) -> Outcome {
     let device = args.device.open()?;
     make_room(&args.out)?;
     outln!("huetape demo on {}", device.name());
+    at_once::run(&args.out, &device, [SEED, UNSEEN], SCENE_SIZE, LOOKS)?;
     let shows = args.model.demos();
     for show in &shows {
         make_scenes(&args.out.join("train"), show.sides, 0, show.scenes)?;
@@ -91,7 +94,7 @@ fn run_show(args: &DemoArgs, show: &Demo, device: &Device) -> Outcome {
 }
 
 /// What a demo writes into its folder.
-const PARTS: [&str; 4] = ["train", "unseen", "run", "run-infrared"];
+const PARTS: [&str; 5] = [at_once::FOLDER, "train", "unseen", "run", "run-infrared"];
 
 /// Takes away what an earlier demo wrote; a folder that holds anything else is left alone.
 fn make_room(out: &Path) -> Result<()> {
@@ -126,7 +129,7 @@ fn make_scenes(folder: &Path, sides: &[&str], first: u32, count: u32) -> Result<
             .map_err(|error| crate::files::io_error("cannot create the folder", &folder, &error))?;
     }
     for index in 0..count {
-        let scene = Scene::new(SEED, first + index, SCENE_SIZE);
+        let scene = Scene::new(u64::from(SEED), first + index, SCENE_SIZE);
         for side in sides {
             let path = folder.join(side).join(format!("{index:03}"));
             if *side == "multispectral" {
