@@ -105,12 +105,11 @@ mod tests {
     #[test]
     fn each_name_is_in_the_program_or_told_to_be_left_out() {
         for name in NAMES {
-            match BuiltIn::by_name(Path::new(name)) {
-                Ok(found) => assert!(cfg!(feature = "weights") && found.is_some_and(|found| found.name == name)),
-                Err(error) => {
-                    assert!(!cfg!(feature = "weights"));
-                    assert!(error.exit_code() == 2 && error.to_string().contains("feature"), "{error}");
-                }
+            let found = BuiltIn::by_name(Path::new(name));
+            assert_eq!(found.is_ok(), cfg!(feature = "weights"), "{name}");
+            match found {
+                Ok(found) => assert!(found.is_some_and(|found| found.name == name)),
+                Err(error) => assert!(error.exit_code() == 2 && error.to_string().contains("feature"), "{error}"),
             }
         }
     }
