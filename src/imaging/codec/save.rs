@@ -1,9 +1,10 @@
 //! Writing files whole or not at all: 8-bit PNGs, and TIFFs of any bands.
 
+use std::io::{self, Write};
 use std::path::Path;
 
 use crate::error::Result;
-use crate::files::write_whole;
+use crate::files::write_whole_with;
 use crate::imaging::raster::{RasterInfo, RasterWriter};
 
 /// Encodes an 8-bit image `[height, width, channels]` as PNG, with an optional `Description` in its text.
@@ -17,29 +18,43 @@ pub fn encode_png(samples: &[u8], width: usize, height: usize, description: Opti
         assert_eq!(samples.len(), 3 * width * height, "a PNG is grey or RGB");
         png::ColorType::Rgb
     };
-    encode(samples, [width, height], colour, description)
+    let mut bytes = Vec::new();
+    let rows = samples.chunks_exact(samples.len() / height);
+    encode(&mut bytes, [width, height], colour, description, rows, |row, to| to.write_all(row))
+        .expect("a Vec takes any bytes, and size and colour have been checked");
+    bytes
 }
 
-fn encode(samples: &[u8], [width, height]: [usize; 2], colour: png::ColorType, description: Option<&str>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let encode = |bytes: &mut Vec<u8>| -> std::result::Result<(), png::EncodingError> {
-        let mut encoder = png::Encoder::new(bytes, width as u32, height as u32);
-        encoder.set_color(colour);
-        encoder.set_depth(png::BitDepth::Eight);
-        if let Some(text) = description {
-            encoder.add_itxt_chunk("Description".into(), text.into())?;
-        }
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(samples)?;
-        writer.finish()
-    };
-    encode(&mut bytes).expect("a Vec takes any bytes, and size and colour have been checked");
-    bytes
+/// Writes a PNG row by row: a large image is not in memory a second time.
+fn encode<R>(
+    to: &mut dyn Write,
+    [width, height]: [usize; 2],
+    colour: png::ColorType,
+    description: Option<&str>,
+    rows: impl Iterator<Item = R>,
+    mut put: impl FnMut(R, &mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut encoder = png::Encoder::new(to, width as u32, height as u32);
+    encoder.set_color(colour);
+    encoder.set_depth(png::BitDepth::Eight);
+    if let Some(text) = description {
+        encoder.add_itxt_chunk("Description".into(), text.into())?;
+    }
+    let mut writer = encoder.write_header()?;
+    let mut stream = writer.stream_writer()?;
+    for row in rows {
+        put(row, &mut stream)?;
+    }
+    stream.finish()?;
+    Ok(writer.finish()?)
 }
 
 /// Writes an 8-bit grey or RGB image `[height, width, 1 | 3]` as PNG, whole or not at all.
 pub fn save_png(path: &Path, samples: &[u8], width: usize, height: usize, description: Option<&str>) -> Result<()> {
-    write_whole(path, &encode_png(samples, width, height, description))
+    let colour = if samples.len() == width * height { png::ColorType::Grayscale } else { png::ColorType::Rgb };
+    assert_eq!(samples.len() % (width * height), 0, "a PNG is grey or RGB");
+    let rows = samples.chunks_exact(samples.len() / height);
+    write_whole_with(path, |to| encode(to, [width, height], colour, description, rows, |row, to| to.write_all(row)))
 }
 
 /// As [`save_png`], pixels that are not `valid` transparent, which says that they have no data.
@@ -59,10 +74,17 @@ pub fn save_png_with_gaps(
     let bands = samples.len() / (width * height);
     assert!(valid.len() == width * height && matches!(bands, 1 | 3), "a PNG is grey or RGB");
     let colour = if bands == 1 { png::ColorType::GrayscaleAlpha } else { png::ColorType::Rgba };
-    let opaque = |(pixel, valid): (&[u8], &bool)| pixel.iter().copied().chain([if *valid { 255 } else { 0 }]).collect();
-    let samples: Vec<u8> =
-        samples.chunks_exact(bands).zip(valid).flat_map(|pixel| -> Vec<u8> { opaque(pixel) }).collect();
-    write_whole(path, &encode(&samples, [width, height], colour, description))
+    let rows = samples.chunks_exact(width * bands).zip(valid.chunks_exact(width));
+    let mut line = Vec::with_capacity(width * (bands + 1));
+    let put = |(row, valid): (&[u8], &[bool]), to: &mut dyn Write| {
+        line.clear();
+        for (pixel, valid) in row.chunks_exact(bands).zip(valid) {
+            line.extend_from_slice(pixel);
+            line.push(if *valid { 255 } else { 0 });
+        }
+        to.write_all(&line)
+    };
+    write_whole_with(path, |to| encode(to, [width, height], colour, description, rows, put))
 }
 
 /// What an image that a network made says of itself, in a PNG's `Description` or a TIFF's `ImageDescription`: viewers
