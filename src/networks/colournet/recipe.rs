@@ -63,7 +63,7 @@ impl Recipe for Colournet {
 
     fn demos(&self) -> Vec<Demo> {
         vec![Demo {
-            what: "SAR to colour, on scenes made here",
+            what: "SAR to colour and lightness, on scenes made here",
             sides: &["sar", "optical"],
             strip: "SAR | predicted | truth",
             run: "run",
@@ -72,11 +72,13 @@ impl Recipe for Colournet {
                 width: Some(0.25),
                 size: Some(128),
                 batch: Some(4),
-                steps: Some(500),
+                steps: Some(1000),
                 lr: Some(1e-3),
                 lr_schedule: Some("cosine".to_owned()),
-                checkpoint_every: Some(250),
-                sample_every: Some(100),
+                // A radar value is no lightness: speckle and dark fields would stay in the picture.
+                predict_lightness: Some(true),
+                checkpoint_every: Some(500),
+                sample_every: Some(250),
                 ..Settings::default()
             },
         }]

@@ -59,7 +59,7 @@ impl Recipe for Window8 {
 
     fn demos(&self) -> Vec<Demo> {
         vec![Demo {
-            what: "SAR to colour, on scenes made here",
+            what: "SAR to colour and lightness, on scenes made here",
             sides: &["sar", "optical"],
             strip: "SAR | predicted | truth",
             run: "run",
@@ -71,6 +71,8 @@ impl Recipe for Window8 {
                 steps: Some(600),
                 lr: Some(1e-3),
                 lr_schedule: Some("cosine".to_owned()),
+                // A radar value is no lightness: speckle and dark fields would stay in the picture.
+                predict_lightness: Some(true),
                 checkpoint_every: Some(300),
                 sample_every: Some(300),
                 ..Settings::default()
