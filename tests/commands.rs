@@ -195,7 +195,7 @@ fn a_hint_about_the_size_of_crops_works_when_it_is_followed() {
     refused(root.path(), &format!("train colournet {line} --size 64"), &["192x48", "use --size 48 or less"]);
     done(root.path(), &format!("train colournet {line} --size 48"));
     let line = line.replace("--out run", "--out other");
-    let said = "enlarge the image to 256x256 at least";
+    let said = "use --size 32 or less";
     refused(root.path(), &format!("train pix2pix {line}"), &["192x48", "smaller than the crop of 256x256", said]);
     let check = "check-data --model pix2pix --source source --target target --device cpu";
     assert!(huetape(root.path(), check).stdout.contains(said));

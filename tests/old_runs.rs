@@ -79,7 +79,7 @@ fn every_old_run_and_weight_file_colours_to_the_same_pixels() {
         colorizer.colour_file(&input, &out).unwrap();
         faults.extend(difference(&out, &expected(name, &file)).map(|fault| format!("{name} {file}: {fault}")));
     };
-    let prepared = *Run::open(run_of(OF_SCENES[0])).unwrap().input();
+    let prepared = Run::open(run_of(OF_SCENES[0])).unwrap().input().clone();
     for name in runs() {
         let run = run_of(&name);
         compare(&name, Colorizer::open_run(&device, &run).unwrap(), "run");

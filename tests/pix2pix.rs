@@ -58,6 +58,7 @@ impl Golden {
             leaky_slope: Some(slope),
             up: None,
             input_channels: Some(1),
+            source_bands: None,
             lambda_l1,
             dropout,
             side: 256,

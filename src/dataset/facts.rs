@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use crate::imaging::raster::Stretch;
+use crate::imaging::raster::{Stretch, Stretches};
 
 /// What a file says of its values.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Facts {
     /// How its values become 0..1.
-    pub stretch: Stretch,
+    pub stretch: Stretches,
     /// Whether that was chosen by the file, since none was given.
     pub chosen: bool,
     /// Whether its samples have up to 8 bits.
@@ -22,24 +22,24 @@ pub(super) struct Facts {
 impl Facts {
     /// Of what is no file of its own.
     pub fn nothing() -> Self {
-        Facts { stretch: Stretch::None, chosen: false, bytes: true, unit: [1.0, 0.0], notices: Vec::new() }
+        Facts { stretch: Stretch::None.into(), chosen: false, bytes: true, unit: [1.0, 0.0], notices: Vec::new() }
     }
 }
 
 /// The stretch of all files that have more than 8 bits; `None` where there is no such file, or where they differ or are
 /// mixed with bytes, so that one stretch for all would not be theirs.
-pub(super) fn common_stretch(files: &[(&Path, &Facts)]) -> Option<Stretch> {
+pub(super) fn common_stretch(files: &[(&Path, &Facts)]) -> Option<Stretches> {
     let mut wide = files.iter().map(|(_, facts)| facts).filter(|facts| !facts.bytes);
-    let stretch = wide.next()?.stretch;
-    let alike = wide.all(|facts| facts.stretch == stretch);
+    let stretch = &wide.next()?.stretch;
+    let alike = wide.all(|facts| facts.stretch == *stretch);
     let bytes = files.iter().any(|(_, facts)| facts.bytes);
-    (alike && (!bytes || stretch == Stretch::None)).then_some(stretch)
+    (alike && (!bytes || stretch.is_none())).then(|| stretch.clone())
 }
 
 /// One line for each kind of thing that the user should know.
 pub(super) fn notices(files: &[(&Path, &Facts)]) -> Vec<String> {
     let mut notices = Vec::new();
-    let stretched: Vec<_> = files.iter().filter(|(_, facts)| facts.chosen && facts.stretch != Stretch::None).collect();
+    let stretched: Vec<_> = files.iter().filter(|(_, facts)| facts.chosen && !facts.stretch.is_none()).collect();
     if let [(path, facts), ..] = stretched[..] {
         notices.push(format!(
             "{} of {} files of more than 8 bits are in a place on Earth and stretched by {}, each by its own values, \

@@ -47,13 +47,13 @@ pub struct LightnessMatch {
 }
 
 impl LightnessMatch {
-    /// That of a training set; `None` unless sources have one band that is not yet lightness, and targets are colours.
+    /// That of a training set, by the first band of the sources; `None` unless that is not yet lightness, and targets
+    /// are colours.
     ///
     /// # Errors
     /// An image that cannot be read; whatever the filter reports.
     pub fn of(data: &Dataset) -> Result<Option<Self>> {
-        let grey = data.source_reading.channels() == 1 && data.source_reading != Reading::Lightness;
-        if !grey || !data.target_reading.is_colour() {
+        if data.source_reading == Reading::Lightness || !data.target_reading.is_colour() {
             return Ok(None);
         }
         let step = data.pairs.len().div_ceil(PICTURES);
@@ -96,8 +96,10 @@ impl LightnessMatch {
 fn count(data: &Dataset, pair: &Pair) -> Result<[Vec<u64>; 2]> {
     let (source, target) = (pair.source.open()?, pair.target.open()?);
     let (width, height) = (source.info.width, source.info.height);
-    let mut values = vec![0.0; width * height];
+    let channels = data.source_reading.channels();
+    let mut values = vec![0.0; width * height * channels];
     source.read(data.source_reading, source.area(), &mut values);
+    let values: Vec<f32> = values.into_iter().step_by(channels).collect();
     let values =
         despeckled(&Tensor::new(&crate::engine::device::Device::cpu(), &[1, height, width, 1], &values)?)?.to_vec()?;
     let mut counts = [vec![0u64; CELLS], vec![0u64; CELLS]];

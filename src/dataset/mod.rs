@@ -1,5 +1,6 @@
 //! What networks learn from: pairs, preparation, batches on other threads, statistics, checks of a data set.
 
+pub mod bands;
 pub mod cache;
 pub mod check;
 mod facts;
@@ -19,3 +20,4 @@ pub mod scene_pair;
 pub mod scene_window;
 pub mod shift;
 pub mod stats;
+mod values;

@@ -10,7 +10,7 @@ use crate::dataset::facts::{self, Facts};
 use crate::dataset::folder::{passed_over, pictures_in};
 use crate::dataset::pair::{Crop, Pair};
 use crate::dataset::picture_file::{Half, PictureFile};
-use crate::dataset::preparation::Preparations;
+use crate::dataset::preparation::{Preparation, Preparations};
 use crate::dataset::scene_pair::ScenePair;
 use crate::error::{Error, Result};
 use crate::imaging::codec::decode::probe_file;
@@ -129,9 +129,9 @@ impl DataSource {
     /// As [`DataSource::list`].
     pub(super) fn list_prepared(&self, how: &Preparations) -> Result<Listing> {
         let listing = self.list()?;
-        let target = if matches!(self, DataSource::Images(_)) { how.source } else { how.target };
+        let target = if matches!(self, DataSource::Images(_)) { &how.source } else { &how.target };
         let prepared =
-            |pair: Pair| Pair { source: pair.source.prepared(how.source), target: pair.target.prepared(target) };
+            |pair: Pair| Pair { source: pair.source.prepared(&how.source), target: pair.target.prepared(target) };
         Ok(Listing { pairs: listing.pairs.into_iter().map(prepared).collect(), ..listing })
     }
 
@@ -156,24 +156,42 @@ impl DataSource {
         }
     }
 
-    /// How the two sides are read by a network that takes any number of bands: all that most images of a side have, of
-    /// sources only `band` (from 1) where it is given. Files that cannot be read are passed over: it is for
-    /// [`DataSource::validate_as`] to name them.
+    /// As [`DataSource::readings`], of sides that are prepared so: several bands of a source that were chosen are read
+    /// all.
+    pub fn readings_of_chosen(&self, band: Option<usize>, how: &Preparations) -> (Reading, Reading) {
+        let (source, target) = self.readings(band);
+        match (how.source.chosen_channels(), source) {
+            (Some(several @ 2..), Reading::Grey { .. }) => (Reading::Bands(several), target),
+            (_, one) => (one, target),
+        }
+    }
+
+    /// How the two sides, prepared so, are read by a network that takes any number of bands: all that were chosen or
+    /// that most images of a side have, of sources only `band` (from 1) where it is given. Files that cannot be read
+    /// are passed over: it is for [`DataSource::validate_as`] to name them.
     ///
     /// # Errors
     /// As [`DataSource::list`].
-    pub fn readings_of_all_bands(&self, band: Option<usize>) -> Result<(Reading, Reading)> {
+    pub fn readings_of_all_bands(&self, band: Option<usize>, how: &Preparations) -> Result<(Reading, Reading)> {
         if let DataSource::Images(_) = self {
             return Ok(self.readings(band));
         }
         let all_or_one = |all: usize| if band.is_some() { Reading::Grey { band } } else { Reading::Bands(all) };
         if let DataSource::Scenes { source, target } = self {
-            let bands = |path: &Path| Ok(probe_file(path)?.bands_without_alpha().count());
-            return Ok((all_or_one(bands(source)?), Reading::Bands(bands(target)?)));
+            let bands = |path: &Path, how: &Preparation| match how.chosen_channels() {
+                Some(chosen) => Ok(chosen),
+                None => Ok(how.channels(probe_file(path)?.bands_without_alpha().count())),
+            };
+            let target = Reading::Bands(bands(target, &how.target)?);
+            return Ok((all_or_one(bands(source, &how.source)?), target));
         }
-        let pairs = self.list()?.pairs;
-        let source = all_or_one(usual_bands(pairs.iter().map(|pair| &pair.source).collect()));
-        Ok((source, Reading::Bands(usual_bands(pairs.iter().map(|pair| &pair.target).collect()))))
+        let pairs = self.list_prepared(how)?.pairs;
+        let usual = |how: &Preparation, files: Vec<&PictureFile>| match how.chosen_channels() {
+            Some(chosen) => chosen,
+            None => usual_bands(files),
+        };
+        let source = all_or_one(usual(&how.source, pairs.iter().map(|pair| &pair.source).collect()));
+        Ok((source, Reading::Bands(usual(&how.target, pairs.iter().map(|pair| &pair.target).collect()))))
     }
 
     /// [`DataSource::validate_as`] with [`DataSource::readings`].
@@ -288,7 +306,7 @@ impl DataSource {
                 Err(error) => fault(error)?,
             }
         }
-        let mut preparations = *how;
+        let mut preparations = how.clone();
         let mut notices: Vec<String> = self.folders().into_iter().filter_map(passed_over).collect();
         for side in 0..2 {
             let of_side: Vec<(&Path, &Facts)> = pairs
@@ -299,7 +317,7 @@ impl DataSource {
             notices.extend(facts::notices(&of_side));
             // Inputs of a run are prepared as what it was trained on: all alike, or each by its own file.
             if side == 0 && infos.iter().any(|info| info.depth != Depth::U8) {
-                preparations.source.stretch = preparations.source.stretch.or(facts::common_stretch(&of_side));
+                preparations.source.stretch = preparations.source.stretch.or_else(|| facts::common_stretch(&of_side));
             }
         }
         Ok(Dataset { pairs, infos, source_reading, target_reading, preparations, notices })

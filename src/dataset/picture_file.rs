@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use crate::dataset::facts::Facts;
 use crate::dataset::preparation::Preparation;
 use crate::dataset::scene_window::SceneWindow;
+use crate::dataset::values::PreparedValues;
+use crate::engine::device::Device;
 use crate::error::{Error, Result};
 use crate::imaging::codec::decode::{self, ImageFile};
 use crate::imaging::picture::{Depth, Picture, PictureInfo, Samples};
 use crate::imaging::pixels::Area;
-use crate::imaging::raster::Stretch;
 
 /// One of two images of equal width that stand side by side in one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,9 +78,11 @@ impl PictureFile {
 
     /// The same image, prepared by `preparation`. A window of a scene keeps the preparation of its scene.
     #[must_use]
-    pub fn prepared(mut self, by: Preparation) -> Self {
+    pub fn prepared(mut self, by: &Preparation) -> Self {
         match &mut self {
-            PictureFile::Whole { preparation, .. } | PictureFile::Half { preparation, .. } => *preparation = by,
+            PictureFile::Whole { preparation, .. } | PictureFile::Half { preparation, .. } => {
+                preparation.clone_from(by)
+            }
             PictureFile::Window(_) => {}
         }
         self
@@ -116,10 +119,14 @@ impl PictureFile {
             stretch: preparation.stretch_for(&info, path)?,
             chosen: preparation.stretch.is_none(),
             bytes: info.is_bytes(),
-            unit: info.unit(1).unwrap_or([1.0, 0.0]),
+            unit: info.unit(preparation.bands_of(&info, path)?[0]).unwrap_or([1.0, 0.0]),
             notices,
         };
         let mut info = decode::picture_info(&info, path)?;
+        info.bands = preparation.channels(info.bands);
+        if preparation.ratio {
+            info.depth = Depth::F32;
+        }
         if half {
             info.width = half_width(info.width, path)?;
         }
@@ -155,27 +162,21 @@ impl PictureFile {
 fn read(path: &Path, half: Option<Half>, preparation: &Preparation) -> Result<Picture> {
     let file = ImageFile::open(path)?;
     let stretch = preparation.stretch_for(file.info(), path)?;
-    if stretch == Stretch::None && preparation.despeckle.is_none() {
+    if stretch.is_none() && preparation.is_none() {
         let (picture, _) = file.picture()?;
         return match half {
             None => Ok(picture),
             Some(half) => cut(picture, half, path),
         };
     }
-    let (mut info, mut picture) = (file.info().clone(), decode::picture_info(file.info(), path)?);
-    let (mut values, mut valid) = file.values()?;
+    // Refuses what is too large for memory.
+    decode::picture_info(file.info(), path)?;
+    let mut part = file.area();
     if let Some(half) = half {
-        let width = half_width(info.width, path)?;
-        let first = if half == Half::Left { 0 } else { width };
-        let of = |bands: usize| (first * bands..(first + width) * bands, 2 * width * bands);
-        let (columns, row) = of(picture.bands);
-        values = columns_of(&values, columns, row);
-        let (columns, row) = of(1);
-        valid = valid.map(|valid| columns_of(&valid, columns, row));
-        (info.width, picture.width) = (width, width);
+        part.width = half_width(part.width, path)?;
+        part.x = if half == Half::Left { 0 } else { part.width };
     }
-    let samples = preparation.apply_to(&info, stretch, values, valid.as_deref(), path)?;
-    Ok(Picture { info: PictureInfo { depth: Depth::F32, ..picture }, samples: Samples::F32(samples) })
+    PreparedValues::new(file, part, None, preparation, &Device::cpu())?.whole()
 }
 
 /// One half of an image.
@@ -246,7 +247,7 @@ mod tests {
         let stretched = Preparation { stretch: Some("0,9".parse().unwrap()), ..Preparation::default() };
         let halves = [Half::Left, Half::Right].map(|half| PictureFile::half_of("a.png".into(), half));
         let mut keys: Vec<PictureKey> = halves.iter().map(PictureFile::key).collect();
-        keys.extend([whole.key(), whole.clone().prepared(stretched).key()]);
+        keys.extend([whole.key(), whole.clone().prepared(&stretched).key()]);
         assert_eq!(keys.iter().collect::<std::collections::HashSet<_>>().len(), 4);
         assert_eq!(whole.key(), PictureFile::from(PathBuf::from("a.png")).key());
     }

@@ -1,4 +1,5 @@
-//! What is done to a source before a network reads it: speckle is filtered, values are stretched to 0..1.
+//! What is done to a source before a network reads it: bands are chosen, speckle is filtered, values are stretched to
+//! 0..1.
 //!
 //! A [`Preparation`] is stored with a run, so that what is coloured later is read as what was trained on.
 //! [`Preparation::apply`] prepares an image in memory.
@@ -7,13 +8,13 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
+use crate::dataset::bands::BandList;
 use crate::engine::device::Device;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::imaging::codec::decode::check_meaning;
 use crate::imaging::ops::lee::lee;
-use crate::imaging::picture::{Depth, Picture, PictureInfo, Samples};
-use crate::imaging::raster::{Backscatter, RasterInfo, SampleType, Scale, Stretch};
+use crate::imaging::raster::{Backscatter, RasterInfo, Stretch, Stretches};
 
 /// Looks of Sentinel-1's interferometric wide swath products of high resolution (ESA, Sentinel-1 Product Definition,
 /// 2016).
@@ -75,27 +76,75 @@ impl fmt::Display for Despeckle {
 }
 
 /// How a source is prepared.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Preparation {
+    /// The bands that are read; `None`: all that there are.
+    pub bands: Option<BandList>,
+    /// Whether the ratio of the first two bands in dB is one more band: their difference where values are in dB, else
+    /// the logarithm of their quotient.
+    pub ratio: bool,
     /// How values become 0..1. `None`: by the file, see [`Preparation::stretch_for`].
-    pub stretch: Option<Stretch>,
+    pub stretch: Option<Stretches>,
     /// The filter of speckle that runs before the stretch, on the linear values of the file.
     pub despeckle: Option<Despeckle>,
 }
 
 impl fmt::Display for Preparation {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        if let Some(bands) = &self.bands {
+            write!(f, "bands {bands} ")?;
+        }
+        if self.ratio {
+            f.write_str("ratio ")?;
+        }
         if let Some(despeckle) = self.despeckle {
             write!(f, "{despeckle} ")?;
         }
-        self.stretch.map_or(Ok(()), |stretch| write!(f, "{stretch}"))
+        self.stretch.as_ref().map_or(Ok(()), |stretch| write!(f, "{stretch}"))
     }
 }
 
 impl Preparation {
     /// Whether an image in memory stays unchanged.
     pub fn is_none(&self) -> bool {
-        self.stretch.is_none_or(|stretch| stretch == Stretch::None) && self.despeckle.is_none()
+        self.stretch.as_ref().is_none_or(Stretches::is_none)
+            && self.despeckle.is_none()
+            && self.bands.is_none()
+            && !self.ratio
+    }
+
+    /// How many values a pixel of a file of `bands` bands, alpha left out, has once it is prepared.
+    pub fn channels(&self, bands: usize) -> usize {
+        self.bands.as_ref().map_or(bands, |list| list.numbers().len()) + usize::from(self.ratio)
+    }
+
+    /// The same, where it does not depend on the file.
+    pub fn chosen_channels(&self) -> Option<usize> {
+        self.bands.as_ref().map(|_| self.channels(0))
+    }
+
+    /// The bands of a file that are read, from 1, alpha counted.
+    ///
+    /// # Errors
+    /// Bands that it does not have, or one where a ratio wants two; `path` is named.
+    pub(super) fn bands_of(&self, info: &RasterInfo, path: &Path) -> Result<Vec<usize>> {
+        let all: Vec<usize> = info.bands_without_alpha().collect();
+        let chosen = match &self.bands {
+            None => all,
+            Some(list) => {
+                let numbers = list.numbers();
+                if let Some(missing) = numbers.iter().find(|band| **band > all.len()) {
+                    let what = format!("no band {missing} in an image of {}", all.len());
+                    return Err(Error::input(what, path.display(), format!("use bands 1 to {}", all.len())));
+                }
+                numbers.iter().map(|band| all[band - 1]).collect()
+            }
+        };
+        crate::ensure!(
+            !self.ratio || chosen.len() > 1,
+            Error::input("a ratio is of two bands", path.display(), "name two by ⟨bands⟩, or leave ⟨ratio⟩ out")
+        );
+        Ok(chosen)
     }
 
     /// How the values of an image file become 0..1: as it is set; else integers of up to 8 bits over the range of their
@@ -106,87 +155,31 @@ impl Preparation {
     ///
     /// # Errors
     /// A file without a place whose type does not say which values are 0 and 1; `path` is named.
-    pub fn stretch_for(&self, info: &RasterInfo, path: &Path) -> Result<Stretch> {
-        match self.stretch {
-            Some(stretch) => Ok(stretch),
-            None if info.is_placed() && !info.is_bytes() => Ok(Stretch::Percentile(PERCENT)),
-            None => check_meaning(info, path).map(|()| Stretch::None),
+    pub fn stretch_for(&self, info: &RasterInfo, path: &Path) -> Result<Stretches> {
+        match &self.stretch {
+            Some(stretch) => Ok(stretch.clone()),
+            None if info.is_placed() && !info.is_bytes() => Ok(Stretch::Percentile(PERCENT).into()),
+            None => check_meaning(info, path).map(|()| Stretch::None.into()),
         }
     }
 
     /// The filter's side and the variation of the speckle; values are assumed to be amplitudes, unless the stretch
     /// takes decibels of intensities.
     pub(super) fn filter(&self) -> Option<(usize, f32)> {
-        let of = match self.stretch {
+        let of = match self.stretch.as_ref().map(|stretches| stretches.of(0)) {
             Some(Stretch::Db { of, .. }) => of,
             _ => Backscatter::Amplitude,
         };
         self.despeckle.map(|despeckle| (despeckle.side, despeckle.variation(of)))
     }
-
-    /// An image in memory, prepared: floats of 0..1. Percentiles are those of this image. NaN stays NaN. The filter
-    /// runs on the CPU, where images are decoded.
-    ///
-    /// # Errors
-    /// An image whose pixels are all NaN or infinite; `path` is named.
-    pub fn apply(&self, picture: Picture, path: &Path) -> Result<Picture> {
-        if self.is_none() {
-            return Ok(picture);
-        }
-        let PictureInfo { width, height, bands, .. } = picture.info;
-        let (sample, values): (_, Vec<f32>) = match picture.samples {
-            Samples::U8(v) => (SampleType::U8, v.into_iter().map(f32::from).collect()),
-            Samples::U16(v) => (SampleType::U16, v.into_iter().map(f32::from).collect()),
-            Samples::F32(v) => (SampleType::F32, v),
-        };
-        let (info, stretch) = (RasterInfo::new(width, height, bands, sample), self.stretch.unwrap_or(Stretch::None));
-        let samples = Samples::F32(self.apply_to(&info, stretch, values, None, path)?);
-        Ok(Picture { info: PictureInfo { depth: Depth::F32, ..picture.info }, samples })
-    }
-
-    /// Values `[height, width, bands]` in the unit of a file, prepared by `stretch`; its pixels `valid` have data, or
-    /// all. Those without become 0, but NaN stays.
-    ///
-    /// # Errors
-    /// As [`Preparation::apply`].
-    pub(super) fn apply_to(
-        &self,
-        info: &RasterInfo,
-        stretch: Stretch,
-        mut values: Vec<f32>,
-        valid: Option<&[bool]>,
-        path: &Path,
-    ) -> Result<Vec<f32>> {
-        let bands = info.bands_without_alpha().count();
-        let holes: Vec<usize> = match valid {
-            None => Vec::new(),
-            Some(valid) => (0..values.len()).filter(|i| !valid[i / bands] && values[*i].is_finite()).collect(),
-        };
-        to_physical(&mut values, &units(info, info.bands_without_alpha(), stretch));
-        let Some(scales) = stretch.fit_values(info, &values, valid, bands) else {
-            return Err(Error::input(
-                "all pixels are NaN or infinite, or have no data",
-                path.display(),
-                "fill them, or remove the file",
-            ));
-        };
-        if let Some(filter) = self.filter() {
-            holes.iter().for_each(|hole| values[*hole] = f32::NAN);
-            values = filtered(&Device::cpu(), [info.height, info.width, bands], values, filter)?;
-        }
-        if stretch != Stretch::None || !info.sample.is_float() {
-            scale(&mut values, &scales);
-        }
-        holes.iter().for_each(|hole| values[*hole] = 0.0);
-        Ok(values)
-    }
 }
 
 /// What the values of bands are multiplied by, and what is added then, to become those that a stretch is given in;
 /// empty where nothing is to be done.
-pub(super) fn units(info: &RasterInfo, bands: impl Iterator<Item = usize>, stretch: Stretch) -> Vec<[f32; 2]> {
-    let units: Vec<Option<[f64; 2]>> = bands.map(|band| info.unit(band)).collect();
-    if !stretch.is_physical() || units.iter().all(Option::is_none) {
+pub(super) fn units(info: &RasterInfo, bands: &[usize], stretches: &Stretches) -> Vec<[f32; 2]> {
+    let unit = |(i, band): (usize, &usize)| info.unit(*band).filter(|_| stretches.of(i).is_physical());
+    let units: Vec<Option<[f64; 2]>> = bands.iter().enumerate().map(unit).collect();
+    if units.iter().all(Option::is_none) {
         return Vec::new();
     }
     units.into_iter().map(|unit| unit.unwrap_or([1.0, 0.0]).map(|v| v as f32)).collect()
@@ -209,14 +202,8 @@ pub(super) fn filtered(
     lee(&Tensor::new(device, &[1, h, w, bands], &values)?, side, variation)?.to_vec()
 }
 
-fn scale(values: &mut [f32], scales: &[Scale]) {
-    for pixel in values.chunks_exact_mut(scales.len().max(1)) {
-        pixel.iter_mut().zip(scales).for_each(|(value, scale)| *value = scale.apply(*value));
-    }
-}
-
 /// How the two sides are prepared.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Preparations {
     /// The sources. For a folder of images alone, it is that of the images.
     pub source: Preparation,

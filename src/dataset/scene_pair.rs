@@ -55,9 +55,9 @@ impl ScenePair {
 
     /// How both are prepared, the stretches that were chosen for them filled in.
     pub fn preparations(&self, asked: &Preparations) -> Preparations {
-        let mut filled = *asked;
-        filled.source.stretch = filled.source.stretch.or(self.source.chosen_stretch());
-        filled.target.stretch = filled.target.stretch.or(self.target.chosen_stretch());
+        let mut filled = asked.clone();
+        filled.source.stretch = filled.source.stretch.or_else(|| self.source.chosen_stretch().cloned());
+        filled.target.stretch = filled.target.stretch.or_else(|| self.target.chosen_stretch().cloned());
         filled
     }
 
@@ -136,10 +136,10 @@ impl ScenePair {
         let places: Vec<[usize; 2]> =
             (0..height).step_by(size).flat_map(|y| (0..width).step_by(size).map(move |x| [x, y])).collect();
         let mut whole = vec![true; places.len()];
-        for scene in [&self.source, &self.target].into_iter().filter(|scene| scene.file().may_have_gaps()) {
+        for scene in [&self.source, &self.target].into_iter().filter(|scene| scene.may_have_gaps()) {
             let has_all = |[x, y]: [usize; 2]| -> Result<bool> {
                 let area = Area { x, y, width: size.min(width - x), height: size.min(height - y) };
-                Ok(!scene.file().read_window(area, scene.band_numbers())?.valid.contains(&false))
+                Ok(!scene.valid(area)?.contains(&false))
             };
             let found: Vec<Result<bool>> = places
                 .par_iter()

@@ -260,6 +260,7 @@ fn survey_pair(data: &Dataset, pair: &Pair, step: usize) -> Result<Part> {
 mod tests {
     use super::*;
     use crate::dataset::pairs::DataSource;
+    use crate::dataset::preparation::Preparations;
     use crate::imaging::codec::save::save_png;
     use crate::imaging::color::{Bins, SoftEncoder, prior, srgb8_to_lab};
     use crate::random::{Rng, Stream};
@@ -321,7 +322,8 @@ mod tests {
     fn pictures_of_any_bands_have_means_and_no_ab() {
         let (root, _) = linear_data();
         let source = DataSource::Pairs { source: root.path().join("t"), target: root.path().join("s") };
-        let data = source.validate_as(8, source.readings_of_all_bands(None).unwrap()).unwrap();
+        let data =
+            source.validate_as(8, source.readings_of_all_bands(None, &Preparations::default()).unwrap()).unwrap();
         let found = survey(&data).unwrap();
         assert_eq!((found.stats.source_bands(), found.stats.target_bands()), (3, 1));
         assert!(found.stats.mean_ab.is_none() && found.sample.is_empty());

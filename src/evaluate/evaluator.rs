@@ -151,7 +151,7 @@ pub fn find_images(
         bands => Reading::Bands(bands),
     };
     let readings = (colorizer.reading(folder_of(source), options)?, target_reading);
-    let how = Preparations { source: options.preparation, target };
+    let how = Preparations { source: options.preparation.clone(), target };
     let data = source.validate_prepared(1, readings, &how, None)?;
     if let Some(lone) = listing.lone_targets.first() {
         return Err(Error::input("a target without its source", lone.display(), "add the source or take it away"));

@@ -86,8 +86,12 @@ impl Reading {
         let bands = info.bands;
         let (ok, remedy) = match self {
             Reading::Grey { band: Some(band) } => ((1..=bands).contains(&band), format!("use ⟨band⟩ 1 to {bands}")),
-            Reading::Grey { band: None } => (bands == 1 || bands == 3, format!("choose one by ⟨band⟩ 1 to {bands}")),
-            Reading::Rgb | Reading::Lightness => (bands == 1 || bands == 3, "give a grey or an RGB image".into()),
+            Reading::Grey { band: None } => {
+                (bands == 1 || bands == 3, format!("choose one by ⟨band⟩ 1 to {bands}, or several by ⟨bands⟩"))
+            }
+            Reading::Rgb | Reading::Lightness => {
+                (bands == 1 || bands == 3, "give a grey or an RGB image, or choose its bands".into())
+            }
             Reading::Bands(all) => (bands == all, format!("bring all images of its side to {all}")),
         };
         let what = match self {

@@ -54,6 +54,22 @@ fn affine(x: &Tensor, scale: f32, shift: f32) -> Result<Tensor> {
     Ok(y)
 }
 
+/// Refuses to go on from weights of a network that reads `bands` bands on data of `of_data`.
+///
+/// # Errors
+/// Other bands.
+pub(crate) fn check_bands(bands: usize, of_data: usize, file: &WeightFile) -> Result<()> {
+    crate::ensure!(
+        bands == of_data,
+        Error::input(
+            format!("the weights read {bands} of the source's bands, and the data have {of_data}"),
+            file.source(),
+            format!("choose {bands} by ⟨bands⟩, or start from other weights")
+        )
+    );
+    Ok(())
+}
+
 /// Channels in and out of the convolution `layer` in a weight file, read off the shape of its kernel.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ use crate::paint::whole;
 use std::path::Path;
 
 /// How pictures are coloured.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Options {
     /// What the network does.
     pub look: Look,

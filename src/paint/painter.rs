@@ -66,8 +66,8 @@ pub trait Painter: Send + Sync {
     /// Another size, and whatever a launch reports.
     fn paint(&self, source: &Tensor, look: &Look) -> Result<Tensor>;
 
-    /// Whether it keeps a grey source's values as the lightness of the picture. Then [`Painter::paint`] also takes a
-    /// source with a second band, L / 100, for the picture to have instead.
+    /// Whether it keeps the values of the source's first band as the lightness of the picture. Then [`Painter::paint`]
+    /// also takes a source with one more band, L / 100, for the picture to have instead.
     fn keeps_lightness(&self) -> bool {
         false
     }
@@ -104,19 +104,30 @@ pub fn no_uncertainty(network: &str) -> Error {
     )
 }
 
-/// What a network that keeps the lightness reads of a source, and the lightness of its picture: the same band, or the
-/// second.
+/// What a network that keeps the lightness reads of a source, `bands` bands, and the lightness of its picture: the
+/// first of them, or the band that follows them.
 ///
 /// # Errors
 /// Whatever a launch reports.
-pub fn grey_and_lightness(source: &Tensor) -> Result<(Tensor, Tensor)> {
-    if source.nhwc()?[3] != 2 {
-        return Ok((source.clone(), source.clone()));
+pub fn bands_and_lightness(source: &Tensor, bands: usize) -> Result<(Tensor, Tensor)> {
+    match source.nhwc()?[3] {
+        1 => Ok((source.clone(), source.clone())),
+        held if held > bands => Ok((some_bands(source, 0, bands)?, some_bands(source, bands, 1)?)),
+        _ => Ok((source.clone(), some_bands(source, 0, 1)?)),
+    }
+}
+
+/// Bands of a source, from `first` (from 0) on.
+///
+/// # Errors
+/// Whatever a launch reports.
+pub fn some_bands(source: &Tensor, first: usize, count: usize) -> Result<Tensor> {
+    if (first, count) == (0, source.nhwc()?[3]) {
+        return Ok(source.clone());
     }
     let tape = Tape::inference();
-    let both = tape.constant(source.clone());
-    let [grey, lightness] = [0, 1].map(|band| tape.apply(Slice::channels(source, band, 1)?, &[&both]));
-    Ok((grey?.value().clone(), lightness?.value().clone()))
+    let all = tape.constant(source.clone());
+    Ok(tape.apply(Slice::channels(source, first, count)?, &[&all])?.value().clone())
 }
 
 /// A network that makes pictures, apart from its weights: the generator of an adversarial pair.

@@ -9,9 +9,9 @@ use crate::imaging::pixels::Area;
 use crate::imaging::pixels::Pixels;
 use crate::paint::scene::{Part, Source};
 
-/// A grey source with a second band: its values without speckle, matched to the lightness of optical pictures.
+/// A source with one more band: its first without speckle, matched to the lightness of optical pictures.
 pub struct Relit<'a> {
-    /// The grey source.
+    /// The source.
     pub source: &'a dyn Source,
     /// Which lightness a value stands for.
     pub by: &'a LightnessMatch,
@@ -31,8 +31,9 @@ impl Source for Relit<'_> {
         let around = Area::of(grow(area.x, area.width, width), grow(area.y, area.height, height));
         let within = Area { x: area.x - around.x, y: area.y - around.y, ..area };
         let Part { pixels, valid } = self.source.read(around)?;
-        let grey = pixels.part(within).values;
-        let mut values = pixels.values;
+        let bands = pixels.bands;
+        let inner = pixels.part(within).values;
+        let mut values: Vec<f32> = pixels.values.into_iter().step_by(bands).collect();
         if let Some(valid) = &valid {
             values.iter_mut().zip(valid).filter(|(_, valid)| !**valid).for_each(|(value, _)| *value = f32::NAN);
         }
@@ -40,10 +41,14 @@ impl Source for Relit<'_> {
         let smooth = Pixels { values: smooth, ..Pixels::new(around.width, around.height, 1) }.part(within).values;
         // No data is 0 to a network.
         let lightness = |value: f32| if value.is_nan() { 0.0 } else { self.by.apply(value) };
-        let values = grey.into_iter().zip(smooth).flat_map(|(grey, smooth)| [grey, lightness(smooth)]).collect();
+        let mut values = Vec::with_capacity(area.width * area.height * (bands + 1));
+        for (pixel, smooth) in inner.chunks_exact(bands).zip(smooth) {
+            values.extend_from_slice(pixel);
+            values.push(lightness(smooth));
+        }
         let first = |y: usize| y * around.width + within.x;
         let valid = valid.map(|valid| within.rows().flat_map(|y| &valid[first(y)..][..area.width]).copied().collect());
-        Ok(Part { pixels: Pixels { width: area.width, height: area.height, bands: 2, values }, valid })
+        Ok(Part { pixels: Pixels { width: area.width, height: area.height, bands: bands + 1, values }, valid })
     }
 }
 

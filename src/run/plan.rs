@@ -129,8 +129,8 @@ impl Plan {
     /// A folder that cannot be read.
     pub fn readings(&self) -> Result<(Reading, Reading)> {
         match self.all_bands {
-            true => self.data.readings_of_all_bands(self.settings.band),
-            false => Ok(self.data.readings(self.settings.band)),
+            true => self.data.readings_of_all_bands(self.settings.band, &self.preparations),
+            false => Ok(self.data.readings_of_chosen(self.settings.band, &self.preparations)),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! A run folder and what it says of its network: settings, input preparation, statistics, weights.
 
 use crate::dataset::lightness::LightnessMatch;
-use crate::dataset::preparation::Preparations;
 use crate::dataset::stats::DataStats;
 use crate::engine::nn::WeightFile;
 use crate::error::{Error, ErrorKind, Result};
@@ -104,16 +103,9 @@ impl Run {
 
 /// How a run of these settings read its inputs.
 fn input_of(settings: &Settings) -> Result<Input> {
-    let Preparations { source, target } = settings.preparations()?;
     let lightness = if settings.despeckles_lightness() { Lightness::Despeckle } else { Lightness::Input };
-    Ok(Input {
-        band: settings.band,
-        of_colour_images: settings.images.is_some(),
-        stretch: source.stretch,
-        despeckle: source.despeckle,
-        target_stretch: target.stretch,
-        lightness,
-    })
+    Ok(Input { band: settings.band, of_colour_images: settings.images.is_some(), lightness, ..Input::default() }
+        .prepared(&settings.preparations()?))
 }
 
 #[cfg(test)]
@@ -141,7 +133,8 @@ mod tests {
         assert_eq!(run.network().unwrap().name(), model);
         assert_eq!((run.statistics().unwrap(), run.weights().unwrap_err().kind()), (None, ErrorKind::NotFound));
         let (_folder, run) = run_with("images = \"photos\"\ndespeckle = \"none\"\n");
-        let input = *run.unwrap().input();
+        let run = run.unwrap();
+        let input = run.input();
         assert!(input.of_colour_images && input.source().is_none());
     }
 

@@ -5,7 +5,7 @@ use crate::dataset::lightness::LightnessMatch;
 use crate::dataset::loader::BatchMaker;
 use crate::dataset::pairs::{DataSource, Dataset};
 use crate::dataset::patches::PatchPlan;
-use crate::dataset::preparation::Preparations;
+use crate::dataset::preparation::{Preparation, Preparations};
 use crate::dataset::stats::{Survey, survey};
 use crate::engine::device::Device;
 use crate::engine::nn::WeightFile;
@@ -14,7 +14,7 @@ use crate::evaluate::evaluator::{Evaluator, rebalance};
 use crate::evaluate::scoreboard::Scoreboard;
 use crate::files::write_whole;
 use crate::imaging::picture::{Depth, PictureInfo};
-use crate::imaging::raster::Stretch;
+use crate::imaging::raster::Stretches;
 use crate::networks;
 use crate::networks::adversarial::has_discriminator;
 use crate::networks::recipe::{Recipe, Setup};
@@ -153,9 +153,9 @@ impl Training {
         if let Some(epochs) = plan.epochs {
             plan.session.steps = loader.batches(epochs, data.pairs.len());
         }
-        let text = |stretch: Option<Stretch>| stretch.map(|stretch| stretch.to_string());
-        plan.settings.stretch = text(data.preparations.source.stretch);
-        plan.settings.target_stretch = text(data.preparations.target.stretch);
+        let text = |how: &Preparation| how.stretch.as_ref().map(Stretches::to_string);
+        plan.settings.stretch = text(&data.preparations.source);
+        plan.settings.target_stretch = text(&data.preparations.target);
         Ok(Training { recipe, plan, data, validation, resume: false, stop: Arc::default() })
     }
 

@@ -6,14 +6,15 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::dataset::bands::BandList;
 use crate::dataset::lightness::LightnessMatch;
 use crate::dataset::loader_options::LoaderOptions;
 use crate::dataset::pairs::Dataset;
-use crate::dataset::preparation::{Despeckle, Preparation};
+use crate::dataset::preparation::{Despeckle, Preparation, Preparations};
 use crate::engine::nn::{FORMAT, WeightFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::imaging::picture::Reading;
-use crate::imaging::raster::Stretch;
+use crate::imaging::raster::Stretches;
 use crate::train::about::About;
 
 /// What a weight file is: enough to run its network as it was trained, without a run folder.
@@ -58,23 +59,32 @@ pub struct BinsMetadata {
 }
 
 /// How a training read its images, so that others are read the same way.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct Input {
     /// Band of the source, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub band: Option<usize>,
+    /// Bands of the source that were read together, from 1.
+    #[serde(with = "text", skip_serializing_if = "Option::is_none")]
+    pub bands: Option<BandList>,
+    /// Whether their ratio was one more band, see [`Preparation::ratio`].
+    #[serde(skip_serializing_if = "is_false")]
+    pub ratio: bool,
     /// The source was the lightness of colour images.
     pub of_colour_images: bool,
     /// How source values became 0..1, see [`Preparation::stretch`].
     #[serde(with = "text", skip_serializing_if = "Option::is_none")]
-    pub stretch: Option<Stretch>,
+    pub stretch: Option<Stretches>,
     /// How speckle was taken off sources.
     #[serde(with = "text", skip_serializing_if = "Option::is_none")]
     pub despeckle: Option<Despeckle>,
+    /// Bands of the targets, from 1.
+    #[serde(with = "text", skip_serializing_if = "Option::is_none")]
+    pub target_bands: Option<BandList>,
     /// How target values became 0..1.
     #[serde(with = "text", skip_serializing_if = "Option::is_none")]
-    pub target_stretch: Option<Stretch>,
+    pub target_stretch: Option<Stretches>,
     /// The lightness of coloured images.
     pub lightness: Lightness,
 }
@@ -148,11 +158,10 @@ impl Metadata {
             // Of a scene nothing but the band that was chosen is there to be read.
             band: self.input.band.or(read),
             of_colour_images: source == Reading::Lightness,
-            stretch: data.preparations.source.stretch,
-            despeckle: data.preparations.source.despeckle,
-            target_stretch: data.preparations.target.stretch,
             lightness: self.input.lightness,
-        };
+            ..Input::default()
+        }
+        .prepared(&data.preparations);
         let trained_on = TrainedOn {
             data: self.trained_on.data,
             images: data.pairs.len() as u64,
@@ -180,13 +189,31 @@ impl Metadata {
 impl Input {
     /// What is done to a source.
     pub fn source(&self) -> Preparation {
-        Preparation { stretch: self.stretch, despeckle: self.despeckle }
+        Preparation {
+            bands: self.bands.clone(),
+            ratio: self.ratio,
+            stretch: self.stretch.clone(),
+            despeckle: self.despeckle,
+        }
     }
 
     /// What is done to a target.
     pub fn target(&self) -> Preparation {
-        Preparation { stretch: self.target_stretch, despeckle: None }
+        Preparation { bands: self.target_bands.clone(), stretch: self.target_stretch.clone(), ..Preparation::default() }
     }
+
+    /// The same, where both sides were prepared so.
+    #[must_use]
+    pub fn prepared(self, how: &Preparations) -> Self {
+        let Preparation { bands, ratio, stretch, despeckle } = how.source.clone();
+        let (target_bands, target_stretch) = (how.target.bands.clone(), how.target.stretch.clone());
+        Input { bands, ratio, stretch, despeckle, target_bands, target_stretch, ..self }
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Settings as the text that they are written as everywhere.

@@ -48,7 +48,8 @@ pub struct LookArgs {
 pub struct OfInput;
 
 impl Choice for OfInput {
-    const KEYS: Option<&'static [&'static str]> = Some(&["band", "stretch", "despeckle", "lightness"]);
+    const KEYS: Option<&'static [&'static str]> =
+        Some(&["band", "bands", "ratio", "stretch", "despeckle", "lightness"]);
     const BESIDE_A_RUN: bool = true;
 }
 
@@ -107,7 +108,7 @@ impl TrainedArgs {
     /// Settings or weights that cannot be read.
     pub fn input(&self) -> Result<Input> {
         match &self.run {
-            Some(run) => Ok(*self.open_run(run)?.input()),
+            Some(run) => Ok(self.open_run(run)?.input().clone()),
             None => {
                 let metadata = Metadata::of(&self.weights()?)?;
                 Ok(metadata.map(|metadata| metadata.input).unwrap_or_default())
@@ -165,10 +166,10 @@ impl LookArgs {
         };
         Ok(Options {
             look: Look { temperature: self.temperature, norm },
-            band: given.band.or(before.band),
+            band: given.band.or(before.band.filter(|_| given.bands.is_none())),
             // A band asked for now is read, also where the training was on the lightness of colour images.
-            lightness: before.lightness && given.band.is_none(),
-            preparation: given.preparation_over(before.preparation)?,
+            lightness: before.lightness && given.band.is_none() && given.bands.is_none(),
+            preparation: given.preparation_over(before.preparation.clone())?,
         })
     }
 }

@@ -100,13 +100,16 @@ fn all_bands_are_those_of_most_pictures_and_the_odd_one_is_named() {
     for name in ["a.png", "b.png", "c.png"] {
         save_png(&root.path().join("t").join(name), &[1; 3 * 64], 8, 8, None).unwrap();
     }
-    let readings = data.readings_of_all_bands(None).unwrap();
+    let readings = data.readings_of_all_bands(None, &Preparations::default()).unwrap();
     assert_eq!(readings, (Reading::Bands(1), Reading::Bands(3)));
-    assert_eq!(data.readings_of_all_bands(Some(1)).unwrap().0, Reading::Grey { band: Some(1) });
+    assert_eq!(
+        data.readings_of_all_bands(Some(1), &Preparations::default()).unwrap().0,
+        Reading::Grey { band: Some(1) }
+    );
     assert_eq!(data.validate_as(8, readings).unwrap().pairs.len(), 3);
     // Not even the first file decides alone.
     save_png(&root.path().join("t/a.png"), &[1; 64], 8, 8, None).unwrap();
-    let readings = data.readings_of_all_bands(None).unwrap();
+    let readings = data.readings_of_all_bands(None, &Preparations::default()).unwrap();
     let error = data.validate_as(8, readings).unwrap_err().to_string();
     assert!(error.starts_with("the number of bands is 1, not 3: ") && error.contains("t/a.png"), "{error}");
 }

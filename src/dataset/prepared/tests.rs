@@ -3,8 +3,9 @@
 use super::*;
 use crate::dataset::picture_file::PictureFile;
 use crate::imaging::codec::save::{save_png, save_tiff};
+use crate::imaging::picture::Samples;
 use crate::imaging::raster::testing::PlainTiff;
-use crate::imaging::raster::{Nodata, RawTag, SampleType};
+use crate::imaging::raster::{Nodata, RawTag, SampleType, Stretch};
 use crate::random::{Rng, Stream};
 use approx::{abs_diff_eq, assert_abs_diff_eq};
 
@@ -26,7 +27,8 @@ fn scene(sample: SampleType) -> (tempfile::TempDir, std::path::PathBuf, Vec<f32>
 }
 
 fn stretched(stretch: &str, despeckle: Option<&str>) -> Preparation {
-    Preparation { stretch: Some(stretch.parse().unwrap()), despeckle: despeckle.map(|text| text.parse().unwrap()) }
+    let despeckle = despeckle.map(|text| text.parse().unwrap());
+    Preparation { stretch: Some(stretch.parse().unwrap()), despeckle, ..Preparation::default() }
 }
 
 fn open(path: &Path, reading: Reading, preparation: &Preparation) -> PreparedScene {
@@ -55,7 +57,7 @@ fn values_are_stretched_and_pixels_without_data_are_black() {
 fn a_scene_of_wide_samples_is_stretched_by_percentiles_and_says_so() {
     let (_folder, path, _) = scene(SampleType::F32);
     let scene = open(&path, Reading::Grey { band: Some(1) }, &Preparation::default());
-    assert_eq!(scene.chosen_stretch(), Some(Stretch::Percentile(2.0)));
+    assert_eq!(scene.chosen_stretch(), Some(&Stretch::Percentile(2.0).into()));
     let notice = scene.notices().join(" ");
     assert!(notice.contains("s.tif") && notice.contains("percentile:2") && notice.contains("f32"), "{notice}");
     let values = scene.read(Area { x: 10, y: 0, width: 60, height: 50 }).unwrap().pixels.values;
@@ -139,7 +141,7 @@ fn a_file_that_is_replaced_between_two_passes_is_one_clear_error() {
 /// Reads the file as a member of a folder and as a scene, which must not differ; what both give, and which pixels have
 /// data.
 fn both_roads(path: &Path, preparation: &Preparation) -> (Samples, Vec<bool>) {
-    let member = PictureFile::from(path.to_path_buf()).prepared(*preparation).open().unwrap();
+    let member = PictureFile::from(path.to_path_buf()).prepared(preparation).open().unwrap();
     let bands = member.info.bands;
     let scene = open(path, Reading::Bands(bands), preparation);
     let (picture, valid) = scene.picture(scene.file().area()).unwrap();

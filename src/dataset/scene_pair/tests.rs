@@ -28,7 +28,7 @@ fn scenes(gap: impl Fn(usize, usize) -> bool) -> (tempfile::TempDir, DataSource)
 }
 
 fn dataset(data: &DataSource, size: usize, grid: Option<usize>) -> Result<Dataset> {
-    let source = Preparation { stretch: Some("0,500".parse().unwrap()), despeckle: None };
+    let source = Preparation { stretch: Some("0,500".parse().unwrap()), ..Preparation::default() };
     let how = Preparations { source, ..Preparations::default() };
     data.validate_prepared(size, data.readings(None), &how, grid)
 }

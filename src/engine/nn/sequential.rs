@@ -77,6 +77,17 @@ impl Sequential {
         Sequential { channels_in, layers: Vec::new() }
     }
 
+    /// The same chain for inputs with `channels_in` channels.
+    #[must_use]
+    pub fn reading(self, channels_in: usize) -> Self {
+        Sequential { channels_in, ..self }
+    }
+
+    /// Channels of the input.
+    pub fn channels_in(&self) -> usize {
+        self.channels_in
+    }
+
     /// The chain with one more layer at its end.
     #[must_use]
     pub fn then(mut self, layer: impl Layer + 'static) -> Self {

@@ -22,6 +22,7 @@ mod directory;
 #[cfg(feature = "formats")]
 mod formats;
 mod grid;
+mod histogram;
 mod ifd;
 mod info;
 mod layout;
@@ -32,16 +33,19 @@ mod reader;
 mod sample;
 mod stream;
 mod stretch;
+mod stretches;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+pub(crate) use histogram::Histogram;
 pub use ifd::RawTag;
 pub use info::{GEOREFERENCE, RasterInfo};
 pub use nodata::Nodata;
 pub use reader::{Raster, Window};
 pub use sample::SampleType;
 pub use stretch::{Backscatter, Scale, Stretch};
+pub use stretches::Stretches;
 pub use writer::RasterWriter;

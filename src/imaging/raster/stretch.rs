@@ -3,13 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::{Error, Result};
-use crate::imaging::codec::decode::ImageFile;
 use crate::imaging::raster::info::RasterInfo;
-use crate::imaging::raster::sample::SampleType;
-
-/// Pixels read at a time in the pass over the scene.
-const BLOCK_PIXELS: usize = 1 << 20;
 
 /// What a radar value is before it becomes decibels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +27,9 @@ pub enum Stretch {
         hi: f32,
     },
     /// From the scene's P-th to its (100 - P)-th percentile, P in 0..50; each band by its own.
+    ///
+    /// A percentile is the smallest value that at least so many percent of the valid pixels do not exceed. It is exact
+    /// for integers of 8 and 16 bits; for others its relative error is at most 2^-12 (0.024 %).
     Percentile(f32),
     /// This range in decibels, of linear values in the physical unit of the file.
     Db {
@@ -126,28 +123,13 @@ impl fmt::Display for Stretch {
 }
 
 impl Stretch {
-    /// The scale of each of `bands` (counted from 1) of a scene; percentiles take one pass over it.
-    ///
-    /// A percentile is the smallest value that at least so many percent of the valid pixels do not exceed. It is exact
-    /// for integers of 8 and 16 bits; for others its relative error is at most 2^-12 (0.024 %).
-    ///
-    /// # Errors
-    ///
-    /// A scene that cannot be read or has no valid pixel.
-    pub fn fit(&self, image: &ImageFile, bands: &[usize]) -> Result<Vec<Scale>> {
-        match (*self, self.fixed(image.info())) {
-            (Stretch::Percentile(p), _) => percentiles(image, bands, f64::from(p) / 100.0),
-            (_, scale) => Ok(vec![scale; bands.len()]),
-        }
-    }
-
     /// Whether its ends are numbers in a physical unit.
     pub fn is_physical(&self) -> bool {
         matches!(self, Stretch::Fixed { .. } | Stretch::Db { .. })
     }
 
-    /// The scale of every band of an image, where it does not depend on the values.
-    fn fixed(&self, info: &RasterInfo) -> Scale {
+    /// The scale of a band of an image, where it does not depend on the values; of percentiles that of the type's range.
+    pub fn scale(&self, info: &RasterInfo) -> Scale {
         match *self {
             Stretch::Fixed { lo, hi } => Scale { lo, hi, db: None },
             Stretch::Db { lo, hi, of } => Scale { lo, hi, db: Some(of) },
@@ -157,119 +139,11 @@ impl Stretch {
             }
         }
     }
-
-    /// As [`Stretch::fit`] for `bands` bands of an image in memory, `[pixels, bands]` in the unit of its file, of which
-    /// the pixels `valid` have data, or all; `None` for percentiles where none has, or all are NaN or infinite.
-    pub fn fit_values(
-        &self,
-        info: &RasterInfo,
-        values: &[f32],
-        valid: Option<&[bool]>,
-        bands: usize,
-    ) -> Option<Vec<Scale>> {
-        match (*self, self.fixed(info)) {
-            (Stretch::Percentile(p), _) => {
-                let mut histograms: Vec<Histogram> = (0..bands).map(|_| Histogram::new(info.sample)).collect();
-                for (i, pixel) in values.chunks_exact(bands).enumerate() {
-                    if valid.is_none_or(|valid| valid[i]) && pixel.iter().all(|value| value.is_finite()) {
-                        pixel.iter().zip(&mut histograms).for_each(|(value, histogram)| histogram.add(*value));
-                    }
-                }
-                scales(&histograms, f64::from(p) / 100.0)
-            }
-            (_, scale) => Some(vec![scale; bands]),
-        }
-    }
-}
-
-fn percentiles(image: &ImageFile, bands: &[usize], share: f64) -> Result<Vec<Scale>> {
-    let mut histograms: Vec<Histogram> = bands.iter().map(|_| Histogram::new(image.info().sample)).collect();
-    for area in image.blocks(BLOCK_PIXELS) {
-        let window = image.read_window(area, bands)?;
-        for (pixel, valid) in window.samples.chunks_exact(bands.len().max(1)).zip(window.valid) {
-            if valid {
-                pixel.iter().zip(&mut histograms).for_each(|(value, histogram)| histogram.add(*value));
-            }
-        }
-    }
-    scales(&histograms, share).ok_or_else(|| {
-        Error::input("the scene has no pixel with data", image.path().display(), "check its nodata value and its mask")
-    })
-}
-
-/// The scale of each band by the shares at its two ends; `None` without values.
-fn scales(histograms: &[Histogram], share: f64) -> Option<Vec<Scale>> {
-    let scale = |histogram: &Histogram| {
-        Some(Scale { lo: histogram.quantile(share)?, hi: histogram.quantile(1.0 - share)?, db: None })
-    };
-    histograms.iter().map(scale).collect()
-}
-
-/// Counts of values: a bin for each integer of up to 16 bits, and for floats a bin for each sign, exponent and 11 bits
-/// of mantissa.
-struct Histogram {
-    /// The first bin's integer; `None` for floats.
-    first: Option<i32>,
-    counts: Vec<u64>,
-}
-
-/// Bits of a float's order that do not choose its bin.
-const DROPPED: u32 = 12;
-
-impl Histogram {
-    fn new(sample: SampleType) -> Self {
-        let first = match sample {
-            SampleType::U8 | SampleType::U16 => Some(0),
-            SampleType::I8 | SampleType::I16 => Some(i32::from(i16::MIN)),
-            _ => None,
-        };
-        Histogram { first, counts: vec![0; if first.is_some() { 1 << 16 } else { 1 << (32 - DROPPED) }] }
-    }
-
-    fn add(&mut self, value: f32) {
-        let bin = match self.first {
-            Some(first) => (value as i32 - first) as usize,
-            None => (ordered(value) >> DROPPED) as usize,
-        };
-        self.counts[bin] += 1;
-    }
-
-    /// The smallest value that at least `share` of all do not exceed; `None` without values.
-    fn quantile(&self, share: f64) -> Option<f32> {
-        let total: u64 = self.counts.iter().sum();
-        let rank = ((total as f64 * share).ceil() as u64).clamp(1, total.max(1));
-        let mut below = 0;
-        let bin = self.counts.iter().position(|count| {
-            below += count;
-            below >= rank
-        })?;
-        Some(match self.first {
-            Some(first) => (bin as i32 + first) as f32,
-            // The middle of the bin, but zero itself where a bin begins with it.
-            None => match unordered((bin as u32) << DROPPED) {
-                0.0 => 0.0,
-                _ => unordered((bin as u32) << DROPPED | 1 << (DROPPED - 1)),
-            },
-        })
-    }
-}
-
-/// The bits of a float as a number in the order of floats.
-fn ordered(value: f32) -> u32 {
-    // -0.0 is 0.0.
-    let bits = (value + 0.0).to_bits();
-    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
-}
-
-fn unordered(number: u32) -> f32 {
-    f32::from_bits(if number >> 31 == 1 { number & !(1 << 31) } else { !number })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::{Rng, Stream};
-    use approx::abs_diff_eq;
 
     #[test]
     fn stretches_are_read_and_written_alike() {
@@ -302,45 +176,5 @@ mod tests {
         assert!(power.apply(f32::NAN).is_nan());
         let flat = Scale { lo: 3.0, hi: 3.0, db: None };
         assert_eq!([2.0, 3.0, 4.0].map(|v| flat.apply(v)), [0.0, 0.0, 1.0]);
-    }
-
-    /// The value of rank `ceil(share * n)`, by sorting.
-    fn reference(values: &[f32], share: f64) -> f32 {
-        let mut sorted = values.to_vec();
-        sorted.sort_by(f32::total_cmp);
-        sorted[((share * sorted.len() as f64).ceil() as usize).max(1) - 1]
-    }
-
-    #[test]
-    fn quantiles_are_exact_for_integers_and_within_the_stated_error_for_floats() {
-        let rng = Rng::new(5, Stream::Test, 0);
-        for (sample, scale, offset) in [
-            (SampleType::U8, 255.0, 0.0),
-            (SampleType::U16, 65_535.0, 0.0),
-            (SampleType::I16, 65_535.0, -32_768.0),
-            (SampleType::F32, 1e-3, 0.0),
-            (SampleType::F32, 50.0, -30.0),
-            (SampleType::F64, 1e9, -1e3),
-        ] {
-            let values: Vec<f32> = (0..999)
-                .map(|i| rng.uniform(i) * scale + offset)
-                .map(|v| if sample.is_float() { v } else { v.round() })
-                .collect();
-            let mut histogram = Histogram::new(sample);
-            values.iter().for_each(|v| histogram.add(*v));
-            for share in [0.0, 0.02, 0.5, 0.98, 1.0] {
-                let (got, expected) = (histogram.quantile(share).unwrap(), reference(&values, share));
-                let tolerance = if sample.is_float() { expected.abs() / 4096.0 } else { 0.0 };
-                assert!(abs_diff_eq!(got, expected, epsilon = tolerance), "{sample} at {share}: {got}, not {expected}");
-            }
-        }
-        assert_eq!(Histogram::new(SampleType::F32).quantile(0.5), None);
-    }
-
-    #[test]
-    fn zero_is_its_own_quantile() {
-        let mut histogram = Histogram::new(SampleType::F32);
-        [0.0, -0.0, 0.0].into_iter().for_each(|v| histogram.add(v));
-        assert_eq!(histogram.quantile(0.5), Some(0.0));
     }
 }

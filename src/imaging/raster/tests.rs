@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use tiff::encoder::{Compression, TiffEncoder, colortype};
 
-use crate::imaging::codec::decode::ImageFile;
 use crate::imaging::pixels::Area;
 use crate::imaging::raster::reader::CACHE_BYTES;
 use crate::imaging::raster::testing::PlainTiff;
@@ -379,30 +378,4 @@ fn blocks_cover_every_pixel_once() {
             assert!(seen.iter().all(|times| *times == 1), "{name}, blocks of {pixels}");
         }
     }
-}
-
-#[test]
-fn percentiles_of_a_scene_leave_out_what_has_no_data() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("scene.tif");
-    let mut written = info(100, 20, 2, SampleType::U16);
-    written.nodata = Nodata::parse("0");
-    let mut writer = RasterWriter::create(&path, written, 16).unwrap();
-    // The columns 1..=100 in the first band, ten times as much in the second; the last rows are nodata.
-    writer
-        .write_rows(&samples(100, 20, 2, |x, y, b| if y < 15 { (x + 1) as f32 * [1.0, 10.0][b] } else { 0.0 }))
-        .unwrap();
-    writer.finish().unwrap();
-    let file = ImageFile::open(&path).unwrap();
-    let scales = Stretch::Percentile(2.0).fit(&file, &[2, 1]).unwrap();
-    assert_eq!(scales, [(20.0, 980.0), (2.0, 98.0)].map(|(lo, hi)| Scale { lo, hi, db: None }));
-    assert_eq!(Stretch::None.fit(&file, &[1]).unwrap(), [Scale { lo: 0.0, hi: 65_535.0, db: None }]);
-    let empty = folder.path().join("empty.tif");
-    let mut written = info(16, 16, 1, SampleType::F32);
-    written.nodata = Nodata::parse("nan");
-    let mut writer = RasterWriter::create(&empty, written, 16).unwrap();
-    writer.write_rows(&[f32::NAN; 256]).unwrap();
-    writer.finish().unwrap();
-    let error = Stretch::Percentile(2.0).fit(&ImageFile::open(&empty).unwrap(), &[1]).unwrap_err();
-    assert!(error.to_string().contains("no pixel with data"), "{error}");
 }

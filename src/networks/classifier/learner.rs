@@ -15,6 +15,7 @@ use crate::imaging::ops::lab;
 use crate::imaging::ops::rebalanced_cross_entropy::RebalancedCrossEntropy;
 use crate::imaging::ops::soft_encode::soft_encode;
 use crate::networks::classifier::network::{Architecture, Classifier, centre};
+use crate::networks::common::check_bands;
 use crate::networks::freeze::Freeze;
 use crate::paint::painter::Painter;
 use crate::train::learner::{Learner, Update};
@@ -75,14 +76,17 @@ impl Start {
     /// # Errors
     /// Weights that cannot be read, or are of another network or width; fewer colours than bins; no memory.
     pub fn learner(&self, device: &Device, survey: &Survey, init: Option<&WeightFile>) -> Result<Classification> {
+        let bands = survey.stats.source_bands();
         if let Some(file) = init {
-            return self.with_weights(device, file);
+            let learner = self.with_weights(device, file)?;
+            check_bands(learner.classifier.source_bands(), bands, file)?;
+            return Ok(learner);
         }
         let sigma = self.learning.sigma;
         let bins = self.bins.bins(&survey.histogram, self.bin_width, self.seed)?;
         let counted = prior(&SoftEncoder::new(&bins, sigma), &survey.sample);
         let smoothed = smooth(&counted, &bins, f64::from(sigma), self.smoothing);
-        self.fresh(device, &bins, smoothed.iter().map(|&p| p as f32).collect())
+        self.fresh(device, bands, &bins, smoothed.iter().map(|&p| p as f32).collect())
     }
 
     /// A classifier of fresh weights whose bins come from no data: `bins` colours on a lattice, all as frequent.
@@ -90,12 +94,15 @@ impl Start {
     /// # Errors
     /// No memory.
     pub fn on_lattice(&self, device: &Device, bins: usize) -> Result<Classification> {
-        self.fresh(device, &Bins::lattice(bins), vec![1.0 / bins as f32; bins])
+        self.fresh(device, 1, &Bins::lattice(bins), vec![1.0 / bins as f32; bins])
     }
 
-    fn fresh(&self, device: &Device, bins: &Bins, prior: Vec<f32>) -> Result<Classification> {
-        let (width, training) = (self.width.unwrap_or(1.0), self.learning.training);
-        let classifier = Classifier::new(device, self.architecture, width, bins, prior, self.seed, training)?;
+    /// Fresh weights of a network that reads `bands` bands.
+    fn fresh(&self, device: &Device, bands: usize, bins: &Bins, prior: Vec<f32>) -> Result<Classification> {
+        let (architecture, training) = (self.architecture, self.learning.training);
+        let layers = (architecture.layers)(self.width.unwrap_or(1.0), bins.len());
+        let layers = if bands == 1 { layers } else { layers.reading(bands) };
+        let classifier = Classifier::of_layers(device, architecture, layers, bins, prior, self.seed, training)?;
         self.learning(classifier)
     }
 
@@ -112,7 +119,7 @@ impl Start {
         let classifier = Classifier::read(device, self.architecture, file, self.learning.training)?;
         let fits = |&width: &f64| {
             let layers = (self.architecture.layers)(width, classifier.prior.len());
-            layers.param_specs() == classifier.network.param_specs()
+            layers.reading(classifier.source_bands()).param_specs() == classifier.network.param_specs()
         };
         if let Some(width) = self.width.filter(|width| !fits(width)) {
             return Err(Error::input(

@@ -14,7 +14,7 @@ use crate::imaging::color::Bins;
 use crate::imaging::ops::annealed_mean::annealed_mean;
 use crate::imaging::ops::lab;
 use crate::networks::classifier::lightness::LightnessHead;
-use crate::paint::painter::{Framing, Look, Painter, grey_and_lightness};
+use crate::paint::painter::{Framing, Look, Painter, bands_and_lightness, some_bands};
 use std::fmt;
 use std::sync::Arc;
 
@@ -77,7 +77,30 @@ impl Classifier {
         seed: u64,
         training: bool,
     ) -> Result<Self> {
-        let network = (architecture.layers)(width, bins.len());
+        Classifier::of_layers(
+            device,
+            architecture,
+            (architecture.layers)(width, bins.len()),
+            bins,
+            prior,
+            seed,
+            training,
+        )
+    }
+
+    /// As [`Classifier::new`], of layers that the architecture has made, which may read several bands.
+    ///
+    /// # Errors
+    /// As [`Classifier::new`].
+    pub fn of_layers(
+        device: &Device,
+        architecture: &'static Architecture,
+        network: Sequential,
+        bins: &Bins,
+        prior: Vec<f32>,
+        seed: u64,
+        training: bool,
+    ) -> Result<Self> {
         crate::ensure!(
             network.channels_out() == bins.len(),
             Error::input(
@@ -114,7 +137,7 @@ impl Classifier {
         file: &WeightFile,
         training: bool,
     ) -> Result<Self> {
-        let network = (architecture.layers_of)(file)?;
+        let network = reading_bands_of(file, (architecture.layers_of)(file)?);
         let (bins, prior) = bins_and_prior(file)?;
         let lightness = LightnessHead::of(file, architecture.upsample);
         let mut specs = network.param_specs();
@@ -160,7 +183,7 @@ impl Classifier {
         Ok(state)
     }
 
-    /// The network's input `(L - 50) / 100` from grey values 0..1, which are L / 100.
+    /// The network's input `(L - 50) / 100` from values 0..1, of which those of a grey source are L / 100.
     ///
     /// # Errors
     /// Whatever the launch reports.
@@ -184,7 +207,7 @@ impl Classifier {
         Ok(lightness)
     }
 
-    /// The network's answer for grey images `[N, H, W, 1]` 0..1: logits over the bins, `[N, (H - 2 halo) / upsample,
+    /// The network's answer for sources `[N, H, W, bands]` 0..1: logits over the bins, `[N, (H - 2 halo) / upsample,
     /// (W - 2 halo) / upsample, Q]`.
     ///
     /// # Errors
@@ -204,14 +227,14 @@ impl Classifier {
         let input = tape.constant(Self::input(grey)?);
         let (features, logits) = self.network.forward_by_features(&bound, input, norm)?;
         let [_, height, width, _] = logits.value().nhwc()?;
-        let lightness = head.predict(&bound, &features, grey, [height, width])?;
+        let lightness = head.predict(&bound, &features, &some_bands(grey, 0, 1)?, [height, width])?;
         Ok((logits, Some(lightness)))
     }
 
     /// The picture and the entropy of each pixel in nats. The annealed mean of the bins gives a and b; L / 100 is the
-    /// grey value itself, or what the network predicts.
+    /// value of the first band, or what the network predicts.
     fn decode(&self, source: &Tensor, look: &Look) -> Result<(Tensor, Tensor)> {
-        let (grey, kept) = grey_and_lightness(source)?;
+        let (grey, kept) = bands_and_lightness(source, self.source_bands())?;
         let (logits, predicted) = self.logits_and_lightness(&Tape::inference(), &grey, look.norm)?;
         let decoded = annealed_mean(logits.value(), &self.bins, self.architecture.upsample, look.temperature)?;
         let lightness = match predicted {
@@ -236,7 +259,7 @@ impl Painter for Classifier {
     }
 
     fn source_bands(&self) -> usize {
-        1
+        self.network.channels_in()
     }
 
     fn bands(&self) -> usize {
@@ -269,6 +292,15 @@ impl Painter for Classifier {
         let tape = Tape::inference();
         let logits = self.logits(&tape, source, Norm::Running)?;
         Ok(tape.apply(Softmax, &[&logits])?.value().clone())
+    }
+}
+
+/// The layers, reading as many bands as the first of them does in a file; where that has no kernel, as they are.
+fn reading_bands_of(file: &WeightFile, network: Sequential) -> Sequential {
+    let first = network.param_specs().into_iter().next().and_then(|spec| file.get(&spec.name));
+    match first.map(|kernel| &kernel.shape[..]) {
+        Some(&[_, _, bands, _]) => network.reading(bands),
+        _ => network,
     }
 }
 

@@ -37,6 +37,8 @@ impl Recipe for Colournet {
 
     fn own_settings(&self) -> &'static [&'static str] {
         &[
+            "bands",
+            "ratio",
             "width",
             "lightness",
             "bins",

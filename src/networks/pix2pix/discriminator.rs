@@ -10,7 +10,8 @@ use crate::engine::tape::Var;
 use crate::error::Result;
 use crate::networks::adversarial::has_discriminator;
 use crate::networks::common::{kernel_channels, scaled};
-use crate::networks::pix2pix::network::{BANDS, Generator, INIT, KERNEL, halving, norm};
+use crate::networks::pix2pix::network::{BANDS, Generator, INIT, norm};
+use crate::networks::pix2pix::up::{KERNEL, halving};
 
 const PATCH: [usize; 4] = [64, 128, 256, 512];
 

@@ -8,10 +8,10 @@ use crate::engine::tape::Var;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::networks::adversarial::{Adversarial, AdversarialConfig, Game, Order, VITALS};
-use crate::networks::common::repeated;
-use crate::networks::common::to_signed;
+use crate::networks::common::{check_bands, repeated, to_signed};
 use crate::networks::pix2pix::discriminator::Discriminator;
-use crate::networks::pix2pix::network::{self as pix2pix, Generator, Pass, Up};
+use crate::networks::pix2pix::network::{self as pix2pix, Generator, Pass};
+use crate::networks::pix2pix::up::Up;
 use crate::train::learner::Update;
 
 /// What a pair starts from.
@@ -25,6 +25,8 @@ pub struct Start {
     pub up: Option<Up>,
     /// Channels that the grey source is repeated to (1); with weights, what the weights must read.
     pub input_channels: Option<usize>,
+    /// Bands of the sources (1, or with weights those that they read); several are not repeated.
+    pub source_bands: Option<usize>,
     /// Weight of the mean distance from the target in the generator's loss.
     pub lambda_l1: f32,
     /// Share of values that dropout takes, 0 up to but not including 1.
@@ -44,12 +46,29 @@ impl Start {
         let Some(file) = init else {
             let width = self.width.unwrap_or(1.0);
             let slope = self.leaky_slope.unwrap_or(pix2pix::LEAKY_SLOPE);
-            let channels = self.input_channels.unwrap_or(1);
+            let source_bands = self.source_bands.unwrap_or(1);
+            let channels = match (source_bands, self.input_channels) {
+                (1, channels) => channels.unwrap_or(1),
+                (bands, None | Some(1)) => bands,
+                (bands, Some(channels)) => {
+                    let what = format!("{bands} bands of the source are not repeated");
+                    return Err(Error::input(what, format!("⟨input-channels⟩ {channels}"), "leave it out"));
+                }
+            };
             let up_by = self.up.unwrap_or(Up::Transposed);
-            let generator = Generator { up_by, ..Generator::new(channels, width, slope) };
+            let generator = Generator { up_by, source_bands, ..Generator::of_side(self.side, channels, width, slope) };
             return self.pair(device, generator, Discriminator::new(channels, width, slope));
         };
         let mut generator = Generator::of(file)?;
+        crate::ensure!(
+            self.side.is_multiple_of(generator.stride()),
+            Error::input(
+                format!("the weights are of a network that halves {} times", generator.down.len()),
+                format!("⟨size⟩ {} with {}", self.side, file.source()),
+                format!("use a multiple of {}", generator.stride())
+            )
+        );
+        check_bands(generator.source_bands, self.source_bands.unwrap_or(generator.source_bands), file)?;
         generator.slope = self.leaky_slope.unwrap_or(generator.slope);
         let discriminator = Discriminator::of(file, &generator)?;
         let refuse = |what: &str, flag: String| {
@@ -64,8 +83,8 @@ impl Start {
         }
         let (channels, slope) = (generator.channels_in, generator.slope);
         let fits = |&width: &f64| {
-            let like = Generator::new(channels, width, slope);
-            (like.down, like.up) == (generator.down, generator.up)
+            let like = Generator::of_side(generator.stride(), channels, width, slope);
+            (&like.down, &like.up) == (&generator.down, &generator.up)
                 && Discriminator::new(channels, width, slope) == discriminator
         };
         if let Some(width) = self.width.filter(|width| !fits(width)) {

@@ -4,3 +4,4 @@ pub mod discriminator;
 pub mod game;
 pub mod network;
 pub mod recipe;
+pub mod up;

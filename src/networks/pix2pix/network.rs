@@ -3,27 +3,28 @@
 //! After Isola, Zhu, Zhou, Efros, "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017, with
 //! the layers and defaults of TensorFlow's tutorial: a U-Net of eight halvings, and a discriminator that judges patches
 //! of 70x70 pixels. Pictures are in -1..1.
+//!
+//! Training pictures that cannot be halved eight times have a U-Net of fewer halvings, without the innermost layers.
 
 use crate::engine::nn::layer::{
-    activate, batch_norm, batch_norm_as_shift, batch_norm_specs, bias_spec, convolve, convolve_transposed, kernel_spec,
-    relu, saw_one_value, upsample_nearest,
+    activate, batch_norm, batch_norm_as_shift, batch_norm_specs, bias_spec, convolve, kernel_spec, relu, saw_one_value,
 };
 use crate::engine::nn::{Bound, Init, Norm, ParamSpec, Parameters, StateTensor, WeightFile};
 use crate::engine::ops::activation::Activation;
 use crate::engine::ops::concat::Concat;
-use crate::engine::ops::conv_transpose2d::ConvTranspose2d;
-use crate::engine::ops::conv2d::{self, Conv2d, Padding};
 use crate::engine::ops::perturb::{Draw, Dropout};
 use crate::engine::tape::{Tape, Var};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::networks::common::{from_signed, kernel_channels, repeated, scaled, to_signed};
+use crate::networks::pix2pix::up::{KERNEL, Up, halving};
 use crate::paint::painter::{self, Framing, Look};
-use std::fmt;
-use std::str::FromStr;
 
-/// Height and width of an input must be multiples of this: it is halved eight times.
-pub const STRIDE: usize = 256;
+/// Side of the published training pictures: they are halved eight times.
+pub const SIDE: usize = 256;
+/// Sides of training pictures must be multiples of this; the more often they can be halved, up to eight times, the
+/// deeper the network is.
+pub const STRIDE: usize = 1 << LEAST_DEPTH;
 /// Bands of the pictures that come out: sRGB.
 pub const BANDS: usize = 3;
 /// Slope of the leaky ReLU in the published program (the paper has 0.2).
@@ -35,20 +36,25 @@ pub const DROPOUT: f32 = 0.5;
 const SLOPE_TENSOR: &str = "leaky_slope";
 const DROPOUT_TENSOR: &str = "dropout";
 const SIDE_TENSOR: &str = "side";
+/// Where a weight file says how many bands of the source are read, where that is more than one.
+const BANDS_TENSOR: &str = "source_bands";
 
-/// Side of the kernels of the published networks.
-pub(super) const KERNEL: usize = 4;
-/// Side of the kernels behind an enlargement, by which a weight file is known to have those.
-const RESIZE_KERNEL: usize = 3;
-/// Upward layers that have dropout.
-const DROPOUTS: usize = 3;
+/// Channels after each halving, and after each doubling, of the published network. One of fewer halvings leaves out the
+/// innermost.
 const DOWN: [usize; 8] = [64, 128, 256, 512, 512, 512, 512, 512];
 const UP: [usize; 7] = [512, 512, 512, 512, 256, 128, 64];
+/// Halvings at least, and after which upward layers have no dropout: the innermost three of eight have it.
+const LEAST_DEPTH: usize = 5;
 pub(super) const INIT: Init = Init::Normal(0.02);
 
 /// Shorter side of the pictures that crops of `size` are cut from by chance: 286 for 256.
 pub fn enlarged(size: usize) -> usize {
     (size * 286 + 128) / 256
+}
+
+/// How often pictures of a side are halved.
+fn depth(side: usize) -> usize {
+    (side.trailing_zeros() as usize).clamp(LEAST_DEPTH, DOWN.len())
 }
 
 /// How a generator runs.
@@ -64,100 +70,46 @@ pub struct Pass {
     pub step: u32,
 }
 
-/// How the generator doubles height and width.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Up {
-    /// A transposed convolution, 4x4/2: the published network. Which of the kernel's weights meet differs between
-    /// neighbouring pixels, which leaves a grid until training has evened it out.
-    Transposed,
-    /// Each pixel twice along both axes, then a 3x3 convolution: all pixels are made by the same weights.
-    Resize,
-}
-
-impl Up {
-    /// Side of the kernels.
-    fn kernel(self) -> usize {
-        match self {
-            Up::Transposed => KERNEL,
-            Up::Resize => RESIZE_KERNEL,
-        }
-    }
-
-    /// The way whose kernels the layer `name` of a file has.
-    fn of(file: &WeightFile, name: &str) -> Result<Self> {
-        let weight = file.require(&format!("{name}.weight"))?;
-        match weight.shape[..] {
-            [KERNEL, KERNEL, ..] => Ok(Up::Transposed),
-            [RESIZE_KERNEL, RESIZE_KERNEL, ..] => Ok(Up::Resize),
-            _ => Err(Error::input(
-                format!("tensor {name}.weight has shape {:?}, and no known way of doubling has that", weight.shape),
-                file.source(),
-                "use weights that huetape wrote for this model",
-            )),
-        }
-    }
-
-    /// The layer `name` on x `[N, H, W, C]`: `[N, 2 H, 2 W, C']`.
-    fn run(self, bound: &Bound<'_>, name: &str, x: &Var) -> Result<Var> {
-        match self {
-            Up::Transposed => {
-                let op = ConvTranspose2d { stride: 2, activation: conv2d::Activation::None };
-                convolve_transposed(bound, name, op, x)
-            }
-            Up::Resize => {
-                let larger = upsample_nearest(bound, &format!("{name}.resize"), 2, x)?;
-                convolve(bound, name, Conv2d { stride: 1, ..halving() }, &larger)
-            }
-        }
-    }
-}
-
-impl FromStr for Up {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "transposed" => Ok(Up::Transposed),
-            "resize" => Ok(Up::Resize),
-            _ => Err(Error::input("no such way of doubling", format!("⟨up⟩ {text}"), "use transposed or resize")),
-        }
-    }
-}
-
-impl fmt::Display for Up {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Up::Transposed => "transposed",
-            Up::Resize => "resize",
-        })
-    }
-}
-
 /// The U-Net `g`: pictures `[N, H, W, channels_in]` to `[N, H, W, 3]`, both in -1..1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Generator {
-    /// Channels of the input.
+    /// Channels of the input: the bands of the source, or one band repeated.
     pub channels_in: usize,
+    /// Bands of the source.
+    pub source_bands: usize,
     /// Channels after each halving.
-    pub down: [usize; 8],
+    pub down: Vec<usize>,
     /// Channels after each doubling, before the skip joins; the last, to colours, not counted.
-    pub up: [usize; 7],
+    pub up: Vec<usize>,
     /// How each doubling is done, the last one to colours too.
     pub up_by: Up,
     /// Slope of the leaky ReLU, above 0.
     pub slope: f32,
     /// Share of values that dropout takes, 0 up to but not including 1: in training, and at work under [`Norm::Batch`].
     pub dropout: f32,
-    /// Side of the pictures that it was trained on, a multiple of [`STRIDE`]: it is put to work on windows of that
-    /// side.
+    /// Side of the pictures that it was trained on, which can be halved as often as it halves: inference is on windows
+    /// of that side.
     pub side: usize,
 }
 
 impl Generator {
     /// The published network at a channel multiplier of `width`.
     pub fn new(channels_in: usize, width: f64, slope: f32) -> Self {
-        let (down, up) = (DOWN.map(|c| scaled(c, width)), UP.map(|c| scaled(c, width)));
-        Generator { channels_in, down, up, up_by: Up::Transposed, slope, dropout: DROPOUT, side: STRIDE }
+        Generator::of_side(SIDE, channels_in, width, slope)
+    }
+
+    /// The same for training pictures of another side, of fewer halvings where those are smaller.
+    pub fn of_side(side: usize, channels_in: usize, width: f64, slope: f32) -> Self {
+        let left_out = DOWN.len() - depth(side);
+        let down = DOWN[..depth(side)].iter().map(|c| scaled(*c, width)).collect();
+        let up = UP[left_out..].iter().map(|c| scaled(*c, width)).collect();
+        let (source_bands, up_by) = (1, Up::Transposed);
+        Generator { channels_in, source_bands, down, up, up_by, slope, dropout: DROPOUT, side }
+    }
+
+    /// Sides of what it paints are multiples of this.
+    pub fn stride(&self) -> usize {
+        1 << self.down.len()
     }
 
     /// The network whose weights a file holds, read off the tensors' shapes.
@@ -165,7 +117,8 @@ impl Generator {
     /// # Errors
     /// Tensors that are missing or have other numbers of axes; a slope that is none.
     pub fn of(file: &WeightFile) -> Result<Self> {
-        let mut network = Generator::new(1, 1.0, LEAKY_SLOPE);
+        let halvings = (1..=DOWN.len()).take_while(|k| file.get(&format!("{}.weight", down(*k))).is_some()).count();
+        let mut network = Generator::of_side(1 << halvings, 1, 1.0, LEAKY_SLOPE);
         for (k, channels) in network.down.iter_mut().enumerate() {
             let [c_in, c_out] = kernel_channels(file, &down(k + 1))?;
             *channels = c_out;
@@ -187,15 +140,17 @@ impl Generator {
         };
         let slope = setting(SLOPE_TENSOR, &|v| v > 0.0, "use a slope above 0")?;
         let dropout = setting(DROPOUT_TENSOR, &|v| (0.0..1.0).contains(&v), "use a share from 0 to below 1")?;
-        let whole = |v: f32| v > 0.0 && v < 65536.0 && (v as usize).is_multiple_of(STRIDE);
-        let side = setting(SIDE_TENSOR, &whole, "use a multiple of 256")?;
+        let whole = |v: f32| v > 0.0 && v < 65536.0 && (v as usize).is_multiple_of(network.stride());
+        let side = setting(SIDE_TENSOR, &whole, "use a side that can be halved as often")?;
+        let bands = setting(BANDS_TENSOR, &|v| v == 1.0 || v as usize == network.channels_in, "use 1 or its channels")?;
+        network.source_bands = bands.map_or(1, |bands| bands as usize);
         network.slope = slope.unwrap_or(network.slope);
         network.dropout = dropout.unwrap_or(network.dropout);
         network.side = side.map_or(network.side, |side| side as usize);
         Ok(network)
     }
 
-    /// Runs the network on x `[N, H, W, channels_in]`, H and W multiples of [`STRIDE`].
+    /// Runs the network on x `[N, H, W, channels_in]`, H and W multiples of [`Generator::stride`].
     ///
     /// The innermost batch norm sees one value per channel of each picture of 256x256. In batches of one such picture
     /// that is the mean itself, and beta comes out; under running statistics it must come out too, see
@@ -206,9 +161,9 @@ impl Generator {
     pub fn forward(&self, bound: &Bound<'_>, x: &Var, pass: Pass) -> Result<Var> {
         let [_, height, width, _] = x.value().nhwc()?;
         crate::ensure!(
-            height.is_multiple_of(STRIDE) && width.is_multiple_of(STRIDE),
+            height.is_multiple_of(self.stride()) && width.is_multiple_of(self.stride()),
             Error::input(
-                format!("pix2pix takes pictures whose sides are multiples of {STRIDE}"),
+                format!("this network takes pictures whose sides are multiples of {}", self.stride()),
                 format!("{width}x{height}"),
                 "continue the picture to the next multiple"
             )
@@ -235,7 +190,7 @@ impl Generator {
             let name = up(k);
             x = self.up_by.run(bound, &name, &x)?;
             x = batch_norm(bound, &norm(&name), &x, pass.norm)?;
-            if k <= DROPOUTS && pass.dropout > 0.0 {
+            if k <= self.down.len() - LEAST_DEPTH && pass.dropout > 0.0 {
                 let draw = Draw { seed: pass.seed, step: pass.step, layer: k as u32 };
                 x = tape.apply(Dropout { rate: pass.dropout, draw }, &[&x])?;
             }
@@ -248,12 +203,14 @@ impl Generator {
         activate(bound, "g.out", Activation::Tanh, &x)
     }
 
-    /// The network's input from grey pictures `[N, H, W, 1]` 0..1: -1..1, repeated to `channels_in` channels.
+    /// The network's input from sources `[N, H, W, source_bands]` 0..1: -1..1, a single band repeated to `channels_in`
+    /// channels.
     ///
     /// # Errors
     /// Whatever a launch reports.
-    pub fn input(&self, grey: &Tensor) -> Result<Tensor> {
-        repeated(&to_signed(grey)?, self.channels_in)
+    pub fn input(&self, source: &Tensor) -> Result<Tensor> {
+        let signed = to_signed(source)?;
+        if self.source_bands > 1 { Ok(signed) } else { repeated(&signed, self.channels_in) }
     }
 }
 
@@ -261,11 +218,11 @@ impl painter::Generator for Generator {
     const NAME: &'static str = "pix2pix";
 
     fn framing(&self) -> Framing {
-        Framing { stride: STRIDE, halo: 0, reach: 0, window: Some(self.side) }
+        Framing { stride: self.stride(), halo: 0, reach: 0, window: Some(self.side) }
     }
 
     fn source_bands(&self) -> usize {
-        1
+        self.source_bands
     }
 
     fn bands(&self) -> usize {
@@ -296,9 +253,11 @@ impl painter::Generator for Generator {
     }
 
     fn settings(&self) -> Vec<StateTensor> {
-        [(SLOPE_TENSOR, self.slope), (DROPOUT_TENSOR, self.dropout), (SIDE_TENSOR, self.side as f32)]
-            .map(|(name, value)| StateTensor { name: name.to_owned(), shape: vec![1], data: vec![value] })
-            .to_vec()
+        let settings = [(SLOPE_TENSOR, self.slope), (DROPOUT_TENSOR, self.dropout), (SIDE_TENSOR, self.side as f32)];
+        let bands = Some((BANDS_TENSOR, self.source_bands as f32)).filter(|_| self.source_bands > 1);
+        let tensor =
+            |(name, value): (&str, f32)| StateTensor { name: name.to_owned(), shape: vec![1], data: vec![value] };
+        settings.into_iter().chain(bands).map(tensor).collect()
     }
 
     fn paint(&self, parameters: &Parameters, source: &Tensor, look: &Look) -> Result<Tensor> {
@@ -309,10 +268,6 @@ impl painter::Generator for Generator {
         let pass = Pass { norm: look.norm, dropout, seed: 0, step: 0 };
         from_signed(self.forward(&bound, &tape.constant(self.input(source)?), pass)?.value())
     }
-}
-
-pub(super) fn halving() -> Conv2d {
-    Conv2d { stride: 2, dilation: 1, padding: Padding::Same, activation: conv2d::Activation::None }
 }
 
 fn down(k: usize) -> String {
@@ -378,6 +333,23 @@ mod tests {
         tensors.truncate(tensors.len() - generator.settings().len());
         let without = Generator::of(&WeightFile::from_tensors("memory", tensors)).unwrap();
         assert_eq!((without.slope, without.dropout, without.side), (LEAKY_SLOPE, DROPOUT, 256));
+    }
+
+    #[test]
+    fn smaller_pictures_have_fewer_halvings_and_bands_are_read_back() {
+        let small = Generator { source_bands: 2, ..Generator::of_side(96, 2, 0.02, 0.3) };
+        assert_eq!((small.down.len(), small.up.len(), small.stride()), (5, 4, 32));
+        assert_eq!(
+            [32, 64, 128, 192, 512, 768].map(|side| Generator::of_side(side, 1, 1.0, 0.3).down.len()),
+            [5, 6, 7, 6, 8, 8]
+        );
+        assert_eq!(Generator::of_side(64, 1, 1.0, 0.3).up, [512, 512, 256, 128, 64]);
+        let parameters = Parameters::new(&Device::cpu(), small.param_specs(), 1, false).unwrap();
+        let mut tensors = parameters.state().unwrap();
+        tensors.extend(small.settings());
+        assert_eq!(Generator::of(&WeightFile::from_tensors("memory", tensors)).unwrap(), small);
+        let source = Tensor::full(parameters.device(), &[1, 96, 32, 2], 0.5).unwrap();
+        assert_eq!(small.paint(&parameters, &source, &Look::default()).unwrap().shape(), [1, 96, 32, 3]);
     }
 
     #[test]

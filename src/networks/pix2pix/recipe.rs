@@ -5,7 +5,8 @@ use crate::engine::nn::WeightFile;
 use crate::error::Result;
 use crate::networks::adversarial::AdversarialConfig;
 use crate::networks::pix2pix::game::Start;
-use crate::networks::pix2pix::network::{self as pix2pix, Generator, Up};
+use crate::networks::pix2pix::network::{self as pix2pix, Generator};
+use crate::networks::pix2pix::up::Up;
 use crate::networks::recipe::{Demo, Recipe, Setup, trained};
 use crate::paint::painter::{self, Painter};
 use crate::train::learner::Learner;
@@ -44,7 +45,19 @@ impl Recipe for Pix2pix {
     }
 
     fn own_settings(&self) -> &'static [&'static str] {
-        &["width", "lr-d", "lambda-l1", "l1-scales", "gradient-share", "dropout", "leaky-slope", "up", "input-channels"]
+        &[
+            "bands",
+            "ratio",
+            "width",
+            "lr-d",
+            "lambda-l1",
+            "l1-scales",
+            "gradient-share",
+            "dropout",
+            "leaky-slope",
+            "up",
+            "input-channels",
+        ]
     }
 
     fn defaults(&self) -> Settings {
@@ -69,9 +82,10 @@ impl Recipe for Pix2pix {
             leaky_slope: settings.leaky_slope,
             up: settings.up.as_deref().map(str::parse).transpose()?,
             input_channels: settings.input_channels,
+            source_bands: setup.survey.map(|survey| survey.stats.source_bands()),
             lambda_l1: settings.lambda_l1.unwrap_or_default(),
             dropout: settings.dropout.unwrap_or_default(),
-            side: settings.size.unwrap_or(pix2pix::STRIDE),
+            side: settings.size.unwrap_or(pix2pix::SIDE),
             learning: AdversarialConfig::of(setup)?,
         };
         Ok(Box::new(start.learner(setup.device, setup.weights)?))
@@ -140,6 +154,6 @@ mod tests {
             let error = check(&Pix2pix, &filled(settings)).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
-        assert!(check_size(&Pix2pix, 128).is_err() && check_size(&Pix2pix, 512).is_ok());
+        assert!(check_size(&Pix2pix, 100).is_err() && check_size(&Pix2pix, 64).is_ok());
     }
 }

@@ -178,7 +178,7 @@ impl painter::Generator for Generator {
     fn paint(&self, parameters: &Parameters, source: &Tensor, _: &Look) -> Result<Tensor> {
         let tape = Tape::inference();
         let bound = parameters.bind(&tape, false);
-        let (grey, lightness) = painter::grey_and_lightness(source)?;
+        let (grey, lightness) = painter::bands_and_lightness(source, 1)?;
         let made = self.forward(&bound, &tape.constant(self.features(&grey)?))?;
         let ab = tape.apply(Scale(AB_RANGE), &[&made])?;
         lab::join(&self.inner(&lightness)?, ab.value())

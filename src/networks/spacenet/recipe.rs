@@ -45,7 +45,7 @@ impl Recipe for Spacenet {
     }
 
     fn own_settings(&self) -> &'static [&'static str] {
-        &["width", "lr-d", "lambda-mse", "d-l2"]
+        &["bands", "ratio", "width", "lr-d", "lambda-mse", "d-l2"]
     }
 
     fn defaults(&self) -> Settings {

@@ -36,7 +36,18 @@ impl Recipe for Window8 {
     }
 
     fn own_settings(&self) -> &'static [&'static str] {
-        &["lightness", "bins", "bin-width", "lambda", "sigma", "prior-smoothing", "predict-lightness", "lambda-l"]
+        &[
+            "bands",
+            "ratio",
+            "lightness",
+            "bins",
+            "bin-width",
+            "lambda",
+            "sigma",
+            "prior-smoothing",
+            "predict-lightness",
+            "lambda-l",
+        ]
     }
 
     fn defaults(&self) -> Settings {

@@ -1,10 +1,11 @@
 //! What values of a setting make sense.
 
+use crate::dataset::bands::BandList;
 use crate::dataset::loader_options::Turns;
 use crate::dataset::preparation::Despeckle;
 use crate::error::{Error, Result};
 use crate::imaging::color::{BinSpec, Smoothing};
-use crate::imaging::raster::Stretch;
+use crate::imaging::raster::Stretches;
 use crate::train::schedule::LrSchedule;
 use std::fmt::Display;
 
@@ -124,6 +125,11 @@ pub fn stretch(value: &str, key: &str) -> Result<()> {
     read_stretch(value, key).map(drop)
 }
 
+/// Numbers of bands.
+pub fn bands(value: &str, key: &str) -> Result<()> {
+    read_bands(value, key).map(drop)
+}
+
 /// A way of taking speckle off.
 pub fn despeckle(value: &str, key: &str) -> Result<()> {
     read_despeckle(value, key).map(drop)
@@ -133,7 +139,15 @@ pub fn despeckle(value: &str, key: &str) -> Result<()> {
 ///
 /// # Errors
 /// A text that is not one.
-pub fn read_stretch(text: &str, key: &str) -> Result<Stretch> {
+pub fn read_stretch(text: &str, key: &str) -> Result<Stretches> {
+    text.parse().map_err(|why: String| refused(&why, key, text))
+}
+
+/// The bands that a text lists.
+///
+/// # Errors
+/// A text that is not such a list.
+pub fn read_bands(text: &str, key: &str) -> Result<BandList> {
     text.parse().map_err(|why: String| refused(&why, key, text))
 }
 

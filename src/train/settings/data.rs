@@ -1,11 +1,12 @@
 //! Where settings say that the data come from, and how they are prepared.
 
+use crate::dataset::bands::BandList;
 use crate::dataset::pairs::DataSource;
 use crate::dataset::picture_file::Half;
 use crate::dataset::preparation::{Despeckle, Preparation, Preparations};
 use crate::error::{Error, Result};
-use crate::imaging::raster::Stretch;
-use crate::train::settings::checks::{read_despeckle, read_stretch};
+use crate::imaging::raster::Stretches;
+use crate::train::settings::checks::{read_bands, read_despeckle, read_stretch};
 use crate::train::settings::table::Settings;
 use std::path::Path;
 
@@ -68,9 +69,18 @@ impl Settings {
     /// A setting that makes no sense, or not beside the others.
     pub fn preparations(&self) -> Result<Preparations> {
         let source = self.preparation_over(Preparation::default())?;
-        let target =
-            Preparation { stretch: stretch(self.target_stretch.as_deref(), "target-stretch")?, despeckle: None };
+        let target = Preparation {
+            bands: bands(self.target_bands.as_deref(), "target-bands")?,
+            stretch: stretch(self.target_stretch.as_deref(), "target-stretch")?,
+            ..Preparation::default()
+        };
+        crate::ensure!(
+            !source.ratio || source.bands.is_some(),
+            Error::input("a ratio is of two bands", "⟨ratio⟩", "say of which by ⟨bands⟩, e.g. 1,2")
+        );
         for (setting, given) in [
+            ("⟨ratio⟩", source.ratio),
+            ("⟨target-bands⟩", target.bands.is_some()),
             ("⟨despeckle⟩", source.despeckle.is_some()),
             ("⟨target-stretch⟩", target.stretch.is_some()),
             ("⟨lightness⟩ despeckle", self.despeckles_lightness()),
@@ -96,7 +106,15 @@ impl Settings {
             Some(text) => read_despeckle(text, "despeckle")?,
             None => before.despeckle,
         };
-        Ok(Preparation { stretch: stretch(self.stretch.as_deref(), "stretch")?.or(before.stretch), despeckle })
+        let chosen = bands(self.bands.as_deref(), "bands")?;
+        let ratio = self.ratio.unwrap_or(before.ratio && chosen.is_none() && self.band.is_none());
+        Ok(Preparation {
+            // One band that is asked for takes the place of several.
+            bands: chosen.or(before.bands.filter(|_| self.band.is_none())),
+            ratio,
+            stretch: stretch(self.stretch.as_deref(), "stretch")?.or(before.stretch),
+            despeckle,
+        })
     }
 
     /// Whether what is coloured gets the lightness of its source without speckle, matched to the targets.
@@ -105,8 +123,12 @@ impl Settings {
     }
 }
 
-fn stretch(text: Option<&str>, key: &str) -> Result<Option<Stretch>> {
+fn stretch(text: Option<&str>, key: &str) -> Result<Option<Stretches>> {
     text.map(|text| read_stretch(text, key)).transpose()
+}
+
+fn bands(text: Option<&str>, key: &str) -> Result<Option<BandList>> {
+    text.map(|text| read_bands(text, key)).transpose()
 }
 
 /// Two folders of images, or two scenes.
@@ -132,12 +154,15 @@ mod tests {
 
     #[test]
     fn settings_win_over_the_run_and_none_takes_its_filter_away() {
-        let before =
-            Preparation { stretch: Some("db:-25,0".parse().unwrap()), despeckle: Some("lee:7".parse().unwrap()) };
+        let before = Preparation {
+            stretch: Some("db:-25,0".parse().unwrap()),
+            despeckle: Some("lee:7".parse().unwrap()),
+            ..Preparation::default()
+        };
         let over = |stretch: Option<&str>, despeckle: Option<&str>| {
             let [stretch, despeckle] = [stretch, despeckle].map(|text| text.map(str::to_owned));
             let settings = Settings { stretch, despeckle, ..Settings::default() };
-            settings.preparation_over(before).map(|preparation| preparation.to_string())
+            settings.preparation_over(before.clone()).map(|preparation| preparation.to_string())
         };
         assert_eq!(over(None, None).unwrap(), "lee:7 db:-25,0");
         assert_eq!(over(Some("none"), None).unwrap(), "lee:7 none");
@@ -146,5 +171,16 @@ mod tests {
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().starts_with("5 is not below 1: stretch 5,1: use LO,HI"), "{error}");
         assert!(over(None, Some("lee:2")).unwrap_err().to_string().contains("despeckle lee:2"));
+    }
+    #[test]
+    fn bands_that_are_asked_for_take_the_place_of_the_runs() {
+        let before = Preparation { bands: Some("1,2".parse().unwrap()), ratio: true, ..Preparation::default() };
+        let over = |settings: Settings| settings.preparation_over(before.clone()).unwrap().to_string();
+        assert_eq!(over(Settings::default()), "bands 1,2 ratio ");
+        assert_eq!(over(Settings { bands: Some("3,1".into()), ..Settings::default() }), "bands 3,1 ");
+        assert_eq!(over(Settings { band: Some(2), ..Settings::default() }), "");
+        assert_eq!(over(Settings { ratio: Some(true), ..Settings::default() }), "bands 1,2 ratio ");
+        let error = Settings { ratio: Some(true), ..Settings::default() }.preparations().unwrap_err().to_string();
+        assert!(error.starts_with("a ratio is of two bands: ratio: say of which by bands"), "{error}");
     }
 }

@@ -119,12 +119,33 @@ settings! {
         About {
             value_name: "N",
             otherwise: Some("the only one, or the luma of three; {all-bands}: all"),
+            conflicts: &["bands"],
+            displaces: &["band", "bands", "ratio"],
             ..DATA
         };
+    "bands" bands: String, checks::bands,
+        "Bands of a multi-band source that are read together, e.g. 1,2 for VV and VH; where the lightness is kept, it is \
+         that of the first",
+        About {
+            value_name: "N,N,...",
+            otherwise: Some("see ⟨band⟩"),
+            of_some: true,
+            settled: true,
+            conflicts: &["band"],
+            displaces: &["band", "bands"],
+            ..DATA
+        };
+    "ratio" ratio: bool, checks::any,
+        "Read one more band of the source: the ratio of the first two of ⟨bands⟩ in dB, their difference where values \
+         are in dB",
+        About { otherwise: Some("the bands alone"), of_some: true, settled: true, ..DATA };
+    "target-bands" target_bands: String, checks::bands,
+        "Bands of multi-band targets in the order of the output, e.g. 3,2,1 for red, green and blue of BGR",
+        About { value_name: "N,N,...", otherwise: Some("all"), settled: true, ..DATA };
     "stretch" stretch: String, checks::stretch,
         "How source values become 0 to 1: LO,HI, percentile:P over each scene or image, db:LO,HI of intensities, \
          db-amplitude:LO,HI, \
-         or none",
+         or none; with slashes between, one for each band",
         About {
             value_name: "HOW",
             otherwise: Some("by the type's range; files in a place on Earth of more than 8 bits percentile:2"),

@@ -150,9 +150,14 @@ fn describe_input(input: &Input) -> String {
         parts.push("lightness of colour images".to_owned());
     }
     parts.extend(input.band.map(|band| format!("band {band}")));
-    parts.extend(input.stretch.map(|stretch| format!("stretch {stretch}")));
+    parts.extend(input.bands.as_ref().map(|bands| format!("bands {bands}")));
+    if input.ratio {
+        parts.push("ratio".to_owned());
+    }
+    parts.extend(input.stretch.as_ref().map(|stretch| format!("stretch {stretch}")));
     parts.extend(input.despeckle.map(|despeckle| format!("despeckle {despeckle}")));
-    parts.extend(input.target_stretch.map(|stretch| format!("target-stretch {stretch}")));
+    parts.extend(input.target_bands.as_ref().map(|bands| format!("target-bands {bands}")));
+    parts.extend(input.target_stretch.as_ref().map(|stretch| format!("target-stretch {stretch}")));
     if input.lightness == Lightness::Despeckle {
         parts.push("lightness despeckle".to_owned());
     }

@@ -74,8 +74,8 @@ pub(super) fn random_source(learner: &dyn Learner, size: usize, halo: usize) -> 
 /// pixels, or of the window that the network paints by, or all of it.
 pub(super) fn source_of(learner: &dyn Learner, path: &Path, options: &Options, size: Option<usize>) -> Result<Tensor> {
     let painter = learner.painter();
-    let file = PictureFile::from(path.to_owned()).prepared(options.preparation);
-    let read = Options { preparation: Preparation::default(), ..*options };
+    let file = PictureFile::from(path.to_owned()).prepared(&options.preparation);
+    let read = Options { preparation: Preparation::default(), ..options.clone() };
     let pixels = read.source(painter.source_bands(), &file.open()?, path)?;
     if let Some(size) = size {
         crate::ensure!(

@@ -1,0 +1,327 @@
+//! The values of an image, of a part of one or of a scene as networks read them: bands that are chosen, without
+//! speckle, stretched to 0..1.
+
+use std::path::Path;
+
+use crate::dataset::bands::Ratio;
+use crate::dataset::preparation::{Preparation, filtered, to_physical, units};
+use crate::engine::device::Device;
+use crate::error::{Error, Result};
+use crate::imaging::codec::decode::ImageFile;
+use crate::imaging::picture::{Depth, Picture, PictureInfo, Samples, check_unit};
+use crate::imaging::pixels::{Area, Pixels};
+use crate::imaging::raster::{Histogram, SampleType, Scale, Stretch, Stretches, Window};
+
+/// Pixels read at a time in a pass over a scene.
+const BLOCK_PIXELS: usize = 1 << 20;
+
+/// What samples are once they are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    /// Bytes over the range of their type.
+    Bytes,
+    /// Floats that are 0..1 by themselves.
+    Unit,
+    /// Values to be stretched.
+    Stretched,
+}
+
+/// What becomes of values that are NaN or infinite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoNumber {
+    /// 0, as all without data.
+    Zero,
+    /// They stay, for whoever reads them to refuse.
+    Stays,
+}
+
+/// Values of an image file, prepared.
+pub(super) struct PreparedValues {
+    file: ImageFile,
+    /// The part that is read.
+    part: Area,
+    /// The bands that are read, from 1.
+    bands: Vec<usize>,
+    /// A channel beside the bands.
+    ratio: Option<Ratio>,
+    /// One a channel.
+    scales: Vec<Scale>,
+    meaning: Meaning,
+    /// See [`units`].
+    units: Vec<[f32; 2]>,
+    filter: Option<(usize, f32)>,
+    device: Device,
+    chosen: Option<Stretches>,
+}
+
+impl PreparedValues {
+    /// Prepares a part of a file, or, with `band` (from 1), one band of it; percentiles take a pass over the part.
+    /// Speckle is filtered on `device`.
+    ///
+    /// # Errors
+    /// Samples of no meaning ([`Preparation::stretch_for`]), bands that do not exist, no pixel with data.
+    pub fn new(
+        file: ImageFile,
+        part: Area,
+        band: Option<usize>,
+        preparation: &Preparation,
+        device: &Device,
+    ) -> Result<Self> {
+        let (info, path) = (file.info(), file.path());
+        let stretches = preparation.stretch_for(info, path)?;
+        let mut bands = preparation.bands_of(info, path)?;
+        if let Some(band) = band {
+            bands = vec![bands[band - 1]];
+        }
+        let ratio = preparation.ratio && band.is_none();
+        check_count(&stretches, bands.len(), ratio, path)?;
+        let filter = preparation.filter();
+        let meaning = match stretches.is_none() {
+            true if info.sample.is_float() => Meaning::Unit,
+            true if info.is_bytes() && filter.is_none() && !ratio => Meaning::Bytes,
+            _ => Meaning::Stretched,
+        };
+        let chosen = (preparation.stretch.is_none() && !stretches.is_none()).then(|| stretches.clone());
+        let units = units(info, &bands, &stretches);
+        let (ratio_kind, scales, device) = (None, Vec::new(), device.clone());
+        let values =
+            PreparedValues { file, part, bands, ratio: ratio_kind, scales, meaning, units, filter, device, chosen };
+        values.fitted(&stretches, ratio)
+    }
+
+    /// The same values with the scale of each channel.
+    fn fitted(mut self, stretches: &Stretches, ratio: bool) -> Result<Self> {
+        let info = self.file.info().clone();
+        let count = self.bands.len();
+        let share = |stretch| if let Stretch::Percentile(p) = stretch { Some(f64::from(p) / 100.0) } else { None };
+        let mut histograms: Vec<Option<Histogram>> =
+            (0..count).map(|band| share(stretches.of(band)).map(|_| Histogram::new(info.sample))).collect();
+        let (mut least, mut seen) = (f32::INFINITY, false);
+        if histograms.iter().any(Option::is_some) {
+            self.each_pixel(&mut |pixel| {
+                seen = true;
+                for (value, histogram) in pixel.iter().zip(&mut histograms) {
+                    least = least.min(*value);
+                    if let Some(histogram) = histogram {
+                        histogram.add(*value);
+                    }
+                }
+            })?;
+            crate::ensure!(seen, no_data(self.file.path()));
+        }
+        let scale = |stretch: Stretch, histogram: &Option<Histogram>| match (share(stretch), histogram) {
+            (Some(share), Some(histogram)) => by_shares(histogram, share),
+            _ => Some(stretch.scale(&info)),
+        };
+        let scales: Option<Vec<Scale>> =
+            histograms.iter().enumerate().map(|(band, histogram)| scale(stretches.of(band), histogram)).collect();
+        self.scales = scales.ok_or_else(|| no_data(self.file.path()))?;
+        if ratio {
+            let kind = Ratio::of(stretches.of(0), || least < 0.0);
+            let stretch = Ratio::stretch(stretches, count);
+            let scale = match share(stretch) {
+                None => Some(Ratio::scale(stretch)),
+                Some(share) => {
+                    let mut histogram = Histogram::new(SampleType::F32);
+                    self.each_pixel(&mut |pixel| histogram.add(kind.apply(pixel[0], pixel[1])))?;
+                    by_shares(&histogram, share)
+                }
+            };
+            self.scales.push(scale.ok_or_else(|| no_data(self.file.path()))?);
+            self.ratio = Some(kind);
+        }
+        Ok(self)
+    }
+
+    /// Shows the bands of every pixel that has data, in the units of the stretch.
+    fn each_pixel(&self, seen: &mut dyn FnMut(&[f32])) -> Result<()> {
+        let Area { x, y, width, height } = self.part;
+        for block in self.file.blocks(BLOCK_PIXELS) {
+            let columns = block.x.max(x)..block.columns().end.min(x + width);
+            let rows = block.y.max(y)..block.rows().end.min(y + height);
+            if columns.is_empty() || rows.is_empty() {
+                continue;
+            }
+            let within = Area { x: columns.start - x, y: rows.start - y, width: columns.len(), height: rows.len() };
+            let window = self.window(within)?;
+            for (pixel, valid) in window.samples.chunks_exact(self.bands.len()).zip(window.valid) {
+                if valid && pixel.iter().all(|value| value.is_finite()) {
+                    seen(pixel);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An area of the part as the file has it, in the units of the stretch.
+    fn window(&self, area: Area) -> Result<Window> {
+        let place = Area { x: self.part.x + area.x, y: self.part.y + area.y, ..area };
+        let mut window = self.file.read_window(place, &self.bands)?;
+        to_physical(&mut window.samples, &self.units);
+        Ok(window)
+    }
+
+    /// The same values with a cache of so many bytes, see
+    /// [`Raster::with_cache`](crate::imaging::raster::Raster::with_cache).
+    pub fn with_cache(self, bytes: usize) -> Self {
+        PreparedValues { file: self.file.with_cache(bytes), ..self }
+    }
+
+    /// The file.
+    pub fn file(&self) -> &ImageFile {
+        &self.file
+    }
+
+    /// The stretch that was chosen because none was given, and values are not bytes.
+    pub fn chosen(&self) -> Option<&Stretches> {
+        self.chosen.as_ref()
+    }
+
+    /// The scale of each channel.
+    pub fn scales(&self) -> &[Scale] {
+        &self.scales
+    }
+
+    /// How many values a pixel has.
+    pub fn channels(&self) -> usize {
+        self.scales.len()
+    }
+
+    /// The depth of what [`PreparedValues::picture`] gives.
+    pub fn depth(&self) -> Depth {
+        if self.meaning == Meaning::Bytes { Depth::U8 } else { Depth::F32 }
+    }
+
+    /// Whether some pixel may have no data.
+    pub fn may_have_gaps(&self) -> bool {
+        self.file.may_have_gaps()
+    }
+
+    /// Which pixels of an area of the part have data.
+    ///
+    /// # Errors
+    /// As [`PreparedValues::picture`].
+    pub fn valid(&self, area: Area) -> Result<Vec<bool>> {
+        Ok(self.window(area)?.valid)
+    }
+
+    /// All of the part, in which what is no number stays so.
+    ///
+    /// # Errors
+    /// As [`PreparedValues::picture`].
+    pub fn whole(&self) -> Result<Picture> {
+        let all = Area { x: 0, y: 0, ..self.part };
+        self.picture(all, NoNumber::Stays).map(|(picture, _)| picture)
+    }
+
+    /// An area of the part as an image of all channels, bytes if they need no preparation, and which of its pixels have
+    /// data.
+    ///
+    /// # Errors
+    /// An area beyond the part, chunks that are damaged, a file that has changed; floats outside 0..1 that are not
+    /// stretched; no memory.
+    pub fn picture(&self, area: Area, no_number: NoNumber) -> Result<(Picture, Vec<bool>)> {
+        // The filter sees what lies around, so that it leaves no seams.
+        let margin = self.filter.map_or(0, |(side, _)| side / 2);
+        let grow = |start: usize, len: usize, end: usize| start.saturating_sub(margin)..(start + len + margin).min(end);
+        let around = Area::of(grow(area.x, area.width, self.part.width), grow(area.y, area.height, self.part.height));
+        let mut window = self.window(around)?;
+        let bands = self.bands.len();
+        let mut kept: Vec<(usize, f32)> = Vec::new();
+        if no_number == NoNumber::Stays && around == area {
+            kept.extend(window.samples.iter().copied().enumerate().filter(|(_, value)| !value.is_finite()));
+        }
+        if let Some(filter) = self.filter {
+            for (pixel, valid) in window.samples.chunks_exact_mut(bands).zip(&window.valid) {
+                if !valid {
+                    pixel.fill(f32::NAN);
+                }
+            }
+            let size = [around.height, around.width, bands];
+            let values = filtered(&self.device, size, window.samples, filter)?;
+            let pixels = Pixels { width: around.width, height: around.height, bands, values };
+            let within = Area { x: area.x - around.x, y: area.y - around.y, ..area };
+            let first = |y: usize| y * around.width + within.x;
+            window.samples = pixels.part(within).values;
+            window.valid = within.rows().flat_map(|y| &window.valid[first(y)..][..area.width]).copied().collect();
+        }
+        let Window { mut samples, valid } = window;
+        if let Some(ratio) = self.ratio {
+            let with =
+                |pixel: &[f32]| pixel.iter().copied().chain([ratio.apply(pixel[0], pixel[1])]).collect::<Vec<_>>();
+            samples = samples.chunks_exact(bands).flat_map(with).collect();
+        }
+        let channels = self.channels();
+        for (pixel, valid) in samples.chunks_exact_mut(channels).zip(&valid) {
+            let plain = if self.meaning == Meaning::Unit { bands } else { 0 };
+            match (valid, self.meaning) {
+                (false, _) => pixel.fill(0.0),
+                (true, Meaning::Bytes) => continue,
+                (true, Meaning::Unit) => check_unit(pixel[..plain].iter(), self.file.path())?,
+                (true, Meaning::Stretched) => {}
+            }
+            if *valid {
+                let stretched = pixel.iter_mut().zip(&self.scales).skip(plain);
+                stretched.for_each(|(value, scale)| *value = scale.apply(*value));
+            }
+        }
+        for (place, value) in kept {
+            let (pixel, band) = (place / bands, place % bands);
+            let value = if self.meaning == Meaning::Unit { value } else { self.scales[band].apply(value) };
+            samples[pixel * channels + band] = value;
+        }
+        let info = PictureInfo { width: area.width, height: area.height, bands: channels, depth: self.depth() };
+        let samples = match self.meaning {
+            Meaning::Bytes => {
+                let byte = self.file.info().byte_of();
+                let bytes = samples.iter().enumerate();
+                Samples::U8(bytes.map(|(i, value)| if valid[i / channels] { byte(*value) } else { 0 }).collect())
+            }
+            _ => Samples::F32(samples),
+        };
+        Ok((Picture { info, samples }, valid))
+    }
+}
+
+impl Preparation {
+    /// An image in memory, prepared: floats of 0..1. Percentiles are those of this image. NaN stays NaN. The filter
+    /// runs on the CPU, where images are decoded.
+    ///
+    /// # Errors
+    /// Bands that are not there; an image whose pixels are all NaN or infinite; `path` is named.
+    pub fn apply(&self, picture: Picture, path: &Path) -> Result<Picture> {
+        if self.is_none() {
+            return Ok(picture);
+        }
+        let stretch = self.stretch.clone().or_else(|| Some(Stretch::None.into()));
+        let file = ImageFile::in_memory(picture, path)?;
+        let part = file.area();
+        PreparedValues::new(file, part, None, &Preparation { stretch, ..self.clone() }, &Device::cpu())?.whole()
+    }
+}
+
+/// Stretches must be one for all bands, or one for each, that of the ratio with them or not.
+fn check_count(stretches: &Stretches, bands: usize, ratio: bool, path: &Path) -> Result<()> {
+    let (count, most) = (stretches.len(), bands + usize::from(ratio));
+    crate::ensure!(
+        count == 1 || count == bands || count == most,
+        Error::input(
+            format!("{count} stretches for {most} bands"),
+            path.display(),
+            "give one ⟨stretch⟩ for all bands, or one for each"
+        )
+    );
+    Ok(())
+}
+
+fn by_shares(histogram: &Histogram, share: f64) -> Option<Scale> {
+    Some(Scale { lo: histogram.quantile(share)?, hi: histogram.quantile(1.0 - share)?, db: None })
+}
+
+fn no_data(path: &Path) -> Error {
+    Error::input(
+        "no pixel has data: all are NaN, infinite or nodata",
+        path.display(),
+        "check its nodata value and its mask, or remove the file",
+    )
+}
