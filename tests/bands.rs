@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::binary::{done, huetape, refused};
+use common::binary::{done, failed, huetape, refused};
 use huetape::imaging::codec::save::save_tiff;
 use huetape::imaging::raster::{Nodata, Raster, RasterInfo, RawTag, SampleType, Window};
 use huetape::imaging::synth::Scene;
@@ -35,7 +35,8 @@ fn radar_and_optics() -> TempDir {
     for index in 0..2 {
         let scene = Scene::new(5, index, SIDE);
         let decibels = |v: &u8| f32::from(*v) / 255.0 * 25.0 - 25.0;
-        let radar: Vec<f32> = scene.sar(4).iter().flat_map(|v| [decibels(v), 0.8 * decibels(v) - 8.0]).collect();
+        let radar: Vec<f32> =
+            scene.sar(4).iter().flat_map(|v| [decibels(v), 12.0 * (f32::from(*v) / 255.0).powi(3) - 30.0]).collect();
         let bands: Vec<f32> = scene
             .optical()
             .chunks_exact(3)
@@ -65,7 +66,7 @@ fn every_network_learns_from_two_bands_and_paints_with_them() {
     for (model, flags, outputs) in [
         ("pix2pix", "--target-bands 1,2,3 --width 0.02 --batch 1", 3),
         ("colournet", "--target-bands 3,2,1 --width 0.05", 3),
-        ("window8", "--target-bands 1,2,3 --bins kmeans:8 --ratio --predict-lightness", 3),
+        ("window8", "--target-bands 1,2,3 --bins kmeans:4 --ratio --predict-lightness", 3),
         ("spacenet", "--target-bands 4,1 --width 0.05 --ratio", 2),
     ] {
         let data = "--source s1 --target s2 --bands 1,2 --val-source s1 --val-target s2";
@@ -81,12 +82,13 @@ fn every_network_learns_from_two_bands_and_paints_with_them() {
         };
         let by_run = colours(&format!("s1/1.tif --run {model} --checkpoint last"), &format!("{model}-a.tif"));
         assert_eq!(by_run.samples.len(), SIDE * SIDE * outputs);
-        assert_eq!(by_run, colours(&format!("s1/1.tif --weights {weights}"), &format!("{model}-b.tif")));
+        let by_weights = colours(&format!("s1/1.tif --weights {weights}"), &format!("{model}-b.tif"));
+        assert!(by_run == by_weights, "{model}");
         done(root.path(), &format!("colorize s1 --run {model} --checkpoint last --device cpu --out {model}-all"));
-        assert_eq!(by_run, read(&root.path().join(format!("{model}-all/1.tif"))), "{model}");
+        assert!(by_run == read(&root.path().join(format!("{model}-all/1.tif"))), "{model}");
         // Exchanged bands are other inputs; one band is too few.
         let exchanged = colours(&format!("s1/1.tif --run {model} --bands 2,1"), &format!("{model}-c.tif"));
-        assert_ne!(by_run.samples, exchanged.samples, "{model}");
+        assert!(by_run.samples != exchanged.samples, "{model}");
         let scores = done(root.path(), &format!("evaluate --run {model} --source s1 --target s2 --device cpu"));
         assert!(scores.contains("linear regression"), "{scores}");
         let described = done(root.path(), &format!("inspect {weights}"));
@@ -139,7 +141,7 @@ fn files_side_by_side_have_bands_too() {
         .collect();
     save_tiff(&root.path().join("ab/0.tif"), RasterInfo::new(64, 32, 3, SampleType::U8), &samples).unwrap();
     let line = "--pairs ab --bands 1,3 --target-bands 3,1,2 --device cpu --threads 1 --size 32 --batch 1 --steps 1";
-    done(root.path(), &format!("train window8 {line} --bins kmeans:8 --out run"));
+    done(root.path(), &format!("train window8 {line} --bins kmeans:4 --out run"));
     assert!(huetape(root.path(), "inspect run/checkpoints/step-00000001.safetensors").stdout.contains("bands 1,3"));
 }
 
@@ -147,7 +149,8 @@ fn files_side_by_side_have_bands_too() {
 fn what_does_not_go_together_is_refused_by_name() {
     let root = radar_and_optics();
     let refused = |flags: &str, named: &[&str]| {
-        refused(root.path(), &format!("train {flags} --out run {FLAGS} --source s1 --target s2"), named);
+        // Notes on the stretch may come before the error.
+        failed(root.path(), &format!("train {flags} --out run {FLAGS} --source s1 --target s2"), 2, named);
     };
     refused("sicgan --bands 1,2", &["sicgan has no such setting", "--bands"]);
     refused("colournet --ratio", &["--ratio", "--bands"]);

@@ -128,7 +128,8 @@ impl Stretch {
         matches!(self, Stretch::Fixed { .. } | Stretch::Db { .. })
     }
 
-    /// The scale of a band of an image, where it does not depend on the values; of percentiles that of the type's range.
+    /// The scale of a band of an image, where it does not depend on the values; of percentiles that of the type's
+    /// range.
     pub fn scale(&self, info: &RasterInfo) -> Scale {
         match *self {
             Stretch::Fixed { lo, hi } => Scale { lo, hi, db: None },

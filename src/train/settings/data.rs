@@ -107,7 +107,7 @@ impl Settings {
             None => before.despeckle,
         };
         let chosen = bands(self.bands.as_deref(), "bands")?;
-        let ratio = self.ratio.unwrap_or(before.ratio && chosen.is_none() && self.band.is_none());
+        let ratio = self.ratio.unwrap_or(before.ratio && self.band.is_none());
         Ok(Preparation {
             // One band that is asked for takes the place of several.
             bands: chosen.or(before.bands.filter(|_| self.band.is_none())),
@@ -177,7 +177,7 @@ mod tests {
         let before = Preparation { bands: Some("1,2".parse().unwrap()), ratio: true, ..Preparation::default() };
         let over = |settings: Settings| settings.preparation_over(before.clone()).unwrap().to_string();
         assert_eq!(over(Settings::default()), "bands 1,2 ratio ");
-        assert_eq!(over(Settings { bands: Some("3,1".into()), ..Settings::default() }), "bands 3,1 ");
+        assert_eq!(over(Settings { bands: Some("3,1".into()), ..Settings::default() }), "bands 3,1 ratio ");
         assert_eq!(over(Settings { band: Some(2), ..Settings::default() }), "");
         assert_eq!(over(Settings { ratio: Some(true), ..Settings::default() }), "bands 1,2 ratio ");
         let error = Settings { ratio: Some(true), ..Settings::default() }.preparations().unwrap_err().to_string();
