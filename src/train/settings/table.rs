@@ -124,8 +124,8 @@ settings! {
             ..DATA
         };
     "bands" bands: String, checks::bands,
-        "Bands of a multi-band source that are read together, e.g. 1,2 for VV and VH; a lightness that is kept is that of \
-         the first",
+        "Bands of a multi-band source that are read together, e.g. 1,2 for VV and VH; a kept lightness is that of the \
+         first",
         About {
             value_name: "N,N,...",
             otherwise: Some("see ⟨band⟩"),
