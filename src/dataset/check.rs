@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rayon::prelude::*;
 
 use crate::dataset::grey::is_grey;
+use crate::dataset::guess::Guess;
 use crate::dataset::pair::{Crop, Pair};
 use crate::dataset::pairs::{DataSource, Listing};
 use crate::dataset::picture_file::PictureFile;
@@ -32,6 +33,10 @@ pub struct DataReport {
     pub source_values: Option<ValueRange>,
     /// What the targets' values are, over all bands.
     pub target_values: Option<ValueRange>,
+    /// What the sources' files seem to hold, where it can be told.
+    pub source_guess: Option<Guess>,
+    /// The same of the targets; of a folder of images alone, `None`.
+    pub target_guess: Option<Guess>,
 }
 
 /// A usable pair.
@@ -102,6 +107,14 @@ pub fn check(data: &DataSource, readings: (Reading, Reading), how: &Preparations
         }
         _ => (data.list_prepared(how)?, readings),
     };
+    let files = |of: fn(&Pair) -> &PictureFile| -> Vec<PathBuf> {
+        let mut paths: Vec<PathBuf> = listing.pairs.iter().map(|pair| of(pair).path().to_owned()).collect();
+        paths.dedup();
+        paths
+    };
+    let alone = matches!(data, DataSource::Images(_) | DataSource::SideBySide { .. });
+    let source_guess = Guess::of(&files(|pair| &pair.source), &how.source);
+    let target_guess = if alone { None } else { Guess::of(&files(|pair| &pair.target), &how.target) };
     let most = SAMPLE_VALUES / listing.pairs.len().max(1);
     let examined: Vec<Result<Examined>> =
         listing.pairs.par_iter().map(|pair| examine(pair, source_reading, target_reading, most)).collect();
@@ -112,6 +125,8 @@ pub fn check(data: &DataSource, readings: (Reading, Reading), how: &Preparations
         faults: Vec::new(),
         source_values: None,
         target_values: None,
+        source_guess,
+        target_guess,
     };
     let (mut source_values, mut target_values) = (Vec::new(), Vec::new());
     for result in examined {

@@ -12,6 +12,7 @@ use crate::dataset::pair::{Crop, Pair};
 use crate::dataset::picture_file::{Half, PictureFile};
 use crate::dataset::preparation::{Preparation, Preparations};
 use crate::dataset::scene_pair::ScenePair;
+use crate::dataset::stack;
 use crate::error::{Error, Result};
 use crate::imaging::codec::decode::probe_file;
 use crate::imaging::picture::{Depth, PictureInfo, Reading};
@@ -106,7 +107,7 @@ impl DataSource {
                 };
                 Ok(Listing { pairs: pictures_in(folder)?.into_iter().map(pair).collect(), ..Listing::default() })
             }
-            DataSource::Pairs { source, target } => Ok(matched(pictures_in(source)?, pictures_in(target)?)),
+            DataSource::Pairs { source, target } => Ok(matched(dates_in(source)?, pictures_in(target)?)),
             DataSource::Scenes { source, target } => {
                 let scene = |path: &PathBuf| PictureFile::from(path.clone());
                 Ok(Listing { pairs: vec![Pair { source: scene(source), target: scene(target) }], ..Listing::default() })
@@ -115,11 +116,19 @@ impl DataSource {
     }
 
     /// The folders that images are read from.
-    fn folders(&self) -> Vec<&Path> {
+    fn folders(&self) -> Vec<PathBuf> {
         match self {
-            DataSource::Images(folder) | DataSource::SideBySide { folder, .. } => vec![folder],
-            DataSource::Pairs { source, target } => vec![source, target],
+            DataSource::Images(folder) | DataSource::SideBySide { folder, .. } => vec![folder.clone()],
+            DataSource::Pairs { source, target } => stack::parts(source).into_iter().chain([target.clone()]).collect(),
             DataSource::Scenes { .. } => Vec::new(),
+        }
+    }
+
+    /// Dates of the sources.
+    fn dates(&self) -> usize {
+        match self {
+            DataSource::Pairs { source, .. } | DataSource::Scenes { source, .. } => stack::parts(source).len(),
+            DataSource::Images(_) | DataSource::SideBySide { .. } => 1,
         }
     }
 
@@ -160,7 +169,7 @@ impl DataSource {
     /// all.
     pub fn readings_of_chosen(&self, band: Option<usize>, how: &Preparations) -> (Reading, Reading) {
         let (source, target) = self.readings(band);
-        match (how.source.chosen_channels(), source) {
+        match (how.source.chosen_channels(self.dates()), source) {
             (Some(several @ 2..), Reading::Grey { .. }) => (Reading::Bands(several), target),
             (_, one) => (one, target),
         }
@@ -178,20 +187,24 @@ impl DataSource {
         }
         let all_or_one = |all: usize| if band.is_some() { Reading::Grey { band } } else { Reading::Bands(all) };
         if let DataSource::Scenes { source, target } = self {
-            let bands = |path: &Path, how: &Preparation| match how.chosen_channels() {
-                Some(chosen) => Ok(chosen),
-                None => Ok(how.channels(probe_file(path)?.bands_without_alpha().count())),
+            let bands = |path: &Path, how: &Preparation| {
+                let files = stack::parts(path);
+                match how.chosen_channels(files.len()) {
+                    Some(chosen) => Ok(chosen),
+                    None => Ok(how.channels(probe_file(&files[0])?.bands_without_alpha().count(), files.len())),
+                }
             };
             let target = Reading::Bands(bands(target, &how.target)?);
             return Ok((all_or_one(bands(source, &how.source)?), target));
         }
         let pairs = self.list_prepared(how)?.pairs;
-        let usual = |how: &Preparation, files: Vec<&PictureFile>| match how.chosen_channels() {
+        let usual = |how: &Preparation, dates: usize, files: Vec<&PictureFile>| match how.chosen_channels(dates) {
             Some(chosen) => chosen,
             None => usual_bands(files),
         };
-        let source = all_or_one(usual(&how.source, pairs.iter().map(|pair| &pair.source).collect()));
-        Ok((source, Reading::Bands(usual(&how.target, pairs.iter().map(|pair| &pair.target).collect()))))
+        let source = usual(&how.source, self.dates(), pairs.iter().map(|pair| &pair.source).collect());
+        let target = usual(&how.target, 1, pairs.iter().map(|pair| &pair.target).collect());
+        Ok((all_or_one(source), Reading::Bands(target)))
     }
 
     /// [`DataSource::validate_as`] with [`DataSource::readings`].
@@ -307,7 +320,8 @@ impl DataSource {
             }
         }
         let mut preparations = how.clone();
-        let mut notices: Vec<String> = self.folders().into_iter().filter_map(passed_over).collect();
+        let mut notices: Vec<String> = self.folders().iter().filter_map(|folder| passed_over(folder)).collect();
+        notices.extend(zeros_notice(&pairs));
         for side in 0..2 {
             let of_side: Vec<(&Path, &Facts)> = pairs
                 .iter()
@@ -322,6 +336,43 @@ impl DataSource {
         }
         Ok(Dataset { pairs, infos, source_reading, target_reading, preparations, notices })
     }
+}
+
+/// Sources that are looked at for zeros at their borders, at most.
+const LOOKED_AT: usize = 32;
+
+/// What to tell of zeros at the borders of sources that count as no data.
+fn zeros_notice(pairs: &[Pair]) -> Option<String> {
+    let looked = &pairs[..pairs.len().min(LOOKED_AT)];
+    let zeros: Vec<usize> = looked.par_iter().map(|pair| pair.source.border_zeros()).collect();
+    let first = zeros.iter().position(|count| *count > 0)?;
+    let having = zeros.iter().filter(|count| **count > 0).count();
+    Some(format!(
+        "zeros at the borders of {having} of {} sources count as no data, e.g. {} of {}; ⟨zero-border⟩ keep reads them",
+        looked.len(),
+        zeros[first],
+        looked[first].source.path().display()
+    ))
+}
+
+/// The images of a folder, or those of equal names in the folders of several dates, as paths of several.
+fn dates_in(folders: &Path) -> Result<Vec<PathBuf>> {
+    let [first, others @ ..] = &stack::parts(folders)[..] else { return pictures_in(folders) };
+    let of_first = pictures_in(first)?;
+    let others = others.iter().map(|folder| pictures_in(folder)).collect::<Result<Vec<_>>>()?;
+    let all_dates = |file: PathBuf| -> Result<PathBuf> {
+        let mut dates = vec![file.clone()];
+        for other in &others {
+            let like = other.iter().find(|other| other.file_name() == file.file_name());
+            let missing = || {
+                let what = "another date has no image of this name";
+                Error::input(what, file.display(), "give the images of all dates equal names")
+            };
+            dates.push(like.cloned().ok_or_else(missing)?);
+        }
+        Ok(stack::joined(&dates))
+    };
+    of_first.into_iter().map(all_dates).collect()
 }
 
 /// The number of bands that most of some images have; of numbers equally frequent the largest. 1 if none can be read.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::dataset::facts::Facts;
 use crate::dataset::preparation::Preparation;
 use crate::dataset::scene_window::SceneWindow;
+use crate::dataset::stack;
 use crate::dataset::values::PreparedValues;
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
@@ -114,7 +115,7 @@ impl PictureFile {
             PictureFile::Half { path, preparation, .. } => (path, preparation, true),
             PictureFile::Window(window) => return Ok((window.info(), Facts::nothing())),
         };
-        let (info, notices) = decode::probe_with_notices(path)?;
+        let (info, notices) = stack::probe(path)?;
         let facts = Facts {
             stretch: preparation.stretch_for(&info, path)?,
             chosen: preparation.stretch.is_none(),
@@ -123,7 +124,7 @@ impl PictureFile {
             notices,
         };
         let mut info = decode::picture_info(&info, path)?;
-        info.bands = preparation.channels(info.bands);
+        info.bands = preparation.channels(info.bands, stack::parts(path).len());
         if preparation.ratio {
             info.depth = Depth::F32;
         }
@@ -131,6 +132,23 @@ impl PictureFile {
             info.width = half_width(info.width, path)?;
         }
         Ok((info, facts))
+    }
+
+    /// Zeros at its border that count as no data; none where it cannot be read, which is for others to tell.
+    pub(super) fn border_zeros(&self) -> usize {
+        let (PictureFile::Whole { path, preparation } | PictureFile::Half { path, preparation, .. }) = self else {
+            return 0;
+        };
+        let look = || -> Result<usize> {
+            let files = stack::open(path)?;
+            let sought = |file: &ImageFile| preparation.zero_border.is_sought(file.info(), file.marks_gaps());
+            if !files.iter().any(sought) {
+                return Ok(0);
+            }
+            let part = files[0].area();
+            Ok(PreparedValues::new(files, part, None, preparation, &Device::cpu())?.border_zeros())
+        };
+        look().unwrap_or_default()
     }
 
     /// What tells it from other images.
@@ -160,10 +178,12 @@ impl PictureFile {
 
 /// The image, or one half of it, prepared by itself.
 fn read(path: &Path, half: Option<Half>, preparation: &Preparation) -> Result<Picture> {
-    let file = ImageFile::open(path)?;
+    let mut files = stack::open(path)?;
+    let file = &files[0];
     let stretch = preparation.stretch_for(file.info(), path)?;
-    if stretch.is_none() && preparation.is_none() {
-        let (picture, _) = file.picture()?;
+    let sought = preparation.zero_border.is_sought(file.info(), file.marks_gaps());
+    if stretch.is_none() && preparation.is_none() && !sought && files.len() == 1 {
+        let (picture, _) = files.remove(0).picture()?;
         return match half {
             None => Ok(picture),
             Some(half) => cut(picture, half, path),
@@ -176,7 +196,7 @@ fn read(path: &Path, half: Option<Half>, preparation: &Preparation) -> Result<Pi
         part.width = half_width(part.width, path)?;
         part.x = if half == Half::Left { 0 } else { part.width };
     }
-    PreparedValues::new(file, part, None, preparation, &Device::cpu())?.whole()
+    PreparedValues::new(files, part, None, preparation, &Device::cpu())?.whole()
 }
 
 /// One half of an image.

@@ -9,6 +9,8 @@ use std::path::Path;
 use std::str::FromStr;
 
 use crate::dataset::bands::BandList;
+use crate::dataset::stack::Looks;
+use crate::dataset::zero_border::ZeroBorder;
 use crate::engine::device::Device;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
@@ -87,6 +89,10 @@ pub struct Preparation {
     pub stretch: Option<Stretches>,
     /// The filter of speckle that runs before the stretch, on the linear values of the file.
     pub despeckle: Option<Despeckle>,
+    /// What zeros at the border mean.
+    pub zero_border: ZeroBorder,
+    /// What is made of the images of several dates.
+    pub looks: Looks,
 }
 
 impl fmt::Display for Preparation {
@@ -100,6 +106,12 @@ impl fmt::Display for Preparation {
         if let Some(despeckle) = self.despeckle {
             write!(f, "{despeckle} ")?;
         }
+        if self.zero_border != ZeroBorder::Auto {
+            write!(f, "zero-border {} ", self.zero_border)?;
+        }
+        if self.looks != Looks::Mean {
+            write!(f, "looks {} ", self.looks)?;
+        }
         self.stretch.as_ref().map_or(Ok(()), |stretch| write!(f, "{stretch}"))
     }
 }
@@ -111,16 +123,18 @@ impl Preparation {
             && self.despeckle.is_none()
             && self.bands.is_none()
             && !self.ratio
+            && self.zero_border != ZeroBorder::Nodata
     }
 
-    /// How many values a pixel of a file of `bands` bands, alpha left out, has once it is prepared.
-    pub fn channels(&self, bands: usize) -> usize {
-        self.bands.as_ref().map_or(bands, |list| list.numbers().len()) + usize::from(self.ratio)
+    /// How many values a pixel of files of `bands` bands, alpha left out, of so many dates has once it is prepared.
+    pub fn channels(&self, bands: usize, dates: usize) -> usize {
+        let of_date = self.bands.as_ref().map_or(bands, |list| list.numbers().len());
+        of_date * if self.looks == Looks::Bands { dates } else { 1 } + usize::from(self.ratio)
     }
 
-    /// The same, where it does not depend on the file.
-    pub fn chosen_channels(&self) -> Option<usize> {
-        self.bands.as_ref().map(|_| self.channels(0))
+    /// The same, where it does not depend on the files' bands.
+    pub fn chosen_channels(&self, dates: usize) -> Option<usize> {
+        self.bands.as_ref().map(|_| self.channels(0, dates))
     }
 
     /// The bands of a file that are read, from 1, alpha counted.
@@ -171,24 +185,6 @@ impl Preparation {
             _ => Backscatter::Amplitude,
         };
         self.despeckle.map(|despeckle| (despeckle.side, despeckle.variation(of)))
-    }
-}
-
-/// What the values of bands are multiplied by, and what is added then, to become those that a stretch is given in;
-/// empty where nothing is to be done.
-pub(super) fn units(info: &RasterInfo, bands: &[usize], stretches: &Stretches) -> Vec<[f32; 2]> {
-    let unit = |(i, band): (usize, &usize)| info.unit(*band).filter(|_| stretches.of(i).is_physical());
-    let units: Vec<Option<[f64; 2]>> = bands.iter().enumerate().map(unit).collect();
-    if units.iter().all(Option::is_none) {
-        return Vec::new();
-    }
-    units.into_iter().map(|unit| unit.unwrap_or([1.0, 0.0]).map(|v| v as f32)).collect()
-}
-
-/// Values `[pixels, bands]` in the units of [`units`].
-pub(super) fn to_physical(values: &mut [f32], units: &[[f32; 2]]) {
-    for pixel in values.chunks_exact_mut(units.len().max(1)) {
-        pixel.iter_mut().zip(units).for_each(|(value, [factor, offset])| *value = *value * factor + offset);
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::dataset::preparation::Preparation;
+use crate::dataset::stack;
 use crate::dataset::values::{NoNumber, PreparedValues};
 use crate::engine::device::Device;
 use crate::error::Result;
@@ -42,9 +43,9 @@ impl PreparedScene {
     /// A file that is not an image or is damaged, samples of no meaning ([`Preparation::stretch_for`]), bands that do
     /// not exist, a scene without data.
     pub fn open(path: &Path, reading: Reading, preparation: &Preparation, device: &Device) -> Result<Self> {
-        let file = ImageFile::open(path)?;
-        let (info, part) = (file.info(), file.area());
-        let bands = preparation.channels(info.bands_without_alpha().count());
+        let files = stack::open(path)?;
+        let (info, part) = (files[0].info(), files[0].area());
+        let bands = preparation.channels(info.bands_without_alpha().count(), files.len());
         preparation.bands_of(info, path)?;
         reading.check(&info_of(info.width, info.height, bands), path)?;
         // One band is read alone; of those that are chosen all are.
@@ -52,7 +53,7 @@ impl PreparedScene {
             (Reading::Grey { band: Some(band) }, None) => (Some(band), Reading::Grey { band: None }),
             (reading, _) => (None, reading),
         };
-        Ok(PreparedScene { values: PreparedValues::new(file, part, only, preparation, device)?, reading })
+        Ok(PreparedScene { values: PreparedValues::new(files, part, only, preparation, device)?, reading })
     }
 
     /// The same scene with a cache of so many bytes, see
@@ -78,7 +79,7 @@ impl PreparedScene {
 
     /// What the user should know, one line each: of the file, and [`PreparedScene::chosen_stretch`].
     pub fn notices(&self) -> Vec<String> {
-        let mut notices = self.file().notices().to_vec();
+        let mut notices = self.values.notices();
         if let Some(stretch) = self.chosen_stretch() {
             let ranges: Vec<String> =
                 self.values.scales().iter().map(|scale| format!("{} to {}", scale.lo, scale.hi)).collect();

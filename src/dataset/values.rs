@@ -4,16 +4,14 @@
 use std::path::Path;
 
 use crate::dataset::bands::Ratio;
-use crate::dataset::preparation::{Preparation, filtered, to_physical, units};
+use crate::dataset::preparation::{Preparation, filtered};
+use crate::dataset::stack::Stack;
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
 use crate::imaging::codec::decode::ImageFile;
 use crate::imaging::picture::{Depth, Picture, PictureInfo, Samples, check_unit};
 use crate::imaging::pixels::{Area, Pixels};
 use crate::imaging::raster::{Histogram, SampleType, Scale, Stretch, Stretches, Window};
-
-/// Pixels read at a time in a pass over a scene.
-const BLOCK_PIXELS: usize = 1 << 20;
 
 /// What samples are once they are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,90 +33,91 @@ pub(super) enum NoNumber {
     Stays,
 }
 
-/// Values of an image file, prepared.
+/// Values of an image file, or of several of one place, prepared.
 pub(super) struct PreparedValues {
-    file: ImageFile,
-    /// The part that is read.
-    part: Area,
-    /// The bands that are read, from 1.
-    bands: Vec<usize>,
+    stack: Stack,
     /// A channel beside the bands.
     ratio: Option<Ratio>,
     /// One a channel.
     scales: Vec<Scale>,
     meaning: Meaning,
-    /// See [`units`].
-    units: Vec<[f32; 2]>,
     filter: Option<(usize, f32)>,
     device: Device,
     chosen: Option<Stretches>,
 }
 
 impl PreparedValues {
-    /// Prepares a part of a file, or, with `band` (from 1), one band of it; percentiles take a pass over the part.
-    /// Speckle is filtered on `device`.
+    /// Prepares a part of files of one grid, or, with `band` (from 1), one band of them; percentiles take a pass over
+    /// the part. Speckle is filtered on `device`.
     ///
     /// # Errors
-    /// Samples of no meaning ([`Preparation::stretch_for`]), bands that do not exist, no pixel with data.
+    /// Samples of no meaning ([`Preparation::stretch_for`]), bands that do not exist, decibels where linear values are
+    /// said to be, no pixel with data.
     pub fn new(
-        file: ImageFile,
+        files: Vec<ImageFile>,
         part: Area,
         band: Option<usize>,
         preparation: &Preparation,
         device: &Device,
     ) -> Result<Self> {
-        let (info, path) = (file.info(), file.path());
-        let stretches = preparation.stretch_for(info, path)?;
-        let mut bands = preparation.bands_of(info, path)?;
+        let (info, path, dates) = (files[0].info().clone(), files[0].path().to_owned(), files.len());
+        let stretches = preparation.stretch_for(&info, &path)?;
+        let mut bands = preparation.bands_of(&info, &path)?;
         if let Some(band) = band {
             bands = vec![bands[band - 1]];
         }
         let ratio = preparation.ratio && band.is_none();
-        check_count(&stretches, bands.len(), ratio, path)?;
+        check_count(&stretches, bands.len(), ratio, &path)?;
         let filter = preparation.filter();
         let meaning = match stretches.is_none() {
             true if info.sample.is_float() => Meaning::Unit,
-            true if info.is_bytes() && filter.is_none() && !ratio => Meaning::Bytes,
+            true if info.is_bytes() && filter.is_none() && !ratio && dates == 1 => Meaning::Bytes,
             _ => Meaning::Stretched,
         };
         let chosen = (preparation.stretch.is_none() && !stretches.is_none()).then(|| stretches.clone());
-        let units = units(info, &bands, &stretches);
-        let (ratio_kind, scales, device) = (None, Vec::new(), device.clone());
-        let values =
-            PreparedValues { file, part, bands, ratio: ratio_kind, scales, meaning, units, filter, device, chosen };
+        let stack = Stack::new(files, part, bands, preparation.looks, &stretches, preparation.zero_border)?;
+        let takes_linear = stretches.iter().any(|stretch| matches!(stretch, Stretch::Db { .. }));
+        crate::ensure!(
+            !(takes_linear && info.sample.is_float() && stack.is_mostly_negative()?),
+            Error::input(
+                "most values are below zero: they are in dB already, and this stretch takes linear ones",
+                path.display(),
+                "use ⟨stretch⟩ LO,HI, in dB, e.g. -25,0"
+            )
+        );
+        let (scales, device) = (Vec::new(), device.clone());
+        let values = PreparedValues { stack, ratio: None, scales, meaning, filter, device, chosen };
         values.fitted(&stretches, ratio)
     }
 
     /// The same values with the scale of each channel.
     fn fitted(mut self, stretches: &Stretches, ratio: bool) -> Result<Self> {
-        let info = self.file.info().clone();
-        let count = self.bands.len();
+        let info = self.file().info().clone();
+        let (bands, channels) = (self.stack.bands(), self.stack.channels());
         let share = |stretch| if let Stretch::Percentile(p) = stretch { Some(f64::from(p) / 100.0) } else { None };
+        // Means over dates are no integers.
+        let sample = if self.stack.averages() { SampleType::F32 } else { info.sample };
+        let of = |channel: usize| stretches.of(channel % bands);
         let mut histograms: Vec<Option<Histogram>> =
-            (0..count).map(|band| share(stretches.of(band)).map(|_| Histogram::new(info.sample))).collect();
-        let (mut least, mut seen) = (f32::INFINITY, false);
+            (0..channels).map(|channel| share(of(channel)).map(|_| Histogram::new(sample))).collect();
         if histograms.iter().any(Option::is_some) {
             self.each_pixel(&mut |pixel| {
-                seen = true;
                 for (value, histogram) in pixel.iter().zip(&mut histograms) {
-                    least = least.min(*value);
                     if let Some(histogram) = histogram {
                         histogram.add(*value);
                     }
                 }
             })?;
-            crate::ensure!(seen, no_data(self.file.path()));
         }
-        let scale = |stretch: Stretch, histogram: &Option<Histogram>| match (share(stretch), histogram) {
+        let scale = |(channel, histogram): (usize, &Option<Histogram>)| match (share(of(channel)), histogram) {
             (Some(share), Some(histogram)) => by_shares(histogram, share),
-            _ => Some(stretch.scale(&info)),
+            _ => Some(of(channel).scale(&info)),
         };
-        let scales: Option<Vec<Scale>> =
-            histograms.iter().enumerate().map(|(band, histogram)| scale(stretches.of(band), histogram)).collect();
-        self.scales = scales.ok_or_else(|| no_data(self.file.path()))?;
+        let scales: Option<Vec<Scale>> = histograms.iter().enumerate().map(scale).collect();
+        self.scales = scales.ok_or_else(|| no_data(self.file().path()))?;
         if ratio {
-            let kind = Ratio::of(stretches.of(0), || least < 0.0);
-            let stretch = Ratio::stretch(stretches, count);
+            let kind = self.stack.ratio(stretches.of(0))?;
+            let stretch = Ratio::stretch(stretches, bands);
             let scale = match share(stretch) {
                 None => Some(Ratio::scale(stretch)),
                 Some(share) => {
@@ -127,24 +126,17 @@ impl PreparedValues {
                     by_shares(&histogram, share)
                 }
             };
-            self.scales.push(scale.ok_or_else(|| no_data(self.file.path()))?);
+            self.scales.push(scale.ok_or_else(|| no_data(self.file().path()))?);
             self.ratio = Some(kind);
         }
         Ok(self)
     }
 
-    /// Shows the bands of every pixel that has data, in the units of the stretch.
+    /// Shows the channels of every pixel that has data, in the units of the stretch.
     fn each_pixel(&self, seen: &mut dyn FnMut(&[f32])) -> Result<()> {
-        let Area { x, y, width, height } = self.part;
-        for block in self.file.blocks(BLOCK_PIXELS) {
-            let columns = block.x.max(x)..block.columns().end.min(x + width);
-            let rows = block.y.max(y)..block.rows().end.min(y + height);
-            if columns.is_empty() || rows.is_empty() {
-                continue;
-            }
-            let within = Area { x: columns.start - x, y: rows.start - y, width: columns.len(), height: rows.len() };
-            let window = self.window(within)?;
-            for (pixel, valid) in window.samples.chunks_exact(self.bands.len()).zip(window.valid) {
+        for block in self.stack.blocks() {
+            let window = self.stack.window(block)?;
+            for (pixel, valid) in window.samples.chunks_exact(self.stack.channels()).zip(window.valid) {
                 if valid && pixel.iter().all(|value| value.is_finite()) {
                     seen(pixel);
                 }
@@ -153,23 +145,25 @@ impl PreparedValues {
         Ok(())
     }
 
-    /// An area of the part as the file has it, in the units of the stretch.
-    fn window(&self, area: Area) -> Result<Window> {
-        let place = Area { x: self.part.x + area.x, y: self.part.y + area.y, ..area };
-        let mut window = self.file.read_window(place, &self.bands)?;
-        to_physical(&mut window.samples, &self.units);
-        Ok(window)
-    }
-
     /// The same values with a cache of so many bytes, see
     /// [`Raster::with_cache`](crate::imaging::raster::Raster::with_cache).
     pub fn with_cache(self, bytes: usize) -> Self {
-        PreparedValues { file: self.file.with_cache(bytes), ..self }
+        PreparedValues { stack: self.stack.with_cache(bytes), ..self }
     }
 
-    /// The file.
+    /// The file, or the first of them.
     pub fn file(&self) -> &ImageFile {
-        &self.file
+        self.stack.file()
+    }
+
+    /// What the user should know of the files.
+    pub fn notices(&self) -> Vec<String> {
+        self.stack.notices()
+    }
+
+    /// Zeros that count as no data.
+    pub fn border_zeros(&self) -> usize {
+        self.stack.border_zeros()
     }
 
     /// The stretch that was chosen because none was given, and values are not bytes.
@@ -194,7 +188,7 @@ impl PreparedValues {
 
     /// Whether some pixel may have no data.
     pub fn may_have_gaps(&self) -> bool {
-        self.file.may_have_gaps()
+        self.stack.may_have_gaps()
     }
 
     /// Which pixels of an area of the part have data.
@@ -202,7 +196,7 @@ impl PreparedValues {
     /// # Errors
     /// As [`PreparedValues::picture`].
     pub fn valid(&self, area: Area) -> Result<Vec<bool>> {
-        Ok(self.window(area)?.valid)
+        Ok(self.stack.window(area)?.valid)
     }
 
     /// All of the part, in which what is no number stays so.
@@ -210,7 +204,7 @@ impl PreparedValues {
     /// # Errors
     /// As [`PreparedValues::picture`].
     pub fn whole(&self) -> Result<Picture> {
-        let all = Area { x: 0, y: 0, ..self.part };
+        let all = Area { x: 0, y: 0, ..self.stack.part() };
         self.picture(all, NoNumber::Stays).map(|(picture, _)| picture)
     }
 
@@ -221,12 +215,13 @@ impl PreparedValues {
     /// An area beyond the part, chunks that are damaged, a file that has changed; floats outside 0..1 that are not
     /// stretched; no memory.
     pub fn picture(&self, area: Area, no_number: NoNumber) -> Result<(Picture, Vec<bool>)> {
+        let part = self.stack.part();
         // The filter sees what lies around, so that it leaves no seams.
         let margin = self.filter.map_or(0, |(side, _)| side / 2);
         let grow = |start: usize, len: usize, end: usize| start.saturating_sub(margin)..(start + len + margin).min(end);
-        let around = Area::of(grow(area.x, area.width, self.part.width), grow(area.y, area.height, self.part.height));
-        let mut window = self.window(around)?;
-        let bands = self.bands.len();
+        let around = Area::of(grow(area.x, area.width, part.width), grow(area.y, area.height, part.height));
+        let mut window = self.stack.window(around)?;
+        let bands = self.stack.channels();
         let mut kept: Vec<(usize, f32)> = Vec::new();
         if no_number == NoNumber::Stays && around == area {
             kept.extend(window.samples.iter().copied().enumerate().filter(|(_, value)| !value.is_finite()));
@@ -257,7 +252,7 @@ impl PreparedValues {
             match (valid, self.meaning) {
                 (false, _) => pixel.fill(0.0),
                 (true, Meaning::Bytes) => continue,
-                (true, Meaning::Unit) => check_unit(pixel[..plain].iter(), self.file.path())?,
+                (true, Meaning::Unit) => check_unit(pixel[..plain].iter(), self.file().path())?,
                 (true, Meaning::Stretched) => {}
             }
             if *valid {
@@ -273,7 +268,7 @@ impl PreparedValues {
         let info = PictureInfo { width: area.width, height: area.height, bands: channels, depth: self.depth() };
         let samples = match self.meaning {
             Meaning::Bytes => {
-                let byte = self.file.info().byte_of();
+                let byte = self.file().info().byte_of();
                 let bytes = samples.iter().enumerate();
                 Samples::U8(bytes.map(|(i, value)| if valid[i / channels] { byte(*value) } else { 0 }).collect())
             }
@@ -296,7 +291,7 @@ impl Preparation {
         let stretch = self.stretch.clone().or_else(|| Some(Stretch::None.into()));
         let file = ImageFile::in_memory(picture, path)?;
         let part = file.area();
-        PreparedValues::new(file, part, None, &Preparation { stretch, ..self.clone() }, &Device::cpu())?.whole()
+        PreparedValues::new(vec![file], part, None, &Preparation { stretch, ..self.clone() }, &Device::cpu())?.whole()
     }
 }
 

@@ -118,7 +118,7 @@ impl Colorizer {
     ) -> Result<(PreparedScene, Origin)> {
         let source = self.open_scene(input, self.options())?;
         source.notices().iter().try_for_each(|notice| observe(FileEvent::Notice(notice)))?;
-        let origin = Origin::of(source.info(), source.file().may_have_gaps());
+        let origin = Origin::of(source.info(), source.may_have_gaps());
         Ok((source, origin))
     }
 }

@@ -11,6 +11,8 @@ use crate::dataset::lightness::LightnessMatch;
 use crate::dataset::loader_options::LoaderOptions;
 use crate::dataset::pairs::Dataset;
 use crate::dataset::preparation::{Despeckle, Preparation, Preparations};
+use crate::dataset::stack::Looks;
+use crate::dataset::zero_border::ZeroBorder;
 use crate::engine::nn::{FORMAT, WeightFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::imaging::picture::Reading;
@@ -69,7 +71,7 @@ pub struct Input {
     #[serde(with = "text", skip_serializing_if = "Option::is_none")]
     pub bands: Option<BandList>,
     /// Whether their ratio was one more band, see [`Preparation::ratio`].
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_default")]
     pub ratio: bool,
     /// The source was the lightness of colour images.
     pub of_colour_images: bool,
@@ -79,6 +81,12 @@ pub struct Input {
     /// How speckle was taken off sources.
     #[serde(with = "text", skip_serializing_if = "Option::is_none")]
     pub despeckle: Option<Despeckle>,
+    /// What zeros at the border of sources meant.
+    #[serde(with = "plain", skip_serializing_if = "is_default")]
+    pub zero_border: ZeroBorder,
+    /// What was made of sources of several dates.
+    #[serde(with = "plain", skip_serializing_if = "is_default")]
+    pub looks: Looks,
     /// Bands of the targets, from 1.
     #[serde(with = "text", skip_serializing_if = "Option::is_none")]
     pub target_bands: Option<BandList>,
@@ -194,26 +202,32 @@ impl Input {
             ratio: self.ratio,
             stretch: self.stretch.clone(),
             despeckle: self.despeckle,
+            zero_border: self.zero_border,
+            looks: self.looks,
         }
     }
 
     /// What is done to a target.
     pub fn target(&self) -> Preparation {
-        Preparation { bands: self.target_bands.clone(), stretch: self.target_stretch.clone(), ..Preparation::default() }
+        Preparation {
+            bands: self.target_bands.clone(),
+            stretch: self.target_stretch.clone(),
+            zero_border: ZeroBorder::Keep,
+            ..Preparation::default()
+        }
     }
 
     /// The same, where both sides were prepared so.
     #[must_use]
     pub fn prepared(self, how: &Preparations) -> Self {
-        let Preparation { bands, ratio, stretch, despeckle } = how.source.clone();
+        let Preparation { bands, ratio, stretch, despeckle, zero_border, looks } = how.source.clone();
         let (target_bands, target_stretch) = (how.target.bands.clone(), how.target.stretch.clone());
-        Input { bands, ratio, stretch, despeckle, target_bands, target_stretch, ..self }
+        Input { bands, ratio, stretch, despeckle, zero_border, looks, target_bands, target_stretch, ..self }
     }
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
-fn is_false(value: &bool) -> bool {
-    !value
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Settings as the text that they are written as everywhere.
@@ -227,6 +241,19 @@ mod text {
     pub fn deserialize<'de, T: FromStr<Err = String>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
         let text = Option::<String>::deserialize(from)?;
         text.map(|text| text.parse()).transpose().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The same of settings that always have a value.
+mod plain {
+    use super::*;
+
+    pub fn serialize<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+        value.to_string().serialize(to)
+    }
+
+    pub fn deserialize<'de, T: FromStr<Err = String>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -49,7 +49,7 @@ pub struct OfInput;
 
 impl Choice for OfInput {
     const KEYS: Option<&'static [&'static str]> =
-        Some(&["band", "bands", "ratio", "stretch", "despeckle", "lightness"]);
+        Some(&["band", "bands", "ratio", "stretch", "despeckle", "zero-border", "looks", "lightness"]);
     const BESIDE_A_RUN: bool = true;
 }
 

@@ -9,6 +9,7 @@ use crate::cli::outcome::Outcome;
 use crate::cli::training::print_rehearsal;
 use crate::dataset::check::{DataReport, ValueRange, check};
 use crate::dataset::grey::grey_notice;
+use crate::dataset::guess::Guess;
 use crate::dataset::pairs::DataSource;
 use crate::error::Error;
 use crate::networks::NETWORKS;
@@ -40,6 +41,8 @@ impl Choice for OfData {
         "stretch",
         "target-stretch",
         "despeckle",
+        "zero-border",
+        "looks",
         "size",
         "batch",
         "width",
@@ -115,6 +118,8 @@ fn print_report(report: &DataReport, unit: &str) {
         let to = if same { String::new() } else { format!(" to {most_w}x{most_h}") };
         outln!("sizes: {least_w}x{least_h}{to}");
     }
+    print_guess("sources", "⟨stretch⟩", &report.source_guess);
+    print_guess("targets", "⟨target-stretch⟩", &report.target_guess);
     print_values("source", &report.source_values);
     print_values("target", &report.target_values);
     let grey = report.pairs.iter().filter(|pair| pair.grey).count();
@@ -135,6 +140,11 @@ fn print_files(what: &str, files: &[PathBuf]) {
     if files.len() > NAMED {
         outln!("  and {} more", files.len() - NAMED);
     }
+}
+
+fn print_guess(side: &str, setting: &str, guess: &Option<Guess>) {
+    let Some(Guess { quantity, sample, stretch }) = guess else { return };
+    outln!("{}", flags(&format!("{side} seem to be {quantity} ({sample}): {setting} {stretch} fits")));
 }
 
 fn print_values(side: &str, range: &Option<ValueRange>) {

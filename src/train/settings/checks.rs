@@ -3,6 +3,8 @@
 use crate::dataset::bands::BandList;
 use crate::dataset::loader_options::Turns;
 use crate::dataset::preparation::Despeckle;
+use crate::dataset::stack::Looks;
+use crate::dataset::zero_border::ZeroBorder;
 use crate::error::{Error, Result};
 use crate::imaging::color::{BinSpec, Smoothing};
 use crate::imaging::raster::Stretches;
@@ -125,6 +127,16 @@ pub fn stretch(value: &str, key: &str) -> Result<()> {
     read_stretch(value, key).map(drop)
 }
 
+/// What zeros mean.
+pub fn zero_border(value: &str, key: &str) -> Result<()> {
+    read_zero_border(value, key).map(drop)
+}
+
+/// What is made of several dates.
+pub fn looks(value: &str, key: &str) -> Result<()> {
+    read_looks(value, key).map(drop)
+}
+
 /// Numbers of bands.
 pub fn bands(value: &str, key: &str) -> Result<()> {
     read_bands(value, key).map(drop)
@@ -140,6 +152,22 @@ pub fn despeckle(value: &str, key: &str) -> Result<()> {
 /// # Errors
 /// A text that is not one.
 pub fn read_stretch(text: &str, key: &str) -> Result<Stretches> {
+    text.parse().map_err(|why: String| refused(&why, key, text))
+}
+
+/// What a text says that zeros mean.
+///
+/// # Errors
+/// A text that says nothing of it.
+pub fn read_zero_border(text: &str, key: &str) -> Result<ZeroBorder> {
+    text.parse().map_err(|why: String| refused(&why, key, text))
+}
+
+/// What a text says of several dates.
+///
+/// # Errors
+/// A text that says nothing of them.
+pub fn read_looks(text: &str, key: &str) -> Result<Looks> {
     text.parse().map_err(|why: String| refused(&why, key, text))
 }
 

@@ -4,9 +4,11 @@ use crate::dataset::bands::BandList;
 use crate::dataset::pairs::DataSource;
 use crate::dataset::picture_file::Half;
 use crate::dataset::preparation::{Despeckle, Preparation, Preparations};
+use crate::dataset::stack::{self, Looks};
+use crate::dataset::zero_border::ZeroBorder;
 use crate::error::{Error, Result};
 use crate::imaging::raster::Stretches;
-use crate::train::settings::checks::{read_bands, read_despeckle, read_stretch};
+use crate::train::settings::checks::{read_bands, read_despeckle, read_looks, read_stretch, read_zero_border};
 use crate::train::settings::table::Settings;
 use std::path::Path;
 
@@ -72,8 +74,13 @@ impl Settings {
         let target = Preparation {
             bands: bands(self.target_bands.as_deref(), "target-bands")?,
             stretch: stretch(self.target_stretch.as_deref(), "target-stretch")?,
+            zero_border: ZeroBorder::Keep,
             ..Preparation::default()
         };
+        crate::ensure!(
+            source.looks != Looks::Bands || source.bands.is_some(),
+            Error::input("which bands of the dates is not said", "⟨looks⟩ bands", "say it by ⟨bands⟩, e.g. 1 or 1,2")
+        );
         crate::ensure!(
             !source.ratio || source.bands.is_some(),
             Error::input("a ratio is of two bands", "⟨ratio⟩", "say of which by ⟨bands⟩, e.g. 1,2")
@@ -114,6 +121,11 @@ impl Settings {
             ratio,
             stretch: stretch(self.stretch.as_deref(), "stretch")?.or(before.stretch),
             despeckle,
+            zero_border: match &self.zero_border {
+                Some(text) => read_zero_border(text, "zero-border")?,
+                None => before.zero_border,
+            },
+            looks: self.looks.as_deref().map_or(Ok(before.looks), |text| read_looks(text, "looks"))?,
         })
     }
 
@@ -134,7 +146,7 @@ fn bands(text: Option<&str>, key: &str) -> Result<Option<BandList>> {
 /// Two folders of images, or two scenes.
 fn pairs_or_scenes(source: &Path, target: &Path, settings: [&str; 2]) -> Result<DataSource> {
     let (from, to) = (source.to_owned(), target.to_owned());
-    match (source.is_file(), target.is_file()) {
+    match (stack::parts(source).iter().all(|part| part.is_file()), target.is_file()) {
         (true, true) => Ok(DataSource::Scenes { source: from, target: to }),
         (false, false) => Ok(DataSource::Pairs { source: from, target: to }),
         (scene, _) => {

@@ -160,6 +160,14 @@ settings! {
         "Take speckle off sources before, in the values of the file: lee:N, a window of NxN pixels, lee:N,LOOKS, or \
          none",
         About { value_name: "HOW", otherwise: Some("none"), settled: true, ..DATA };
+    "zero-border" zero_border: String, checks::zero_border,
+        "What zeros at the border of sources mean: keep, what they say; nodata, no data; auto, no data in radar scenes \
+         (one or two bands of floats or 16 bits in a place on Earth) that mark none",
+        About { value_name: "HOW", otherwise: Some("auto"), settled: true, ..DATA };
+    "looks" looks: String, checks::looks,
+        "Of several dates, scenes or folders with commas between as ⟨source⟩: mean, their mean in linear scale, or \
+         bands, the bands of all dates",
+        About { value_name: "HOW", otherwise: Some("mean"), settled: true, ..DATA };
     "lightness" lightness: String, checks::lightness,
         "Lightness of what is coloured: input, or despeckle, the input without speckle, matched to the lightness of \
          the training's targets",

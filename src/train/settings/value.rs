@@ -1,5 +1,6 @@
 //! The types that a setting's value may have, as text.
 
+use crate::dataset::stack::{joined, parts};
 use crate::train::built_in::{NAMES, WeightsName};
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -33,8 +34,9 @@ impl Value for PathBuf {
     }
 
     fn placed(self) -> Self {
-        // Fails only where there is no current folder to begin at.
-        std::path::absolute(&self).unwrap_or(self)
+        // Several with commas between become whole one by one. Fails only where there is no current folder to begin at.
+        let whole = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+        joined(&parts(&self).into_iter().map(whole).collect::<Vec<_>>())
     }
 }
 
@@ -109,6 +111,8 @@ mod tests {
         assert_eq!(0.1f32.show(), "0.1");
         assert_eq!(usize::read(OsStr::new("x")), None);
         assert_eq!(PathBuf::read(OsStr::new("")), None);
+        let placed = PathBuf::from("a.tif,b.tif").placed().display().to_string();
+        assert_eq!(placed.matches(&std::env::current_dir().unwrap().display().to_string()).count(), 2, "{placed}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Which files `huetape colorize` reads and which it writes.
 
 use crate::dataset::folder::{has_picture_extension, passed_over, pictures_below, pictures_in};
+use crate::dataset::stack;
 use crate::error::{Error, ErrorKind, Result};
 use crate::paint::files::check_not_input;
 use crate::paint::format::{self, Format, check_ending};
@@ -89,7 +90,7 @@ pub fn inputs(named: &[PathBuf], keep_going: bool, recursive: bool) -> Result<Ve
                 let below = file.parent().and_then(|folder| folder.strip_prefix(input).ok()).unwrap_or(Path::new(""));
                 Input { below: below.to_owned(), file }
             }));
-        } else if keep_going || input.exists() {
+        } else if keep_going || stack::parts(input).iter().all(|part| part.is_file()) || input.exists() {
             files.push(Input { file: input.clone(), below: PathBuf::new() });
         } else {
             return Err(Error::input("no such file or folder", input.display(), "check the path"));

@@ -1,6 +1,8 @@
 //! `huetape inspect FILE`: what a weight file says of itself, and what its tensors tell.
 
 use crate::cli::tables::thousands;
+use crate::dataset::stack::Looks;
+use crate::dataset::zero_border::ZeroBorder;
 use crate::engine::device::Device;
 use crate::engine::nn::{StateTensor, WeightFile};
 use crate::error::{Error, Result};
@@ -156,6 +158,12 @@ fn describe_input(input: &Input) -> String {
     }
     parts.extend(input.stretch.as_ref().map(|stretch| format!("stretch {stretch}")));
     parts.extend(input.despeckle.map(|despeckle| format!("despeckle {despeckle}")));
+    if input.zero_border != ZeroBorder::default() {
+        parts.push(format!("zero-border {}", input.zero_border));
+    }
+    if input.looks != Looks::default() {
+        parts.push(format!("looks {}", input.looks));
+    }
     parts.extend(input.target_bands.as_ref().map(|bands| format!("target-bands {bands}")));
     parts.extend(input.target_stretch.as_ref().map(|stretch| format!("target-stretch {stretch}")));
     if input.lightness == Lightness::Despeckle {
