@@ -24,11 +24,11 @@ fn placed(bands: usize, sample: SampleType) -> RasterInfo {
     RasterInfo { georeference, ..RasterInfo::new(SIDE, SIDE, bands, sample) }
 }
 
-/// Linear power of -25 to 0 dB, as floats, of a look.
-fn power(look: u32) -> Vec<f32> {
+/// Linear power of -25 to 0 dB, as floats, of a day.
+fn power(day: usize) -> Vec<f32> {
     let power = |v: &u8| 10f32.powf((f32::from(*v) / 255.0 * 25.0 - 25.0) / 10.0);
     let scene = Scene::new(5, 0, SIDE);
-    scene.sar(4 + look as usize).iter().map(power).collect()
+    scene.sar(5 - day).iter().map(power).collect()
 }
 
 /// `day1.tif` and `day2.tif`, linear power whose left eighth is zero, `decibels.tif`, and `optical.tif` on their grid.

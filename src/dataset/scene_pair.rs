@@ -38,13 +38,7 @@ impl ScenePair {
             source: open(source, readings.0, &how.source)?,
             target: open(target, readings.1, &how.target)?,
         };
-        if let Some(difference) = pair.source.info().grid_difference(pair.target.info()) {
-            return Err(Error::input(
-                format!("the scenes lie on different grids ({difference})"),
-                pair.name(),
-                "bring one onto the grid of the other, e.g. by gdalwarp or `huetape register`",
-            ));
-        }
+        check_grid(pair.source.info(), pair.target.info(), [source, target])?;
         Ok(pair)
     }
 
@@ -149,6 +143,21 @@ impl ScenePair {
             whole = found.into_iter().collect::<Result<_>>()?;
         }
         Ok(whole)
+    }
+}
+
+/// Two rasters must lie on one grid.
+///
+/// # Errors
+/// Grids that differ: both files are named, and what differs.
+pub fn check_grid(info: &RasterInfo, other: &RasterInfo, paths: [&Path; 2]) -> Result<()> {
+    match info.grid_difference(other) {
+        None => Ok(()),
+        Some(difference) => Err(Error::input(
+            format!("the scenes lie on different grids ({difference})"),
+            format!("{} and {}", paths[0].display(), paths[1].display()),
+            "bring one onto the grid of the other, e.g. by gdalwarp or `huetape register`",
+        )),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Zeros that mean nothing: the border of radar products, exact zeros that no tag marks.
 //!
-//! They are found once, as bits of a mask: which pixels are zero in all bands, and which of those are connected with the
-//! border of the image, over sides of pixels. A scene of 20,000x20,000 pixels takes 100 MB for it while it is opened,
-//! and 50 MB then.
+//! They are found once, as bits of a mask: which pixels are zero in all bands, and which of those are connected with
+//! the border of the image, over sides of pixels. A scene of 20,000x20,000 pixels takes 100 MB for it while it is
+//! opened, and 50 MB then.
 
 use std::fmt;
 use std::str::FromStr;

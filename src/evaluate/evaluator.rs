@@ -65,7 +65,7 @@ impl<'a> Evaluator<'a> {
     /// # Errors
     /// As [`Evaluator::judge`], and those of `seen`.
     pub fn evaluate(&self, data: &Dataset, seen: &mut dyn FnMut(usize, &Judged) -> Result<()>) -> Result<Scoreboard> {
-        let mut board = Scoreboard { images: Vec::new(), crop: self.crop };
+        let mut board = Scoreboard { crop: self.crop, ..Scoreboard::default() };
         for (i, pair) in data.pairs.iter().enumerate() {
             let judged = self.judge(data, pair)?;
             seen(i, &judged)?;
@@ -82,14 +82,48 @@ impl<'a> Evaluator<'a> {
     pub fn judge(&self, data: &Dataset, pair: &Pair) -> Result<Judged> {
         let source = self.read(pair.source.path(), data.source_reading, &pair.source.open()?)?;
         let target = self.read(pair.target.path(), data.target_reading, &pair.target.open()?)?;
+        let made = (self.paint)(&source)?;
+        let name = pair.source.path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let yardstick = Yardstick { stats: self.stats.as_ref(), rebalance: self.rebalance.as_ref() };
+        yardstick.judge(name, &source, &made, &target)
+    }
+
+    /// What a file holds as `reading` says, values 0..1; the centre where only that is judged.
+    fn read(&self, path: &Path, reading: Reading, picture: &Picture) -> Result<Pixels> {
+        picture.check_range(path)?;
+        let (width, height) = (picture.info.width, picture.info.height);
+        let side = |length: usize| self.crop.map_or(length, |crop| length.min(crop.max(1)));
+        let (w, h) = (side(width), side(height));
+        let area = Area { x: (width - w) / 2, y: (height - h) / 2, width: w, height: h };
+        let mut pixels = Pixels::new(w, h, reading.channels());
+        picture.read(reading, area, &mut pixels.values);
+        pixels.values.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
+        Ok(pixels)
+    }
+}
+
+/// What predictions are held against.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Yardstick<'a> {
+    pub stats: Option<&'a DataStats>,
+    pub rebalance: Option<&'a Rebalance>,
+}
+
+impl Yardstick<'_> {
+    /// Compares what a network made of a source, and what the baselines make of it, with the target; all of one size,
+    /// values 0..1.
+    ///
+    /// # Errors
+    /// Statistics of other bands.
+    pub fn judge(&self, name: String, source: &Pixels, made: &Pixels, target: &Pixels) -> Result<Judged> {
         let bands = target.bands;
         let image = |values: &[f32], bands: usize| Image8::new(source.width, source.height, bands, to_u8(values));
         let truth = image(&target.values, bands)?;
-        let made = image(&(self.paint)(&source)?.values, bands)?;
+        let made = image(&made.values, bands)?;
         let copy = grey_copy(&source.values, source.bands, bands).map(|values| image(&values, bands)).transpose()?;
-        let judge = Judge { truth: &truth, copy: copy.as_ref(), rebalance: self.rebalance.as_ref() };
+        let judge = Judge { truth: &truth, copy: copy.as_ref(), rebalance: self.rebalance };
         let mut ways = Vec::new();
-        if let Some(stats) = &self.stats {
+        if let Some(stats) = self.stats {
             crate::ensure!(
                 (stats.source_bands(), stats.target_bands()) == (source.bands, bands),
                 Error::input(
@@ -104,8 +138,7 @@ impl<'a> Evaluator<'a> {
         } else if let Some(copy) = &copy {
             ways.push((Method::GreyCopy, copy.clone()));
         }
-        let stem = pair.source.path().file_stem().unwrap_or_default();
-        let mut scores = ImageScores { name: stem.to_string_lossy().into_owned(), ..ImageScores::default() };
+        let mut scores = ImageScores { name, ..ImageScores::default() };
         for (method, way) in [(Method::Model, &made)].into_iter().chain(ways.iter().map(|(method, way)| (*method, way)))
         {
             scores.methods.push((method, judge.scores(way)?));
@@ -117,19 +150,6 @@ impl<'a> Evaluator<'a> {
         scores.truth_colourfulness = if bands == 3 { Some(colourfulness(&truth)?) } else { None };
         let source = image(&source.values, source.bands)?;
         Ok(Judged { source, made, truth, scores })
-    }
-
-    /// What a file holds as `reading` says, values 0..1; the centre where only that is judged.
-    fn read(&self, path: &Path, reading: Reading, picture: &Picture) -> Result<Pixels> {
-        picture.check_range(path)?;
-        let (width, height) = (picture.info.width, picture.info.height);
-        let side = |length: usize| self.crop.map_or(length, |crop| length.min(crop.max(1)));
-        let (w, h) = (side(width), side(height));
-        let area = Area { x: (width - w) / 2, y: (height - h) / 2, width: w, height: h };
-        let mut pixels = Pixels::new(w, h, reading.channels());
-        picture.read(reading, area, &mut pixels.values);
-        pixels.values.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
-        Ok(pixels)
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Scoreboard {
     pub images: Vec<ImageScores>,
     /// Pixels a side of the centres that were judged, at most, where not whole images were.
     pub crop: Option<usize>,
+    /// Side of the windows, pixels, where the images are those of a scene.
+    pub windows: Option<usize>,
 }
 
 /// The figures of one image.
@@ -31,6 +33,11 @@ pub struct ImageScores {
 }
 
 impl ImageScores {
+    /// Takes away what needs the neighbours of pixels, of an image whose pixels are not beside their own.
+    pub(super) fn forget_neighbours(&mut self) {
+        self.methods.iter_mut().for_each(|(_, scores)| scores.set(Measure::Ssim, f64::NAN));
+    }
+
     /// A figure of the model.
     pub fn of_model(&self, measure: Measure) -> Option<f64> {
         self.methods.first().and_then(|(_, scores)| scores.get(measure))
@@ -44,6 +51,9 @@ impl Scoreboard {
             1 => "1 picture".to_owned(),
             several => format!("{several} pictures"),
         };
+        if let Some(side) = self.windows {
+            return format!("{} of {side}x{side} at most", count.replace("picture", "window"));
+        }
         match self.crop {
             None => count,
             Some(side) => format!("the centres of {count}, {side}x{side} at most"),
@@ -199,7 +209,7 @@ mod tests {
                 image("a", &[psnr(10.0), angle(4.0)], &[psnr(5.5)]),
                 image("b, c", &[psnr(20.0)], &[psnr(f64::INFINITY)]),
             ],
-            crop: None,
+            ..Scoreboard::default()
         }
     }
 
@@ -238,7 +248,7 @@ mod tests {
                     ..ImageScores::default()
                 })
                 .collect(),
-            crop: None,
+            ..Scoreboard::default()
         };
         // A tenth better on the whole, three better or worse on each image.
         let doubtful = board(&|i| if i % 2 == 0 { 2.9 } else { -3.1 }).verdict();
@@ -267,6 +277,7 @@ mod tests {
                 ..ImageScores::default()
             }],
             crop: Some(64),
+            ..Scoreboard::default()
         };
         assert_eq!(
             (board.pictures(), colour.pictures()),

@@ -8,6 +8,7 @@ use crate::imaging::picture::{Picture, Reading};
 use crate::imaging::pixels::Area;
 use crate::imaging::pixels::Pixels;
 use crate::paint::memory::best_tile;
+use crate::paint::output::TargetUnits;
 use crate::paint::painter::{Look, Painter, no_uncertainty};
 use crate::paint::plan::Tiling;
 use crate::paint::relit::Relit;
@@ -96,6 +97,7 @@ pub struct Colorizer {
     painter: Box<dyn Painter>,
     lightness: Option<LightnessMatch>,
     options: Options,
+    units: Option<TargetUnits>,
 }
 
 // Held by the compiler: threads share a colorizer.
@@ -107,7 +109,7 @@ const _: () = {
 impl Colorizer {
     /// A colorizer by a network with its weights.
     pub fn new(painter: Box<dyn Painter>) -> Self {
-        Colorizer { painter, lightness: None, options: Options::default() }
+        Colorizer { painter, lightness: None, options: Options::default(), units: None }
     }
 
     /// How files are coloured where nothing else is said.
@@ -119,6 +121,26 @@ impl Colorizer {
     #[must_use]
     pub fn with_options(self, options: Options) -> Self {
         Colorizer { options, ..self }
+    }
+
+    /// The same network, whose targets had these units.
+    #[must_use]
+    pub fn with_units(self, units: Option<TargetUnits>) -> Self {
+        Colorizer { units, ..self }
+    }
+
+    /// The units of its targets.
+    ///
+    /// # Errors
+    /// A training that has not kept them, or whose targets were stretched by ranges of their own.
+    pub fn target_units(&self) -> Result<&TargetUnits> {
+        self.units.as_ref().ok_or_else(|| {
+            Error::input(
+                format!("the range of the targets of {} is not known", self.painter.name()),
+                "⟨units⟩ target",
+                "train with ⟨target-stretch⟩ LO,HI, or leave it out",
+            )
+        })
     }
 
     /// The network with its weights.

@@ -21,6 +21,8 @@ pub struct FileOptions {
     pub uncertainty: Option<PathBuf>,
     /// Whether TIFFs have the cloud-optimised layout.
     pub cloud_optimised: bool,
+    /// Whether to write floats in the units of the targets, see [`Colorizer::target_units`], instead of colours.
+    pub target_units: bool,
 }
 
 /// What happens while a file is coloured.
@@ -79,6 +81,10 @@ impl Colorizer {
                 )
             );
         }
+        if how.target_units {
+            self.target_units()?;
+            format::check_units(output)?;
+        }
         let (source, origin) = self.open_file(input, observe)?;
         let folders = Folders::of([Some(output), how.uncertainty.as_deref()].into_iter().flatten())?;
         let painted = self.paint_file(input, output, how, &source, &origin, observe);
@@ -97,6 +103,9 @@ impl Colorizer {
         let (bands, look, description) = (self.bands(), self.options().look, predicted_by(self.model()));
         let tiling = self.tiling(origin.size, how.tile, how.overlap, &look)?;
         let mut written = match Format::of(output, input, bands) {
+            _ if how.target_units => {
+                Output::in_units(output, origin, bands, self.target_units()?, &description, tiling.align)?
+            }
             Format::Png => Output::picture(output, origin, bands, &description),
             Format::Tiff => Output::raster(output, origin, bands, &description, tiling.align)?,
         };

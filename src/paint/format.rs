@@ -89,6 +89,18 @@ pub fn check_uncertainty(beside: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Floats in physical units go to a TIFF.
+///
+/// # Errors
+/// Another ending.
+pub fn check_units(output: &Path) -> Result<()> {
+    crate::ensure!(
+        output.extension().is_none_or(is_tiff),
+        Error::input("a PNG holds no physical values", output.display(), "end the name in .tif, or leave ⟨units⟩ out")
+    );
+    Ok(())
+}
+
 fn is_tiff(ending: &OsStr) -> bool {
     ["tif", "tiff"].iter().any(|known| ending.eq_ignore_ascii_case(known))
 }

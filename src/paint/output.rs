@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::imaging::codec::save::{save_png, save_png_with_gaps, to_u8};
 use crate::imaging::pixels::Area;
 use crate::imaging::pixels::Pixels;
-use crate::imaging::raster::{Nodata, RasterInfo, RasterWriter, RawTag, SampleType};
+use crate::imaging::raster::{Nodata, RasterInfo, RasterWriter, RawTag, SampleType, Stretches};
 use crate::paint::scene::{Part, Sink};
 
 /// What an output carries over from its scene.
@@ -66,11 +66,38 @@ impl Scale {
     }
 }
 
+/// In which units the targets of a training are, and their bands' names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetUnits {
+    /// How their values became 0..1, each over a range that is known.
+    stretch: Stretches,
+    /// Of the bands, as far as they have some.
+    names: Vec<String>,
+}
+
+impl TargetUnits {
+    /// Of targets that were stretched so; `None` where the range is not known, as that of percentiles.
+    pub fn of(stretch: &Stretches, names: &[String]) -> Option<Self> {
+        let known = stretch.iter().all(|stretch| stretch.inverse(0.0).is_some());
+        known.then(|| TargetUnits { stretch: stretch.clone(), names: names.to_vec() })
+    }
+
+    /// A value of a band (from 0), 0..1, in its unit.
+    fn value(&self, band: usize, value: f32) -> f32 {
+        self.stretch.of(band).inverse(value.clamp(0.0, 1.0)).unwrap_or(f32::NAN)
+    }
+}
+
 /// The file of the colours.
 enum Colours {
     Raster {
         writer: Box<RasterWriter>,
         scale: Scale,
+    },
+    /// Floats in the units of the targets.
+    Physical {
+        writer: Box<RasterWriter>,
+        units: TargetUnits,
     },
     /// `[height, width, bands]`, in memory: PNG wants whole rows, and panels of a wide picture come one after another.
     Picture {
@@ -126,6 +153,26 @@ impl Output {
         })
     }
 
+    /// A TIFF of 32-bit floats in the place of the scene and in the units of the targets, its bands named, NaN where
+    /// there is no data.
+    ///
+    /// # Errors
+    /// As [`Output::raster`].
+    pub fn in_units(
+        path: &Path,
+        origin: &Origin,
+        bands: usize,
+        units: &TargetUnits,
+        description: &str,
+        tile: usize,
+    ) -> Result<Self> {
+        let nodata = origin.gaps.then(|| Nodata::parse("nan")).flatten();
+        let info = origin.info(bands, SampleType::F32, nodata, description).with_band_names(&units.names);
+        let writer = RasterWriter::create(path, info, tile)?;
+        let colours = Colours::Physical { writer: Box::new(writer), units: units.clone() };
+        Ok(Output { colours, unsure: None, cloud_optimised: false })
+    }
+
     /// The same output with a file of its own for how unsure the network is: a TIFF of one band of 32-bit floats, 0..1,
     /// NaN where there is no data.
     ///
@@ -149,7 +196,7 @@ impl Output {
     pub fn finish(self) -> Result<()> {
         let finish = if self.cloud_optimised { RasterWriter::finish_cloud_optimised } else { RasterWriter::finish };
         match self.colours {
-            Colours::Raster { writer, .. } => finish(*writer)?,
+            Colours::Raster { writer, .. } | Colours::Physical { writer, .. } => finish(*writer)?,
             Colours::Picture { path, size: [width, height], samples, valid, description, .. } => match valid {
                 None => save_png(&path, &samples, width, height, Some(&description))?,
                 Some(valid) => save_png_with_gaps(&path, &samples, &valid, [width, height], Some(&description))?,
@@ -184,6 +231,8 @@ impl Sink for Output {
                 let value = values[pixel * bands + band];
                 values[pixel * colours + band] = match &self.colours {
                     Colours::Raster { scale, .. } => scale.apply(value, has_data),
+                    Colours::Physical { units, .. } if has_data => units.value(band, value),
+                    Colours::Physical { .. } => f32::NAN,
                     Colours::Picture { .. } if has_data => value,
                     Colours::Picture { .. } => 0.0,
                 };
@@ -191,7 +240,7 @@ impl Sink for Output {
         }
         values.truncate(width * height * colours);
         match &mut self.colours {
-            Colours::Raster { writer, .. } => writer.write_window(area, &values)?,
+            Colours::Raster { writer, .. } | Colours::Physical { writer, .. } => writer.write_window(area, &values)?,
             Colours::Picture { size, bands, samples, .. } => {
                 let row = width * *bands;
                 for (from, to) in to_u8(&values).chunks_exact(row).zip(y..) {

@@ -6,6 +6,7 @@ use crate::engine::nn::WeightFile;
 use crate::error::{Error, ErrorKind, Result};
 use crate::networks;
 use crate::paint::colorizer::{Colorizer, Options};
+use crate::paint::output::TargetUnits;
 use crate::run::run::Run;
 use crate::train::built_in::{BuiltIn, NAMES};
 use crate::train::metadata::{Input, Lightness, Metadata};
@@ -62,7 +63,9 @@ impl Colorizer {
         let wanted = lightness.unwrap_or(metadata.input.lightness);
         let by = matched(wanted, || Ok(metadata.lightness_match))?;
         let colorizer = Colorizer::new(recipe.painter(device, file)?).with_lightness(by)?;
-        Ok(colorizer.with_options(options_of(&metadata.input)))
+        let units = metadata.input.target_stretch.as_ref();
+        let units = units.and_then(|stretch| TargetUnits::of(stretch, &metadata.input.target_names));
+        Ok(colorizer.with_options(options_of(&metadata.input)).with_units(units))
     }
 
     /// The network of the run in a folder, which colours as `huetape colorize` does for it: with its best weights,

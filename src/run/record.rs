@@ -6,6 +6,7 @@ use crate::engine::device::{Device, human_bytes};
 use crate::engine::nn::WeightFile;
 use crate::error::Result;
 use crate::evaluate::scoreboard::Scoreboard;
+use crate::imaging::codec::decode::probe_file;
 use crate::run::summary::{TrainingFacts, write_report};
 use crate::run::training::Training;
 use crate::train::metadata::{BinsMetadata, Input, Lightness, Metadata, TrainedOn};
@@ -35,11 +36,24 @@ impl Training {
         };
         Ok(Metadata {
             bins,
-            input: Input { band: settings.band, lightness, ..Input::default() },
+            input: Input { band: settings.band, lightness, target_names: self.target_names(), ..Input::default() },
             lightness_match: matched.filter(|_| despeckled).cloned(),
             trained_on: TrainedOn { data: data.to_owned(), ..TrainedOn::default() },
             ..Metadata::default()
         })
+    }
+
+    /// The names of the targets' bands that are read, by the first of the files; none where it names none.
+    fn target_names(&self) -> Vec<String> {
+        let first = self.data.pairs.first().and_then(|pair| probe_file(pair.target.path()).ok());
+        let Some(info) = first else { return Vec::new() };
+        let all: Vec<usize> = info.bands_without_alpha().collect();
+        let numbers = match &self.data.preparations.target.bands {
+            Some(list) => list.numbers().iter().filter_map(|band| all.get(band - 1).copied()).collect(),
+            None => all,
+        };
+        let names: Option<Vec<String>> = numbers.into_iter().map(|band| info.band_name(band)).collect();
+        names.unwrap_or_default()
     }
 
     /// Writes the settings down; what differs from those of the run so far, up to step `after`, is recorded.

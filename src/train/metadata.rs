@@ -93,6 +93,9 @@ pub struct Input {
     /// How target values became 0..1.
     #[serde(with = "text", skip_serializing_if = "Option::is_none")]
     pub target_stretch: Option<Stretches>,
+    /// Names of the targets' bands, as their files have them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub target_names: Vec<String>,
     /// The lightness of coloured images.
     pub lightness: Lightness,
 }
@@ -167,6 +170,7 @@ impl Metadata {
             band: self.input.band.or(read),
             of_colour_images: source == Reading::Lightness,
             lightness: self.input.lightness,
+            target_names: self.input.target_names,
             ..Input::default()
         }
         .prepared(&data.preparations);

@@ -105,19 +105,42 @@ impl RasterInfo {
     ///
     /// Source: GDAL's GTiff driver, which writes them as items of the roles `scale` and `offset`.
     pub fn unit(&self, band: usize) -> Option<[f64; 2]> {
-        let sample = (band - 1).to_string();
-        let role = |role: &str| {
-            let items = self.metadata.as_deref()?.split("<Item ").skip(1);
-            let of_band =
-                |item: &&str| attribute(item, "sample") == Some(&sample) && attribute(item, "role") == Some(role);
-            let (_, text) = { items }.find(of_band)?.split_once('>')?;
-            text.split('<').next()?.trim().parse::<f64>().ok()
-        };
-        let (scale, offset) = (role("scale"), role("offset"));
+        let number = |role: &str| self.item(band, role)?.parse::<f64>().ok();
+        let (scale, offset) = (number("scale"), number("offset"));
         let unit = [scale.unwrap_or(1.0), offset.unwrap_or(0.0)];
         (unit != [1.0, 0.0]).then_some(unit)
     }
+
+    /// The name of a band (from 1), as GDAL writes it: an item of the role `description`.
+    pub fn band_name(&self, band: usize) -> Option<String> {
+        let text = self.item(band, "description").filter(|text| !text.is_empty())?;
+        Some(ESCAPES.iter().rev().fold(text.to_owned(), |text, (plain, escape)| text.replace(escape, plain)))
+    }
+
+    /// The same raster, its bands named.
+    #[must_use]
+    pub fn with_band_names(self, names: &[String]) -> Self {
+        let mut xml = "<GDALMetadata>\n".to_owned();
+        for (i, name) in names.iter().enumerate() {
+            let name = ESCAPES.iter().fold(name.clone(), |text, (plain, escape)| text.replace(plain, escape));
+            xml.push_str(&format!("  <Item name=\"DESCRIPTION\" sample=\"{i}\" role=\"description\">{name}</Item>\n"));
+        }
+        xml.push_str("</GDALMetadata>\n");
+        RasterInfo { metadata: Some(xml).filter(|_| !names.is_empty()), ..self }
+    }
+
+    /// The text of the item of a role that GDAL's XML has of a band (from 1).
+    fn item(&self, band: usize, role: &str) -> Option<&str> {
+        let sample = (band - 1).to_string();
+        let of_band = |item: &&str| attribute(item, "sample") == Some(&sample) && attribute(item, "role") == Some(role);
+        let mut items = self.metadata.as_deref()?.split("<Item ").skip(1);
+        let (_, text) = items.find(of_band)?.split_once('>')?;
+        Some(text.split('<').next()?.trim())
+    }
 }
+
+/// Characters that XML writes otherwise; the first stands in the others.
+const ESCAPES: [(&str, &str); 3] = [("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")];
 
 /// The value of an attribute in the head of an XML element.
 fn attribute<'a>(element: &'a str, name: &str) -> Option<&'a str> {
@@ -139,6 +162,14 @@ mod tests {
         let info = RasterInfo { metadata: Some(xml.into()), ..RasterInfo::new(1, 1, 3, SampleType::U16) };
         assert_eq!([1, 2, 3].map(|band| info.unit(band)), [Some([0.0001, -1000.0]), Some([2.0, 0.0]), None]);
         assert_eq!(RasterInfo::new(1, 1, 1, SampleType::U16).unit(1), None);
+    }
+
+    #[test]
+    fn bands_have_the_names_that_they_were_given() {
+        let names = ["B04".to_owned(), "near <infrared> & more".to_owned()];
+        let info = RasterInfo::new(1, 1, 3, SampleType::F32).with_band_names(&names);
+        assert_eq!([1, 2, 3].map(|band| info.band_name(band)), [Some(names[0].clone()), Some(names[1].clone()), None]);
+        assert_eq!(RasterInfo::new(1, 1, 1, SampleType::U8).with_band_names(&[]).metadata, None);
     }
 
     #[test]

@@ -123,6 +123,17 @@ impl fmt::Display for Stretch {
 }
 
 impl Stretch {
+    /// The value, in the physical unit of the file, that became `value` of 0..1; `None` where its range is not known.
+    pub fn inverse(&self, value: f32) -> Option<f32> {
+        let at = |lo: f32, hi: f32| lo + value * (hi - lo);
+        match *self {
+            Stretch::Fixed { lo, hi } => Some(at(lo, hi)),
+            Stretch::Db { lo, hi, of: Backscatter::Intensity } => Some(10f32.powf(at(lo, hi) / 10.0)),
+            Stretch::Db { lo, hi, of: Backscatter::Amplitude } => Some(10f32.powf(at(lo, hi) / 20.0)),
+            Stretch::None | Stretch::Percentile(_) => None,
+        }
+    }
+
     /// Whether its ends are numbers in a physical unit.
     pub fn is_physical(&self) -> bool {
         matches!(self, Stretch::Fixed { .. } | Stretch::Db { .. })
@@ -145,6 +156,8 @@ impl Stretch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::imaging::raster::sample::SampleType;
+    use approx::abs_diff_eq;
 
     #[test]
     fn stretches_are_read_and_written_alike() {
@@ -163,6 +176,19 @@ mod tests {
             let error = text.parse::<Stretch>().unwrap_err();
             assert!(error.contains(why) && error.contains("use LO,HI"), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn values_come_back_where_the_range_is_known() {
+        for text in ["0,3000", "-25,5", "db:-25,0", "db-amplitude:-30,-5"] {
+            let stretch: Stretch = text.parse().unwrap();
+            let scale = stretch.scale(&RasterInfo::new(1, 1, 1, SampleType::F32));
+            for value in [0.0, 0.25, 1.0] {
+                let back = scale.apply(stretch.inverse(value).unwrap());
+                assert!(abs_diff_eq!(back, value, epsilon = 1e-5), "{text}: {back}, not {value}");
+            }
+        }
+        assert_eq!([Stretch::None, Stretch::Percentile(2.0)].map(|stretch| stretch.inverse(0.5)), [None, None]);
     }
 
     #[test]

@@ -35,6 +35,7 @@ use targets::{check_beside, check_formats, check_free, check_out, clashes, input
   huetape colorize scene_vh.tif --run runs/first --out coloured.tif --uncertainty unsure.tif
   huetape colorize backscatter.tif --run runs/first --out coloured.tif --stretch db:-25,0 --despeckle lee:7
   huetape colorize rgb.tif --run runs/spectral --out eight-bands.tif
+  huetape colorize rgb.tif --run runs/spectral --out reflectances.tif --units target
   huetape colorize sar/ --run runs/first --out coloured/ --compare optical/
 
 Without --run and --weights the weights `grey` that come along colour what is grey or has a lightness, which stays;
@@ -70,6 +71,10 @@ pub struct ColorizeArgs {
     /// Write TIFFs in the cloud-optimised layout, with overviews
     #[arg(long)]
     cog: bool,
+    /// target: write TIFFs of floats in the units of the training's targets, its bands named as theirs, where their
+    /// --target-stretch has a range, e.g. reflectances [default: 0 to 255, or 0 to 65535]
+    #[arg(long, value_name = "WHICH", value_parser = ["target"])]
+    units: Option<String>,
     /// The truth, a picture or a folder of equal names: writes NAME.compare.png (source, coloured, truth) and
     /// NAME.split.png (the truth's left half, the coloured right half) too
     #[arg(long, value_name = "TRUTH")]
@@ -154,8 +159,12 @@ fn colour(args: ColorizeArgs, out: PathBuf, to_stdout: bool, name: &dyn Fn(&str)
         check_beside(beside, "--uncertainty", &files)?;
         colorizer.check_uncertainty()?;
     }
+    if args.units.is_some() {
+        colorizer.target_units()?;
+    }
     let target = |(file, below): (&PathBuf, &PathBuf)| match single {
         true => out.clone(),
+        false if args.units.is_some() => output_path(file, &out.join(below), bands).with_extension("tif"),
         false => output_path(file, &out.join(below), bands),
     };
     let targets: Vec<PathBuf> = files.iter().zip(&below).map(target).collect();
@@ -181,6 +190,7 @@ fn colour(args: ColorizeArgs, out: PathBuf, to_stdout: bool, name: &dyn Fn(&str)
         overlap: args.overlap,
         uncertainty: args.uncertainty,
         cloud_optimised: args.cog,
+        target_units: args.units.is_some(),
     };
     let mut report = Report::new(files.len(), device::line(&device));
     let mut bad = 0;

@@ -1,8 +1,11 @@
 //! `huetape evaluate`: how good a network is, beside what needs none.
 
-use crate::cli::args::device::{self, DeviceArgs};
-use crate::cli::args::given::{Choice, Given};
-use crate::cli::args::trained::{LookArgs, TrainedArgs};
+mod args;
+mod scenes;
+
+pub use args::EvaluateArgs;
+
+use crate::cli::args::device;
 use crate::cli::console::{Progress, print_scores};
 use crate::cli::names::flags;
 use crate::cli::outcome::Outcome;
@@ -15,72 +18,10 @@ use crate::files::{check_place, io_error};
 use crate::imaging::codec::save::{predicted_by, save_png, save_tiff};
 use crate::imaging::quality::Image8;
 use crate::imaging::raster::{RasterInfo, SampleType};
-use clap::{Arg, Args};
+use args::{facts, make_folder};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-
-#[derive(Args, Debug)]
-#[command(after_help = "Examples:
-  huetape evaluate --run runs/first --source val/sar --target val/optical --html page.html
-  huetape evaluate --run runs/first --images photos/ --json scores.json --csv scores.csv
-  huetape evaluate --weights best.safetensors --source sar/ --target optical/ --out scored
-  huetape evaluate --weights sar --source sar/ --target optical/
-
-Figures are means over whole pictures, rounded to 8 bits. --out writes predictions/NAME.png and targets/NAME.png, two
-folders of equal names, as evaluators of FID or LPIPS take them.")]
-pub struct EvaluateArgs {
-    #[command(flatten)]
-    trained: TrainedArgs,
-    #[command(flatten)]
-    data: Given<OfData>,
-    /// Judge only the centre of each picture, of N pixels a side at most [default: whole pictures]
-    #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
-    crop: Option<usize>,
-    /// Folder for the pictures: predictions/ and targets/
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// The means as JSON; - for standard output
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// The figures of each picture and method as CSV; - for standard output
-    #[arg(long, value_name = "FILE")]
-    csv: Option<PathBuf>,
-    /// A page with the verdict, the tables and the best and the worst pictures, in one file
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
-    #[command(flatten)]
-    look: LookArgs,
-    #[command(flatten)]
-    device: DeviceArgs,
-}
-
-/// The settings that say what is read.
-#[derive(Debug, Clone, Default)]
-struct OfData;
-
-impl Choice for OfData {
-    const KEYS: Option<&'static [&'static str]> = Some(&["source", "target", "images", "pairs", "pairs-source"]);
-
-    /// Scenes are not evaluated.
-    fn adjust(arg: Arg) -> Arg {
-        match arg.get_id().as_str() {
-            "source" => arg
-                .value_name("DIR")
-                .help("Folder of inputs; --target holds images of the same names")
-                .required_unless_present_any(["images", "pairs"]),
-            "target" => arg.value_name("DIR").help("Folder of images that belong to --source"),
-            _ => arg,
-        }
-    }
-}
-
-impl EvaluateArgs {
-    /// The files and folders that it writes.
-    pub fn files(&self) -> impl Iterator<Item = &Path> {
-        [&self.json, &self.csv, &self.html, &self.out].into_iter().flatten().map(PathBuf::as_path)
-    }
-}
 
 pub fn run(args: EvaluateArgs) -> Outcome {
     make_way([&args.json, &args.csv].into_iter().flatten().map(PathBuf::as_path))?;
@@ -92,10 +33,10 @@ pub fn run(args: EvaluateArgs) -> Outcome {
     }
     args.data.settings.check_values()?;
     let source = args.data.settings.data()?;
-    if let DataSource::Scenes { source, .. } = &source {
-        let remedy = "give two folders: pictures cut of the scenes, or links to them";
-        return Err(Error::input("this is a file, and folders are evaluated", source.display(), remedy).into());
+    if let DataSource::Scenes { source: from, target } = &source {
+        return scenes::run(&args, &source, from, target);
     }
+    scenes::refuse_for_folders(&args)?;
     let device = args.device.open()?;
     let (colorizer, mut options) = args.trained.open(&args.look, &device)?;
     options.lightness |= matches!(source, DataSource::Images(_));
@@ -244,37 +185,4 @@ fn save(path: &Path, picture: &Image8, description: Option<&str>) -> Result<()> 
         ..RasterInfo::new(width, height, picture.bands(), SampleType::U8)
     };
     save_tiff(path, info, &picture.samples().iter().map(|&v| f32::from(v)).collect::<Vec<_>>())
-}
-
-fn make_folder(folder: &Path) -> Result<()> {
-    if folder.as_os_str().is_empty() {
-        return Ok(());
-    }
-    std::fs::create_dir_all(folder).map_err(|error| io_error("cannot create the folder", folder, &error))
-}
-
-/// What was evaluated, for the page.
-fn facts(
-    args: &EvaluateArgs,
-    weights: &str,
-    source: &DataSource,
-    pictures: String,
-    device: &str,
-) -> Vec<(String, String)> {
-    let mut facts = vec![("weights", weights.to_owned())];
-    match source {
-        DataSource::Pairs { source, target } | DataSource::Scenes { source, target } => {
-            facts.push(("sources", source.display().to_string()));
-            facts.push(("targets", target.display().to_string()));
-        }
-        DataSource::Images(folder) => facts.push(("images, by their lightness", folder.display().to_string())),
-        DataSource::SideBySide { folder, .. } => facts.push(("pairs", folder.display().to_string())),
-    }
-    facts.push(("pictures", pictures));
-    if args.trained.run.is_none() {
-        facts.push(("left out", "mean colour and linear regression, which need --run".to_owned()));
-    }
-    facts.push(("device", device.to_owned()));
-    facts.push(("huetape", env!("CARGO_PKG_VERSION").to_owned()));
-    facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
