@@ -118,8 +118,9 @@ fn what_has_no_data_is_left_out_of_the_figures_the_map_and_the_classes() {
     for (class, label) in ["1", "7"].into_iter().enumerate() {
         let of = &found["classes"][label];
         assert_eq!(of["pixels"].as_u64(), Some(pixels[class]));
+        // Of a file whose darkest pixels are one brighter.
         let want = 10.0 * (255.0f64.powi(2) * 3.0 * pixels[class] as f64 / squares[class]).log10();
-        assert!((of["psnr"].as_f64().unwrap() - want).abs() < 0.01, "{of} {want}");
+        assert!((of["psnr"].as_f64().unwrap() - want).abs() < 0.05, "{of} {want}");
         assert!(of["ab_error"].as_f64().unwrap() > 0.0 && of["delta_e_2000"].as_f64().unwrap() > 0.0);
     }
     assert_eq!(found["images"], 1);
@@ -167,7 +168,7 @@ fn answers_come_in_the_units_of_the_targets() {
         let want = -100.0 + plain / 255.0 * 3100.0;
         assert!((physical - want).abs() < 1.6 * 3100.0 / 255.0, "{i}: {physical}, not {want}");
     }
-    failed(root.path(), &colorize("--out a.png --units target"), 2, &["physical values", "a.png"]);
+    failed(root.path(), &colorize("--out a.png --units target"), 2, &["PNG", "a.png"]);
     let line = "colorize sar.tif --run run --device cpu --out b.tif --units target";
     failed(root.path(), line, 2, &["the range of the targets", "--units target", "--target-stretch LO,HI"]);
 }

@@ -48,7 +48,7 @@ fn colour(
     folder: &Path,
 ) -> Result<String> {
     let colorizer = Colorizer::of(device, &weights.read()?, None)?;
-    let options = *colorizer.options();
+    let options = colorizer.options().clone();
     // Weights that read the lightness of colours get those; others are for radar.
     let (bands, samples) = if options.lightness { (3, scene.optical()) } else { (1, scene.sar(looks)) };
     let info = PictureInfo { width: size, height: size, bands, depth: Depth::U8 };
