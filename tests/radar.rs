@@ -149,3 +149,55 @@ fn dates_are_averaged_or_read_together() {
     failed(root.path(), &line, 2, &["another date has no image of this name", "d1/0.tif"]);
     failed(root.path(), &line.replace("--bands 1", ""), 2, &["--looks bands", "--bands"]);
 }
+
+/// The command lines of a page: those in its blocks that begin with the program's name.
+fn commands(page: &str) -> Vec<String> {
+    let lines = page.lines().filter_map(|line| line.strip_prefix("huetape "));
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_command_of_the_page_on_scenes_runs_on_scenes_of_these_kinds() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: &str| root.path().join(name);
+    let (one, two) = (power(1), power(2));
+    let both: Vec<f32> = one.iter().zip(&two).flat_map(|(a, b)| [*a, *b / 4.0]).collect();
+    let decibels: Vec<f32> = both.iter().map(|v| 10.0 * v.log10()).collect();
+    let colours: Vec<f32> = Scene::new(5, 0, SIDE).optical().iter().map(|v| f32::from(*v)).collect();
+    let four: Vec<f32> =
+        colours.chunks_exact(3).flat_map(|c| [c[0], c[1], c[2], 255.0 - c[0]]).map(|v| 11.0 * v).collect();
+    for name in ["scene_vh.tif", "vh.tif", "other_vh.tif", "may.tif", "june.tif"] {
+        save_tiff(&at(name), placed(1, SampleType::F32), if name == "june.tif" { &two } else { &one }).unwrap();
+    }
+    for name in ["vv_vh.tif", "sigma0.tif", "other_sigma0.tif", "new_sigma0.tif"] {
+        save_tiff(&at(name), placed(2, SampleType::F32), &both).unwrap();
+    }
+    for name in ["s2.tif", "other_s2.tif"] {
+        save_tiff(&at(name), placed(4, SampleType::U16), &four).unwrap();
+    }
+    save_tiff(&at("optical.tif"), placed(3, SampleType::U8), &colours).unwrap();
+    let classes: Vec<f32> = (0..SIDE * SIDE).map(|i| (1 + i % 3) as f32).collect();
+    save_tiff(&at("land_cover.tif"), placed(1, SampleType::U8), &classes).unwrap();
+    for folder in ["s1", "s2"] {
+        fs::create_dir(at(folder)).unwrap();
+    }
+    save_tiff(&at("s1/0.tif"), placed(2, SampleType::F32), &decibels).unwrap();
+    save_tiff(&at("s2/0.tif"), placed(4, SampleType::U16), &four).unwrap();
+
+    let small = "--size 32 --steps 1 --batch 1 --width 0.05 --device cpu --threads 1";
+    done(root.path(), &format!("train colournet --source vh.tif --target optical.tif --out runs/first {small}"));
+    let lines = commands(include_str!("../docs/scenes.md"));
+    assert!(lines.len() >= 14, "{lines:?}");
+    for line in lines {
+        let flags = match line.split_once(' ').unwrap().0 {
+            "train" => small,
+            "check-data" => "--size 32 --width 0.05 --device cpu",
+            "colorize" if line.contains("--overwrite") => "--device cpu",
+            "colorize" => "--device cpu --overwrite",
+            _ => "--device cpu",
+        };
+        done(root.path(), &format!("{line} {flags}"));
+    }
+    let coloured = Raster::open(&at("coloured.tif")).unwrap();
+    assert_eq!((coloured.info().bands, coloured.info().is_placed()), (3, true));
+}
