@@ -152,8 +152,8 @@ fn dates_are_averaged_or_read_together() {
 
 /// The command lines of a page: those in its blocks that begin with the program's name.
 fn commands(page: &str) -> Vec<String> {
-    let lines = page.lines().filter_map(|line| line.strip_prefix("huetape "));
-    lines.map(str::to_owned).collect()
+    let blocks = page.split("```").skip(1).step_by(2);
+    blocks.flat_map(str::lines).filter_map(|line| line.strip_prefix("huetape ")).map(str::to_owned).collect()
 }
 
 #[test]
