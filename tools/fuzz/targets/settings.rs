@@ -1,7 +1,7 @@
 //! Settings of a training in TOML; what is read must be written and read again.
 #![no_main]
 
-use huetape::train::settings::Settings;
+use huetape::train::settings::table::Settings;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use huetape::engine::device::Device;
-use huetape::run::colorizer::Colorizer;
+use huetape::paint::colorizer::Colorizer;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
