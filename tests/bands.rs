@@ -4,26 +4,15 @@
 mod common;
 
 use common::binary::{done, failed, huetape, refused};
+use common::rasters::{placed, read};
 use huetape::imaging::codec::save::save_tiff;
-use huetape::imaging::raster::{Nodata, Raster, RasterInfo, RawTag, SampleType, Window};
+use huetape::imaging::raster::{Nodata, RasterInfo, SampleType};
 use huetape::imaging::synth::Scene;
 use std::fs;
-use std::path::Path;
 use tempfile::TempDir;
 
 const SIDE: usize = 72;
 const FLAGS: &str = "--device cpu --threads 1 --size 64 --batch 2 --steps 2";
-
-/// Ten metres a pixel.
-fn placed(bands: usize, sample: SampleType) -> RasterInfo {
-    let doubles = |tag, values: &[f64]| RawTag {
-        tag,
-        field_type: 12,
-        bytes: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-    };
-    let georeference = vec![doubles(33550, &[10.0, 10.0, 0.0]), doubles(33922, &[0.0, 0.0, 0.0, 4e5, 5e6, 0.0])];
-    RasterInfo { georeference, ..RasterInfo::new(SIDE, SIDE, bands, sample) }
-}
 
 /// Folders `s1`, VV and VH in dB as floats, and `s2`, red, green, blue and near infrared as 16-bit reflectances: two
 /// files each, of which the first lies beside them as scenes too.
@@ -44,20 +33,14 @@ fn radar_and_optics() -> TempDir {
             .map(|v| 12.0 * f32::from(v))
             .collect();
         let name = format!("{index}.tif");
-        save_tiff(&root.path().join("s1").join(&name), placed(2, SampleType::F32), &radar).unwrap();
-        let info = RasterInfo { nodata: Nodata::parse("65535"), ..placed(4, SampleType::U16) };
+        save_tiff(&root.path().join("s1").join(&name), placed(SIDE, 2, SampleType::F32), &radar).unwrap();
+        let info = RasterInfo { nodata: Nodata::parse("65535"), ..placed(SIDE, 4, SampleType::U16) };
         save_tiff(&root.path().join("s2").join(&name), info, &bands).unwrap();
     }
     for side in ["s1", "s2"] {
         fs::copy(root.path().join(side).join("0.tif"), root.path().join(format!("{side}.tif"))).unwrap();
     }
     root
-}
-
-fn read(path: &Path) -> Window {
-    let raster = Raster::open(path).unwrap();
-    let bands: Vec<usize> = (1..=raster.info().bands).collect();
-    raster.read_window(raster.area(), &bands).unwrap()
 }
 
 #[test]

@@ -3,8 +3,9 @@
 mod common;
 
 use common::binary::{huetape, refused};
+use common::rasters::read;
 use huetape::imaging::codec::save::save_tiff;
-use huetape::imaging::raster::{Nodata, Raster, RasterInfo, RawTag, SampleType, Window};
+use huetape::imaging::raster::{Nodata, RasterInfo, RawTag, SampleType};
 use huetape::imaging::synth::Scene;
 use std::fs;
 use std::path::Path;
@@ -48,12 +49,6 @@ fn folder() -> TempDir {
     let moved = RasterInfo { georeference: place(4e5 + 10.0), ..info(3, SampleType::U8) };
     save_tiff(&root.path().join("moved.tif"), moved, &optical).unwrap();
     root
-}
-
-fn read(path: &Path) -> Window {
-    let raster = Raster::open(path).unwrap();
-    let bands: Vec<usize> = (1..=raster.info().bands).collect();
-    raster.read_window(raster.area(), &bands).unwrap()
 }
 
 #[test]

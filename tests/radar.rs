@@ -3,26 +3,15 @@
 mod common;
 
 use common::binary::{done, failed, huetape};
+use common::rasters::{placed, read};
 use huetape::imaging::codec::save::save_tiff;
-use huetape::imaging::raster::{Raster, RasterInfo, RawTag, SampleType, Window};
+use huetape::imaging::raster::{Raster, SampleType};
 use huetape::imaging::synth::Scene;
 use std::fs;
-use std::path::Path;
 use tempfile::TempDir;
 
 const SIDE: usize = 64;
 const FLAGS: &str = "--device cpu --threads 1 --width 0.05 --size 16 --batch 2 --steps 1";
-
-/// Ten metres a pixel.
-fn placed(bands: usize, sample: SampleType) -> RasterInfo {
-    let doubles = |tag, values: &[f64]| RawTag {
-        tag,
-        field_type: 12,
-        bytes: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-    };
-    let georeference = vec![doubles(33550, &[10.0, 10.0, 0.0]), doubles(33922, &[0.0, 0.0, 0.0, 4e5, 5e6, 0.0])];
-    RasterInfo { georeference, ..RasterInfo::new(SIDE, SIDE, bands, sample) }
-}
 
 /// Linear power of -25 to 0 dB, as floats, of a day.
 fn power(day: usize) -> Vec<f32> {
@@ -38,19 +27,13 @@ fn products() -> TempDir {
     for day in [1, 2] {
         let mut values = power(day);
         (0..SIDE * SIDE).filter(|i| i % SIDE < SIDE / 8).for_each(|i| values[i] = 0.0);
-        save_tiff(&at(&format!("day{day}.tif")), placed(1, SampleType::F32), &values).unwrap();
+        save_tiff(&at(&format!("day{day}.tif")), placed(SIDE, 1, SampleType::F32), &values).unwrap();
     }
     let decibels: Vec<f32> = power(1).iter().map(|v| 10.0 * v.log10()).collect();
-    save_tiff(&at("decibels.tif"), placed(1, SampleType::F32), &decibels).unwrap();
+    save_tiff(&at("decibels.tif"), placed(SIDE, 1, SampleType::F32), &decibels).unwrap();
     let optical: Vec<f32> = Scene::new(5, 0, SIDE).optical().iter().map(|v| f32::from(*v)).collect();
-    save_tiff(&at("optical.tif"), placed(3, SampleType::U8), &optical).unwrap();
+    save_tiff(&at("optical.tif"), placed(SIDE, 3, SampleType::U8), &optical).unwrap();
     root
-}
-
-fn read(path: &Path) -> Window {
-    let raster = Raster::open(path).unwrap();
-    let bands: Vec<usize> = (1..=raster.info().bands).collect();
-    raster.read_window(raster.area(), &bands).unwrap()
 }
 
 #[test]
@@ -117,7 +100,7 @@ fn dates_are_averaged_or_read_together() {
     // The same as the mean of the files.
     let (a, b) = (read(&root.path().join("day1.tif")), read(&root.path().join("day2.tif")));
     let mean: Vec<f32> = a.samples.iter().zip(&b.samples).map(|(a, b)| (a + b) / 2.0).collect();
-    save_tiff(&root.path().join("mean.tif"), placed(1, SampleType::F32), &mean).unwrap();
+    save_tiff(&root.path().join("mean.tif"), placed(SIDE, 1, SampleType::F32), &mean).unwrap();
     let colours = |from: &str, out: &str| {
         done(root.path(), &format!("colorize {from} --out {out} --device cpu"));
         read(&root.path().join(out))
@@ -167,22 +150,22 @@ fn every_command_of_the_page_on_scenes_runs_on_scenes_of_these_kinds() {
     let four: Vec<f32> =
         colours.chunks_exact(3).flat_map(|c| [c[0], c[1], c[2], 255.0 - c[0]]).map(|v| 11.0 * v).collect();
     for name in ["scene_vh.tif", "vh.tif", "other_vh.tif", "may.tif", "june.tif"] {
-        save_tiff(&at(name), placed(1, SampleType::F32), if name == "june.tif" { &two } else { &one }).unwrap();
+        save_tiff(&at(name), placed(SIDE, 1, SampleType::F32), if name == "june.tif" { &two } else { &one }).unwrap();
     }
     for name in ["vv_vh.tif", "sigma0.tif", "other_sigma0.tif", "new_sigma0.tif"] {
-        save_tiff(&at(name), placed(2, SampleType::F32), &both).unwrap();
+        save_tiff(&at(name), placed(SIDE, 2, SampleType::F32), &both).unwrap();
     }
     for name in ["s2.tif", "other_s2.tif"] {
-        save_tiff(&at(name), placed(4, SampleType::U16), &four).unwrap();
+        save_tiff(&at(name), placed(SIDE, 4, SampleType::U16), &four).unwrap();
     }
-    save_tiff(&at("optical.tif"), placed(3, SampleType::U8), &colours).unwrap();
+    save_tiff(&at("optical.tif"), placed(SIDE, 3, SampleType::U8), &colours).unwrap();
     let classes: Vec<f32> = (0..SIDE * SIDE).map(|i| (1 + i % 3) as f32).collect();
-    save_tiff(&at("land_cover.tif"), placed(1, SampleType::U8), &classes).unwrap();
+    save_tiff(&at("land_cover.tif"), placed(SIDE, 1, SampleType::U8), &classes).unwrap();
     for folder in ["s1", "s2"] {
         fs::create_dir(at(folder)).unwrap();
     }
-    save_tiff(&at("s1/0.tif"), placed(2, SampleType::F32), &decibels).unwrap();
-    save_tiff(&at("s2/0.tif"), placed(4, SampleType::U16), &four).unwrap();
+    save_tiff(&at("s1/0.tif"), placed(SIDE, 2, SampleType::F32), &decibels).unwrap();
+    save_tiff(&at("s2/0.tif"), placed(SIDE, 4, SampleType::U16), &four).unwrap();
 
     let small = "--size 32 --steps 1 --batch 1 --width 0.05 --device cpu --threads 1";
     done(root.path(), &format!("train colournet --source vh.tif --target optical.tif --out runs/first {small}"));

@@ -3,9 +3,10 @@
 mod common;
 
 use common::binary::{done, failed};
+use common::rasters::{placed, read};
 use huetape::imaging::codec::save::save_tiff;
 use huetape::imaging::color::{delta_e_2000, srgb8_to_lab_f64};
-use huetape::imaging::raster::{Nodata, Raster, RasterInfo, RawTag, SampleType, Window};
+use huetape::imaging::raster::{Nodata, Raster, RasterInfo, SampleType, Window};
 use huetape::imaging::synth::Scene;
 use serde_json::Value;
 use std::fs;
@@ -15,40 +16,23 @@ use tempfile::TempDir;
 const SIDE: usize = 96;
 const FLAGS: &str = "--device cpu --threads 1 --batch 2 --steps 2";
 
-/// Ten metres a pixel.
-fn placed(bands: usize, sample: SampleType) -> RasterInfo {
-    let doubles = |tag, values: &[f64]| RawTag {
-        tag,
-        field_type: 12,
-        bytes: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-    };
-    let georeference = vec![doubles(33550, &[10.0, 10.0, 0.0]), doubles(33922, &[0.0, 0.0, 0.0, 4e5, 5e6, 0.0])];
-    RasterInfo { georeference, ..RasterInfo::new(SIDE, SIDE, bands, sample) }
-}
-
 /// `sar.tif` of bytes, `holes.tif`, the same without data in its first ten rows, and `optical.tif` on their grid.
 fn scenes() -> TempDir {
     let root = tempfile::tempdir().unwrap();
     let at = |name: &str| root.path().join(name);
     let scene = Scene::new(7, 0, SIDE);
     let mut sar: Vec<f32> = scene.sar(4).iter().map(|v| f32::from((*v).max(1))).collect();
-    save_tiff(&at("sar.tif"), placed(1, SampleType::U8), &sar).unwrap();
+    save_tiff(&at("sar.tif"), placed(SIDE, 1, SampleType::U8), &sar).unwrap();
     sar[..10 * SIDE].fill(0.0);
-    let with_holes = RasterInfo { nodata: Nodata::parse("0"), ..placed(1, SampleType::U8) };
+    let with_holes = RasterInfo { nodata: Nodata::parse("0"), ..placed(SIDE, 1, SampleType::U8) };
     save_tiff(&at("holes.tif"), with_holes, &sar).unwrap();
     let optical: Vec<f32> = scene.optical().iter().map(|v| f32::from(*v)).collect();
-    save_tiff(&at("optical.tif"), placed(3, SampleType::U8), &optical).unwrap();
+    save_tiff(&at("optical.tif"), placed(SIDE, 3, SampleType::U8), &optical).unwrap();
     done(
         root.path(),
         &format!("train colournet --source sar.tif --target optical.tif --width 0.05 --size 32 --out run {FLAGS}"),
     );
     root
-}
-
-fn read(path: &Path) -> Window {
-    let raster = Raster::open(path).unwrap();
-    let bands: Vec<usize> = (1..=raster.info().bands).collect();
-    raster.read_window(raster.area(), &bands).unwrap()
 }
 
 fn json(path: &Path) -> Value {
@@ -88,7 +72,7 @@ fn what_has_no_data_is_left_out_of_the_figures_the_map_and_the_classes() {
             }
         })
         .collect();
-    let info = RasterInfo { nodata: Nodata::parse("255"), ..placed(1, SampleType::U8) };
+    let info = RasterInfo { nodata: Nodata::parse("255"), ..placed(SIDE, 1, SampleType::U8) };
     save_tiff(&at("classes.tif"), info, &labels).unwrap();
     let line = "evaluate --run run --source holes.tif --target optical.tif --classes classes.tif --difference far.tif";
     let said = done(root.path(), &format!("{line} --json s.json --csv s.csv --device cpu"));
@@ -144,7 +128,7 @@ fn answers_come_in_the_units_of_the_targets() {
     let optical = read(&at("optical.tif"));
     let reflectances: Vec<f32> =
         optical.samples.chunks_exact(3).flat_map(|rgb| [12.0 * rgb[1], 12.0 * rgb[0]]).collect();
-    let info = placed(2, SampleType::U16).with_band_names(&[names[1].clone(), names[0].clone()]);
+    let info = placed(SIDE, 2, SampleType::U16).with_band_names(&[names[1].clone(), names[0].clone()]);
     save_tiff(&at("s2.tif"), info, &reflectances).unwrap();
     let data = "--source holes.tif --target s2.tif --target-bands 2,1 --width 0.05 --size 32";
     done(root.path(), &format!("train spacenet {data} --target-stretch -100,3000 --out spectral {FLAGS}"));

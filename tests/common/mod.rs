@@ -3,6 +3,7 @@
 
 pub mod binary;
 pub mod golden_run;
+pub mod rasters;
 
 use huetape::engine::device::{Device, DeviceChoice};
 use safetensors::SafeTensors;
