@@ -36,6 +36,11 @@ impl Header {
         if self.components.len() == 1 { 1 } else { 3 }
     }
 
+    /// Components as they are stored.
+    pub fn components(&self) -> usize {
+        self.components.len()
+    }
+
     /// Whether three components are RGB as they stand, as libjpeg finds it.
     fn is_rgb(&self) -> bool {
         match self.adobe {
@@ -114,8 +119,8 @@ pub(super) fn header(bytes: &[u8]) -> Outcome<Header> {
 pub(super) fn decode(bytes: &[u8]) -> Outcome<(Header, Vec<u8>)> {
     let header = header(bytes)?;
     let stream = [&header.kept[..], &bytes[header.scan..]].concat();
-    let Stored { mut samples, components, .. } = decode_stored(stream)?;
-    match components {
+    let mut samples = decode_stored(stream, &header)?;
+    match header.components() {
         1 => {}
         3 if header.is_rgb() => {}
         3 => samples.as_chunks_mut::<3>().0.iter_mut().for_each(|pixel| *pixel = rgb_of_ycbcr(*pixel)),
@@ -133,17 +138,9 @@ pub(super) fn decode(bytes: &[u8]) -> Outcome<(Header, Vec<u8>)> {
     Ok((header, samples))
 }
 
-/// Samples as a JPEG stream stores them, without any conversion of colours.
-pub(super) struct Stored {
-    pub width: usize,
-    pub height: usize,
-    pub components: usize,
-    /// `[height, width, components]`.
-    pub samples: Vec<u8>,
-}
-
-/// Decodes a stream; what is damaged is an error, where other programs fill it with grey.
-pub(super) fn decode_stored(stream: Vec<u8>) -> Outcome<Stored> {
+/// The samples of a stream, `[height, width, components]` of its `header`, without any conversion of colours; what is
+/// damaged is an error, where other programs fill it with grey.
+pub(super) fn decode_stored(stream: Vec<u8>, header: &Header) -> Outcome<Vec<u8>> {
     let broken = |error: &dyn std::fmt::Display| Fault::Damaged(format!("JPEG: {error}"));
     if !is_whole(&stream) {
         return Err(Fault::Truncated);
@@ -154,16 +151,19 @@ pub(super) fn decode_stored(stream: Vec<u8>) -> Outcome<Stored> {
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(stream), options);
     decoder.decode_headers().map_err(|error| broken(&error))?;
     let info = decoder.info().ok_or_else(|| broken(&"no header"))?;
+    let size = [info.width.into(), info.height.into(), usize::from(info.components)];
+    if size != [header.width, header.height, header.components()] {
+        return damaged("JPEG: two headers that differ");
+    }
     // The stream itself cannot always tell RGB from YCbCr: that is for who reads it.
     if let Some(stored) = decoder.input_colorspace() {
         decoder.set_options(options.jpeg_set_out_colorspace(stored));
     }
     let samples = decoder.decode().map_err(|error| broken(&error))?;
-    let (width, height, components) = (usize::from(info.width), usize::from(info.height), usize::from(info.components));
-    if samples.len() != width * height * components {
+    if samples.len() != size.iter().product::<usize>() {
         return damaged("JPEG: samples are missing");
     }
-    Ok(Stored { width, height, components, samples })
+    Ok(samples)
 }
 
 /// Whether the segments of a JPEG run up to its end-of-image marker.

@@ -50,7 +50,8 @@ pub(super) fn unpack_lerc(layout: &Layout, rows: usize, wrapper: Wrapper, packed
     let blob = if wrapper == Wrapper::None { packed } else { &blob };
     let info = lerc_reader::inspect_first(blob).map_err(broken)?;
     let (bands, depth) = (layout.chunk_bands(), info.depth as usize);
-    let alpha_left_out = depth + 1 == bands && layout.sample == SampleType::U8 && layout.alpha == Some(depth);
+    let alpha_left_out =
+        depth > 0 && depth + 1 == bands && layout.sample == SampleType::U8 && layout.alpha == Some(depth);
     let due = if alpha_left_out { depth } else { bands };
     check_size(layout, rows, "LERC", [info.width as usize, info.height as usize, depth], due)?;
     let Decoded { pixels, mask, .. } = lerc_reader::decode_first(blob).map_err(broken)?;

@@ -13,11 +13,10 @@ pub(super) fn unpack_jpeg(layout: &Layout, rows: usize, tables: Option<&[u8]>, p
         Some(tables) => [tables, packed.strip_prefix(&[0xFF, 0xD8]).unwrap_or(packed)].concat(),
         None => packed.to_vec(),
     };
-    // Names the kinds of JPEG that are not decoded.
-    jpeg::header(&stream)?;
-    let jpeg::Stored { width, height, components, samples } = jpeg::decode_stored(stream)?;
-    check_size(layout, rows, "JPEG", [width, height, components], layout.chunk_bands())?;
-    Ok(samples)
+    // Names the kinds of JPEG that are not decoded; and a stream that claims a large image takes no room for it.
+    let header = jpeg::header(&stream)?;
+    check_size(layout, rows, "JPEG", [header.width, header.height, header.components()], layout.chunk_bands())?;
+    jpeg::decode_stored(stream, &header)
 }
 
 /// Whether a stream holds `[width, height, bands]` as its chunk needs; a last strip may be whole within its stream.
