@@ -3,10 +3,12 @@
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::args::given::{Choice, Given};
 use crate::cli::args::trained::{LookArgs, TrainedArgs};
+use crate::cli::stdio::{is_stdout, write_result};
 use crate::dataset::pairs::DataSource;
 use crate::error::Result;
 use crate::files::io_error;
 use clap::{Arg, Args};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 #[derive(Args, Debug)]
@@ -75,6 +77,23 @@ impl EvaluateArgs {
     /// The files and folders that it writes.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         [&self.json, &self.csv, &self.html, &self.out, &self.difference].into_iter().flatten().map(PathBuf::as_path)
+    }
+
+    /// Writes the figures where they are asked for, and says where.
+    ///
+    /// # Errors
+    /// A place that may not be written, a full disk.
+    pub(super) fn write_figures(&self, json: &Value, csv: &str, page: &str) -> Result<()> {
+        let json = format!("{json:#}\n");
+        for (file, text) in [(&self.json, json.as_str()), (&self.csv, csv), (&self.html, page)] {
+            if let Some(file) = file {
+                write_result(file, text.as_bytes())?;
+                if !is_stdout(file) {
+                    outln!("{}", file.display());
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use crate::cli::args::device;
 use crate::cli::console::{Progress, print_scores};
 use crate::cli::names::flags;
 use crate::cli::outcome::Outcome;
-use crate::cli::stdio::{is_stdout, make_way, write_result};
+use crate::cli::stdio::{is_stdout, make_way};
 use crate::dataset::pairs::{DataSource, Dataset};
 use crate::error::{Error, Result};
 use crate::evaluate::evaluator::{Evaluator, Judged, find_images, rebalance};
@@ -78,7 +78,6 @@ pub fn run(args: EvaluateArgs) -> Outcome {
     if evaluator.stats.is_none() {
         outln!("the mean colour and the linear regression are those of a run's training data: they need --run");
     }
-    let json = format!("{:#}\n", board.to_json());
     let page = match &args.html {
         Some(_) => {
             let facts = facts(&args, weights.source(), &source, board.pictures(), &device.name());
@@ -86,14 +85,7 @@ pub fn run(args: EvaluateArgs) -> Outcome {
         }
         None => String::new(),
     };
-    for (file, text) in [(&args.json, &json), (&args.csv, &board.to_csv()), (&args.html, &page)] {
-        if let Some(file) = file {
-            write_result(file, text.as_bytes())?;
-            if !is_stdout(file) {
-                outln!("{}", file.display());
-            }
-        }
-    }
+    args.write_figures(&board.to_json(), &board.to_csv(), &page)?;
     if let Some(out) = &args.out {
         outln!("{}", out.display());
     }

@@ -5,7 +5,7 @@ use crate::cli::commands::evaluate::args::{EvaluateArgs, facts, make_folder};
 use crate::cli::console::{Progress, print_scores};
 use crate::cli::names::flags;
 use crate::cli::outcome::Outcome;
-use crate::cli::stdio::{is_stdout, write_result};
+use crate::cli::stdio::is_stdout;
 use crate::cli::tables::print_rows;
 use crate::dataset::pairs::DataSource;
 use crate::error::{Error, Result};
@@ -69,7 +69,6 @@ pub(super) fn run(args: &EvaluateArgs, data: &DataSource, source: &Path, target:
     if stats.is_none() {
         outln!("the mean colour and the linear regression are those of a run's training data: they need --run");
     }
-    let json = format!("{:#}\n", json_of(&scores));
     let page = match &args.html {
         Some(_) => {
             let facts = facts(args, weights.source(), data, scores.board.pictures(), &device.name());
@@ -77,14 +76,7 @@ pub(super) fn run(args: &EvaluateArgs, data: &DataSource, source: &Path, target:
         }
         None => String::new(),
     };
-    for (file, text) in [(&args.json, &json), (&args.csv, &scores.board.to_csv()), (&args.html, &page)] {
-        if let Some(file) = file {
-            write_result(file, text.as_bytes())?;
-            if !is_stdout(file) {
-                outln!("{}", file.display());
-            }
-        }
-    }
+    args.write_figures(&json_of(&scores), &scores.board.to_csv(), &page)?;
     if let Some(difference) = &args.difference {
         outln!("{}", difference.display());
     }
