@@ -2,7 +2,7 @@
 //! Run it by `cargo run --release --features testing --example custom_op`.
 
 use huetape::Result;
-use huetape::engine::device::{Args, Device, Kernel, Plan};
+use huetape::engine::device::{Args, Body, Device, Kernel, Plan};
 use huetape::engine::nn::{DenseLayer, Norm, OpLayer, Optimizer, OptimizerKind, Parameters, Sequential};
 use huetape::engine::op::{Backward, Forward, Op};
 use huetape::engine::ops::mean_loss::MeanLoss;
@@ -51,7 +51,11 @@ impl Op for Softsign {
     fn forward(&self, inputs: &[&Tensor]) -> Result<Forward> {
         let x = inputs[0];
         let y = Tensor::empty(x.device(), x.shape())?;
-        let kernel = Kernel::new("softsign", FORWARD, &|len, _| Plan::linear(*len as usize), &forward_twin);
+        let kernel = Kernel {
+            name: "softsign",
+            bodies: &[Body::new(FORWARD, &|len, _| Plan::linear(*len as usize))],
+            twin: &forward_twin,
+        };
         x.device().launch(&kernel, &(x.len() as u32), &[x], &[], &[&y])?;
         Ok(Forward { saved: vec![y.clone()], y }) // the gradient needs y alone
     }
@@ -59,7 +63,11 @@ impl Op for Softsign {
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {
         let (y, dy) = (&grad.saved[0], grad.dy);
         let dx = grad.out(0, dy.shape())?; // where the gradient of input 0 belongs
-        let kernel = Kernel::new("softsign_grad", GRADIENT, &|len, _| Plan::linear(*len as usize), &gradient_twin);
+        let kernel = Kernel {
+            name: "softsign_grad",
+            bodies: &[Body::new(GRADIENT, &|len, _| Plan::linear(*len as usize))],
+            twin: &gradient_twin,
+        };
         dx.device().launch(&kernel, &(dx.len() as u32), &[y, dy], &[], &[&dx])
     }
 }

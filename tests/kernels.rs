@@ -4,9 +4,10 @@
 mod common;
 
 use common::binary::{huetape, refused};
-use huetape::engine::device::wgsl;
+use huetape::engine::device::{Device, texts, wgsl};
 use huetape::workshop::catalogue;
 use huetape::workshop::translate::{Target, translate};
+use std::collections::BTreeSet;
 use std::process::Command;
 
 /// Every kernel parses, validates and specialises in every variant; all failures are reported at once.
@@ -16,8 +17,8 @@ fn every_kernel_parses_in_every_variant_and_matches_its_host() {
     let mut known = Vec::new();
     for kernel in [huetape::engine::ops::kernels(), huetape::imaging::ops::kernels()].concat() {
         known.push(kernel.name());
-        for variant in kernel.variants() {
-            let checked = wgsl::compose(kernel.name(), kernel.source(), variant)
+        for (text, variant) in texts(kernel).flat_map(|text| text.variants.iter().map(move |variant| (text, variant))) {
+            let checked = wgsl::compose(kernel.name(), text.source, variant)
                 .and_then(|text| wgsl::parse(kernel.name(), &text))
                 .map(|module| check_params(kernel.name(), kernel.param_bytes(), &module));
             match checked {
@@ -63,9 +64,11 @@ fn spirv_val_accepts_every_entry_point_with_checks_and_without() {
     let mut failures = Vec::new();
     for entry in catalogue::entries().unwrap() {
         let (_, kernel) = catalogue::kernel(&entry.kernel).unwrap();
+        let text = catalogue::text_of(kernel, Some(&entry.bodies[0])).unwrap();
         for checked in [true, false] {
             let path = folder.path().join(format!("{}-{}-{checked}.spv", entry.kernel, entry.entry));
-            std::fs::write(&path, translate(kernel, &entry.entry, Target::Spirv, checked).unwrap()).unwrap();
+            std::fs::write(&path, translate(kernel.name(), &text, &entry.entry, Target::Spirv, checked).unwrap())
+                .unwrap();
             let judged = Command::new("spirv-val").args(["--target-env", "vulkan1.1"]).arg(&path).output().unwrap();
             if !judged.status.success() {
                 let said = String::from_utf8_lossy(&judged.stderr).into_owned();
@@ -106,4 +109,32 @@ fn kernels_are_listed_shown_and_checked() {
     let checked = huetape(root.path(), "kernels check relu softmax --device cpu");
     assert_eq!(checked.code, 0, "{}{}", checked.stdout, checked.stderr);
     assert!(checked.stdout.contains("pass  relu") && checked.stdout.contains("pass  softmax"), "{}", checked.stdout);
+}
+
+#[test]
+fn a_body_is_forced_and_one_that_cannot_run_is_an_error_with_its_reason() {
+    let root = tempfile::tempdir().unwrap();
+    let line = "profile colournet --pass forward --size 16 --width 0.125 --iters 1";
+    refused(root.path(), &format!("{line} --device cpu --body conv2d=quads"), &["--body", "twins", "--device gpu"]);
+    refused(root.path(), &format!("{line} --device cpu --body conv2d=quad"), &["conv2d=quad", "quads", "software"]);
+    refused(root.path(), &format!("{line} --device cpu --body conv=quads"), &["conv=quads", "conv2d_dx"]);
+    refused(root.path(), &format!("{line} --device cpu --body quads"), &["--body", "KERNEL=BODY"]);
+    if !common::devices().iter().any(Device::is_gpu) {
+        return;
+    }
+    let line = format!("{line} --device gpu --all --json profile.json");
+    let bodies = |flags: &str| {
+        let ran = huetape(root.path(), &format!("{line} {flags}"));
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let json = std::fs::read(root.path().join("profile.json")).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        let launches = json["launches"].as_array().unwrap().clone();
+        let convolutions = launches.into_iter().filter(|launch| launch["kernel"] == "conv2d");
+        convolutions.map(|launch| launch["body"].as_str().unwrap().to_owned()).collect::<BTreeSet<String>>()
+    };
+    assert_eq!(bodies("--body conv2d=scalars"), BTreeSet::from(["scalars".to_owned()]));
+    // The first layer reads one channel.
+    let both = BTreeSet::from(["quads".to_owned(), "scalars".to_owned()]);
+    assert_eq!(bodies("--body conv2d=quads --body conv2d=scalars"), both);
+    refused(root.path(), &format!("{line} --body conv2d=quads"), &["conv2d", "quads", "multiples of 4", "1 to"]);
 }

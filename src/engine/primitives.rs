@@ -1,7 +1,7 @@
 //! Launches on whole tensors that everything else stands on: fill, copy, weighted sums.
 
 use crate::engine::blocks::{self, BLOCK};
-use crate::engine::device::{AnyKernel, Args, Device, FILL, Kernel, Plan, kernel_text};
+use crate::engine::device::{AnyKernel, Args, Body, Device, FILL, Kernel, Plan, kernel_text};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 
@@ -19,10 +19,7 @@ struct AxpbyParams {
 
 static AXPBY: Kernel<AxpbyParams> = Kernel {
     name: "axpby",
-    source: kernel_text!("axpby"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::linear(p.len as usize),
+    bodies: &[Body::proved(kernel_text!("axpby"), &|p, _| Plan::linear(p.len as usize))],
     twin: &axpby_twin,
 };
 
@@ -46,10 +43,7 @@ struct AccumulateParams {
 
 static ACCUMULATE: Kernel<AccumulateParams> = Kernel {
     name: "accumulate",
-    source: kernel_text!("accumulate"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::linear(p.len as usize),
+    bodies: &[Body::proved(kernel_text!("accumulate"), &|p, _| Plan::linear(p.len as usize))],
     twin: &accumulate_twin,
 };
 
@@ -70,10 +64,7 @@ struct DecayParams {
 
 static DECAY_TOWARDS: Kernel<DecayParams> = Kernel {
     name: "decay_towards",
-    source: kernel_text!("decay_towards"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::linear(p.len as usize),
+    bodies: &[Body::proved(kernel_text!("decay_towards"), &|p, _| Plan::linear(p.len as usize))],
     twin: &decay_towards_twin,
 };
 

@@ -72,6 +72,17 @@ impl Training {
         Settings { model, out: None, resumed, made_by: Some(made_by), ..settings }.write(&dir.config())
     }
 
+    /// Adds to the settings of a run which bodies of kernels ran, where there was a choice.
+    pub(super) fn record_bodies(&self, dir: &RunDir, device: &Device) -> Result<()> {
+        let Some(bodies) = bodies_text(device) else { return Ok(()) };
+        let mut settings = Settings::read(&dir.config())?;
+        let made_by = settings.made_by.get_or_insert_default();
+        match made_by.insert("bodies".to_owned(), bodies.clone()) {
+            Some(known) if known == bodies => Ok(()),
+            _ => settings.write(&dir.config()),
+        }
+    }
+
     /// Writes the report; with the figures the update whose weights they are of.
     pub(super) fn report(
         &self,
@@ -90,6 +101,7 @@ impl Training {
             ("peak device memory".to_owned(), human_bytes(device.memory().peak_bytes)),
             ("training pictures".to_owned(), images.to_string()),
         ];
+        environment.extend(bodies_text(device).map(|bodies| ("bodies of kernels".to_owned(), bodies)));
         environment.extend(self.patches().map(|patches| ("patches".to_owned(), patches)));
         let facts = TrainingFacts {
             title: format!("{} in {}", self.recipe.name(), dir.root().display()),
@@ -105,4 +117,14 @@ impl Training {
         };
         write_report(dir, &facts)
     }
+}
+
+/// The bodies that launches took, by kernel; `None` where no kernel had a choice.
+fn bodies_text(device: &Device) -> Option<String> {
+    let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for ran in device.bodies_run() {
+        all.entry(ran.kernel).or_default().push(ran.body);
+    }
+    let kernels: Vec<String> = all.iter().map(|(kernel, bodies)| format!("{kernel} {}", bodies.join("+"))).collect();
+    (!kernels.is_empty()).then(|| kernels.join(", "))
 }

@@ -281,6 +281,9 @@ impl Training {
         let mut reported = Ok(());
         let mut tell = |event: Event<'_>| {
             let saved = matches!(event, Event::Saved { step, .. } if step < steps);
+            if matches!(event, Event::Saved { .. }) && reported.is_ok() {
+                reported = self.record_bodies(&session.dir, device);
+            }
             observe(event);
             if saved && reported.is_ok() {
                 reported = self.report(&session.dir, device, losses, None);

@@ -1,7 +1,7 @@
 //! Every kernel and entry point with what can be known of it without a device.
 
-use crate::engine::device::AnyKernel;
 use crate::engine::device::wgsl::{self, Binding};
+use crate::engine::device::{AnyKernel, Text, texts};
 use crate::engine::self_test::OpEntry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::{engine, imaging};
@@ -17,6 +17,8 @@ pub struct Entry {
     pub op: &'static str,
     /// Name of the entry point in the text.
     pub entry: String,
+    /// Names of the bodies that it is of.
+    pub bodies: Vec<String>,
     /// Invocations of a workgroup along x, y, z.
     pub workgroup: [u32; 3],
     /// Bytes of workgroup memory.
@@ -57,6 +59,20 @@ pub fn kernel(name: &str) -> Result<(&'static OpEntry, &'static dyn AnyKernel)> 
     })
 }
 
+/// The text of a body of a kernel, of the first where none is named.
+///
+/// # Errors
+/// No such body; the message has those that there are.
+pub fn text_of<'a>(kernel: &'a dyn AnyKernel, body: Option<&str>) -> Result<Text<'a>> {
+    let found = texts(kernel).find(|text| body.is_none_or(|body| text.body == body));
+    found.ok_or_else(|| {
+        let known: Vec<&str> = texts(kernel).map(|text| text.body).collect();
+        let subject = format!("⟨body⟩ {}", body.unwrap_or_default());
+        let remedy = format!("use one of {}", known.join(", "));
+        Error::input(format!("kernel {} has no such body", kernel.name()), subject, remedy).of(ErrorKind::Kernel)
+    })
+}
+
 /// The entry points of all kernels, in the order of the ops.
 ///
 /// # Errors
@@ -71,12 +87,31 @@ pub fn entries() -> Result<Vec<Entry>> {
     Ok(all)
 }
 
-/// The entry points of a kernel.
+/// The entry points of a kernel, text by text.
 ///
 /// # Errors
 /// A text that does not parse.
 pub fn entries_of(op: &OpEntry, kernel: &dyn AnyKernel) -> Result<Vec<Entry>> {
-    let parsed = wgsl::parse(kernel.name(), &wgsl::compose(kernel.name(), kernel.source(), &[])?)?;
+    let mut all = Vec::new();
+    for text in sources(kernel) {
+        all.extend(entries_of_text(op, kernel, &text)?);
+    }
+    Ok(all)
+}
+
+/// The texts of a kernel, each once: of bodies that share one the first.
+pub fn sources(kernel: &dyn AnyKernel) -> Vec<Text<'_>> {
+    let mut all: Vec<Text<'_>> = Vec::new();
+    for text in texts(kernel) {
+        if !all.iter().any(|known| known.source == text.source) {
+            all.push(text);
+        }
+    }
+    all
+}
+
+fn entries_of_text(op: &OpEntry, kernel: &dyn AnyKernel, text: &Text<'_>) -> Result<Vec<Entry>> {
+    let parsed = wgsl::parse(kernel.name(), &wgsl::compose(kernel.name(), text.source, &[])?)?;
     let module = &parsed.module;
     let mut layouter = naga::proc::Layouter::default();
     layouter.update(module.to_ctx()).map_err(|error| Error::kernel(kernel.name(), error.to_string()))?;
@@ -100,6 +135,11 @@ pub fn entries_of(op: &OpEntry, kernel: &dyn AnyKernel) -> Result<Vec<Entry>> {
             Entry {
                 kernel: kernel.name().to_owned(),
                 op: op.name,
+                bodies: texts(kernel)
+                    .filter(|body| body.source == text.source)
+                    .filter(|body| body.entries.is_empty() || body.entries.contains(&entry.name.as_str()))
+                    .map(|body| body.body.to_owned())
+                    .collect(),
                 entry: entry.name.clone(),
                 workgroup: entry.workgroup_size,
                 workgroup_bytes: shared.map(|(_, global)| layouter[global.ty].size).sum(),
@@ -108,7 +148,7 @@ pub fn entries_of(op: &OpEntry, kernel: &dyn AnyKernel) -> Result<Vec<Entry>> {
                 written: storage(true),
                 param_bytes: block.unwrap_or(0),
                 overrides: module.overrides.iter().filter_map(|(_, declared)| declared.name.clone()).collect(),
-                trusted: kernel.trusted(),
+                trusted: text.is_proved(),
             }
         })
         .collect())
@@ -149,6 +189,9 @@ mod tests {
         assert!(quads.barriers > 0 && quads.trusted);
         let software = entries.iter().find(|entry| entry.entry == "software").unwrap();
         assert_eq!((software.workgroup_bytes, software.barriers), (0, 0));
+        assert_eq!(software.bodies, ["software"]);
+        let total = entries.iter().find(|entry| entry.entry == "total").unwrap();
+        assert_eq!(total.bodies, ["quads", "scalars", "software"]);
     }
 
     #[test]

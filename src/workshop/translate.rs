@@ -1,6 +1,6 @@
 //! A kernel in the languages of drivers, as naga writes it for wgpu.
 
-use crate::engine::device::AnyKernel;
+use crate::engine::device::Text;
 use crate::engine::device::wgsl;
 use crate::error::{Error, ErrorKind, Result};
 use naga::ShaderStage;
@@ -46,17 +46,17 @@ impl FromStr for Target {
     }
 }
 
-/// Entry point `entry` of a kernel in a driver's language, with or without the driver's bounds checks. A GPU's driver
-/// is given the same but for numbers of bindings, which wgpu assigns by the layout.
+/// Entry point `entry` of a kernel's text in a driver's language, with or without the driver's bounds checks. A GPU's
+/// driver is given the same but for numbers of bindings, which wgpu assigns by the layout.
 ///
 /// # Errors
 /// No such entry point; a text that the language cannot express, with naga's reason.
-pub fn translate(kernel: &dyn AnyKernel, entry: &str, target: Target, checked: bool) -> Result<Vec<u8>> {
+pub fn translate(kernel: &str, text: &Text<'_>, entry: &str, target: Target, checked: bool) -> Result<Vec<u8>> {
     let fail = |error: &dyn fmt::Display| {
-        Error::kernel(&format!("{}/{entry}", kernel.name()), format!("not as {}: {error}", target.name()))
+        Error::kernel(&format!("{kernel}/{entry}"), format!("not as {}: {error}", target.name()))
     };
-    let text = wgsl::compose(kernel.name(), kernel.source(), &[])?;
-    let parsed = wgsl::parse(kernel.name(), &text)?;
+    let text = wgsl::compose(kernel, text.source, &[])?;
+    let parsed = wgsl::parse(kernel, &text)?;
     if !parsed.entries.iter().any(|known| known.name == entry) {
         let names: Vec<&str> = parsed.entries.iter().map(|known| known.name.as_str()).collect();
         let remedy = format!("use one of {}", names.join(", "));
@@ -111,18 +111,19 @@ pub fn translate(kernel: &dyn AnyKernel, entry: &str, target: Target, checked: b
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workshop::catalogue::{entries, kernel};
+    use crate::workshop::catalogue::{kernel, ops, sources};
 
     #[test]
     fn every_entry_point_can_be_written_in_every_language_with_checks_and_without() {
         let mut failures = Vec::new();
-        for entry in entries().unwrap() {
-            let (_, kernel) = kernel(&entry.kernel).unwrap();
-            for target in Target::ALL {
-                for checked in [true, false] {
-                    match translate(kernel, &entry.entry, target, checked) {
-                        Ok(text) => assert!(!text.is_empty()),
-                        Err(error) => failures.push(error.to_string()),
+        for kernel in ops().flat_map(|op| op.kernels) {
+            for (text, entry) in sources(*kernel).into_iter().flat_map(|text| entries_in(kernel.name(), text)) {
+                for target in Target::ALL {
+                    for checked in [true, false] {
+                        match translate(kernel.name(), &text, &entry, target, checked) {
+                            Ok(text) => assert!(!text.is_empty()),
+                            Err(error) => failures.push(error.to_string()),
+                        }
                     }
                 }
             }
@@ -130,10 +131,15 @@ mod tests {
         assert!(failures.is_empty(), "{}", failures.join("\n"));
     }
 
+    fn entries_in<'a>(kernel: &str, text: Text<'a>) -> Vec<(Text<'a>, String)> {
+        let parsed = wgsl::parse(kernel, &wgsl::compose(kernel, text.source, &[]).unwrap()).unwrap();
+        parsed.entries.into_iter().map(|entry| (text, entry.name)).collect()
+    }
+
     #[test]
     fn a_wrong_entry_point_or_language_names_those_that_there_are() {
         let (_, conv) = kernel("conv2d").unwrap();
-        let error = translate(conv, "quad", Target::Spirv, true).unwrap_err();
+        let error = translate("conv2d", &conv.text(0), "quad", Target::Spirv, true).unwrap_err();
         assert!(error.exit_code() == 2 && error.to_string().contains("quads"), "{error}");
         assert!("glsl".parse::<Target>().unwrap_err().to_string().contains("hlsl"));
     }

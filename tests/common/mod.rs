@@ -5,25 +5,38 @@ pub mod binary;
 pub mod golden_run;
 pub mod rasters;
 
-use huetape::engine::device::{Device, DeviceChoice};
+use huetape::engine::device::{Device, DeviceChoice, Forced, GpuInfo};
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
-/// Every device to test on: the CPU and, where an adapter answers, a GPU; what a kernel fails to write is NaN.
+/// Every device to test on: the CPU and, where an adapter answers, a GPU; what a kernel fails to write is NaN. A
+/// software driver comes once more for each set of bodies that real cards would run.
 ///
 /// With `HUETAPE_REQUIRE_GPU=1` a missing adapter fails the test; otherwise it is said on stderr.
 pub fn devices() -> Vec<Device> {
-    let gpu = match Device::open(&DeviceChoice::Gpu) {
-        Ok(gpu) => Some(gpu),
-        Err(error) if std::env::var("HUETAPE_REQUIRE_GPU").is_ok_and(|v| v == "1") => panic!("{error}"),
-        Err(error) => {
-            eprintln!("GPU tests did not run: {error}");
-            None
+    let mut devices = vec![Device::cpu()];
+    match Device::open(&DeviceChoice::Gpu) {
+        Ok(gpu) => {
+            let info = gpu.gpu_info().unwrap().clone();
+            devices.push(gpu);
+            if info.software {
+                let kernels = [huetape::engine::ops::kernels(), huetape::imaging::ops::kernels()].concat();
+                let card = GpuInfo { software: false, ..info };
+                let preferred = Forced::suiting(kernels, &card);
+                let pairs = preferred.pairs().map(|(kernel, body)| (kernel.to_owned(), body.to_owned()));
+                let fallen_back_on: Forced = pairs.collect::<Vec<_>>().into_iter().rev().collect();
+                for bodies in [preferred, fallen_back_on] {
+                    let device = Device::open(&DeviceChoice::Gpu).unwrap();
+                    device.force_bodies(bodies);
+                    devices.push(device);
+                }
+            }
         }
-    };
-    let devices: Vec<Device> = std::iter::once(Device::cpu()).chain(gpu).collect();
+        Err(error) if std::env::var("HUETAPE_REQUIRE_GPU").is_ok_and(|v| v == "1") => panic!("{error}"),
+        Err(error) => eprintln!("GPU tests did not run: {error}"),
+    }
     devices.iter().for_each(Device::poison_new_buffers);
     devices
 }

@@ -1,8 +1,9 @@
 //! Flags about the device, which every command that computes has.
 
 use crate::cli::args::given::{Choice, Given};
-use crate::engine::device::{Device, DeviceChoice, parse_bytes};
+use crate::engine::device::{Device, DeviceChoice, Forced, parse_bytes};
 use crate::error::{Error, Result};
+use crate::train::settings::checks;
 use crate::train::settings::table::Settings;
 use clap::Args;
 
@@ -11,7 +12,7 @@ use clap::Args;
 pub struct OfDevice;
 
 impl Choice for OfDevice {
-    const KEYS: Option<&'static [&'static str]> = Some(&["device", "memory", "threads"]);
+    const KEYS: Option<&'static [&'static str]> = Some(&["device", "memory", "threads", "body"]);
 }
 
 /// Where a command computes.
@@ -97,7 +98,25 @@ fn open_choice(settings: &Settings, choice: &DeviceChoice) -> Result<Device> {
             Error::input("not a size in bytes", format!("⟨memory⟩ {text}"), "write e.g. 800M, 6G or 6.5GiB")
         })?),
     };
+    let forced = forced_bodies(settings)?;
     let device = Device::open(choice)?;
     device.set_memory_cap(cap);
+    let asked = settings.body.is_some();
+    let remedy = "leave it out, or use ⟨device⟩ gpu";
+    crate::ensure!(
+        device.is_gpu() || !asked,
+        Error::input("the CPU runs the twins of kernels, not their bodies", "⟨body⟩", remedy)
+    );
+    device.force_bodies(forced);
     Ok(device)
+}
+
+/// The bodies that the settings ask for, and after them those of `HUETAPE_BODY`.
+fn forced_bodies(settings: &Settings) -> Result<Forced> {
+    let mut all = Forced::default();
+    for text in settings.body.iter().cloned().chain(std::env::var("HUETAPE_BODY")) {
+        checks::bodies(&text, "body")?;
+        all = all.and(text.parse()?);
+    }
+    Ok(all)
 }

@@ -6,7 +6,7 @@ use crate::train::settings::setting::Setting;
 use crate::train::settings::table::{Settings, TABLE};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::marker::PhantomData;
 
 /// Which settings a command has, and how it shows them.
@@ -60,6 +60,9 @@ fn arg<C: Choice>(setting: &'static Setting<Settings>) -> Arg {
         // Left out it is not false, but what the file or the run says.
         arg = arg.action(ArgAction::Set).num_args(0).default_missing_value("true");
     }
+    if setting.about.repeats {
+        arg = arg.action(ArgAction::Append);
+    }
     if C::HEADINGS {
         arg = arg.help_heading(setting.about.heading);
     }
@@ -84,8 +87,16 @@ impl<C: Choice> FromArgMatches for Given<C> {
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         for setting in chosen::<C>() {
-            if let Some(text) = matches.get_one::<OsString>(setting.key) {
-                (setting.read)(&mut self.settings, text);
+            let given = matches.get_many::<OsString>(setting.key).into_iter().flatten();
+            let values: Vec<&OsStr> = given.map(OsString::as_os_str).collect();
+            match values[..] {
+                [] => {}
+                [text] => {
+                    (setting.read)(&mut self.settings, text);
+                }
+                _ => {
+                    (setting.read)(&mut self.settings, &values.join(OsStr::new(",")));
+                }
             }
         }
         Ok(())
@@ -131,6 +142,8 @@ mod tests {
         for line in ["--batch x", "--lr", "--no-shuffle x", "--steps 1 --epochs 1", "--images a --source b"] {
             assert!(given(line).is_err(), "{line}");
         }
+        let several = given("--body conv2d=quads --body conv2d_dx=scalars").unwrap();
+        assert_eq!(several.body.as_deref(), Some("conv2d=quads,conv2d_dx=scalars"));
         assert_eq!(given("--stretch -25,0").unwrap().stretch.as_deref(), Some("-25,0"));
     }
 }

@@ -142,7 +142,8 @@ fn print_launches(launches: &[LaunchTime], listed: usize) {
     let width = launches.iter().map(|launch| launch.kernel.len()).max().unwrap_or(0);
     outln!("\nlaunches, longest first");
     for launch in longest.iter().take(listed) {
-        outln!("{:>10} ms  {:<width$}  {}", ms(launch.seconds), launch.kernel, launch.shapes);
+        let body = if ["main", "twin"].contains(&launch.body.as_str()) { "" } else { &launch.body };
+        outln!("{:>10} ms  {:<width$}  {body:<8}  {}", ms(launch.seconds), launch.kernel, launch.shapes);
     }
     if longest.len() > listed {
         outln!("and {} more (--all lists them)", longest.len() - listed);
@@ -157,8 +158,10 @@ fn write_json(
     measurement: &Measurement,
 ) -> Result<()> {
     let (least, most) = extremes(measurement);
-    let launch =
-        |of: &LaunchTime| serde_json::json!({ "kernel": of.kernel, "shapes": of.shapes, "seconds": of.seconds });
+    let launch = |of: &LaunchTime| {
+        let (kernel, body, shapes) = (&of.kernel, &of.body, &of.shapes);
+        serde_json::json!({ "kernel": kernel, "body": body, "shapes": shapes, "seconds": of.seconds })
+    };
     let value = serde_json::json!({
         "model": args.model.name(),
         "pass": args.pass.name(),
@@ -183,7 +186,12 @@ mod tests {
 
     #[test]
     fn kernels_add_up_and_come_longest_first() {
-        let launch = |kernel: &str, seconds| LaunchTime { kernel: kernel.into(), shapes: String::new(), seconds };
+        let launch = |kernel: &str, seconds| LaunchTime {
+            kernel: kernel.into(),
+            body: "twin".into(),
+            shapes: String::new(),
+            seconds,
+        };
         let launches = [launch("a", 1.0), launch("b", 4.0), launch("a", 2.0)];
         assert_eq!(by_kernel(&launches), [("b", 1, 4.0), ("a", 2, 3.0)]);
     }

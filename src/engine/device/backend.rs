@@ -1,5 +1,6 @@
 //! What a device is made of: the CPU or a GPU, and the buffers of either.
 
+use crate::engine::device::bodies::Bodies;
 use crate::engine::device::cpu::{self, Cpu};
 use crate::engine::device::gpu::{self, Gpu};
 use crate::engine::device::region::Region;
@@ -11,6 +12,8 @@ pub(super) struct Inner {
     pub backend: Backend,
     /// Whether new buffers are filled with NaN.
     pub poison: AtomicBool,
+    /// Which bodies launches take.
+    pub bodies: Bodies,
 }
 
 pub(super) enum Backend {
@@ -26,7 +29,7 @@ pub(super) enum Storage {
 
 impl Inner {
     pub fn new(backend: Backend) -> Self {
-        Inner { backend, poison: AtomicBool::new(false) }
+        Inner { backend, poison: AtomicBool::new(false), bodies: Bodies::default() }
     }
 
     pub fn poisons(&self) -> bool {

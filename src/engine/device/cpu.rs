@@ -139,6 +139,7 @@ impl Cpu {
             let shapes = |regions: &[Region<'_, Memory>]| regions.iter().map(|r| r.shape.to_vec()).collect::<Vec<_>>();
             let [ins, inouts, outs] = [ins, inouts, outs].map(shapes);
             times.push(LaunchTime {
+                body: "twin".to_owned(),
                 kernel: kernel.to_owned(),
                 shapes: describe(&ins, &inouts, &outs),
                 seconds: start.elapsed().as_secs_f64(),

@@ -1,6 +1,6 @@
 //! One value throughout a tensor.
 
-use crate::engine::device::{Args, Device, Kernel, Plan, View, kernel_text};
+use crate::engine::device::{Args, Body, Device, Kernel, Plan, View, kernel_text};
 use crate::error::Result;
 
 #[repr(C)]
@@ -13,10 +13,7 @@ pub(crate) struct Params {
 /// The kernel behind [`Device::fill`].
 pub(crate) static FILL: Kernel<Params> = Kernel {
     name: "fill",
-    source: kernel_text!("fill"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::linear(p.len as usize),
+    bodies: &[Body::proved(kernel_text!("fill"), &|p, _| Plan::linear(p.len as usize))],
     twin: &fill_twin,
 };
 

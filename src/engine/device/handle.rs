@@ -1,6 +1,7 @@
 //! A device as everything above it uses it: open, allocate, launch, read.
 
 use crate::engine::device::backend::{Backend, Inner, Storage};
+use crate::engine::device::bodies::{self, BodyRuns, Forced};
 use crate::engine::device::choice::DeviceChoice;
 use crate::engine::device::cpu::Cpu;
 use crate::engine::device::gpu::{self, Gpu};
@@ -160,7 +161,8 @@ impl Device {
         let launch = Launch {
             kernel,
             params: bytemuck::bytes_of(params),
-            plan: &|info| (kernel.plan)(params, info),
+            admits: &|body, info| kernel.admits(body, params, info),
+            plan: &|body, info| kernel.plan(body, params, info),
             twin: &|args| (kernel.twin)(params, args),
         };
         self.run(&launch, ins, inouts, outs)
@@ -184,12 +186,44 @@ impl Device {
                 cpu.launch(launch.kernel.name(), launch.twin, &ins?, &inouts?, &outs?)
             }
             Backend::Gpu(gpu) => {
-                let plan = (launch.plan)(gpu.info());
+                let body = self.body(launch, gpu.info())?;
+                let plan = (launch.plan)(body, gpu.info());
                 let scratch: Vec<View> = plan.scratch.iter().map(|&len| self.alloc(&[len])).collect::<Result<_>>()?;
                 let args: Vec<&View> = ins.iter().chain(inouts).chain(outs).copied().chain(&scratch).collect();
                 let args = regions(&args, Storage::on_gpu)?;
-                gpu.launch(launch.kernel, launch.params, &plan, &args, ins.len())
+                gpu.launch(launch.kernel.name(), &launch.kernel.text(body), launch.params, &plan, &args, ins.len())
             }
+        }
+    }
+
+    /// The body that runs a launch.
+    fn body(&self, launch: &Launch<'_>, gpu: &GpuInfo) -> Result<usize> {
+        let kernel = launch.kernel;
+        let state = &self.0.bodies;
+        if kernel.bodies() == 1 && !state.any_forced() {
+            return Ok(0);
+        }
+        let body = bodies::choose(kernel, &state.forced(), gpu, &|body| (launch.admits)(body, gpu))?;
+        state.count(kernel, body);
+        Ok(body)
+    }
+
+    /// Runs these bodies and no others from now on, where a kernel has one of them; without effect on the CPU, which
+    /// runs twins. A launch that none of its kernel's admits is an error with the reasons.
+    pub fn force_bodies(&self, forced: Forced) {
+        self.0.bodies.force(forced);
+    }
+
+    /// How often each body of the kernels that have several has run, by kernel and body in the order of their names.
+    pub fn bodies_run(&self) -> Vec<BodyRuns> {
+        self.0.bodies.runs()
+    }
+
+    /// What plans are told of the GPU; `None` of the CPU.
+    pub fn gpu_info(&self) -> Option<&GpuInfo> {
+        match &self.0.backend {
+            Backend::Cpu(_) => None,
+            Backend::Gpu(gpu) => Some(gpu.info()),
         }
     }
 
@@ -269,7 +303,8 @@ impl Device {
 struct Launch<'a> {
     kernel: &'a dyn AnyKernel,
     params: &'a [u8],
-    plan: &'a dyn Fn(&GpuInfo) -> Plan,
+    admits: &'a dyn Fn(usize, &GpuInfo) -> std::result::Result<(), String>,
+    plan: &'a dyn Fn(usize, &GpuInfo) -> Plan,
     twin: &'a dyn Fn(Args<'_>) -> Result<()>,
 }
 

@@ -1,4 +1,4 @@
-//! What a kernel is: a WGSL body, a Rust twin, and a plan of dispatches.
+//! What a kernel is: bodies of WGSL, each with a plan of dispatches, and a Rust twin.
 
 use crate::error::{Error, ErrorKind, Result};
 use std::borrow::Cow;
@@ -9,38 +9,103 @@ pub type Constants = [(&'static str, f64)];
 /// How a GPU runs a launch with these parameters.
 pub type Planner<'a, P> = dyn Fn(&P, &GpuInfo) -> Plan + Sync + 'a;
 
+/// Whether a body can run a launch with these parameters on this GPU; the error is the reason why it cannot.
+pub type Admission<'a, P> = dyn Fn(&P, &GpuInfo) -> std::result::Result<(), String> + Sync + 'a;
+
 /// What a CPU runs for a launch with these parameters.
 pub type Twin<'a, P> = dyn Fn(&P, Args<'_>) -> Result<()> + Sync + 'a;
 
-/// One kernel: the same computation as WGSL text for a GPU and as a Rust function, its *twin*, for the CPU.
+/// One kernel: a computation as a Rust function, its *twin*, for the CPU, and as one or more *bodies* of WGSL for GPUs.
 ///
 /// `P` is the uniform parameter block: a `#[repr(C)]` struct of scalars that matches the WGSL struct bound at
 /// `@group(0) @binding(0)`. Storage buffers are bound at 1, 2, ... in the order inputs, in-outs, outputs, scratch.
 ///
-/// A kernel borrows its text, its plan and its twin: it may be a static, or be made for one launch from text that was
+/// A kernel borrows its bodies and its twin: it may be a static, or be made for one launch from text that was
 /// computed. What a device compiled for a text it finds again by the text itself.
 pub struct Kernel<'a, P: 'static> {
     /// What messages and profiles call it; of the crate's own, the name of the file in `kernels/`.
     pub name: &'a str,
-    /// The WGSL text. Its first lines may name snippets of `kernels/lib/`: `// use: linear`.
-    pub source: &'a str,
-    /// Whether every launch has proved its extents on the host, so that the driver's bounds checks may be off.
-    ///
-    /// Within the crate alone: what runs unchecked is this crate's own text.
-    pub(crate) trusted: bool,
-    /// Every set of constants that `plan` can ask for; `&[&[]]` where there is only the text as it stands.
-    pub variants: &'a [&'a Constants],
-    /// How the GPU runs a launch.
-    pub plan: &'a Planner<'a, P>,
-    /// The body that the CPU runs.
+    /// What GPUs run, in the order in which they are asked whether they can; at least one. See [`Body`].
+    pub bodies: &'a [Body<'a, P>],
+    /// What the CPU runs.
     pub twin: &'a Twin<'a, P>,
 }
 
-impl<'a, P: 'static> Kernel<'a, P> {
-    /// A kernel whose text runs with all of the driver's checks: an index out of bounds reads or writes an element of
-    /// the same buffer, or nothing at all.
-    pub const fn new(name: &'a str, source: &'a str, plan: &'a Planner<'a, P>, twin: &'a Twin<'a, P>) -> Self {
-        Kernel { name, source, trusted: false, variants: &[&[]], plan, twin }
+/// One way for a GPU to run a kernel. All bodies of a kernel mean the same and may differ in rounding.
+///
+/// A launch takes the body that was asked for ([`Device::force_bodies`](crate::engine::device::Device::force_bodies));
+/// else the first that admits it and [suits](Body::suiting) the GPU; else the first that admits it.
+pub struct Body<'a, P: 'static> {
+    /// The text, and what is known of it without parameters.
+    pub text: Text<'a>,
+    /// Whether it can run a launch.
+    admits: Option<&'a Admission<'a, P>>,
+    /// Whether it is likely to be the fastest on this GPU.
+    suits: fn(&GpuInfo) -> bool,
+    /// How the GPU runs a launch that it admits.
+    plan: &'a Planner<'a, P>,
+}
+
+/// The text of a body.
+#[derive(Debug, Clone, Copy)]
+pub struct Text<'a> {
+    /// Name of the body, `main` where a kernel has only one.
+    pub body: &'a str,
+    /// The WGSL text; empty for the crate's own in a build without the feature `gpu`. Its first lines may name snippets
+    /// of `kernels/lib/`: `// use: linear`. Several bodies may share a text.
+    pub source: &'a str,
+    /// The entry points that its plans may name; none for all of the text.
+    pub entries: &'a [&'a str],
+    /// Every set of constants that its plans can ask for; `&[&[]]` where there is only the text as it stands.
+    pub variants: &'a [&'a Constants],
+    /// See [`Text::is_proved`].
+    trusted: bool,
+}
+
+impl Text<'_> {
+    /// Whether every launch has proved its extents on the host, so that the driver's bounds checks may be off. Within
+    /// the crate alone: what runs unchecked is this crate's own text.
+    pub fn is_proved(&self) -> bool {
+        self.trusted
+    }
+}
+
+impl<'a, P: 'static> Body<'a, P> {
+    /// A body whose text runs with all of the driver's checks: an index out of bounds reads or writes an element of
+    /// the same buffer, or nothing at all. It admits every launch.
+    pub const fn new(source: &'a str, plan: &'a Planner<'a, P>) -> Self {
+        let text = Text { body: "main", source, entries: &[], variants: &[&[]], trusted: false };
+        Body { text, admits: None, suits: |_| true, plan }
+    }
+
+    /// A body of this crate, all launches of which prove their extents on the host.
+    pub(crate) const fn proved(source: &'a str, plan: &'a Planner<'a, P>) -> Self {
+        let body = Body::new(source, plan);
+        Body { text: Text { trusted: true, ..body.text }, ..body }
+    }
+
+    /// The same under a name of its own, with the entry points of the text that its plans name.
+    #[must_use]
+    pub const fn named(self, body: &'a str, entries: &'a [&'a str]) -> Self {
+        Body { text: Text { body, entries, ..self.text }, ..self }
+    }
+
+    /// The same with these sets of constants, see [`Text::variants`].
+    #[must_use]
+    pub const fn with_variants(self, variants: &'a [&'a Constants]) -> Self {
+        Body { text: Text { variants, ..self.text }, ..self }
+    }
+
+    /// The same for launches alone that `admits` has no reason against.
+    #[must_use]
+    pub const fn admitting(self, admits: &'a Admission<'a, P>) -> Self {
+        Body { admits: Some(admits), ..self }
+    }
+
+    /// The same, preferred on some GPUs alone.
+    #[must_use]
+    pub const fn suiting(self, suits: fn(&GpuInfo) -> bool) -> Self {
+        Body { suits, ..self }
     }
 }
 
@@ -60,12 +125,12 @@ pub(crate) use kernel_text;
 pub trait AnyKernel: Sync {
     /// Name of the kernel and of its file.
     fn name(&self) -> &str;
-    /// The WGSL text. Of the crate's own kernels it is empty in a build without the feature `gpu`.
-    fn source(&self) -> &str;
-    /// Whether bounds checks may be off.
-    fn trusted(&self) -> bool;
-    /// Every set of constants that the host can ask for.
-    fn variants(&self) -> &[&Constants];
+    /// Number of its bodies.
+    fn bodies(&self) -> usize;
+    /// The text of a body, counted from 0 and below [`AnyKernel::bodies`].
+    fn text(&self, body: usize) -> Text<'_>;
+    /// Whether a body is one that the GPU would rather run than another that can, too.
+    fn suits(&self, body: usize, gpu: &GpuInfo) -> bool;
     /// Bytes of the parameter block on the host.
     fn param_bytes(&self) -> usize;
 }
@@ -74,18 +139,35 @@ impl<P> AnyKernel for Kernel<'_, P> {
     fn name(&self) -> &str {
         self.name
     }
-    fn source(&self) -> &str {
-        self.source
+    fn bodies(&self) -> usize {
+        self.bodies.len()
     }
-    fn trusted(&self) -> bool {
-        self.trusted
+    fn text(&self, body: usize) -> Text<'_> {
+        self.bodies[body].text
     }
-    fn variants(&self) -> &[&Constants] {
-        self.variants
+    fn suits(&self, body: usize, gpu: &GpuInfo) -> bool {
+        (self.bodies[body].suits)(gpu)
     }
     fn param_bytes(&self) -> usize {
         size_of::<P>()
     }
+}
+
+impl<P> Kernel<'_, P> {
+    /// Whether a body can run this launch.
+    pub(super) fn admits(&self, body: usize, params: &P, gpu: &GpuInfo) -> std::result::Result<(), String> {
+        self.bodies[body].admits.map_or(Ok(()), |admits| admits(params, gpu))
+    }
+
+    /// How a body that admits this launch runs it.
+    pub(crate) fn plan(&self, body: usize, params: &P, gpu: &GpuInfo) -> Plan {
+        (self.bodies[body].plan)(params, gpu)
+    }
+}
+
+/// Every text of the kernel, one for each body.
+pub fn texts(kernel: &dyn AnyKernel) -> impl Iterator<Item = Text<'_>> {
+    (0..kernel.bodies()).map(|body| kernel.text(body))
 }
 
 /// What a plan may know of the GPU it is for.
@@ -95,6 +177,18 @@ pub struct GpuInfo {
     pub software: bool,
     /// Bytes of workgroup memory.
     pub workgroup_bytes: u32,
+}
+
+impl GpuInfo {
+    /// Whether it is a driver that computes on the processor.
+    pub fn is_software(&self) -> bool {
+        self.software
+    }
+
+    /// Whether it is a real card.
+    pub fn is_hardware(&self) -> bool {
+        !self.software
+    }
 }
 
 /// The dispatches of one launch, run in order; each sees what the earlier ones wrote.

@@ -1,9 +1,10 @@
 //! Devices: where buffers live and kernels run.
 //!
 //! A [`Device`] is a GPU behind wgpu or the CPU. An op never asks which: it calls [`Device::launch`], and the device
-//! runs the kernel's WGSL body or its Rust twin.
+//! runs one of the kernel's WGSL bodies or its Rust twin.
 
 mod backend;
+mod bodies;
 mod choice;
 mod cpu;
 mod fill;
@@ -24,13 +25,15 @@ mod view;
 #[cfg(feature = "gpu")]
 pub mod wgsl;
 
+pub use bodies::{BodyRuns, Forced};
 pub use choice::{AdapterReport, DeviceChoice};
 pub(crate) use fill::FILL;
 pub use gpu::adapters;
 pub use handle::Device;
 pub(crate) use kernel::kernel_text;
 pub use kernel::{
-    AnyKernel, Args, Constants, Dispatch, GpuInfo, Kernel, MAX_GROUPS, Plan, Planner, Split, Twin, linear_grid,
+    Admission, AnyKernel, Args, Body, Constants, Dispatch, GpuInfo, Kernel, MAX_GROUPS, Plan, Planner, Split, Text,
+    Twin, linear_grid, texts,
 };
 pub use pool::{MemoryReport, human_bytes, parse_bytes};
 pub use profile::LaunchTime;

@@ -1,7 +1,7 @@
 //! What stands in for GPUs in a build without the feature `gpu`: none of these can exist, and no device is found.
 
 use crate::engine::device::choice::{AdapterReport, DeviceChoice};
-use crate::engine::device::kernel::{AnyKernel, GpuInfo, Plan};
+use crate::engine::device::kernel::{GpuInfo, Plan, Text};
 use crate::engine::device::pool::Pool;
 use crate::engine::device::profile::LaunchTime;
 use crate::engine::device::region::Region;
@@ -82,7 +82,8 @@ impl Gpu {
 
     pub fn launch(
         &self,
-        _kernel: &dyn AnyKernel,
+        _kernel: &str,
+        _text: &Text<'_>,
         _params: &[u8],
         _plan: &Plan,
         _args: &[Region<'_, Memory>],

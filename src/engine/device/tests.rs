@@ -36,7 +36,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 fn run(device: &Device, text: &str, plan: &Planner<'_, Params>, twin: &Twin<'_, Params>) -> Result<Vec<f32>> {
     let x = Tensor::full(device, &[300], 1.0)?;
     let y = Tensor::empty(device, &[300])?;
-    let kernel = Kernel::new("scale", text, plan, twin);
+    let kernel = Kernel { name: "scale", bodies: &[Body::new(text, plan)], twin };
     device.launch(&kernel, &Params { len: 300 }, &[&x], &[], &[&y])?;
     y.to_vec()
 }

@@ -1,7 +1,7 @@
 //! Activation functions that work element by element and whose gradient follows from their output.
 
 use crate::engine::blocks::{self, BLOCK};
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text};
+use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::ops::vector_math::exp;
 use crate::engine::primitives::same_shape;
@@ -77,10 +77,7 @@ impl Params {
 
 static ACTIVATION: Kernel<Params> = Kernel {
     name: "activation",
-    source: kernel_text!("activation"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::linear(p.len as usize),
+    bodies: &[Body::proved(kernel_text!("activation"), &|p, _| Plan::linear(p.len as usize))],
     twin: &activation_twin,
 };
 
@@ -130,10 +127,7 @@ pub(super) fn sigmoid(x: f32) -> f32 {
 
 static ACTIVATION_GRAD: Kernel<Params> = Kernel {
     name: "activation_grad",
-    source: kernel_text!("activation_grad"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::linear(p.len as usize),
+    bodies: &[Body::proved(kernel_text!("activation_grad"), &|p, _| Plan::linear(p.len as usize))],
     twin: &activation_grad_twin,
 };
 

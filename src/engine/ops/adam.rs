@@ -2,7 +2,7 @@
 //! Decay Regularization", 2019): one launch for all parameters of an arena.
 
 use crate::engine::blocks::BLOCK;
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text};
+use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text};
 use crate::engine::primitives::same_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
@@ -34,10 +34,10 @@ struct Params {
 
 static ADAM: Kernel<Params> = Kernel {
     name: "adam",
-    source: kernel_text!("adam"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan { flops: 14.0 * f64::from(p.len), ..Plan::linear(p.len as usize) },
+    bodies: &[Body::proved(kernel_text!("adam"), &|p, _| Plan {
+        flops: 14.0 * f64::from(p.len),
+        ..Plan::linear(p.len as usize)
+    })],
     twin: &adam_twin,
 };
 

@@ -1,7 +1,7 @@
 //! Means over windows that divide a picture of any size into a given number of parts.
 
 use crate::engine::blocks;
-use crate::engine::device::{AnyKernel, Args, Device, Dispatch, Kernel, Plan, kernel_text, linear_grid};
+use crate::engine::device::{AnyKernel, Args, Body, Device, Dispatch, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::primitives::expect_shape;
 use crate::engine::tensor::Tensor;
@@ -65,10 +65,7 @@ fn window(i: usize, size: u32, windows: u32) -> Range<usize> {
 
 static ADAPTIVE_AVG_POOL2D: Kernel<Params> = Kernel {
     name: "adaptive_avg_pool2d",
-    source: kernel_text!("adaptive_avg_pool2d"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| forward_plan(p),
+    bodies: &[Body::proved(kernel_text!("adaptive_avg_pool2d"), &|p, _| forward_plan(p))],
     twin: &adaptive_avg_pool2d_twin,
 };
 
@@ -122,10 +119,7 @@ fn adaptive_avg_pool2d_twin(p: &Params, args: Args) -> Result<()> {
 
 static ADAPTIVE_AVG_POOL2D_GRAD: Kernel<Params> = Kernel {
     name: "adaptive_avg_pool2d_grad",
-    source: kernel_text!("adaptive_avg_pool2d_grad"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| gradient_plan(p),
+    bodies: &[Body::proved(kernel_text!("adaptive_avg_pool2d_grad"), &|p, _| gradient_plan(p))],
     twin: &adaptive_avg_pool2d_grad_twin,
 };
 

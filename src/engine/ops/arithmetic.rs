@@ -1,7 +1,7 @@
 //! Product, difference and quotient of two tensors; their sum is [`Add`](crate::engine::ops::elementwise::Add).
 
 use crate::engine::blocks::{self, BLOCK};
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text};
+use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text};
 use crate::engine::op::{Backward, Forward, Op, arity};
 use crate::engine::ops::sum_axes::sum_middle;
 use crate::engine::tensor::Tensor;
@@ -35,10 +35,7 @@ struct Params {
 
 static ARITHMETIC: Kernel<Params> = Kernel {
     name: "arithmetic",
-    source: kernel_text!("arithmetic"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::linear(p.len as usize),
+    bodies: &[Body::proved(kernel_text!("arithmetic"), &|p, _| Plan::linear(p.len as usize))],
     twin: &arithmetic_twin,
 };
 

@@ -1,7 +1,7 @@
 //! A mean of two tensors with a learned weight.
 
 use crate::engine::blocks;
-use crate::engine::device::{AnyKernel, Args, Device, Dispatch, Kernel, Plan, kernel_text, linear_grid};
+use crate::engine::device::{AnyKernel, Args, Body, Device, Dispatch, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::ops::activation::sigmoid;
 use crate::engine::ops::vector_math::sum_of;
@@ -24,10 +24,7 @@ struct Params {
 
 static CONVEX_MIX: Kernel<Params> = Kernel {
     name: "convex_mix",
-    source: kernel_text!("convex_mix"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::linear(p.len as usize),
+    bodies: &[Body::proved(kernel_text!("convex_mix"), &|p, _| Plan::linear(p.len as usize))],
     twin: &convex_mix_twin,
 };
 
@@ -49,17 +46,14 @@ struct GradParams {
 
 static CONVEX_MIX_GRAD: Kernel<GradParams> = Kernel {
     name: "convex_mix_grad",
-    source: kernel_text!("convex_mix_grad"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan {
+    bodies: &[Body::proved(kernel_text!("convex_mix_grad"), &|p, _| Plan {
         dispatches: vec![
             Dispatch::new("partials", linear_grid(p.blocks as usize, 1)),
             Dispatch::new("combine", [1, 1, 1]),
         ],
         scratch: vec![p.blocks as usize],
         flops: 4.0 * f64::from(p.len),
-    },
+    })],
     twin: &convex_mix_grad_twin,
 };
 

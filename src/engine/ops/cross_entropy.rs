@@ -1,6 +1,6 @@
 //! The cross-entropy of a softmax over classes.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text, linear_grid};
+use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::op::{Backward, Forward, Op, arity};
 use crate::engine::ops::arithmetic::Arithmetic;
 use crate::engine::ops::sum_axes::sum_middle;
@@ -61,10 +61,9 @@ struct Params {
 
 static CROSS_ENTROPY: Kernel<Params> = Kernel {
     name: "cross_entropy",
-    source: kernel_text!("cross_entropy"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::single(linear_grid(p.rows as usize, 1), 20.0 * f64::from(p.rows) * f64::from(p.channels)),
+    bodies: &[Body::proved(kernel_text!("cross_entropy"), &|p, _| {
+        Plan::single(linear_grid(p.rows as usize, 1), 20.0 * f64::from(p.rows) * f64::from(p.channels))
+    })],
     twin: &cross_entropy_twin,
 };
 
@@ -101,10 +100,9 @@ fn class(number: f32, classes: usize) -> Option<usize> {
 
 static CROSS_ENTROPY_GRAD: Kernel<Params> = Kernel {
     name: "cross_entropy_grad",
-    source: kernel_text!("cross_entropy_grad"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::linear(p.rows as usize * p.channels as usize),
+    bodies: &[Body::proved(kernel_text!("cross_entropy_grad"), &|p, _| {
+        Plan::linear(p.rows as usize * p.channels as usize)
+    })],
     twin: &cross_entropy_grad_twin,
 };
 

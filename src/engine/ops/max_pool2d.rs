@@ -1,7 +1,7 @@
 //! The largest of each window of 2x2 pixels.
 
 use crate::engine::blocks;
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text};
+use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::primitives::expect_shape;
 use crate::engine::tensor::Tensor;
@@ -42,10 +42,7 @@ impl Params {
 
 static MAX_POOL2D: Kernel<Params> = Kernel {
     name: "max_pool2d",
-    source: kernel_text!("max_pool2d"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::linear(p.len as usize),
+    bodies: &[Body::proved(kernel_text!("max_pool2d"), &|p, _| Plan::linear(p.len as usize))],
     twin: &max_pool2d_twin,
 };
 
@@ -70,10 +67,7 @@ fn larger(a: f32, b: f32) -> f32 {
 
 static MAX_POOL2D_GRAD: Kernel<Params> = Kernel {
     name: "max_pool2d_grad",
-    source: kernel_text!("max_pool2d_grad"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::linear(p.len as usize),
+    bodies: &[Body::proved(kernel_text!("max_pool2d_grad"), &|p, _| Plan::linear(p.len as usize))],
     twin: &max_pool2d_grad_twin,
 };
 

@@ -1,7 +1,7 @@
 //! Losses that are a mean over all elements: against a target tensor, or against one value.
 
 use crate::engine::blocks;
-use crate::engine::device::{AnyKernel, Args, Device, Dispatch, Kernel, Plan, kernel_text, linear_grid};
+use crate::engine::device::{AnyKernel, Args, Body, Device, Dispatch, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::ops::activation::sigmoid;
 use crate::engine::ops::vector_math::{exp, ln_1p, sum_of};
@@ -105,17 +105,14 @@ impl Params {
 
 static MEAN_LOSS: Kernel<Params> = Kernel {
     name: "mean_loss",
-    source: kernel_text!("mean_loss"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan {
+    bodies: &[Body::proved(kernel_text!("mean_loss"), &|p, _| Plan {
         dispatches: vec![
             Dispatch::new("partials", linear_grid(p.blocks as usize, 1)),
             Dispatch::new("combine", [1, 1, 1]),
         ],
         scratch: vec![p.blocks as usize],
         flops: 4.0 * f64::from(p.len),
-    },
+    })],
     twin: &mean_loss_twin,
 };
 
@@ -149,10 +146,7 @@ fn mean(p: &Params, x: &[f32], t: &[f32], f: impl Fn(f32, f32) -> f32 + Sync) ->
 
 static MEAN_LOSS_GRAD: Kernel<Params> = Kernel {
     name: "mean_loss_grad",
-    source: kernel_text!("mean_loss_grad"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::linear(p.len as usize),
+    bodies: &[Body::proved(kernel_text!("mean_loss_grad"), &|p, _| Plan::linear(p.len as usize))],
     twin: &mean_loss_grad_twin,
 };
 

@@ -3,7 +3,7 @@
 //! Every element draws a number of its own, a pure function of a [`Draw`](crate::engine::ops::perturb::Draw): the
 //! gradient draws it again, and a step that is run again is the same step.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text, linear_grid};
+use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::ops::activation::Activation;
 use crate::engine::primitives::same_shape;
@@ -61,10 +61,9 @@ impl Kind {
 
 static PERTURB: Kernel<Params> = Kernel {
     name: "perturb",
-    source: kernel_text!("perturb"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::single(linear_grid(p.len as usize, 4 * 256), 40.0 * f64::from(p.len)),
+    bodies: &[Body::proved(kernel_text!("perturb"), &|p, _| {
+        Plan::single(linear_grid(p.len as usize, 4 * 256), 40.0 * f64::from(p.len))
+    })],
     twin: &perturb_twin,
 };
 

@@ -1,7 +1,7 @@
 //! The leaky ReLU with a slope that each channel learns.
 
 use crate::engine::blocks::{self, BLOCK};
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text};
+use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::ops::conv2d;
 use crate::engine::primitives::same_shape;
@@ -29,10 +29,7 @@ impl Params {
 
 static PRELU: Kernel<Params> = Kernel {
     name: "prelu",
-    source: kernel_text!("prelu"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::linear(p.len as usize),
+    bodies: &[Body::proved(kernel_text!("prelu"), &|p, _| Plan::linear(p.len as usize))],
     twin: &prelu_twin,
 };
 
@@ -48,10 +45,7 @@ fn prelu_twin(p: &Params, args: Args) -> Result<()> {
 
 static PRELU_GRAD: Kernel<Params> = Kernel {
     name: "prelu_grad",
-    source: kernel_text!("prelu_grad"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::linear(p.len as usize),
+    bodies: &[Body::proved(kernel_text!("prelu_grad"), &|p, _| Plan::linear(p.len as usize))],
     twin: &prelu_grad_twin,
 };
 

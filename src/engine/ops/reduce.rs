@@ -1,6 +1,6 @@
 //! Sums over all elements of a tensor, in an order that its length alone fixes.
 
-use crate::engine::device::{AnyKernel, Args, Device, Dispatch, Kernel, Plan, kernel_text, linear_grid};
+use crate::engine::device::{AnyKernel, Args, Body, Device, Dispatch, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::primitives::expect_shape;
 use crate::engine::tensor::Tensor;
@@ -27,17 +27,14 @@ struct SumParams {
 
 static SUM: Kernel<SumParams> = Kernel {
     name: "sum",
-    source: kernel_text!("sum"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan {
+    bodies: &[Body::proved(kernel_text!("sum"), &|p, _| Plan {
         dispatches: vec![
             Dispatch::new("partials", linear_grid(p.blocks as usize, 1)),
             Dispatch::new("combine", [1, 1, 1]),
         ],
         scratch: vec![p.blocks as usize],
         flops: 2.0 * f64::from(p.len),
-    },
+    })],
     twin: &sum_twin,
 };
 
@@ -71,10 +68,7 @@ struct SpreadParams {
 
 static SPREAD: Kernel<SpreadParams> = Kernel {
     name: "spread",
-    source: kernel_text!("spread"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::linear(p.len as usize),
+    bodies: &[Body::proved(kernel_text!("spread"), &|p, _| Plan::linear(p.len as usize))],
     twin: &spread_twin,
 };
 

@@ -1,7 +1,7 @@
 //! The rectifier on its own; convolutions have it fused.
 
 use crate::engine::blocks::{self, BLOCK};
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text};
+use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::primitives::same_shape;
 use crate::engine::tensor::Tensor;
@@ -18,10 +18,7 @@ struct Params {
 
 static RELU: Kernel<Params> = Kernel {
     name: "relu",
-    source: kernel_text!("relu"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::linear(p.len as usize),
+    bodies: &[Body::proved(kernel_text!("relu"), &|p, _| Plan::linear(p.len as usize))],
     twin: &relu_twin,
 };
 
@@ -36,10 +33,7 @@ fn relu_twin(_: &Params, args: Args) -> Result<()> {
 
 static RELU_GRAD: Kernel<Params> = Kernel {
     name: "relu_grad",
-    source: kernel_text!("relu_grad"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::linear(p.len as usize),
+    bodies: &[Body::proved(kernel_text!("relu_grad"), &|p, _| Plan::linear(p.len as usize))],
     twin: &relu_grad_twin,
 };
 

@@ -2,7 +2,7 @@
 //! launch for all parameters of an arena.
 
 use crate::engine::blocks::BLOCK;
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text};
+use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text};
 use crate::engine::primitives::same_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
@@ -25,10 +25,10 @@ struct Params {
 
 static SGD: Kernel<Params> = Kernel {
     name: "sgd",
-    source: kernel_text!("sgd"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan { flops: 6.0 * f64::from(p.len), ..Plan::linear(p.len as usize) },
+    bodies: &[Body::proved(kernel_text!("sgd"), &|p, _| Plan {
+        flops: 6.0 * f64::from(p.len),
+        ..Plan::linear(p.len as usize)
+    })],
     twin: &sgd_twin,
 };
 

@@ -1,7 +1,7 @@
 //! Softmax over the last axis.
 
 use crate::engine::blocks;
-use crate::engine::device::{AnyKernel, Args, Device, Dispatch, Kernel, Plan, kernel_text, linear_grid};
+use crate::engine::device::{AnyKernel, Args, Body, Device, Dispatch, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::ops::vector_math::{softmax_row, sum_of};
 use crate::engine::primitives::same_shape;
@@ -53,10 +53,7 @@ fn row_plan(p: &Params, cut: &[&'static str], flops_each: f64) -> Plan {
 
 static SOFTMAX: Kernel<Params> = Kernel {
     name: "softmax",
-    source: kernel_text!("softmax"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| row_plan(p, &["peaks", "sums", "apply"], 20.0),
+    bodies: &[Body::proved(kernel_text!("softmax"), &|p, _| row_plan(p, &["peaks", "sums", "apply"], 20.0))],
     twin: &softmax_twin,
 };
 
@@ -73,10 +70,7 @@ fn softmax_twin(p: &Params, args: Args) -> Result<()> {
 
 static SOFTMAX_GRAD: Kernel<Params> = Kernel {
     name: "softmax_grad",
-    source: kernel_text!("softmax_grad"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| row_plan(p, &["sums", "apply"], 4.0),
+    bodies: &[Body::proved(kernel_text!("softmax_grad"), &|p, _| row_plan(p, &["sums", "apply"], 4.0))],
     twin: &softmax_grad_twin,
 };
 

@@ -1,7 +1,7 @@
 //! Sums over some axes of a tensor, in an order that the shape alone fixes.
 
 use crate::engine::blocks;
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text};
+use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text};
 use crate::engine::op::{Backward, Forward, Op, arity};
 use crate::engine::primitives;
 use crate::engine::tensor::Tensor;
@@ -27,10 +27,7 @@ struct Params {
 
 static SUM_AXES: Kernel<Params> = Kernel {
     name: "sum_axes",
-    source: kernel_text!("sum_axes"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::linear(p.rows as usize * p.step as usize),
+    bodies: &[Body::proved(kernel_text!("sum_axes"), &|p, _| Plan::linear(p.rows as usize * p.step as usize))],
     twin: &sum_axes_twin,
 };
 
@@ -52,10 +49,7 @@ fn sum_axes_twin(p: &Params, args: Args) -> Result<()> {
 
 static SUM_AXES_GRAD: Kernel<Params> = Kernel {
     name: "sum_axes_grad",
-    source: kernel_text!("sum_axes_grad"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::linear(p.rows as usize * p.len as usize),
+    bodies: &[Body::proved(kernel_text!("sum_axes_grad"), &|p, _| Plan::linear(p.rows as usize * p.len as usize))],
     twin: &sum_axes_grad_twin,
 };
 

@@ -3,7 +3,7 @@
 //! Output i of an axis of k H elements lies at `(i + 1/2) / k - 1/2` of the input, held within 0..H-1: half-pixel
 //! centres, edges clamped, as `tf.image.resize` and Keras' `UpSampling2D` have it.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text};
+use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::ops::upsample_nearest::{Params, enlarge, reduce_grad, reduction_plan};
 use crate::engine::tensor::Tensor;
@@ -15,19 +15,16 @@ pub const KERNELS: &[&dyn AnyKernel] = &[&UPSAMPLE_BILINEAR, &UPSAMPLE_BILINEAR_
 
 static UPSAMPLE_BILINEAR: Kernel<Params> = Kernel {
     name: "upsample_bilinear",
-    source: kernel_text!("upsample_bilinear"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan { flops: 9.0 * f64::from(p.len), ..Plan::linear(p.len as usize) },
+    bodies: &[Body::proved(kernel_text!("upsample_bilinear"), &|p, _| Plan {
+        flops: 9.0 * f64::from(p.len),
+        ..Plan::linear(p.len as usize)
+    })],
     twin: &upsample_bilinear_twin,
 };
 
 static UPSAMPLE_BILINEAR_GRAD: Kernel<Params> = Kernel {
     name: "upsample_bilinear_grad",
-    source: kernel_text!("upsample_bilinear_grad"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| reduction_plan(p, 8.0),
+    bodies: &[Body::proved(kernel_text!("upsample_bilinear_grad"), &|p, _| reduction_plan(p, 8.0))],
     twin: &upsample_bilinear_grad_twin,
 };
 

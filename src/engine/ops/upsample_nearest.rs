@@ -1,7 +1,7 @@
 //! Enlargement of pictures by a whole factor, by repetition.
 
 use crate::engine::blocks;
-use crate::engine::device::{AnyKernel, Args, Device, Dispatch, Kernel, Plan, kernel_text, linear_grid};
+use crate::engine::device::{AnyKernel, Args, Body, Device, Dispatch, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
@@ -30,10 +30,7 @@ impl Params {
 
 static UPSAMPLE_NEAREST: Kernel<Params> = Kernel {
     name: "upsample_nearest",
-    source: kernel_text!("upsample_nearest"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::linear(p.len as usize),
+    bodies: &[Body::proved(kernel_text!("upsample_nearest"), &|p, _| Plan::linear(p.len as usize))],
     twin: &upsample_nearest_twin,
 };
 
@@ -54,10 +51,7 @@ fn upsample_nearest_twin(p: &Params, args: Args) -> Result<()> {
 
 static UPSAMPLE_NEAREST_GRAD: Kernel<Params> = Kernel {
     name: "upsample_nearest_grad",
-    source: kernel_text!("upsample_nearest_grad"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| reduction_plan(p, 1.0),
+    bodies: &[Body::proved(kernel_text!("upsample_nearest_grad"), &|p, _| reduction_plan(p, 1.0))],
     twin: &upsample_nearest_grad_twin,
 };
 

@@ -1,6 +1,6 @@
 //! Logits over bins to colours: the annealed mean of their softmax, fused with the bilinear enlargement.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text, linear_grid};
+use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::op::Op;
 use crate::engine::ops::bilinear_tap::Tap;
 use crate::engine::ops::softmax::Softmax;
@@ -29,15 +29,12 @@ struct Params {
 
 static ANNEALED_MEAN: Kernel<Params> = Kernel {
     name: "annealed_mean",
-    source: kernel_text!("annealed_mean"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| {
+    bodies: &[Body::proved(kernel_text!("annealed_mean"), &|p, _| {
         let [width, height] = [p.w, p.h].map(|size| size * p.factor);
         let flops = 30.0 * f64::from(p.n) * f64::from(width) * f64::from(height) * f64::from(p.q);
         let squares = [width.div_ceil(GROUP_SIDE), height.div_ceil(GROUP_SIDE), p.n];
         Plan::single(linear_grid(squares.map(|v| v as usize).iter().product(), 1), flops)
-    },
+    })],
     twin: &annealed_mean_twin,
 };
 

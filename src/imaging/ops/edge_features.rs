@@ -1,7 +1,7 @@
 //! Where a grey picture has edges: features that a network reads beside the picture.
 
 use crate::engine::blocks;
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text};
+use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 
@@ -18,10 +18,10 @@ struct Params {
 
 static EDGE_FEATURES: Kernel<Params> = Kernel {
     name: "edge_features",
-    source: kernel_text!("edge_features"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan { flops: 20.0 * f64::from(p.pixels), ..Plan::linear(p.pixels as usize) },
+    bodies: &[Body::proved(kernel_text!("edge_features"), &|p, _| Plan {
+        flops: 20.0 * f64::from(p.pixels),
+        ..Plan::linear(p.pixels as usize)
+    })],
     twin: &edge_features_twin,
 };
 

@@ -3,7 +3,7 @@
 //! sRGB components are 0..1, L is 0..100, a and b are about -110..110.
 
 use crate::engine::blocks;
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text};
+use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::imaging::color::lab;
@@ -29,19 +29,13 @@ impl Params {
 
 static SRGB_TO_LAB: Kernel<Params> = Kernel {
     name: "srgb_to_lab",
-    source: kernel_text!("srgb_to_lab"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| p.plan(),
+    bodies: &[Body::proved(kernel_text!("srgb_to_lab"), &|p, _| p.plan())],
     twin: &|_, args| convert_twin(args, lab::srgb_to_lab),
 };
 
 static LAB_TO_SRGB: Kernel<Params> = Kernel {
     name: "lab_to_srgb",
-    source: kernel_text!("lab_to_srgb"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| p.plan(),
+    bodies: &[Body::proved(kernel_text!("lab_to_srgb"), &|p, _| p.plan())],
     twin: &|_, args| convert_twin(args, lab::lab_to_srgb),
 };
 
@@ -56,10 +50,7 @@ fn convert_twin(args: Args, convert: fn([f32; 3]) -> [f32; 3]) -> Result<()> {
 
 static LAB_SPLIT: Kernel<Params> = Kernel {
     name: "lab_split",
-    source: kernel_text!("lab_split"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| p.plan(),
+    bodies: &[Body::proved(kernel_text!("lab_split"), &|p, _| p.plan())],
     twin: &lab_split_twin,
 };
 
@@ -79,10 +70,7 @@ fn lab_split_twin(_: &Params, args: Args) -> Result<()> {
 
 static LAB_JOIN: Kernel<Params> = Kernel {
     name: "lab_join",
-    source: kernel_text!("lab_join"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| p.plan(),
+    bodies: &[Body::proved(kernel_text!("lab_join"), &|p, _| p.plan())],
     twin: &lab_join_twin,
 };
 

@@ -1,7 +1,7 @@
 //! Lee's filter: speckle taken off radar pictures, edges kept.
 
 use crate::engine::blocks;
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text, linear_grid};
+use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 
@@ -26,17 +26,14 @@ struct Params {
 
 static LEE: Kernel<Params> = Kernel {
     name: "lee",
-    source: kernel_text!("lee"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| {
+    bodies: &[Body::proved(kernel_text!("lee"), &|p, _| {
         let squares = [p.width.div_ceil(GROUP_SIDE), p.height.div_ceil(GROUP_SIDE), p.pictures, p.channels];
         let values = [p.width, p.height, p.pictures, p.channels].map(f64::from).iter().product::<f64>();
         Plan::single(
             linear_grid(squares.map(|v| v as usize).iter().product(), 1),
             values * 6.0 * f64::from(2 * p.radius + 1).powi(2),
         )
-    },
+    })],
     twin: &lee_twin,
 };
 

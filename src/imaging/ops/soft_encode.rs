@@ -1,6 +1,6 @@
 //! Gaussian soft encoding of colours over bins: the target of the classification models.
 
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text, linear_grid};
+use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::ops::vector_math::exp;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
@@ -32,10 +32,9 @@ struct Params {
 
 static SOFT_ENCODE: Kernel<Params> = Kernel {
     name: "soft_encode",
-    source: kernel_text!("soft_encode"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::single(linear_grid(p.pixels as usize, 256), 5.0 * f64::from(p.pixels) * f64::from(p.bins)),
+    bodies: &[Body::proved(kernel_text!("soft_encode"), &|p, _| {
+        Plan::single(linear_grid(p.pixels as usize, 256), 5.0 * f64::from(p.pixels) * f64::from(p.bins))
+    })],
     twin: &soft_encode_twin,
 };
 

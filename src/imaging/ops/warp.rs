@@ -1,7 +1,7 @@
 //! Pictures seen through a homography, by inverse mapping.
 
 use crate::engine::blocks;
-use crate::engine::device::{AnyKernel, Args, Device, Kernel, Plan, kernel_text, linear_grid};
+use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 
@@ -33,15 +33,12 @@ struct Params {
 
 static WARP: Kernel<Params> = Kernel {
     name: "warp",
-    source: kernel_text!("warp"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| {
+    bodies: &[Body::proved(kernel_text!("warp"), &|p, _| {
         let squares = [p.out_width.div_ceil(GROUP_SIDE), p.out_height.div_ceil(GROUP_SIDE), p.pictures];
         let groups = linear_grid(squares.map(|v| v as usize).iter().product(), 1);
         let pixels = f64::from(p.out_width) * f64::from(p.out_height) * f64::from(p.pictures);
         Plan::single(groups, pixels * (30.0 + 20.0 * f64::from(p.channels)))
-    },
+    })],
     twin: &warp_twin,
 };
 

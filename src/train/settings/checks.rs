@@ -5,10 +5,12 @@ use crate::dataset::loader_options::Turns;
 use crate::dataset::preparation::Despeckle;
 use crate::dataset::stack::Looks;
 use crate::dataset::zero_border::ZeroBorder;
+use crate::engine::device::{Forced, texts};
 use crate::error::{Error, Result};
 use crate::imaging::color::{BinSpec, Smoothing};
 use crate::imaging::raster::Stretches;
 use crate::train::schedule::LrSchedule;
+use crate::{engine, imaging};
 use std::fmt::Display;
 
 /// Patches at most: they are put into a new order for every batch.
@@ -24,6 +26,22 @@ where
     T: Display,
 {
     crate::ensure!(fits, Error::input(what, format!("⟨{key}⟩ {value}"), remedy));
+    Ok(())
+}
+
+/// Bodies of kernels that there are.
+pub fn bodies(value: &str, key: &str) -> Result<()> {
+    let kernels = [engine::ops::kernels(), imaging::ops::kernels()].concat();
+    for (kernel, body) in value.parse::<Forced>()?.pairs() {
+        let found = kernels.iter().find(|known| known.name() == kernel);
+        let known: Vec<&str> = match found {
+            Some(kernel) => texts(*kernel).map(|text| text.body).collect(),
+            None => kernels.iter().filter(|known| known.bodies() > 1).map(|known| known.name()).collect(),
+        };
+        let what = if found.is_some() { "no such body" } else { "no such kernel" };
+        let fits = found.is_some() && known.contains(&body);
+        refuse(fits, what, key, format!("{kernel}={body}"), format!("use one of {}", known.join(", ")))?;
+    }
     Ok(())
 }
 

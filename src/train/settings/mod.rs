@@ -1,7 +1,7 @@
 //! The settings of a training: one table, from which flags, help, keys of a TOML file, checks and the rule for resuming
 //! follow.
 
-mod checks;
+pub(crate) mod checks;
 pub mod data;
 pub mod rules;
 pub mod setting;

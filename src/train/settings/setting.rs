@@ -53,6 +53,8 @@ pub struct About {
     pub displaces: &'static [&'static str],
     /// Whether a value may begin with a hyphen.
     pub hyphens: bool,
+    /// Whether it may be given several times, which is the same as with commas between.
+    pub repeats: bool,
 }
 
 /// Nothing particular.
@@ -65,6 +67,7 @@ pub const ABOUT: About = About {
     conflicts: &[],
     displaces: &[],
     hyphens: false,
+    repeats: false,
 };
 
 impl<S: Default> Setting<S> {

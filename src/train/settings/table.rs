@@ -343,4 +343,10 @@ settings! {
     "threads" threads: usize, checks::any,
         "Threads of the CPU device and of loading",
         About { value_name: "N", otherwise: Some("one per core"), ..DEVICE };
+    "body" body: String, checks::bodies,
+        "Body of a kernel to run on a GPU, as `huetape kernels list` has them, e.g. conv2d=quads; again for others",
+        About {
+            value_name: "KERNEL=BODY", otherwise: Some("HUETAPE_BODY, else what suits the GPU"), repeats: true,
+            ..DEVICE
+        };
 }

@@ -6,7 +6,7 @@ use crate::cli::outcome::Outcome;
 use crate::engine::self_test::{OpEntry, SelfTest, TOLERANCE};
 use crate::error::Error;
 use crate::workshop::catalogue::{kernel, ops};
-use crate::workshop::check::check;
+use crate::workshop::check::{Run, check};
 use clap::Args;
 
 #[derive(Args, Debug)]
@@ -45,12 +45,16 @@ pub fn run(args: &CheckArgs) -> Outcome {
             Ok(difference) => format!("{difference:.1e}"),
             Err(error) => error.line(flag),
         };
-        let runs = match &checked.without {
-            Some(without) => format!("checks on {}, off {}", said(&checked.with_checks), said(without)),
-            None => format!("twins {}", said(&checked.with_checks)),
+        let run = |run: &Run| {
+            let body = run.body.as_ref().map(|body| format!("{body}: ")).unwrap_or_default();
+            match &run.without {
+                Some(without) => format!("{body}checks on {}, off {}", said(&run.with_checks), said(without)),
+                None => format!("twins {}", said(&run.with_checks)),
+            }
         };
+        let runs = checked.runs.iter().map(run).collect::<Vec<_>>().join("; ");
         let word = if checked.passed() { "pass" } else { "FAIL" };
-        outln!("{word}  {:<width$}  {} entry points in 4 languages, {runs}", checked.op, checked.entries);
+        outln!("{word}  {:<width$}  {} entry points in 4 languages; {runs}", checked.op, checked.entries);
         checked.refused.iter().for_each(|error| outln!("      {}", error.line(flag)));
         if !checked.passed() {
             failed.push(checked.op);

@@ -20,12 +20,13 @@ pub struct ListArgs {
 pub fn run(args: &ListArgs) -> Outcome {
     make_way(args.json.iter().map(PathBuf::as_path))?;
     let entries = entries()?;
-    let heads = ["kernel", "entry", "op", "workgroup", "memory", "barriers", "reads", "writes", "checks"];
+    let heads = ["kernel", "entry", "bodies", "op", "workgroup", "memory", "barriers", "reads", "writes", "checks"];
     let row = |entry: &Entry| {
         let [x, y, z] = entry.workgroup;
         [
             entry.kernel.clone(),
             entry.entry.clone(),
+            entry.bodies.join(","),
             entry.op.to_owned(),
             if y * z == 1 { x.to_string() } else { format!("{x}x{y}x{z}") },
             if entry.workgroup_bytes == 0 { "-".to_owned() } else { thousands(entry.workgroup_bytes as usize) },
@@ -35,9 +36,12 @@ pub fn run(args: &ListArgs) -> Outcome {
             if entry.trusted { "proved".to_owned() } else { "on".to_owned() },
         ]
     };
-    print_rows(&heads.map(str::to_owned), entries.iter().map(row), 3);
+    print_rows(&heads.map(str::to_owned), entries.iter().map(row), 4);
     let kernels = entries.iter().map(|entry| &entry.kernel).collect::<std::collections::BTreeSet<_>>().len();
-    outln!("{} entry points of {kernels} kernels; memory: bytes of a workgroup", entries.len());
+    outln!(
+        "{} entry points of {kernels} kernels; memory: bytes of a workgroup; checks proved: left out in release builds",
+        entries.len()
+    );
     if let Some(path) = &args.json {
         write_result(path, format!("{:#}\n", serde_json::json!(entries)).as_bytes())?;
     }

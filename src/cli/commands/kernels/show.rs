@@ -3,7 +3,7 @@
 use crate::cli::outcome::Outcome;
 use crate::cli::stdio::{make_way, write_result};
 use crate::error::Error;
-use crate::workshop::catalogue::{entries_of, kernel};
+use crate::workshop::catalogue::{entries_of, kernel, text_of};
 use crate::workshop::translate::{Target, translate};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -12,13 +12,16 @@ use std::path::PathBuf;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   huetape kernels show relu
-  huetape kernels show conv2d --entry quads --target msl
+  huetape kernels show conv2d --body quads --target msl
   huetape kernels show conv2d --entry quads --target spirv --out quads.spv")]
 pub struct ShowArgs {
     /// Name of the kernel, as `huetape kernels list` has it
     #[arg(value_name = "KERNEL")]
     kernel: String,
-    /// Entry point [default: the only one]
+    /// Body, as `huetape kernels list` has it [default: the first]
+    #[arg(long, value_name = "NAME")]
+    body: Option<String>,
+    /// Entry point [default: the only one, or the first of --body]
     #[arg(long, value_name = "NAME")]
     entry: Option<String>,
     /// Language: wgsl with snippets and constants in place, spirv (Vulkan), msl (Metal) or hlsl (DX12)
@@ -39,9 +42,11 @@ fn languages() -> impl TypedValueParser<Value = Target> {
 pub fn run(args: &ShowArgs) -> Outcome {
     make_way(args.out.iter().map(PathBuf::as_path))?;
     let (op, kernel) = kernel(&args.kernel)?;
+    let body = text_of(kernel, args.body.as_deref())?;
     let names: Vec<String> = entries_of(op, kernel)?.into_iter().map(|entry| entry.entry).collect();
     let entry = match (&args.entry, &names[..]) {
-        (Some(entry), _) => entry,
+        (Some(entry), _) => entry.as_str(),
+        (None, _) if args.body.is_some() && !body.entries.is_empty() => body.entries[0],
         (None, [only]) => only,
         // The whole text has all of them.
         (None, [first, ..]) if args.target == Target::Wgsl => first,
@@ -50,7 +55,7 @@ pub fn run(args: &ShowArgs) -> Outcome {
             return Err(Error::input("the kernel has several entry points", "⟨entry⟩", remedy).into());
         }
     };
-    let text = translate(kernel, entry, args.target, args.checked || !kernel.trusted())?;
+    let text = translate(kernel.name(), &body, entry, args.target, args.checked || !body.is_proved())?;
     match &args.out {
         Some(path) => write_result(path, &text)?,
         None if args.target == Target::Spirv => {

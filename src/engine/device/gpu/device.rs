@@ -4,7 +4,7 @@ use crate::engine::device::gpu::fault::{Complaint, lock, lost};
 use crate::engine::device::gpu::memory::Memory;
 use crate::engine::device::gpu::read::GpuRead;
 use crate::engine::device::gpu::recorder::{Launch, Recorder};
-use crate::engine::device::kernel::{AnyKernel, GpuInfo, Plan};
+use crate::engine::device::kernel::{GpuInfo, Plan, Text};
 use crate::engine::device::pool::{Held, Pool};
 use crate::engine::device::profile::LaunchTime;
 use crate::engine::device::region::Region;
@@ -163,13 +163,14 @@ impl Gpu {
     /// Records a launch: `args` are its buffers in the order of their bindings, the first `ins` of which are only read.
     pub fn launch(
         &self,
-        kernel: &dyn AnyKernel,
+        kernel: &str,
+        text: &Text<'_>,
         params: &[u8],
         plan: &Plan,
         args: &[Region<'_, Memory>],
         ins: usize,
     ) -> Result<()> {
-        let mut launch = Launch { kernel: kernel.name(), param_bytes: params.len(), param_offset: 0, args, ins };
+        let mut launch = Launch { kernel, param_bytes: params.len(), param_offset: 0, args, ins };
         self.check_grids(plan, &launch)?;
         let mut recorder = lock(&self.recorder);
         let recorder = &mut *recorder;
@@ -183,18 +184,18 @@ impl Gpu {
             self.wait()?;
         }
         let start = Instant::now();
-        launch.param_offset = recorder.push_params(kernel.name(), params)?;
+        launch.param_offset = recorder.push_params(kernel, params)?;
         recorder.flops += plan.flops;
         for dispatch in &plan.dispatches {
-            let compiled = recorder.pipelines.get(&self.device, kernel, &dispatch.entry, &dispatch.constants)?;
+            let compiled = recorder.pipelines.get(&self.device, kernel, text, &dispatch.entry, &dispatch.constants)?;
             recorder.dispatch(&self.device, &compiled, &launch, dispatch.groups)?;
         }
         if timed {
             self.flush(recorder)?;
             self.wait()?;
             if let Some(times) = &mut recorder.times {
-                let (kernel, shapes) = (kernel.name().to_owned(), launch.shapes());
-                times.push(LaunchTime { kernel, shapes, seconds: start.elapsed().as_secs_f64() });
+                let (kernel, body, shapes) = (kernel.to_owned(), text.body.to_owned(), launch.shapes());
+                times.push(LaunchTime { kernel, body, shapes, seconds: start.elapsed().as_secs_f64() });
             }
         }
         Ok(())

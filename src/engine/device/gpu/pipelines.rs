@@ -1,6 +1,6 @@
 //! Pipelines of a GPU, each compiled once.
 
-use crate::engine::device::kernel::{AnyKernel, Constants};
+use crate::engine::device::kernel::{Constants, Text};
 use crate::engine::device::wgsl::{self, Binding, BindingKind, kernel_error};
 use crate::error::Result;
 use std::collections::HashMap;
@@ -22,8 +22,8 @@ pub(super) struct Compiled {
 }
 
 impl Compiled {
-    fn is_of(&self, kernel: &dyn AnyKernel, entry: &str, constants: &Constants, checked: bool) -> bool {
-        self.source == kernel.source() && self.entry == entry && self.constants == constants && self.checked == checked
+    fn is_of(&self, text: &Text<'_>, entry: &str, constants: &Constants, checked: bool) -> bool {
+        self.source == text.source && self.entry == entry && self.constants == constants && self.checked == checked
     }
 }
 
@@ -51,17 +51,18 @@ impl Pipelines {
     pub fn get(
         &mut self,
         device: &wgpu::Device,
-        kernel: &dyn AnyKernel,
+        kernel: &str,
+        text: &Text<'_>,
         entry: &str,
         constants: &Constants,
     ) -> Result<Arc<Compiled>> {
-        let checked = self.check_all || !kernel.trusted();
-        let key = hash(kernel, entry, constants, checked);
+        let checked = self.check_all || !text.is_proved();
+        let key = hash(text, entry, constants, checked);
         let known = self.compiled.get(&key).into_iter().flatten();
-        if let Some(compiled) = known.into_iter().find(|known| known.is_of(kernel, entry, constants, checked)) {
+        if let Some(compiled) = known.into_iter().find(|known| known.is_of(text, entry, constants, checked)) {
             return Ok(compiled.clone());
         }
-        let compiled = Arc::new(self.compile(device, kernel, entry, constants, checked)?);
+        let compiled = Arc::new(self.compile(device, kernel, text, entry, constants, checked)?);
         self.compiled.entry(key).or_default().push(compiled.clone());
         Ok(compiled)
     }
@@ -69,15 +70,16 @@ impl Pipelines {
     fn compile(
         &mut self,
         device: &wgpu::Device,
-        kernel: &dyn AnyKernel,
+        kernel: &str,
+        text: &Text<'_>,
         entry: &str,
         constants: &Constants,
         checked: bool,
     ) -> Result<Compiled> {
         let variant: String = constants.iter().map(|(name, value)| format!(" {name}={value}")).collect();
-        let label = format!("{}/{entry}{variant}", kernel.name());
-        let text = wgsl::compose(kernel.name(), kernel.source(), constants)?;
-        let parsed = wgsl::parse(&label, &text)?;
+        let label = format!("{kernel}/{entry}{variant}");
+        let composed = wgsl::compose(kernel, text.source, constants)?;
+        let parsed = wgsl::parse(&label, &composed)?;
         let bindings = parsed
             .entries
             .iter()
@@ -125,7 +127,7 @@ impl Pipelines {
         let refused = pollster::block_on(validation.pop());
         match pollster::block_on(internal.pop()).or(refused) {
             None => Ok(Compiled {
-                source: kernel.source().to_owned(),
+                source: text.source.to_owned(),
                 entry: entry.to_owned(),
                 constants: constants.to_vec(),
                 checked,
@@ -144,9 +146,9 @@ impl Pipelines {
 
 /// A hash of what a pipeline follows from. Of the text it takes the length alone: this runs at each launch, and the
 /// whole text is compared in any case.
-fn hash(kernel: &dyn AnyKernel, entry: &str, constants: &Constants, checked: bool) -> u64 {
+fn hash(text: &Text<'_>, entry: &str, constants: &Constants, checked: bool) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (kernel.source().len(), entry, checked).hash(&mut hasher);
+    (text.source.len(), entry, checked).hash(&mut hasher);
     constants.iter().for_each(|(name, value)| (name, value.to_bits()).hash(&mut hasher));
     hasher.finish()
 }

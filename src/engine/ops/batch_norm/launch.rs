@@ -1,7 +1,7 @@
 //! The launches of batch norm and their twins.
 
 use crate::engine::blocks;
-use crate::engine::device::{AnyKernel, Args, Constants, Dispatch, Kernel, Plan, kernel_text, linear_grid};
+use crate::engine::device::{AnyKernel, Args, Body, Constants, Dispatch, Kernel, Plan, kernel_text, linear_grid};
 use crate::error::Result;
 use rayon::prelude::*;
 
@@ -27,10 +27,7 @@ pub(super) struct StatsParams {
 
 pub(super) static STATS: Kernel<StatsParams> = Kernel {
     name: "batch_norm_stats",
-    source: kernel_text!("batch_norm_stats"),
-    trusted: true,
-    variants: TILES,
-    plan: &|p, _| column_plan(p),
+    bodies: &[Body::proved(kernel_text!("batch_norm_stats"), &|p, _| column_plan(p)).with_variants(TILES)],
     twin: &stats_twin,
 };
 
@@ -136,10 +133,7 @@ pub(super) struct NormalizeParams {
 
 pub(super) static NORMALIZE: Kernel<NormalizeParams> = Kernel {
     name: "batch_norm",
-    source: kernel_text!("batch_norm"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::linear(p.len as usize),
+    bodies: &[Body::proved(kernel_text!("batch_norm"), &|p, _| Plan::linear(p.len as usize))],
     twin: &normalize_twin,
 };
 
@@ -172,10 +166,7 @@ pub(super) struct RunningParams {
 
 pub(super) static RUNNING: Kernel<RunningParams> = Kernel {
     name: "batch_norm_running",
-    source: kernel_text!("batch_norm_running"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::linear(p.channels as usize),
+    bodies: &[Body::proved(kernel_text!("batch_norm_running"), &|p, _| Plan::linear(p.channels as usize))],
     twin: &running_twin,
 };
 
@@ -202,10 +193,8 @@ pub(super) struct ParamsGradParams {
 
 pub(super) static PARAMS_GRAD: Kernel<ParamsGradParams> = Kernel {
     name: "batch_norm_params_grad",
-    source: kernel_text!("batch_norm_params_grad"),
-    trusted: true,
-    variants: TILES,
-    plan: &|p, _| column_plan(&p.sums),
+    bodies: &[Body::proved(kernel_text!("batch_norm_params_grad"), &|p: &ParamsGradParams, _| column_plan(&p.sums))
+        .with_variants(TILES)],
     twin: &params_grad_twin,
 };
 
@@ -246,10 +235,7 @@ pub(super) struct InputGradParams {
 
 pub(super) static INPUT_GRAD: Kernel<InputGradParams> = Kernel {
     name: "batch_norm_input_grad",
-    source: kernel_text!("batch_norm_input_grad"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| Plan::linear(p.len as usize),
+    bodies: &[Body::proved(kernel_text!("batch_norm_input_grad"), &|p, _| Plan::linear(p.len as usize))],
     twin: &input_grad_twin,
 };
 

@@ -176,7 +176,7 @@ fn channels_beyond_a_grid_of_workgroups_are_folded() {
     let gpu = GpuInfo { software: false, workgroup_bytes: 1 << 14 };
     for (rows, channels) in [(2, 1 << 23), (1 << 12, 1 << 18), (1 << 20, 1 << 11), (1 << 30, 1)] {
         let sums = StatsParams::new(rows, channels);
-        for plan in [(STATS.plan)(&sums, &gpu), (PARAMS_GRAD.plan)(&ParamsGradParams { sums, eps: 1.0 }, &gpu)] {
+        for plan in [STATS.plan(0, &sums, &gpu), PARAMS_GRAD.plan(0, &ParamsGradParams { sums, eps: 1.0 }, &gpu)] {
             let fits = |dispatch: &Dispatch| dispatch.groups.iter().all(|&groups| groups <= MAX_GROUPS);
             assert!(plan.dispatches.iter().all(fits), "{rows} x {channels}: {:?}", plan.dispatches);
         }

@@ -1,6 +1,6 @@
 //! The launches of a convolution: what the kernels are told, how a GPU divides the work, and the twins.
 
-use crate::engine::device::{AnyKernel, Dispatch, GpuInfo, Kernel, Plan, Planner, kernel_text, linear_grid};
+use crate::engine::device::{AnyKernel, Body, Dispatch, GpuInfo, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::ops::conv2d::geometry::{Activation, Geometry, Layout, Padding};
 use crate::engine::ops::conv2d::twin;
 use crate::engine::primitives::same_shape;
@@ -97,9 +97,9 @@ fn greatest_common_divisor(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
-/// Entry points of the three matrix products, see kernels/conv2d.wgsl.
+/// Bodies of the three matrix products, each named as its entry point, see kernels/conv2d.wgsl.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Variant {
+enum Variant {
     /// Workgroup tiles, vec4 loads; channels and outputs are multiples of 4.
     Quads,
     /// Workgroup tiles, scalar loads.
@@ -111,17 +111,36 @@ pub(super) enum Variant {
 /// Bytes of workgroup memory that a tile takes, see kernels/lib/tile.wgsl.
 const TILE_BYTES: u32 = 2 * 272 * 16;
 
-impl Variant {
-    fn of(geometry: &Geometry, gpu: &GpuInfo) -> Variant {
-        if gpu.software || gpu.workgroup_bytes < TILE_BYTES {
-            Variant::Software
-        } else if geometry.c.is_multiple_of(4) && geometry.o.is_multiple_of(4) {
-            Variant::Quads
-        } else {
-            Variant::Scalars
-        }
-    }
+/// The bodies of a product whose text is `kernels/FILE.wgsl`, the fastest first.
+macro_rules! bodies {
+    ($file:literal, $plan:ident) => {
+        &[
+            Body::proved(kernel_text!($file), &|p, _| $plan(p, Variant::Quads))
+                .named("quads", &["quads", "total"])
+                .admitting(&|p, gpu| tile_fits(gpu).and_then(|()| whole_quads(&p.geometry)))
+                .suiting(GpuInfo::is_hardware),
+            Body::proved(kernel_text!($file), &|p, _| $plan(p, Variant::Scalars))
+                .named("scalars", &["scalars", "total"])
+                .admitting(&|_, gpu| tile_fits(gpu))
+                .suiting(GpuInfo::is_hardware),
+            Body::proved(kernel_text!($file), &|p, _| $plan(p, Variant::Software))
+                .named("software", &["software", "total"])
+                .suiting(GpuInfo::is_software),
+        ]
+    };
+}
 
+fn tile_fits(gpu: &GpuInfo) -> std::result::Result<(), String> {
+    let have = gpu.workgroup_bytes;
+    if have >= TILE_BYTES { Ok(()) } else { Err(format!("{TILE_BYTES} bytes of workgroup memory, there are {have}")) }
+}
+
+fn whole_quads(g: &Geometry) -> std::result::Result<(), String> {
+    let whole = g.c.is_multiple_of(4) && g.o.is_multiple_of(4);
+    if whole { Ok(()) } else { Err(format!("channels in multiples of 4, this layer has {} to {}", g.c, g.o)) }
+}
+
+impl Variant {
     /// The dispatch of `count` products of `rows` x `columns`.
     fn dispatch(self, rows: usize, columns: usize, count: usize) -> Dispatch {
         let (entry, tile) = match self {
@@ -134,24 +153,17 @@ impl Variant {
     }
 }
 
-static FORWARD: Kernel<Params> = forward_kernel(&|p, gpu| forward_plan(p, Variant::of(&p.geometry, gpu)));
+pub(super) static FORWARD: Kernel<Params> = Kernel {
+    name: "conv2d",
+    bodies: bodies!("conv2d", forward_plan),
+    twin: &|p, args| {
+        let ([x, w, b], [], [y]) = args.split()?;
+        twin::forward(&p.geometry, p.layout(), p.finish(b), x, w, y);
+        Ok(())
+    },
+};
 
-pub(super) const fn forward_kernel(plan: &'static Planner<'static, Params>) -> Kernel<'static, Params> {
-    Kernel {
-        name: "conv2d",
-        source: kernel_text!("conv2d"),
-        trusted: true,
-        variants: &[&[]],
-        plan,
-        twin: &|p, args| {
-            let ([x, w, b], [], [y]) = args.split()?;
-            twin::forward(&p.geometry, p.layout(), p.finish(b), x, w, y);
-            Ok(())
-        },
-    }
-}
-
-pub(super) fn forward_plan(p: &Params, variant: Variant) -> Plan {
+fn forward_plan(p: &Params, variant: Variant) -> Plan {
     let g = &p.geometry;
     let product = variant.dispatch(g.output_pixels(), g.o as usize, p.chunks as usize);
     product_plan(p, product, g.output_pixels() * g.o as usize)
@@ -170,25 +182,17 @@ fn product_plan(p: &Params, product: Dispatch, len: usize) -> Plan {
     }
 }
 
-static INPUT_GRADIENT: Kernel<Params> =
-    input_gradient_kernel(&|p, gpu| input_gradient_plan(p, Variant::of(&p.geometry, gpu)));
+pub(super) static INPUT_GRADIENT: Kernel<Params> = Kernel {
+    name: "conv2d_dx",
+    bodies: bodies!("conv2d_dx", input_gradient_plan),
+    twin: &|p, args| {
+        let ([dz, w, b], [], [dx]) = args.split()?;
+        twin::input_gradient(&p.geometry, p.layout(), p.finish(b), dz, w, dx);
+        Ok(())
+    },
+};
 
-pub(super) const fn input_gradient_kernel(plan: &'static Planner<'static, Params>) -> Kernel<'static, Params> {
-    Kernel {
-        name: "conv2d_dx",
-        source: kernel_text!("conv2d_dx"),
-        trusted: true,
-        variants: &[&[]],
-        plan,
-        twin: &|p, args| {
-            let ([dz, w, b], [], [dx]) = args.split()?;
-            twin::input_gradient(&p.geometry, p.layout(), p.finish(b), dz, w, dx);
-            Ok(())
-        },
-    }
-}
-
-pub(super) fn input_gradient_plan(p: &Params, variant: Variant) -> Plan {
+fn input_gradient_plan(p: &Params, variant: Variant) -> Plan {
     let g = &p.geometry;
     // The largest phase has this many pixels.
     let rows = g.n as usize * g.h.div_ceil(g.stride) as usize * g.w.div_ceil(g.stride) as usize;
@@ -197,25 +201,17 @@ pub(super) fn input_gradient_plan(p: &Params, variant: Variant) -> Plan {
     product_plan(p, product, g.input_shape().iter().product())
 }
 
-static WEIGHT_GRADIENT: Kernel<Params> =
-    weight_gradient_kernel(&|p, gpu| weight_gradient_plan(p, Variant::of(&p.geometry, gpu)));
+pub(super) static WEIGHT_GRADIENT: Kernel<Params> = Kernel {
+    name: "conv2d_dw",
+    bodies: bodies!("conv2d_dw", weight_gradient_plan),
+    twin: &|p, args| {
+        let ([x, dz], [], [dw]) = args.split()?;
+        twin::weight_gradient(&p.geometry, p.layout(), x, dz, dw);
+        Ok(())
+    },
+};
 
-pub(super) const fn weight_gradient_kernel(plan: &'static Planner<'static, Params>) -> Kernel<'static, Params> {
-    Kernel {
-        name: "conv2d_dw",
-        source: kernel_text!("conv2d_dw"),
-        trusted: true,
-        variants: &[&[]],
-        plan,
-        twin: &|p, args| {
-            let ([x, dz], [], [dw]) = args.split()?;
-            twin::weight_gradient(&p.geometry, p.layout(), x, dz, dw);
-            Ok(())
-        },
-    }
-}
-
-pub(super) fn weight_gradient_plan(p: &Params, variant: Variant) -> Plan {
+fn weight_gradient_plan(p: &Params, variant: Variant) -> Plan {
     let g = &p.geometry;
     let channels = if variant == Variant::Software { g.c } else { g.c.next_multiple_of(4) };
     let product = variant.dispatch((g.kh * g.kw * channels) as usize, g.o as usize, p.chunks as usize);
@@ -225,10 +221,7 @@ pub(super) fn weight_gradient_plan(p: &Params, variant: Variant) -> Plan {
 
 static RELU_GRADIENT: Kernel<Params> = Kernel {
     name: "conv2d_dz",
-    source: kernel_text!("conv2d_dz"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| column_sum_plan(p),
+    bodies: &[Body::proved(kernel_text!("conv2d_dz"), &|p, _| column_sum_plan(p))],
     twin: &|p, args| {
         let ([dy, y], [], [dz, db]) = args.split()?;
         twin::relu_gradient(&p.geometry, dy, y, dz, db);
@@ -238,10 +231,7 @@ static RELU_GRADIENT: Kernel<Params> = Kernel {
 
 static BIAS_GRADIENT: Kernel<Params> = Kernel {
     name: "conv2d_db",
-    source: kernel_text!("conv2d_db"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| column_sum_plan(p),
+    bodies: &[Body::proved(kernel_text!("conv2d_db"), &|p, _| column_sum_plan(p))],
     twin: &|p, args| {
         let ([dy], [], [db]) = args.split()?;
         twin::bias_gradient(&p.geometry, dy, db);

@@ -5,6 +5,7 @@ use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::ops::conv2d::geometry::{Activation, Geometry, Layout, Padding};
 use crate::engine::ops::conv2d::launch::{bias_gradient, forward, input_gradient, relu_gradient, weight_gradient};
 use crate::engine::primitives::expect_shape;
+use crate::engine::seeded::seeded;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 
@@ -124,17 +125,28 @@ pub(crate) fn before_activation(grad: &mut Backward<'_>, y: Option<&Tensor>) -> 
 /// # Errors
 /// Whatever a launch reports.
 pub fn self_test(device: &Device) -> Result<Vec<Tensor>> {
-    let x = crate::engine::self_test::seeded(device, &[2, 9, 7, 4], 1)?;
-    let w = crate::engine::self_test::seeded(device, &[3, 3, 4, 8], 2)?;
-    let b = crate::engine::self_test::seeded(device, &[8], 3)?;
-    let conv = Conv2d { stride: 2, dilation: 1, padding: Padding::Same, activation: Activation::Relu };
-    let forward = conv.forward(&[&x, &w, &b])?;
-    let dy = crate::engine::self_test::seeded(device, forward.y.shape(), 4)?;
-    let mut results = vec![forward.y.clone()];
-    for activation in [Activation::Relu, Activation::None] {
-        let mut backward = Backward::new(&dy, &forward.saved, &[true; 3], vec![None; 3]);
-        Conv2d { activation, ..conv }.backward(&mut backward)?;
-        results.extend(backward.into_grads().into_iter().flatten());
+    let plain = Conv2d { stride: 1, dilation: 1, padding: Padding::Same, activation: Activation::None };
+    let mut results = Vec::new();
+    // A tile of a GPU's bodies has up to 64 pixels, rows of weights and outputs: the second and third case have several
+    // of each and parts of them, the third has sums over pixels that are cut, the last two sums over channels that are.
+    for (conv, x, w) in [
+        (Conv2d { stride: 2, ..plain }, [2, 9, 7, 4], [3, 3, 4, 8]),
+        (plain, [1, 11, 13, 20], [3, 3, 20, 72]),
+        (Conv2d { dilation: 2, ..plain }, [1, 17, 16, 7], [3, 3, 7, 67]),
+        (plain, [1, 2, 2, 3644], [3, 3, 3644, 4]),
+        (plain, [1, 2, 2, 4], [3, 3, 4, 3644]),
+    ] {
+        let [x, w, b] = [(&x[..], 1), (&w[..], 2), (&w[3..], 3)].map(|(shape, seed)| seeded(device, shape, seed));
+        let inputs = [&x?, &w?, &b?];
+        let relu = Conv2d { activation: Activation::Relu, ..conv };
+        let forward = relu.forward(&inputs)?;
+        let dy = seeded(device, forward.y.shape(), 4)?;
+        results.push(forward.y.clone());
+        for conv in [relu, conv] {
+            let mut backward = Backward::new(&dy, &forward.saved, &[true; 3], vec![None; 3]);
+            conv.backward(&mut backward)?;
+            results.extend(backward.into_grads().into_iter().flatten());
+        }
     }
     Ok(results)
 }

@@ -1,9 +1,6 @@
-use crate::engine::device::{Device, Kernel};
+use crate::engine::device::{Device, DeviceChoice};
 use crate::engine::op::{Backward, Op};
-use crate::engine::ops::conv2d::launch::{
-    DEPTH_QUADS, Params, Variant, forward_kernel, forward_plan, input_gradient_kernel, input_gradient_plan,
-    weight_gradient_kernel, weight_gradient_plan,
-};
+use crate::engine::ops::conv2d::launch::{DEPTH_QUADS, FORWARD, INPUT_GRADIENT, Params, WEIGHT_GRADIENT};
 use crate::engine::ops::conv2d::*;
 use crate::engine::tensor::Tensor;
 use crate::engine::testing::check::{Check, Tolerance, cases, devices};
@@ -126,21 +123,11 @@ proptest! {
     }
 }
 
-/// Launches with every variant, whatever the adapter is.
-mod variants {
+/// Launches with every body, whatever the adapter is.
+mod bodies {
     use super::*;
 
-    macro_rules! forced {
-        ($kernel:ident, $plan:ident) => {
-            [forced!($kernel, $plan, Quads), forced!($kernel, $plan, Scalars), forced!($kernel, $plan, Software)]
-        };
-        ($kernel:ident, $plan:ident, $variant:ident) => {{
-            static KERNEL: Kernel<Params> = $kernel(&|p, _| $plan(p, Variant::$variant));
-            &KERNEL
-        }};
-    }
-
-    /// Every variant against the twin, over more than one tile in each direction, with the depth whole and cut.
+    /// Every body against the twin, over more than one tile in each direction, with the depth whole and cut.
     fn compare(conv: Conv2d, x: [usize; 4], w: [usize; 4]) {
         for most in [DEPTH_QUADS, 9] {
             compare_layout(Layout::Hwio, conv, x, w, most);
@@ -151,34 +138,37 @@ mod variants {
     fn compare_layout(layout: Layout, conv: Conv2d, x: [usize; 4], w: [usize; 4], most: usize) {
         let geometry = conv.geometry(&x, &w).unwrap();
         let y_shape = geometry.output_shape();
-        let run = |device: &Device, variant: usize| -> [Vec<f32>; 3] {
+        let run = |device: &Device, body: &str| -> [Vec<f32>; 3] {
+            device.force_bodies(
+                ["conv2d", "conv2d_dx", "conv2d_dw"].map(|k| (k.into(), body.into())).into_iter().collect(),
+            );
             let tensor = |shape: &[usize], seed| crate::engine::self_test::seeded(device, shape, seed).unwrap();
             let (x, w, b, dz) = (tensor(&x, 1), tensor(&w, 2), tensor(&w[3..], 3), tensor(&y_shape, 4));
             let [y, dx, dw] = [dz.shape(), x.shape(), w.shape()].map(|shape| Tensor::empty(device, shape).unwrap());
             let plain = Params::new(&geometry, layout);
             let params = plain.finished(Activation::Relu, true).cut(geometry.c, most);
             let split = plain.chunked(3, 16);
-            let forward = forced!(forward_kernel, forward_plan)[variant];
-            device.launch(forward, &params, &[&x, &w, &b], &[], &[&y]).unwrap();
-            let input_gradient = forced!(input_gradient_kernel, input_gradient_plan)[variant];
+            device.launch(&FORWARD, &params, &[&x, &w, &b], &[], &[&y]).unwrap();
             let params = plain.finished(Activation::Relu, true).cut(geometry.o, most);
             let channel_bias = tensor(&x.shape()[3..], 5);
-            device.launch(input_gradient, &params, &[&dz, &w, &channel_bias], &[], &[&dx]).unwrap();
-            let weight_gradient = forced!(weight_gradient_kernel, weight_gradient_plan)[variant];
-            device.launch(weight_gradient, &split, &[&x, &dz], &[], &[&dw]).unwrap();
+            device.launch(&INPUT_GRADIENT, &params, &[&dz, &w, &channel_bias], &[], &[&dx]).unwrap();
+            device.launch(&WEIGHT_GRADIENT, &split, &[&x, &dz], &[], &[&dw]).unwrap();
             [y, dx, dw].map(|t| t.to_vec().unwrap())
         };
         let quads = x[3].is_multiple_of(4) && w[3].is_multiple_of(4);
-        for device in devices() {
-            let expected = run(&Device::cpu(), 0);
-            for variant in usize::from(!quads)..3 {
-                for ((name, got), expected) in ["y", "dx", "dw"].iter().zip(run(&device, variant)).zip(&expected) {
+        let expected = run(&Device::cpu(), "quads");
+        // A device of its own, whose bodies no other test changes.
+        for device in devices().iter().filter(|device| device.is_gpu()).map(|_| Device::open(&DeviceChoice::Gpu)) {
+            let device = device.unwrap();
+            device.poison_new_buffers();
+            for body in &["quads", "scalars", "software"][usize::from(!quads)..] {
+                for ((name, got), expected) in ["y", "dx", "dw"].iter().zip(run(&device, body)).zip(&expected) {
                     let largest = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
                     for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
                         // Sums of some 1000 products of normal values: both bodies round to about 1e-6 of the largest.
                         assert!(
                             (got - expected).abs() <= 1e-5 * largest,
-                            "{}: variant {variant} of {conv:?}, {layout:?}, cut at {most}, on {x:?} {w:?}: \
+                            "{}: {body} of {conv:?}, {layout:?}, cut at {most}, on {x:?} {w:?}: \
                              {name}[{i}] = {got}, expected {expected}",
                             device.name(),
                         );
@@ -189,7 +179,7 @@ mod variants {
     }
 
     #[test]
-    fn every_variant_agrees_with_the_twin() {
+    fn every_body_agrees_with_the_twin() {
         compare(SAME, [1, 11, 13, 20], [3, 3, 20, 72]);
         compare(SAME, [1, 11, 13, 72], [3, 3, 72, 20]);
         compare(SAME, [2, 9, 9, 5], [3, 3, 5, 67]);

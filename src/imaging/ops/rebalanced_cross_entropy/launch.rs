@@ -1,7 +1,7 @@
 //! The launches of the loss and its gradient, and their twins.
 
 use crate::engine::blocks;
-use crate::engine::device::{AnyKernel, Args, Dispatch, GpuInfo, Kernel, Plan, kernel_text, linear_grid};
+use crate::engine::device::{AnyKernel, Args, Body, Dispatch, GpuInfo, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::ops::bilinear_tap::{Tap, reach};
 use crate::engine::ops::vector_math::{ln, softmax_row, sum_of};
 use crate::error::Result;
@@ -34,10 +34,7 @@ impl Params {
 
 pub(super) static REBALANCED_CROSS_ENTROPY: Kernel<Params> = Kernel {
     name: "rebalanced_cross_entropy",
-    source: kernel_text!("rebalanced_cross_entropy"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &plan,
+    bodies: &[Body::proved(kernel_text!("rebalanced_cross_entropy"), &plan)],
     twin: &rebalanced_cross_entropy_twin,
 };
 
@@ -114,15 +111,12 @@ fn mix(first: f32, second: f32, share: f32) -> f32 {
 
 pub(super) static REBALANCED_CROSS_ENTROPY_GRAD: Kernel<Params> = Kernel {
     name: "rebalanced_cross_entropy_grad",
-    source: kernel_text!("rebalanced_cross_entropy_grad"),
-    trusted: true,
-    variants: &[&[]],
-    plan: &|p, _| {
+    bodies: &[Body::proved(kernel_text!("rebalanced_cross_entropy_grad"), &|p, _| {
         let [n, h, w, q, factor] = p.sizes();
         // Every invocation of a workgroup goes through every entry.
         let entries = 4 * factor * factor * NEIGHBOURS;
         Plan::single(linear_grid(n * h * w, 1), (n * h * w) as f64 * (2 * GROUP * entries + 8 * q) as f64)
-    },
+    })],
     twin: &rebalanced_cross_entropy_grad_twin,
 };
 

@@ -1,0 +1,176 @@
+//! The choice of a body for a launch: forced, else by what suits the GPU.
+
+use crate::engine::device::kernel::{AnyKernel, GpuInfo};
+use crate::error::{Error, ErrorKind, Result};
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Bodies that are asked for by name, such as `conv2d=quads,conv2d=scalars`. Of several for one kernel a launch takes
+/// the first that admits it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Forced(Vec<(String, String)>);
+
+impl FromStr for Forced {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+        let parsed = pairs.map(|pair| match pair.split_once('=') {
+            Some((kernel, body)) if !kernel.is_empty() && !body.is_empty() => Ok((kernel.to_owned(), body.to_owned())),
+            _ => {
+                let remedy = "write KERNEL=BODY, several with commas between; `huetape kernels list` has them";
+                Err(Error::input("names no body", format!("⟨body⟩ {text}"), remedy).of(ErrorKind::Kernel))
+            }
+        });
+        Ok(Forced(parsed.collect::<Result<_>>()?))
+    }
+}
+
+impl Forced {
+    /// These and then those of `others`.
+    #[must_use]
+    pub fn and(mut self, others: Forced) -> Forced {
+        self.0.extend(others.0);
+        self
+    }
+
+    /// Kernel and body of each, in order.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(kernel, body)| (kernel.as_str(), body.as_str()))
+    }
+
+    /// Whether none is asked for.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The bodies of a kernel that are asked for.
+    fn of<'a>(&'a self, kernel: &'a str) -> impl Iterator<Item = &'a str> {
+        self.pairs().filter(move |(known, _)| *known == kernel).map(|(_, body)| body)
+    }
+
+    /// Of every kernel that has several bodies, those that suit a GPU, as a driver of it would choose them.
+    pub fn suiting<'a>(kernels: impl IntoIterator<Item = &'a dyn AnyKernel>, gpu: &GpuInfo) -> Forced {
+        let several = kernels.into_iter().filter(|kernel| kernel.bodies() > 1);
+        let suiting = several.flat_map(|kernel| {
+            let bodies = (0..kernel.bodies()).filter(|&body| kernel.suits(body, gpu));
+            bodies.map(|body| (kernel.name().to_owned(), kernel.text(body).body.to_owned()))
+        });
+        suiting.collect()
+    }
+}
+
+impl FromIterator<(String, String)> for Forced {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Self {
+        Forced(pairs.into_iter().collect())
+    }
+}
+
+/// How often a body has run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BodyRuns {
+    /// Name of the kernel.
+    pub kernel: String,
+    /// Name of the body.
+    pub body: String,
+    /// Launches so far.
+    pub launches: u64,
+}
+
+/// What a device knows of bodies.
+#[derive(Default)]
+pub(super) struct Bodies {
+    /// Whether any is forced: a kernel of one body then needs no lock.
+    any: AtomicBool,
+    forced: Mutex<Forced>,
+    runs: Mutex<BTreeMap<String, Vec<(String, u64)>>>,
+}
+
+impl Bodies {
+    pub fn force(&self, forced: Forced) {
+        self.any.store(!forced.is_empty(), Ordering::Release);
+        *lock(&self.forced) = forced;
+    }
+
+    pub fn any_forced(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
+    pub fn forced(&self) -> MutexGuard<'_, Forced> {
+        lock(&self.forced)
+    }
+
+    /// Counts a launch.
+    pub fn count(&self, kernel: &dyn AnyKernel, body: usize) {
+        let mut runs = lock(&self.runs);
+        // Strings are made at the first launch alone.
+        if !runs.contains_key(kernel.name()) {
+            let counts = (0..kernel.bodies()).map(|body| (kernel.text(body).body.to_owned(), 0));
+            runs.insert(kernel.name().to_owned(), counts.collect());
+        }
+        if let Some((_, count)) = runs.get_mut(kernel.name()).and_then(|counts| counts.get_mut(body)) {
+            *count += 1;
+        }
+    }
+
+    pub fn runs(&self) -> Vec<BodyRuns> {
+        let runs = lock(&self.runs);
+        let of = |(kernel, counts): (&String, &Vec<(String, u64)>)| {
+            let ran = counts.iter().filter(|(_, launches)| *launches > 0);
+            let one = |(body, launches): &(String, u64)| BodyRuns {
+                kernel: kernel.clone(),
+                body: body.clone(),
+                launches: *launches,
+            };
+            ran.map(one).collect::<Vec<_>>()
+        };
+        runs.iter().flat_map(of).collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The body, from 0, that runs a launch of `kernel`. `admits` says of one whether it can.
+pub(super) fn choose(
+    kernel: &dyn AnyKernel,
+    forced: &Forced,
+    gpu: &GpuInfo,
+    admits: &dyn Fn(usize) -> std::result::Result<(), String>,
+) -> Result<usize> {
+    let mut declined = Vec::new();
+    let mut can = |body: usize| match admits(body) {
+        Ok(()) => true,
+        Err(reason) => {
+            declined.push(format!("{}: {reason}", kernel.text(body).body));
+            false
+        }
+    };
+    let mut asked = forced.of(kernel.name()).peekable();
+    if asked.peek().is_some() {
+        for name in asked {
+            let Some(body) = (0..kernel.bodies()).find(|&body| kernel.text(body).body == name) else {
+                let known: Vec<&str> = (0..kernel.bodies()).map(|body| kernel.text(body).body).collect();
+                let what = format!("kernel {} has no such body", kernel.name());
+                let remedy = format!("use {}", known.join(", "));
+                return Err(
+                    Error::input(what, format!("⟨body⟩ {}={name}", kernel.name()), remedy).of(ErrorKind::Kernel)
+                );
+            };
+            if can(body) {
+                return Ok(body);
+            }
+        }
+        let what = format!("kernel {} cannot run as asked", kernel.name());
+        let remedy = "name another body after it, or none";
+        return Err(Error::input(what, format!("⟨body⟩ {}", declined.join("; ")), remedy).of(ErrorKind::Kernel));
+    }
+    let bodies = || 0..kernel.bodies();
+    let found = bodies().find(|&body| kernel.suits(body, gpu) && can(body));
+    found
+        .or_else(|| bodies().find(|&body| can(body)))
+        .ok_or_else(|| Error::kernel(kernel.name(), format!("no body can run this launch ({})", declined.join("; "))))
+}
