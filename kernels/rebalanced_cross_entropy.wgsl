@@ -61,6 +61,11 @@ fn bin(named: f32) -> u32 {
     return min(u32(named), p.q - 1u);
 }
 
+// Partial sums, one for each group of pixels.
+fn sums() -> u32 {
+    return (p.n * p.h * p.w * p.factor * p.factor + GROUP - 1u) / GROUP;
+}
+
 @compute @workgroup_size(GROUP)
 fn pixels(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let width = p.w * p.factor;
@@ -87,7 +92,7 @@ fn pixels(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
         }
     }
     let sum = group_sum(term, local);
-    if (local == 0u && group_index(group) < arrayLength(&partial)) {
+    if (local == 0u && group_index(group) < sums()) {
         partial[group_index(group)] = sum;
     }
 }
@@ -95,7 +100,7 @@ fn pixels(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
 @compute @workgroup_size(GROUP)
 fn total(@builtin(local_invocation_index) local: u32) {
     var sum = 0.0;
-    for (var i = local; i < arrayLength(&partial); i += GROUP) {
+    for (var i = local; i < sums(); i += GROUP) {
         sum += partial[i];
     }
     sum = group_sum(sum, local);

@@ -122,6 +122,14 @@ fn a_body_is_forced_and_one_that_cannot_run_is_an_error_with_its_reason() {
     if !common::devices().iter().any(Device::is_gpu) {
         return;
     }
+    let fault = std::fs::read_to_string("kernels/relu.wgsl").unwrap().replace("x[i] < 0.0", "x[i] < 0.1");
+    std::fs::write(root.path().join("fault.wgsl"), fault).unwrap();
+    let ran = huetape(root.path(), "kernels check relu --text fault.wgsl --device gpu");
+    assert!(ran.code == 1 && ran.stdout.contains("FAIL  relu"), "{}{}", ran.stdout, ran.stderr);
+    std::fs::write(root.path().join("broken.wgsl"), "fn main( {").unwrap();
+    refused(root.path(), "kernels check relu --text broken.wgsl --device gpu", &["broken.wgsl"]);
+    refused(root.path(), "kernels check --text fault.wgsl --device gpu", &["--text", "one kernel"]);
+
     let line = format!("{line} --device gpu --all --json profile.json");
     let bodies = |flags: &str| {
         let ran = huetape(root.path(), &format!("{line} {flags}"));

@@ -1,11 +1,12 @@
 //! The check of an op's kernels: their texts in every language, then the op beside its twin with each body, with and
 //! without the driver's bounds checks.
 
-use crate::engine::device::{Device, Forced, Text, texts};
+use crate::engine::device::{Device, Forced, Text, texts, wgsl};
 use crate::engine::self_test::{OpEntry, SelfTest, self_test_of};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind, Result};
 use crate::workshop::catalogue::{entries_of, kernel, ops};
 use crate::workshop::translate::{Target, translate};
+use std::path::Path;
 
 /// What became of an op.
 #[derive(Debug)]
@@ -29,12 +30,15 @@ pub struct Run {
     pub with_checks: SelfTest,
     /// Without, as release builds run it; `None` on the CPU.
     pub without: Option<SelfTest>,
+    /// What was written behind the end of buffers.
+    pub overruns: Vec<String>,
 }
 
 impl Run {
     /// Whether both runs gave what the twin gives.
     pub fn passed(&self) -> bool {
-        self.with_checks.passed() && self.without.as_ref().is_none_or(SelfTest::passed)
+        let right = self.with_checks.passed() && self.without.as_ref().is_none_or(SelfTest::passed);
+        right && self.overruns.is_empty()
     }
 }
 
@@ -45,8 +49,11 @@ impl Checked {
     }
 }
 
-/// Checks an op on a device, which runs with the driver's checks and chooses bodies itself afterwards.
+/// Checks an op on a device, whose new buffers have guard bands from then on, and which runs with the driver's checks
+/// and chooses bodies itself.
 pub fn check(device: &Device, op: &OpEntry) -> Checked {
+    device.poison_new_buffers();
+    device.watch_overruns();
     let (mut entries, mut refused) = (0, Vec::new());
     for kernel in op.kernels {
         match entries_of(op, *kernel) {
@@ -70,7 +77,7 @@ pub fn check(device: &Device, op: &OpEntry) -> Checked {
             self_test_of(device, op)
         };
         let without = device.is_gpu().then(|| run(false));
-        Run { body, with_checks: run(true), without }
+        Run { body, with_checks: run(true), without, overruns: device.overruns() }
     };
     let before = device.bodies_run();
     let own_choice = run(None);
@@ -86,6 +93,21 @@ pub fn check(device: &Device, op: &OpEntry) -> Checked {
     }
     device.force_bodies(Forced::default());
     Checked { op: op.name, entries, refused, runs }
+}
+
+/// Runs the text of a file in place of that of a kernel, of its first body where it has several.
+///
+/// # Errors
+/// No such kernel; a file that cannot be read, or whose text does not parse.
+pub fn replace(device: &Device, name: &str, path: &Path) -> Result<()> {
+    let (_, kernel) = kernel(name)?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let what = format!("cannot be read ({error})");
+        Error::input(what, path.display(), "name a WGSL file").of(ErrorKind::File)
+    })?;
+    wgsl::parse(&path.display().to_string(), &wgsl::compose(name, &text, &[])?)?;
+    device.replace_text(kernel, kernel.text(0).body, Some(text));
+    Ok(())
 }
 
 /// The names of all bodies of these kernels, each once.
@@ -112,4 +134,66 @@ pub fn first(body: &str) -> Forced {
         pairs.collect::<Forced>()
     };
     those(true).and(those(false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::device::DeviceChoice;
+    use crate::engine::testing::check::devices;
+
+    /// A GPU of its own, on which a body of a kernel has a fault: `right` is `wrong`.
+    fn with_fault(name: &str, body: &str, right: &str, wrong: &str) -> Option<Device> {
+        devices().iter().find(|device| device.is_gpu())?;
+        let device = Device::open(&DeviceChoice::Gpu).unwrap();
+        let (_, kernel) = kernel(name).unwrap();
+        let text = texts(kernel).find(|text| text.body == body).unwrap().source;
+        assert!(text.contains(right), "{name} has no more {right}");
+        device.replace_text(kernel, body, Some(text.replace(right, wrong)));
+        Some(device)
+    }
+
+    /// The bodies that do not pass, checks on or off.
+    fn failed(device: &Device, op: &str) -> Vec<String> {
+        let op = ops().find(|known| known.name == op).unwrap();
+        let checked = check(device, op);
+        let failed = checked.runs.into_iter().filter(|run| !run.passed());
+        failed.map(|run| run.body.unwrap_or_default()).collect()
+    }
+
+    #[test]
+    fn a_fault_in_the_second_tile_is_found() {
+        // Outputs from 64 on get the weights of the first ones.
+        let step = "o * p.output_step) / 4u";
+        if let Some(device) = with_fault("conv2d", "quads", step, "(o % 64u) * p.output_step) / 4u") {
+            assert_eq!(failed(&device, "conv2d"), ["quads"]);
+        }
+        // Sums over pixels from the second chunk on begin one too late.
+        let begin = "var pixel = chunk * p.chunk;";
+        if let Some(device) = with_fault("conv2d_db", "main", begin, "var pixel = chunk * p.chunk + min(chunk, 1u);") {
+            assert_eq!(failed(&device, "conv2d"), ["quads", "scalars", "software"]);
+        }
+    }
+
+    #[test]
+    fn one_element_read_too_far_meets_the_guard_band() {
+        // The weight of that channel is zero: without the band nothing shows.
+        let guard = "if (c < p.c) {";
+        let Some(device) = with_fault("conv2d", "scalars", guard, "if (c <= p.c) {") else { return };
+        let op = ops().find(|known| known.name == "conv2d").unwrap();
+        device.check_bounds(false);
+        device.force_bodies(first("scalars"));
+        let unseen = self_test_of(&device, op);
+        assert!(unseen.passed(), "{unseen:?}");
+        assert!(failed(&device, "conv2d").contains(&"scalars".to_owned()));
+    }
+
+    #[test]
+    fn one_element_written_too_far_is_found_in_the_guard_band() {
+        let Some(device) = with_fault("fill", "main", "i < p.len", "i <= p.len") else { return };
+        assert_eq!(failed(&device, "primitives"), [""]);
+        let op = ops().find(|known| known.name == "primitives").unwrap();
+        let overruns = check(&device, op).runs.remove(0).overruns;
+        assert!(overruns[0].contains("was written at"), "{overruns:?}");
+    }
 }

@@ -6,12 +6,16 @@ use crate::engine::device::gpu::{self, Gpu};
 use crate::engine::device::region::Region;
 use crate::error::Result;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Everything behind a device; views keep it alive.
 pub(super) struct Inner {
     pub backend: Backend,
     /// Whether new buffers are filled with NaN.
     pub poison: AtomicBool,
+    /// Whether the guard band of a buffer is looked at when it goes, and what was found.
+    pub watch: AtomicBool,
+    pub overruns: Mutex<Vec<String>>,
     /// Which bodies launches take.
     pub bodies: Bodies,
 }
@@ -27,13 +31,47 @@ pub(super) enum Storage {
     Gpu(gpu::Memory),
 }
 
+/// Elements of a guard band.
+pub(super) const GUARD: usize = 64;
+
+/// What a guard band holds: a NaN that no arithmetic makes.
+pub(super) fn guard_value() -> f32 {
+    f32::from_bits(0x7fc0_ba5e)
+}
+
 impl Inner {
     pub fn new(backend: Backend) -> Self {
-        Inner { backend, poison: AtomicBool::new(false), bodies: Bodies::default() }
+        Inner {
+            backend,
+            poison: AtomicBool::new(false),
+            watch: AtomicBool::new(false),
+            overruns: Mutex::default(),
+            bodies: Bodies::default(),
+        }
     }
 
     pub fn poisons(&self) -> bool {
         self.poison.load(Ordering::Relaxed)
+    }
+
+    /// Whether new buffers have a guard band: the CPU's twins check every index themselves.
+    pub fn guards(&self) -> bool {
+        self.poisons() && matches!(self.backend, Backend::Gpu(_))
+    }
+
+    /// Where that is asked for, notes whether something was written behind the `len` elements of a buffer.
+    pub fn inspect_guard(&self, storage: &Storage, len: usize) {
+        let (true, Backend::Gpu(gpu)) = (self.watch.load(Ordering::Relaxed), &self.backend) else { return };
+        let Some(band) = storage.on_gpu(len, &[GUARD]) else { return };
+        let found = match gpu.start_read(&band).and_then(gpu::GpuRead::finish) {
+            Ok(band) => band.iter().position(|value| value.to_bits() != guard_value().to_bits()),
+            // Whoever works with the device is told.
+            Err(_) => None,
+        };
+        if let Some(at) = found {
+            let mut overruns = self.overruns.lock().unwrap_or_else(PoisonError::into_inner);
+            overruns.push(format!("a buffer of {len} elements was written at {}", len + at));
+        }
     }
 
     /// A buffer of size class `class`.

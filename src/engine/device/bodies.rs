@@ -1,11 +1,11 @@
 //! The choice of a body for a launch: forced, else by what suits the GPU.
 
-use crate::engine::device::kernel::{AnyKernel, GpuInfo};
+use crate::engine::device::kernel::{AnyKernel, GpuInfo, Text};
 use crate::error::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bodies that are asked for by name, such as `conv2d=quads,conv2d=scalars`. Of several for one kernel a launch takes
 /// the first that admits it.
@@ -86,6 +86,17 @@ pub(super) struct Bodies {
     any: AtomicBool,
     forced: Mutex<Forced>,
     runs: Mutex<BTreeMap<String, Vec<(String, u64)>>>,
+    /// Texts that stand in for others, and whether there are any.
+    replaced: Mutex<Vec<Replaced>>,
+    any_replaced: AtomicBool,
+}
+
+/// A text that stands in for that of a kernel.
+struct Replaced {
+    kernel: String,
+    /// The text that it stands in for.
+    source: String,
+    text: Arc<str>,
 }
 
 impl Bodies {
@@ -100,6 +111,31 @@ impl Bodies {
 
     pub fn forced(&self) -> MutexGuard<'_, Forced> {
         lock(&self.forced)
+    }
+
+    /// Another text for that of a body, or the text itself again.
+    #[cfg(feature = "gpu")]
+    pub fn replace(&self, kernel: &dyn AnyKernel, body: &str, text: Option<String>) {
+        let mut replaced = lock(&self.replaced);
+        for known in (0..kernel.bodies()).map(|index| kernel.text(index)).filter(|known| known.body == body) {
+            let source = known.source;
+            replaced.retain(|known| known.kernel != kernel.name() || known.source != source);
+            if let Some(text) = &text {
+                let (kernel, source) = (kernel.name().to_owned(), source.to_owned());
+                replaced.push(Replaced { kernel, source, text: text.as_str().into() });
+            }
+        }
+        self.any_replaced.store(!replaced.is_empty(), Ordering::Release);
+    }
+
+    /// The text that stands in for this one.
+    pub fn replacement(&self, kernel: &str, text: &Text<'_>) -> Option<Arc<str>> {
+        if !self.any_replaced.load(Ordering::Acquire) {
+            return None;
+        }
+        let replaced = lock(&self.replaced);
+        let found = replaced.iter().find(|known| known.kernel == kernel && known.source == text.source);
+        found.map(|known| known.text.clone())
     }
 
     /// Counts a launch.

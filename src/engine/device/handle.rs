@@ -1,6 +1,6 @@
 //! A device as everything above it uses it: open, allocate, launch, read.
 
-use crate::engine::device::backend::{Backend, Inner, Storage};
+use crate::engine::device::backend::{Backend, GUARD, Inner, Storage, guard_value};
 use crate::engine::device::bodies::{self, BodyRuns, Forced};
 use crate::engine::device::choice::DeviceChoice;
 use crate::engine::device::cpu::Cpu;
@@ -12,8 +12,8 @@ use crate::engine::device::read::{PendingRead, PendingState};
 use crate::engine::device::region::describe;
 use crate::engine::device::view::{View, check_len, elements, shape_error};
 use crate::error::{Error, ErrorKind, Result};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 /// A device; clones share it.
 ///
@@ -79,9 +79,23 @@ impl Device {
         }
     }
 
-    /// Fills every new buffer with NaN from now on, so that a test sees what a kernel failed to write.
+    /// Fills every new buffer with NaN from now on, so that a test sees what a kernel failed to write. On a GPU each
+    /// has a guard band of NaN behind it too, which a kernel that reads too far will meet.
     pub fn poison_new_buffers(&self) {
         self.0.poison.store(true, Ordering::Relaxed);
+        if let Backend::Gpu(gpu) = &self.0.backend {
+            gpu.bind_guards();
+        }
+    }
+
+    /// Looks at the guard band of every buffer as it goes from now on, which waits for the device each time.
+    pub fn watch_overruns(&self) {
+        self.0.watch.store(true, Ordering::Relaxed);
+    }
+
+    /// What has been written behind buffers that are gone, since [`Device::watch_overruns`] or the last call.
+    pub fn overruns(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.overruns.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A buffer with the given shape whose content is whatever was there.
@@ -100,10 +114,14 @@ impl Device {
         if len == 0 {
             return Err(shape_error("a tensor needs at least one element", format!("{shape:?}"), "check the sizes"));
         }
-        let class = pool::size_class(len as u64 * 4);
-        let view = View::new(self.0.clone(), class, self.0.alloc(class)?, shape);
+        let guards = self.0.guards();
+        let class = pool::size_class(len as u64 * 4 + if guards { 4 * GUARD as u64 } else { 0 });
+        let view = View::new(self.0.clone(), class, self.0.alloc(class)?, shape, guards);
         if self.0.poisons() {
             self.write(&view, &vec![f32::NAN; len])?;
+        }
+        if guards {
+            self.write(&view.behind(GUARD), &[guard_value(); GUARD])?;
         }
         Ok(view)
     }
@@ -191,7 +209,10 @@ impl Device {
                 let scratch: Vec<View> = plan.scratch.iter().map(|&len| self.alloc(&[len])).collect::<Result<_>>()?;
                 let args: Vec<&View> = ins.iter().chain(inouts).chain(outs).copied().chain(&scratch).collect();
                 let args = regions(&args, Storage::on_gpu)?;
-                gpu.launch(launch.kernel.name(), &launch.kernel.text(body), launch.params, &plan, &args, ins.len())
+                let text = launch.kernel.text(body);
+                let replaced = self.0.bodies.replacement(launch.kernel.name(), &text);
+                let text = replaced.as_deref().map_or(text, |source| text.with_source(source));
+                gpu.launch(launch.kernel.name(), &text, launch.params, &plan, &args, ins.len())
             }
         }
     }
@@ -212,6 +233,14 @@ impl Device {
     /// runs twins. A launch that none of its kernel's admits is an error with the reasons.
     pub fn force_bodies(&self, forced: Forced) {
         self.0.bodies.force(forced);
+    }
+
+    /// Runs `text` instead of the text of `body`, and of the bodies that share it, in every launch of `kernel` from now
+    /// on; the text itself again where there is none. It runs with the checks that the body runs with: whoever calls
+    /// this has seen it run with all of them.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn replace_text(&self, kernel: &dyn AnyKernel, body: &str, text: Option<String>) {
+        self.0.bodies.replace(kernel, body, text);
     }
 
     /// How often each body of the kernels that have several has run, by kernel and body in the order of their names.

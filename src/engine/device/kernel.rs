@@ -62,7 +62,12 @@ pub struct Text<'a> {
     trusted: bool,
 }
 
-impl Text<'_> {
+impl<'a> Text<'a> {
+    /// The same body with another text.
+    pub(super) fn with_source(self, source: &'a str) -> Text<'a> {
+        Text { source, ..self }
+    }
+
     /// Whether every launch has proved its extents on the host, so that the driver's bounds checks may be off. Within
     /// the crate alone: what runs unchecked is this crate's own text.
     pub fn is_proved(&self) -> bool {

@@ -48,6 +48,10 @@ impl Gpu {
         match *self {}
     }
 
+    pub fn bind_guards(&self) {
+        match *self {}
+    }
+
     pub fn max_binding_bytes(&self) -> u64 {
         match *self {}
     }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 struct Buffer {
     device: Arc<Inner>,
     class: u64,
+    /// Elements before its guard band; `None` where it has none.
+    guarded: Option<usize>,
     /// There until the buffer is dropped.
     storage: Option<Storage>,
 }
@@ -15,6 +17,9 @@ struct Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some(storage) = self.storage.take() {
+            if let Some(len) = self.guarded {
+                self.device.inspect_guard(&storage, len);
+            }
             self.device.free(self.class, storage);
         }
     }
@@ -54,9 +59,11 @@ pub(in crate::engine) fn check_len(data: &[f32], shape: &[usize]) -> Result<()> 
 }
 
 impl View {
-    /// All of a new buffer; the caller has proved that `shape` fits the class.
-    pub(super) fn new(device: Arc<Inner>, class: u64, storage: Storage, shape: &[usize]) -> View {
-        let buffer = Arc::new(Buffer { device, class, storage: Some(storage) });
+    /// All of a new buffer but for its guard band, if it has one behind these elements; the caller has proved that
+    /// both fit the class.
+    pub(super) fn new(device: Arc<Inner>, class: u64, storage: Storage, shape: &[usize], guarded: bool) -> View {
+        let guarded = guarded.then(|| shape.iter().product());
+        let buffer = Arc::new(Buffer { device, class, guarded, storage: Some(storage) });
         View { buffer, offset: 0, shape: shape.to_vec() }
     }
 
@@ -108,6 +115,11 @@ impl View {
             refuse(format!("a part begins at a multiple of {VIEW_ALIGN} elements"), "leave room before it")
         );
         Ok(View { buffer: self.buffer.clone(), offset: self.offset + offset, shape: shape.to_vec() })
+    }
+
+    /// `len` elements behind the end of this view, for the guard band of a whole buffer.
+    pub(super) fn behind(&self, len: usize) -> View {
+        View { buffer: self.buffer.clone(), offset: self.offset + self.len(), shape: vec![len] }
     }
 
     pub(super) fn same_buffer(&self, other: &View) -> bool {

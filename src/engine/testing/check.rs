@@ -35,6 +35,7 @@ pub fn devices() -> Vec<Device> {
     let gpu = GPU.get_or_init(|| match Device::open(&DeviceChoice::Gpu) {
         Ok(device) => {
             device.poison_new_buffers();
+            device.watch_overruns();
             Some(device)
         }
         Err(error) if std::env::var("HUETAPE_REQUIRE_GPU").is_ok_and(|v| v == "1") => panic!("{error}"),
@@ -175,6 +176,9 @@ impl Check {
                 let label = format!("{name}: gradient of input {i}");
                 compare(&label, &got, &expected, &scale, self.grad_tolerance, &mut failures);
             }
+        }
+        for device in devices() {
+            failures.extend(device.overruns());
         }
         assert!(failures.is_empty(), "{} off:\n{}", failures.len(), failures[..failures.len().min(20)].join("\n"));
     }

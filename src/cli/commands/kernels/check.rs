@@ -6,17 +6,22 @@ use crate::cli::outcome::Outcome;
 use crate::engine::self_test::{OpEntry, SelfTest, TOLERANCE};
 use crate::error::Error;
 use crate::workshop::catalogue::{kernel, ops};
-use crate::workshop::check::{Run, check};
+use crate::workshop::check::{Run, check, replace};
 use clap::Args;
+use std::path::PathBuf;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   huetape kernels check
-  huetape kernels check conv2d --device gpu:llvmpipe")]
+  huetape kernels check conv2d --device gpu:llvmpipe
+  huetape kernels check conv2d --text my_conv2d.wgsl --device gpu")]
 pub struct CheckArgs {
     /// Kernels whose ops are checked [default: all]
     #[arg(value_name = "KERNEL")]
     kernels: Vec<String>,
+    /// Check this WGSL text in place of the kernel's own, which must be one: kernels/KERNEL.wgsl with your changes
+    #[arg(long, value_name = "FILE")]
+    text: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -33,6 +38,15 @@ pub fn run(args: &CheckArgs) -> Outcome {
         wanted.extend(ops());
     }
     let device = args.device.open()?;
+    if let Some(path) = &args.text {
+        let [name] = &args.kernels[..] else {
+            let remedy = "name one kernel before it";
+            return Err(Error::input("a text is of one kernel", "⟨text⟩", remedy).into());
+        };
+        let remedy = "use ⟨device⟩ gpu, or gpu:llvmpipe";
+        crate::ensure!(device.is_gpu(), Error::input("the CPU runs no text", "⟨text⟩", remedy).into());
+        replace(&device, name, path)?;
+    }
     outln!("{}", device::line(&device));
     if device.is_gpu() {
         outln!("each op beside its twin: largest difference, as a share of the largest value; at most {TOLERANCE:.0e}");
@@ -55,6 +69,9 @@ pub fn run(args: &CheckArgs) -> Outcome {
         let runs = checked.runs.iter().map(run).collect::<Vec<_>>().join("; ");
         let word = if checked.passed() { "pass" } else { "FAIL" };
         outln!("{word}  {:<width$}  {} entry points in 4 languages; {runs}", checked.op, checked.entries);
+        for overrun in checked.runs.iter().flat_map(|run| &run.overruns) {
+            outln!("      {overrun}");
+        }
         checked.refused.iter().for_each(|error| outln!("      {}", error.line(flag)));
         if !checked.passed() {
             failed.push(checked.op);

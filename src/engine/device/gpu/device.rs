@@ -1,5 +1,6 @@
 //! One GPU: its memory, its recorder, its queue.
 
+use crate::engine::device::backend::GUARD;
 use crate::engine::device::gpu::fault::{Complaint, lock, lost};
 use crate::engine::device::gpu::memory::Memory;
 use crate::engine::device::gpu::read::GpuRead;
@@ -54,6 +55,11 @@ impl Gpu {
     /// See [`Device::check_bounds`](crate::engine::device::Device::check_bounds).
     pub fn check_bounds(&self, on: bool) {
         lock(&self.recorder).pipelines.check_all = on;
+    }
+
+    /// Binds each buffer with the guard band behind it from now on.
+    pub fn bind_guards(&self) {
+        lock(&self.recorder).guard_bytes = 4 * GUARD as u64;
     }
 
     pub fn max_binding_bytes(&self) -> u64 {

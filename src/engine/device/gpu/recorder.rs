@@ -28,6 +28,8 @@ pub(super) struct Recorder {
     align: usize,
     /// Estimated work of what is recorded.
     pub flops: f64,
+    /// Bytes behind a buffer's elements that are bound with them.
+    pub guard_bytes: u64,
     /// While launches are timed, their times. Each is waited for, which is right on every adapter; the cost of a
     /// submission and a wait, some tens of microseconds, is in every figure.
     pub times: Option<Vec<LaunchTime>>,
@@ -50,6 +52,7 @@ impl Recorder {
             ring,
             align,
             flops: 0.0,
+            guard_bytes: 0,
             times: None,
         }
     }
@@ -122,6 +125,13 @@ impl Recorder {
         Ok(())
     }
 
+    /// Offset and number of the bytes that are bound for a region.
+    fn bound(&self, region: &Region<'_, Memory>) -> (u64, u64) {
+        let offset = region.offset as u64 * 4;
+        let bytes = region.len() as u64 * 4 + self.guard_bytes;
+        (offset, bytes.min(region.memory.buffer.size() - offset))
+    }
+
     fn bind_group(
         &mut self,
         device: &wgpu::Device,
@@ -152,7 +162,8 @@ impl Recorder {
                         let number = binding.number;
                         return Err(fail(format!("binding {number} takes {least_bytes} bytes or more")));
                     }
-                    places.push((region.memory.id, region.offset as u64 * 4, region.len() as u64 * 4));
+                    let (offset, bytes) = self.bound(region);
+                    places.push((region.memory.id, offset, bytes));
                 }
             }
         }
@@ -166,7 +177,8 @@ impl Recorder {
                 (&self.ring, 0, launch.param_bytes as u64)
             } else {
                 let region = &launch.args[binding.number as usize - 1];
-                (&region.memory.buffer, region.offset as u64 * 4, region.len() as u64 * 4)
+                let (offset, bytes) = self.bound(region);
+                (&region.memory.buffer, offset, bytes)
             };
             entries.push(wgpu::BindGroupEntry {
                 binding: binding.number,

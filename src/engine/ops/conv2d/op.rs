@@ -5,7 +5,7 @@ use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::ops::conv2d::geometry::{Activation, Geometry, Layout, Padding};
 use crate::engine::ops::conv2d::launch::{bias_gradient, forward, input_gradient, relu_gradient, weight_gradient};
 use crate::engine::primitives::expect_shape;
-use crate::engine::seeded::seeded;
+use crate::engine::self_test::{run_op, seeded};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 
@@ -138,14 +138,8 @@ pub fn self_test(device: &Device) -> Result<Vec<Tensor>> {
     ] {
         let [x, w, b] = [(&x[..], 1), (&w[..], 2), (&w[3..], 3)].map(|(shape, seed)| seeded(device, shape, seed));
         let inputs = [&x?, &w?, &b?];
-        let relu = Conv2d { activation: Activation::Relu, ..conv };
-        let forward = relu.forward(&inputs)?;
-        let dy = seeded(device, forward.y.shape(), 4)?;
-        results.push(forward.y.clone());
-        for conv in [relu, conv] {
-            let mut backward = Backward::new(&dy, &forward.saved, &[true; 3], vec![None; 3]);
-            conv.backward(&mut backward)?;
-            results.extend(backward.into_grads().into_iter().flatten());
+        for activation in [Activation::Relu, Activation::None] {
+            results.extend(run_op(&Conv2d { activation, ..conv }, &inputs)?);
         }
     }
     Ok(results)
