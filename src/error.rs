@@ -119,6 +119,11 @@ impl Error {
         if self.0.wrong_input { 2 } else { 1 }
     }
 
+    /// What it is about: a file, a setting, or of a kernel what was said of it; settings named in it as `⟨width⟩`.
+    pub fn subject(&self) -> &str {
+        &self.0.subject
+    }
+
     /// What to do about it, settings named in it as `⟨width⟩`.
     pub fn remedy(&self) -> &str {
         &self.0.remedy

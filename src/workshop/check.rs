@@ -105,7 +105,9 @@ pub fn replace(device: &Device, name: &str, path: &Path) -> Result<()> {
         let what = format!("cannot be read ({error})");
         Error::input(what, path.display(), "name a WGSL file").of(ErrorKind::File)
     })?;
-    wgsl::parse(&path.display().to_string(), &wgsl::compose(name, &text, &[])?)?;
+    wgsl::compose(name, &text, &[]).and_then(|text| wgsl::parse(name, &text)).map_err(|error| {
+        Error::input(format!("no kernel ({})", error.subject()), path.display(), "mend the text").of(ErrorKind::Kernel)
+    })?;
     device.replace_text(kernel, kernel.text(0).body, Some(text));
     Ok(())
 }
