@@ -5,7 +5,7 @@
 //! updates. What differs is a [`Game`].
 
 use crate::dataset::loader::Batch;
-use crate::engine::device::{Device, PendingRead};
+use crate::engine::device::{Device, PendingRead, View};
 use crate::engine::nn::{Bound, Optimizer, OptimizerKind, ParamSpec, Parameters, RAW, StateTensor, WeightFile};
 use crate::engine::ops::elementwise::{Add, Scale};
 use crate::engine::ops::mean_loss::MeanLoss;
@@ -295,13 +295,13 @@ impl<G: Game> Adversarial<G> {
     }
 
     /// The discriminator's loss above its least, and the mean distance of made pictures from their source.
-    fn vitals(&self, d_loss: &Tensor, made: &Var, source: &Var) -> Result<[PendingRead; 2]> {
+    fn vitals(&self, d_loss: &Tensor, made: &Var, source: &Var) -> Result<[Tensor; 2]> {
         let tape = Tape::inference();
         let least = tape.constant(Tensor::full(&self.device, &[1], -self.game.least_d_loss())?);
         let gap = tape.apply(Add, &[&tape.constant(d_loss.clone()), &least])?;
         let copied = tape.constant(self.game.copied(source.value())?);
         let copy = tape.apply(G::DISTANCE, &[&tape.detach(made), &copied])?;
-        Ok([self.device.start_read(gap.value())?, self.device.start_read(copy.value())?])
+        Ok([gap.value().clone(), copy.value().clone()])
     }
 
     fn step_g(&self, update: &Update, loss: &Tensor) -> Result<()> {
@@ -366,7 +366,8 @@ impl<G: Game> Learner for Adversarial<G> {
         }
         self.step_g(update, g_loss.value())?;
         let losses = [g_loss, d_loss, distance];
-        losses.iter().map(|loss| self.device.start_read(loss.value())).chain(vitals.map(Ok)).collect()
+        let values: Vec<&View> = losses.iter().map(Var::value).chain(&vitals).map(|value| &**value).collect();
+        self.device.start_reads(&values)
     }
 
     /// The mean distance from the target, as the generator is put to work.

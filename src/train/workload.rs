@@ -1,7 +1,7 @@
 //! One pass of a network over random data, to be timed.
 
 use crate::dataset::loader::Batch;
-use crate::engine::device::{Device, LaunchTime};
+use crate::engine::device::{Device, HostWork, LaunchTime};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::paint::painter::Painter;
@@ -46,6 +46,8 @@ pub struct Measurement {
     pub seconds: Vec<f64>,
     /// The most bytes that buffers took on the device during a pass.
     pub peak_bytes: u64,
+    /// What the host did for one of the passes that were timed, the last; its `seconds` are the median of all.
+    pub host: HostWork,
     /// Every launch of one more pass, in order.
     pub launches: Vec<LaunchTime>,
 }
@@ -53,12 +55,17 @@ pub struct Measurement {
 impl Measurement {
     /// Median wall time of a pass in seconds.
     pub fn median_seconds(&self) -> f64 {
-        let half = self.seconds.len() / 2;
-        match self.seconds.len() {
-            0 => f64::NAN,
-            odd if odd % 2 == 1 => self.seconds[half],
-            _ => (self.seconds[half - 1] + self.seconds[half]) / 2.0,
-        }
+        median(&self.seconds)
+    }
+}
+
+/// The median of values in order.
+fn median(values: &[f64]) -> f64 {
+    let half = values.len() / 2;
+    match values.len() {
+        0 => f64::NAN,
+        odd if odd % 2 == 1 => values[half],
+        _ => (values[half - 1] + values[half]) / 2.0,
     }
 }
 
@@ -73,18 +80,22 @@ pub fn measure(learner: &mut dyn Learner, config: &WorkloadConfig, iterations: u
         workload.run(&device)?;
     }
     device.reset_peak();
-    let mut seconds = Vec::new();
+    let (mut seconds, mut host_seconds, mut host) = (Vec::new(), Vec::new(), HostWork::default());
     for _ in 0..iterations {
-        let start = Instant::now();
+        let (start, before) = (Instant::now(), device.host_work());
         workload.run(&device)?;
         seconds.push(start.elapsed().as_secs_f64());
+        host = device.host_work() - before;
+        host_seconds.push(host.seconds);
     }
     seconds.sort_by(f64::total_cmp);
+    host_seconds.sort_by(f64::total_cmp);
+    host.seconds = median(&host_seconds);
     let peak_bytes = device.memory().peak_bytes;
     device.start_profile()?;
     let ran = workload.run(&device);
     let launches = device.stop_profile()?;
-    ran.map(|()| Measurement { seconds, peak_bytes, launches })
+    ran.map(|()| Measurement { seconds, peak_bytes, host, launches })
 }
 
 /// A learner with what it is fed, ready to run a pass again and again.
@@ -146,9 +157,7 @@ mod tests {
 
     #[test]
     fn the_median_is_the_middle_or_the_mean_of_the_two() {
-        let of = |seconds: &[f64]| {
-            Measurement { seconds: seconds.to_vec(), peak_bytes: 0, launches: Vec::new() }.median_seconds()
-        };
+        let of = |seconds: &[f64]| median(seconds);
         assert_eq!(of(&[1.0, 2.0, 9.0]), 2.0);
         assert_eq!(of(&[1.0, 2.0, 4.0, 9.0]), 3.0);
     }

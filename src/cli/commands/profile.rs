@@ -5,7 +5,7 @@ use crate::cli::args::help::examples;
 use crate::cli::args::network::{Network, NetworkArgs, networks};
 use crate::cli::outcome::Outcome;
 use crate::cli::stdio::{make_way, write_result};
-use crate::engine::device::{LaunchTime, human_bytes};
+use crate::engine::device::{HostWork, LaunchTime, human_bytes};
 use crate::error::{Error, Result};
 use crate::train::workload::{Measurement, Pass, WorkloadConfig, measure};
 use clap::{Args, ValueEnum};
@@ -83,6 +83,13 @@ pub fn run(args: ProfileArgs) -> Outcome {
     outln!("time: median {} ms ({} to {} ms)", ms(measurement.median_seconds()), ms(least), ms(most));
     outln!("memory: {} at most", human_bytes(measurement.peak_bytes));
     if device.is_gpu() {
+        let HostWork { launches, dispatches, passes, submissions, reads, uploaded_bytes, seconds } = measurement.host;
+        outln!(
+            "host: {} ms to record {launches} launches, {dispatches} dispatches in {passes} compute passes and \
+             {submissions} submissions; {reads} reads, {} uploaded",
+            ms(seconds),
+            human_bytes(uploaded_bytes)
+        );
         outln!("\nBelow, each launch was waited for: its submission, some tens of microseconds, is in every figure.");
     }
     print_kernels(&measurement.launches);
@@ -175,6 +182,7 @@ fn write_json(
         "seconds_min": least,
         "seconds_max": most,
         "peak_bytes": measurement.peak_bytes,
+        "host": measurement.host,
         "launches": measurement.launches.iter().map(launch).collect::<Vec<_>>(),
     });
     write_result(path, format!("{value:#}\n").as_bytes())

@@ -63,7 +63,8 @@ impl Inner {
     pub fn inspect_guard(&self, storage: &Storage, len: usize) {
         let (true, Backend::Gpu(gpu)) = (self.watch.load(Ordering::Relaxed), &self.backend) else { return };
         let Some(band) = storage.on_gpu(len, &[GUARD]) else { return };
-        let found = match gpu.start_read(&band).and_then(gpu::GpuRead::finish) {
+        let read = |reads: Vec<gpu::GpuRead>| reads.into_iter().map(gpu::GpuRead::finish).collect::<Result<Vec<_>>>();
+        let found = match gpu.start_reads(&[band]).and_then(read).map(|bands| bands.concat()) {
             Ok(band) => band.iter().position(|value| value.to_bits() != guard_value().to_bits()),
             // Whoever works with the device is told.
             Err(_) => None,

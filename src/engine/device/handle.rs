@@ -5,6 +5,7 @@ use crate::engine::device::bodies::{self, BodyRuns, Forced};
 use crate::engine::device::choice::DeviceChoice;
 use crate::engine::device::cpu::Cpu;
 use crate::engine::device::gpu::{self, Gpu};
+use crate::engine::device::host_work::HostWork;
 use crate::engine::device::kernel::{AnyKernel, Args, GpuInfo, Kernel, Plan};
 use crate::engine::device::pool::{self, MemoryReport, human_bytes};
 use crate::engine::device::profile::LaunchTime;
@@ -153,11 +154,25 @@ impl Device {
     /// # Errors
     /// A view of another device, a kernel that failed, or a lost device.
     pub fn start_read(&self, view: &View) -> Result<PendingRead> {
-        view.check_device(&self.0)?;
-        Ok(PendingRead(match &self.0.backend {
-            Backend::Cpu(cpu) => PendingState::Ready(cpu.read(&view.region(Storage::on_cpu)?)),
-            Backend::Gpu(gpu) => PendingState::Gpu(Box::new(gpu.start_read(&view.region(Storage::on_gpu)?)?)),
-        }))
+        self.start_reads(&[view]).map(|mut reads| reads.remove(0))
+    }
+
+    /// As [`Device::start_read`] of several views, which a GPU copies together.
+    ///
+    /// # Errors
+    /// As [`Device::start_read`].
+    pub fn start_reads(&self, views: &[&View]) -> Result<Vec<PendingRead>> {
+        views.iter().try_for_each(|view| view.check_device(&self.0))?;
+        Ok(match &self.0.backend {
+            Backend::Cpu(cpu) => {
+                let regions = regions(views, Storage::on_cpu)?;
+                regions.iter().map(|region| PendingRead(PendingState::Ready(cpu.read(region)))).collect()
+            }
+            Backend::Gpu(gpu) => {
+                let reads = gpu.start_reads(&regions(views, Storage::on_gpu)?)?;
+                reads.into_iter().map(|read| PendingRead(PendingState::Gpu(read))).collect()
+            }
+        })
     }
 
     /// Runs a kernel: reads `ins`, updates `inouts`, writes `outs` whole.
@@ -301,6 +316,14 @@ impl Device {
         match &self.0.backend {
             Backend::Cpu(cpu) => cpu.pool().set_cap(cap_bytes),
             Backend::Gpu(gpu) => gpu.pool().set_cap(cap_bytes),
+        }
+    }
+
+    /// What the host has done for a GPU so far; nothing for the CPU.
+    pub fn host_work(&self) -> HostWork {
+        match &self.0.backend {
+            Backend::Cpu(_) => HostWork::default(),
+            Backend::Gpu(gpu) => gpu.host_work(),
         }
     }
 

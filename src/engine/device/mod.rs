@@ -14,6 +14,7 @@ mod gpu;
 #[path = "no_gpu.rs"]
 mod gpu;
 mod handle;
+mod host_work;
 mod kernel;
 mod pool;
 mod profile;
@@ -30,6 +31,7 @@ pub use choice::{AdapterReport, DeviceChoice};
 pub(crate) use fill::FILL;
 pub use gpu::adapters;
 pub use handle::Device;
+pub use host_work::HostWork;
 pub(crate) use kernel::kernel_text;
 pub use kernel::{
     Admission, AnyKernel, Args, Body, Constants, Dispatch, GpuInfo, Kernel, MAX_GROUPS, Plan, Planner, Split, Text,

@@ -1,6 +1,7 @@
 //! What stands in for GPUs in a build without the feature `gpu`: none of these can exist, and no device is found.
 
 use crate::engine::device::choice::{AdapterReport, DeviceChoice};
+use crate::engine::device::host_work::HostWork;
 use crate::engine::device::kernel::{GpuInfo, Plan, Text};
 use crate::engine::device::pool::Pool;
 use crate::engine::device::profile::LaunchTime;
@@ -80,7 +81,7 @@ impl Gpu {
         match *self {}
     }
 
-    pub fn start_read(&self, _from: &Region<'_, Memory>) -> Result<GpuRead> {
+    pub fn start_reads(&self, _from: &[Region<'_, Memory>]) -> Result<Vec<GpuRead>> {
         match *self {}
     }
 
@@ -93,6 +94,10 @@ impl Gpu {
         _args: &[Region<'_, Memory>],
         _ins: usize,
     ) -> Result<()> {
+        match *self {}
+    }
+
+    pub fn host_work(&self) -> HostWork {
         match *self {}
     }
 

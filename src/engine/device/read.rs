@@ -8,7 +8,7 @@ pub struct PendingRead(pub(super) PendingState);
 
 pub(super) enum PendingState {
     Ready(Vec<f32>),
-    Gpu(Box<GpuRead>),
+    Gpu(GpuRead),
 }
 
 impl PendingRead {

@@ -2,7 +2,7 @@
 
 use crate::dataset::loader::Batch;
 use crate::dataset::stats::Survey;
-use crate::engine::device::{Device, PendingRead};
+use crate::engine::device::{Device, PendingRead, View};
 use crate::engine::nn::{Norm, Optimizer, OptimizerKind, ParamKind, Parameters, RAW, StateTensor, WeightFile};
 use crate::engine::ops::elementwise::{Add, Scale};
 use crate::engine::ops::mean_loss::MeanLoss;
@@ -227,7 +227,8 @@ impl Learner for Classification {
         if let Some((averaged, decay)) = &self.averaged {
             averaged.parameters.follow(&self.classifier.parameters, *decay, update.step)?;
         }
-        [Some(value), lightness].iter().flatten().map(|loss| loss.device().start_read(loss)).collect()
+        let losses: Vec<&View> = [Some(&value), lightness.as_ref()].into_iter().flatten().map(|loss| &**loss).collect();
+        value.device().start_reads(&losses)
     }
 
     fn validation_loss(&self, batch: &Batch) -> Result<f64> {

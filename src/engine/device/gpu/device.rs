@@ -3,18 +3,21 @@
 use crate::engine::device::backend::GUARD;
 use crate::engine::device::gpu::fault::{Complaint, lock, lost};
 use crate::engine::device::gpu::memory::Memory;
-use crate::engine::device::gpu::read::GpuRead;
+use crate::engine::device::gpu::pace::Pace;
+use crate::engine::device::gpu::read::{Copy, GpuRead, Staging};
 use crate::engine::device::gpu::recorder::{Launch, Recorder};
+use crate::engine::device::host_work::HostWork;
 use crate::engine::device::kernel::{GpuInfo, Plan, Text};
 use crate::engine::device::pool::{Held, Pool};
 use crate::engine::device::profile::LaunchTime;
 use crate::engine::device::region::Region;
 use crate::error::{Error, ErrorKind, Result};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-/// A submission is cut after this much estimated work, so that none runs into a driver's watchdog.
-const SUBMIT_FLOPS: f64 = 2e10;
+/// Floating-point operations that take as long as the copy of a byte, on most GPUs more: so much does a launch cost at
+/// least for each byte that it is bound to.
+const COST_OF_A_BYTE: f64 = 10.0;
 
 pub(in crate::engine::device) struct Gpu {
     device: wgpu::Device,
@@ -25,6 +28,8 @@ pub(in crate::engine::device) struct Gpu {
     complaint: Complaint,
     pool: Mutex<Pool<Memory>>,
     recorder: Mutex<Recorder>,
+    pace: Pace,
+    staging: Staging,
 }
 
 impl Gpu {
@@ -41,7 +46,9 @@ impl Gpu {
             workgroup_bytes: limits.max_compute_workgroup_storage_size,
         };
         let recorder = Mutex::new(Recorder::new(&device));
-        Ok(Gpu { device, queue, adapter_info, limits, info, complaint, pool: Mutex::new(Pool::new(None)), recorder })
+        let pool = Mutex::new(Pool::new(None));
+        let (pace, staging) = (Pace::default(), Staging::default());
+        Ok(Gpu { device, queue, adapter_info, limits, info, complaint, pool, recorder, pace, staging })
     }
 
     pub fn name(&self) -> String {
@@ -122,13 +129,16 @@ impl Gpu {
 
     /// Submits what is recorded; the number of the submission, if there was anything to submit.
     fn flush(&self, recorder: &mut Recorder) -> Result<Option<wgpu::SubmissionIndex>> {
+        self.pace.submitted(recorder.cost);
         let submission = recorder.submit(&self.queue);
         self.complaint.check()?;
         Ok(submission)
     }
 
     fn wait(&self) -> Result<()> {
+        let all = self.pace.mark();
         self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(lost)?;
+        self.pace.reached(all);
         self.complaint.check()
     }
 
@@ -139,31 +149,37 @@ impl Gpu {
 
     /// Writes the elements of a region, as many as it has.
     pub fn write(&self, to: &Region<'_, Memory>, data: &[f32]) -> Result<()> {
-        // A write of the queue runs before the next submission: what is recorded must go first.
-        self.flush(&mut lock(&self.recorder))?;
+        // A write of the queue runs before the next submission: what is recorded and uses the buffer must go first.
+        // The lock is held until the write stands: nothing can be recorded between.
+        let mut recorder = lock(&self.recorder);
+        if recorder.uses(to.memory) {
+            self.flush(&mut recorder)?;
+        }
+        recorder.work.uploaded_bytes += data.len() as u64 * 4;
         self.queue.write_buffer(&to.memory.buffer, to.offset as u64 * 4, bytemuck::cast_slice(data));
         Ok(())
     }
 
-    /// Starts a copy to the host of what a region holds at this point of the recording.
-    pub fn start_read(&self, from: &Region<'_, Memory>) -> Result<GpuRead> {
-        let bytes = from.len() as u64 * 4;
-        let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("read-back"),
-            size: bytes,
-            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
+    /// Starts one copy to the host of what regions hold at this point of the recording.
+    pub fn start_reads(&self, from: &[Region<'_, Memory>]) -> Result<Vec<GpuRead>> {
+        let elements: usize = from.iter().map(Region::len).sum();
+        let staging = self.staging.take(&self.device, elements as u64 * 4);
         let mut recorder = lock(&self.recorder);
         let encoder = recorder.encoder(&self.device);
-        encoder.copy_buffer_to_buffer(&from.memory.buffer, from.offset as u64 * 4, &staging, 0, bytes);
+        let (mut at, mut places) = (0, Vec::new());
+        for region in from {
+            let (offset, bytes) = (region.offset as u64 * 4, region.len() as u64 * 4);
+            encoder.copy_buffer_to_buffer(&region.memory.buffer, offset, &staging, at as u64 * 4, bytes);
+            places.push(at..at + region.len());
+            at += region.len();
+        }
+        recorder.work.reads += 1;
         let submission = self.flush(&mut recorder)?;
-        let (sender, mapped) = std::sync::mpsc::channel();
-        staging.map_async(wgpu::MapMode::Read, .., move |result| {
-            // The reader may have gone; then nobody wants the answer.
-            let _ = sender.send(result);
-        });
-        Ok(GpuRead { device: self.device.clone(), complaint: self.complaint.clone(), staging, submission, mapped })
+        drop(recorder);
+        let (device, complaint) = (self.device.clone(), self.complaint.clone());
+        let copy = Copy::start(device, complaint, staging, elements, submission, &self.pace, &self.staging);
+        let copy = Arc::new(copy);
+        Ok(places.into_iter().map(|place| GpuRead { copy: copy.clone(), place }).collect())
     }
 
     /// Records a launch: `args` are its buffers in the order of their bindings, the first `ins` of which are only read.
@@ -180,7 +196,9 @@ impl Gpu {
         self.check_grids(plan, &launch)?;
         let mut recorder = lock(&self.recorder);
         let recorder = &mut *recorder;
-        let full = recorder.flops > 0.0 && recorder.flops + plan.flops > SUBMIT_FLOPS;
+        let bytes: usize = args.iter().map(|region| region.len() * 4).sum();
+        let cost = plan.flops.max(COST_OF_A_BYTE * bytes as f64);
+        let full = recorder.cost > 0.0 && recorder.cost + cost > self.pace.most();
         if full || !recorder.has_room(params) {
             self.flush(recorder)?;
         }
@@ -190,12 +208,14 @@ impl Gpu {
             self.wait()?;
         }
         let start = Instant::now();
+        recorder.work.launches += 1;
         launch.param_offset = recorder.push_params(kernel, params)?;
-        recorder.flops += plan.flops;
+        recorder.cost += cost;
         for dispatch in &plan.dispatches {
             let compiled = recorder.pipelines.get(&self.device, kernel, text, &dispatch.entry, &dispatch.constants)?;
             recorder.dispatch(&self.device, &compiled, &launch, dispatch.groups)?;
         }
+        recorder.work.seconds += start.elapsed().as_secs_f64();
         if timed {
             self.flush(recorder)?;
             self.wait()?;
@@ -221,6 +241,10 @@ impl Gpu {
                 Err(Error::failed(what, launch.shapes(), remedy).of(ErrorKind::Kernel))
             }
         }
+    }
+
+    pub fn host_work(&self) -> HostWork {
+        lock(&self.recorder).work
     }
 
     pub fn start_profile(&self) -> Result<()> {

@@ -4,6 +4,7 @@ mod adapter;
 mod device;
 mod fault;
 mod memory;
+mod pace;
 mod pipelines;
 mod read;
 mod recorder;

@@ -2,14 +2,16 @@
 
 use crate::engine::device::gpu::memory::Memory;
 use crate::engine::device::gpu::pipelines::{Compiled, Pipelines};
+use crate::engine::device::host_work::HostWork;
 use crate::engine::device::profile::LaunchTime;
 use crate::engine::device::region::{Region, describe};
 use crate::engine::device::wgsl::{Binding, BindingKind, kernel_error};
 use crate::error::{Error, Result};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 /// Parameter blocks that one submission can hold.
-const RING_SLOTS: usize = 256;
+const RING_SLOTS: usize = 1024;
 /// Bind groups that are kept before the cache starts anew.
 const BIND_GROUPS_KEPT: usize = 8192;
 
@@ -21,15 +23,21 @@ pub(super) struct Recorder {
     pub pipelines: Pipelines,
     bind_groups: HashMap<BindGroupKey, wgpu::BindGroup>,
     encoder: Option<wgpu::CommandEncoder>,
+    /// The compute pass of the encoder that dispatches go to, until something else is recorded.
+    pass: Option<wgpu::ComputePass<'static>>,
+    /// Numbers of the buffers that the recorded launches use.
+    used: HashSet<u64>,
     /// Parameter blocks of the launches recorded since the last submission.
     params: Vec<u8>,
     ring: wgpu::Buffer,
     /// Bytes from one parameter block to the next.
     align: usize,
-    /// Estimated work of what is recorded.
-    pub flops: f64,
+    /// Estimated work of what is recorded, in floating-point operations.
+    pub cost: f64,
     /// Bytes behind a buffer's elements that are bound with them.
     pub guard_bytes: u64,
+    /// What has been recorded and submitted so far.
+    pub work: HostWork,
     /// While launches are timed, their times. Each is waited for, which is right on every adapter; the cost of a
     /// submission and a wait, some tens of microseconds, is in every figure.
     pub times: Option<Vec<LaunchTime>>,
@@ -48,29 +56,45 @@ impl Recorder {
             pipelines: Pipelines::default(),
             bind_groups: HashMap::new(),
             encoder: None,
+            pass: None,
+            used: HashSet::new(),
             params: Vec::new(),
             ring,
             align,
-            flops: 0.0,
+            cost: 0.0,
             guard_bytes: 0,
+            work: HostWork::default(),
             times: None,
         }
     }
 
-    /// The encoder of what is recorded.
+    /// The encoder of what is recorded, for anything but dispatches.
     pub fn encoder(&mut self, device: &wgpu::Device) -> &mut wgpu::CommandEncoder {
+        self.pass = None;
         self.encoder.get_or_insert_with(|| device.create_command_encoder(&Default::default()))
     }
 
     /// Submits what is recorded; the number of the submission, if there was anything to submit.
     pub fn submit(&mut self, queue: &wgpu::Queue) -> Option<wgpu::SubmissionIndex> {
+        self.pass = None;
+        self.used.clear();
         let encoder = self.encoder.take()?;
+        let start = Instant::now();
+        self.work.submissions += 1;
         if !self.params.is_empty() {
             queue.write_buffer(&self.ring, 0, &self.params);
             self.params.clear();
         }
-        self.flops = 0.0;
-        Some(queue.submit([encoder.finish()]))
+        self.cost = 0.0;
+        let commands = encoder.finish();
+        self.work.seconds += start.elapsed().as_secs_f64();
+        // Some drivers let a submission wait for the one before it: that is no work of the host.
+        Some(queue.submit([commands]))
+    }
+
+    /// Whether a recorded launch uses this buffer.
+    pub fn uses(&self, memory: &Memory) -> bool {
+        self.used.contains(&memory.id)
     }
 
     /// Whether one more block of so many bytes fits the submission that is recorded.
@@ -113,11 +137,16 @@ impl Recorder {
         groups: [u32; 3],
     ) -> Result<()> {
         let group = self.bind_group(device, compiled, launch)?;
+        self.work.dispatches += 1;
         let has_params = matches!(compiled.bindings.first(), Some(Binding { number: 0, .. }));
         let dynamic = [launch.param_offset];
-        let mut pass = self
-            .encoder(device)
-            .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some(&compiled.label), timestamp_writes: None });
+        self.used.extend(launch.args.iter().map(|region| region.memory.id));
+        if self.pass.is_none() {
+            self.work.passes += 1;
+            let descriptor = wgpu::ComputePassDescriptor { label: Some("launches"), timestamp_writes: None };
+            self.pass = Some(self.encoder(device).begin_compute_pass(&descriptor).forget_lifetime());
+        }
+        let Some(pass) = &mut self.pass else { return Ok(()) };
         pass.set_pipeline(&compiled.pipeline);
         pass.set_bind_group(0, &group, if has_params { &dynamic } else { &[] });
         let [x, y, z] = groups;
