@@ -58,6 +58,10 @@ pub fn io_error(doing: &str, path: &Path, error: &io::Error) -> Error {
             Error::failed(format!("{doing}, the disk is full"), subject, "free some space or choose another folder")
                 .of(ErrorKind::Io)
         }
+        io::ErrorKind::FileTooLarge => {
+            let remedy = "raise the limit (`ulimit -f`), or choose another folder";
+            Error::failed(format!("{doing}, the system allows no file of that size"), subject, remedy).of(ErrorKind::Io)
+        }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             Error::input(format!("{doing}, permission denied"), subject, "choose a folder that may be written")
         }
@@ -74,6 +78,21 @@ pub fn io_error(doing: &str, path: &Path, error: &io::Error) -> Error {
         ),
         io::ErrorKind::IsADirectory => Error::input(format!("{doing}, it is a folder"), subject, "choose another path"),
         _ => Error::failed(doing, subject, error.to_string()),
+    }
+}
+
+/// Bytes that are free where `path` is to be written; `None` where the system does not say.
+pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
+    #[cfg(unix)]
+    {
+        let there = rustix::fs::statvfs(folder_of(path)).ok()?;
+        // File systems without blocks have no count of free ones either.
+        (there.f_blocks > 0).then(|| there.f_bavail.saturating_mul(there.f_frsize))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        None
     }
 }
 
@@ -197,14 +216,37 @@ fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) ->
     let place = behind_links(path);
     let folder = folder_of(&place);
     let (mut file, _begun) = temporary(folder)?;
-    let mut buffered = BufWriter::new(&mut file);
-    write(&mut buffered)?;
-    buffered.flush()?;
-    drop(buffered);
+    let mut watched = Watched { file: &mut file, failed: None };
+    let mut buffered = BufWriter::new(&mut watched);
+    let written = write(&mut buffered).and_then(|()| buffered.flush());
+    // What is left in it is of no use once a write has failed.
+    drop(buffered.into_parts());
+    let failed = watched.failed;
+    written.map_err(|error| failed.map_or(error, io::Error::from))?;
     file.as_file().sync_all()?;
     file.persist(&place).map_err(|error| error.error)?;
     sync_folder(folder);
     Ok(())
+}
+
+/// A file that remembers that there was no room for a write: encoders hand on no more than the text of an error.
+struct Watched<'a> {
+    file: &'a mut tempfile::NamedTempFile,
+    failed: Option<io::ErrorKind>,
+}
+
+impl Write for Watched<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes).inspect_err(|error| {
+            // Others say more in their own words.
+            let told = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
+            self.failed = self.failed.or(told.contains(&error.kind()).then_some(error.kind()));
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// Puts a rename on the disk. File systems that cannot do this for a folder say so; the file itself is safe by then.

@@ -5,10 +5,13 @@ mod common;
 
 use common::binary::{done, failed, huetape, refused};
 use common::rasters::{placed, read};
+use huetape::imaging::codec::decode;
 use huetape::imaging::codec::save::save_tiff;
+use huetape::imaging::picture::Samples;
 use huetape::imaging::raster::{Nodata, RasterInfo, SampleType};
 use huetape::imaging::synth::Scene;
 use std::fs;
+use std::path::Path;
 use tempfile::TempDir;
 
 const SIDE: usize = 72;
@@ -41,6 +44,13 @@ fn radar_and_optics() -> TempDir {
         fs::copy(root.path().join(side).join("0.tif"), root.path().join(format!("{side}.tif"))).unwrap();
     }
     root
+}
+
+fn pixels(path: &Path) -> Vec<u8> {
+    match decode::open(path).unwrap().samples {
+        Samples::U8(samples) => samples,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -154,4 +164,41 @@ fn what_does_not_go_together_is_refused_by_name() {
     );
     let init = "--init one/checkpoints/step-00000002.safetensors";
     refused(&format!("colournet --bands 1,2 --target-bands 1,2,3 {init}"), &["read 1 of", "the data have 2"]);
+}
+
+#[test]
+fn comparisons_and_evaluations_take_the_bands_of_the_targets_that_were_trained_on() {
+    let root = radar_and_optics();
+    let at = |path: &str| root.path().join(path);
+    let data = "--source s1 --target s2 --bands 1,2 --target-bands 3,2,1 --target-stretch 0,3060";
+    done(root.path(), &format!("train colournet {data} --out run {FLAGS} --width 0.05"));
+    done(root.path(), "colorize s1/1.tif --run run --device cpu --out c.png --compare s2/1.tif");
+    let (split, truth) = (pixels(&at("c.split.png")), read(&at("s2/1.tif")).samples);
+    let mut seen = 0;
+    for i in (0..SIDE * SIDE).filter(|i| i % SIDE < SIDE / 2) {
+        // Red is the third band, blue the first: where one is much larger, so it is shown.
+        let (first, third) = (truth[4 * i], truth[4 * i + 2]);
+        if (third - first).abs() > 200.0 {
+            assert_eq!(split[3 * i] > split[3 * i + 2], third > first, "{i}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 100, "{seen}");
+
+    let weights = "run/checkpoints/step-00000002.safetensors";
+    let judge = |flags: &str| {
+        let said = done(root.path(), &format!("evaluate --source s1 --target s2 --device cpu --json a.json {flags}"));
+        (fs::read_to_string(at("a.json")).unwrap(), said)
+    };
+    let (by_run, said) = judge(&format!("--weights {weights}"));
+    assert!(said.contains("values become 0 to 1: of sources by percentile:2, of targets by 0,3060"), "{said}");
+    let (same, _) = judge(&format!("--weights {weights} --target-bands 3,2,1 --target-stretch 0,3060"));
+    assert_eq!(by_run, same);
+    let (other, said) = judge(&format!("--weights {weights} --target-bands 1,2,3 --target-stretch percentile:1"));
+    assert!(other != by_run && said.contains("of targets by percentile:1"), "{said}");
+    let line =
+        format!("evaluate --source s1.tif --target s2.tif --weights {weights} --device cpu --target-bands 5,1,2");
+    refused(root.path(), &line, &["no band 5 in an image of 4", "s2.tif"]);
+    let said = done(root.path(), &line.replace("5,1,2", "3,2,1"));
+    assert!(said.contains("of sources by percentile:2, of targets by 0,3060"), "{said}");
 }

@@ -147,7 +147,11 @@ fn folders_below_are_coloured_when_asked_and_hinted_at_when_not() {
     for place in ["in/2025/may/a.png", "in/2026/a.png"] {
         fs::copy(root.path().join("source/0.png"), root.path().join(place)).unwrap();
     }
-    refused(root.path(), "colorize in --run run --out out --device cpu", &["folders below: in", "add --recursive"]);
+    refused(
+        root.path(),
+        "colorize in --run run --out out --device cpu",
+        &["the images lie in folders below: in", "add --recursive"],
+    );
     done(root.path(), "colorize in --run run --out out --recursive --device cpu");
     for place in ["out/2025/may/a.png", "out/2026/a.png"] {
         assert!(root.path().join(place).is_file(), "{place}");
@@ -247,4 +251,64 @@ fn a_dry_run_says_the_memory_of_the_process_within_a_fifth() {
     }
     assert!(child.wait().unwrap().success() && peak > 0.0);
     assert!((0.8..1.2).contains(&(said / peak)), "{said} MiB said, {peak} MiB taken");
+}
+
+/// A TIFF of one strip of 16x16 samples of so many bits in a format of the standard.
+fn tiff(bits: u32, format: u32, samples: &[u8]) -> Vec<u8> {
+    let entries: [[u32; 3]; 10] = [
+        [256, 4, 16],
+        [257, 4, 16],
+        [258, 3, bits],
+        [259, 3, 1],
+        [262, 3, 1],
+        [273, 4, 134],
+        [277, 3, 1],
+        [278, 4, 16],
+        [279, 4, samples.len() as u32],
+        [339, 3, format],
+    ];
+    let mut bytes = b"II\x2a\0\x08\0\0\0\x0a\0".to_vec();
+    for [tag, kind, value] in entries {
+        bytes.extend([tag as u16, kind as u16].iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend([1, value].iter().flat_map(|word| word.to_le_bytes()));
+    }
+    bytes.extend([0; 4]);
+    assert_eq!(bytes.len(), 134);
+    bytes.extend_from_slice(samples);
+    bytes
+}
+
+#[test]
+fn hints_lead_to_what_works() {
+    let root = scenes(&[48, 48]);
+    done(root.path(), &train(""));
+    // What follows "use" in what a command says.
+    let hint = |line: &str| {
+        let ran = huetape(root.path(), line);
+        assert_eq!(ran.code, 2, "`{line}`: {}", ran.stderr);
+        ran.stderr.trim().rsplit(": ").next().unwrap().to_owned()
+    };
+    let summary = |width: &str| format!("inspect summary colournet --width {width}");
+    assert_eq!(hint(&summary("100")), "use a multiplier above 0 and up to 16, e.g. 0.25 or 1");
+    done(root.path(), &summary("0.25"));
+
+    let layer =
+        |name: &str| format!("inspect activations source/0.png --run run --device cpu --out looks --layer {name}");
+    let said = hint(&layer("conv1-1"));
+    let named = said.strip_prefix("use one of ").unwrap().split(", ").next().unwrap();
+    done(root.path(), &layer(named));
+
+    let colorize = "colorize source/0.png --device cpu --overwrite --out a.png";
+    assert_eq!(hint(&format!("{colorize} --weights run")), "name a file, or its run by --run");
+    done(root.path(), &format!("{colorize} --run run"));
+    done(root.path(), &format!("{colorize} --weights run/checkpoints/step-00000001.safetensors"));
+
+    let parts: Vec<[f32; 2]> = (0..256).map(|i| [i as f32 / 400.0, 0.3 - i as f32 / 900.0]).collect();
+    let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    fs::write(root.path().join("slc.tif"), tiff(64, 6, &bytes(parts.as_flattened()))).unwrap();
+    let said = huetape(root.path(), "colorize slc.tif --run run --device cpu --out b.tif");
+    assert!(said.code == 2 && said.stderr.contains("complex samples; take their magnitude first"), "{}", said.stderr);
+    let magnitudes: Vec<f32> = parts.iter().map(|[re, im]| re.hypot(*im)).collect();
+    fs::write(root.path().join("slc.tif"), tiff(32, 3, &bytes(&magnitudes))).unwrap();
+    done(root.path(), "colorize slc.tif --run run --device cpu --out b.tif");
 }

@@ -106,3 +106,24 @@ fn a_pipe_is_refused_at_once() {
     failed(root.path(), "colorize p.tif --run run --out a.png --device cpu", 2, &["p.tif", "a pipe"]);
     failed(root.path(), "register p.tif --points p.tif --device cpu", 2, &["p.tif", "a pipe"]);
 }
+
+#[test]
+fn samples_that_leave_most_of_16_bits_empty_are_told_of() {
+    let root = folder();
+    let values: Vec<u8> = (0..64 * 64u16).flat_map(|i| (i % 1024).to_be_bytes()).collect();
+    std::fs::create_dir(root.path().join("ten")).unwrap();
+    let file = std::fs::File::create(root.path().join("ten/0.png")).unwrap();
+    let mut encoder = png::Encoder::new(file, 64, 64);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::Sixteen);
+    encoder.write_header().unwrap().write_image_data(&values).unwrap();
+    let said = "ten/0.png: samples of 16 bits that seem to hold no more than 1023: they come out nearly black; --stretch \
+                0,1023 reads them over their own range";
+    let colorize = "colorize ten/0.png --run run --device cpu --overwrite --out a.png";
+    for line in [colorize, "evaluate --run run --source ten --target target --device cpu"] {
+        let ran = common::binary::huetape(root.path(), line);
+        assert!(ran.code == 0 && ran.stderr.contains(said), "{line}: {}", ran.stderr);
+        let ran = common::binary::huetape(root.path(), &format!("{line} --stretch 0,1023"));
+        assert!(ran.code == 0 && !ran.stderr.contains("nearly black"), "{line}: {}", ran.stderr);
+    }
+}

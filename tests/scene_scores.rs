@@ -128,14 +128,18 @@ fn answers_come_in_the_units_of_the_targets() {
     let optical = read(&at("optical.tif"));
     let reflectances: Vec<f32> =
         optical.samples.chunks_exact(3).flat_map(|rgb| [12.0 * rgb[1], 12.0 * rgb[0]]).collect();
-    let info = placed(SIDE, 2, SampleType::U16).with_band_names(&[names[1].clone(), names[0].clone()]);
-    save_tiff(&at("s2.tif"), info, &reflectances).unwrap();
+    // Stored as twice the value above -200.
+    let stored: Vec<f32> = reflectances.iter().map(|value| 2.0 * (value + 200.0)).collect();
+    let described = [names[1].clone(), names[0].clone()];
+    let info = placed(SIDE, 2, SampleType::U16).with_bands_described(&described, &[[0.5, -200.0]; 2]);
+    save_tiff(&at("s2.tif"), info, &stored).unwrap();
     let data = "--source holes.tif --target s2.tif --target-bands 2,1 --width 0.05 --size 32";
     done(root.path(), &format!("train spacenet {data} --target-stretch -100,3000 --out spectral {FLAGS}"));
     let colorize = |flags: &str| format!("colorize holes.tif --run spectral --device cpu {flags}");
     done(root.path(), &colorize("--out plain.tif"));
-    done(root.path(), &colorize("--out physical.tif --units target"));
-    done(root.path(), &colorize("--out physical-cog.tif --units target --cog"));
+    done(root.path(), &colorize("--out physical.tif --units float"));
+    done(root.path(), &colorize("--out physical-cog.tif --units float --cog"));
+    done(root.path(), &colorize("--out targets.tif --units target"));
     let info = Raster::open(&at("physical.tif")).unwrap().info().clone();
     assert_eq!((info.sample, info.bands, info.is_placed()), (SampleType::F32, 2, true));
     assert_eq!([1, 2].map(|band| info.band_name(band).unwrap()), names);
@@ -151,6 +155,15 @@ fn answers_come_in_the_units_of_the_targets() {
         // 8 bits, half a step of rounding, and one where a value would be the one of no data.
         let want = -100.0 + plain / 255.0 * 3100.0;
         assert!((physical - want).abs() < 1.6 * 3100.0 / 255.0, "{i}: {physical}, not {want}");
+    }
+    // The same in the type and by the scale of the targets, rounded; their least value stands for no data.
+    let targets = Raster::open(&at("targets.tif")).unwrap().info().clone();
+    assert_eq!((targets.sample, targets.nodata.as_ref().map(|nodata| nodata.value)), (SampleType::U16, Some(0.0)));
+    assert_eq!(([1, 2].map(|band| targets.band_name(band).unwrap()), targets.unit(2)), (names, Some([0.5, -200.0])));
+    let stored = read(&at("targets.tif"));
+    assert_eq!(stored.valid, physical.valid);
+    for (stored, physical) in stored.samples.iter().zip(&physical.samples).skip(20 * SIDE) {
+        assert!((0.5 * stored - 200.0 - physical).abs() <= 0.2501, "{stored} {physical}");
     }
     failed(root.path(), &colorize("--out a.png --units target"), 2, &["PNG", "a.png"]);
     let line = "colorize sar.tif --run run --device cpu --out b.tif --units target";

@@ -6,8 +6,9 @@ use rayon::prelude::*;
 
 use crate::dataset::grey::is_grey;
 use crate::dataset::guess::Guess;
+use crate::dataset::matching::Listing;
 use crate::dataset::pair::{Crop, Pair};
-use crate::dataset::pairs::{DataSource, Listing};
+use crate::dataset::pairs::DataSource;
 use crate::dataset::picture_file::PictureFile;
 use crate::dataset::preparation::Preparations;
 use crate::dataset::shift::{Shift, likely_shift};
@@ -65,7 +66,7 @@ pub struct ValueRange {
     pub percentile_99: f32,
     /// The largest value.
     pub max: f32,
-    /// The share of values that are NaN or infinite, 0..1; the other figures leave them out.
+    /// The share of values without data, 0..1; the other figures leave them out.
     pub not_finite: f32,
 }
 
@@ -79,7 +80,7 @@ impl DataReport {
     }
 
     /// Everything for which training on such crops would refuse `data`, of which this is the report:
-    /// sources without a target, files that cannot be used, images too small, NaN or infinite values.
+    /// sources without a target, files that cannot be used, images too small, floats outside 0..1.
     pub fn refusals(&self, data: &DataSource, crop: Crop) -> Vec<Error> {
         let mut refusals: Vec<Error> = self.lone_sources.iter().map(|lone| data.lone_source(lone)).collect();
         refusals.extend(self.faults.iter().cloned());
@@ -112,7 +113,7 @@ pub fn check(data: &DataSource, readings: (Reading, Reading), how: &Preparations
         paths.dedup();
         paths
     };
-    let alone = matches!(data, DataSource::Images(_) | DataSource::SideBySide { .. });
+    let alone = matches!(data, DataSource::Images { .. } | DataSource::SideBySide { .. });
     let source_guess = Guess::of(&files(|pair| &pair.source), &how.source);
     let target_guess = if alone { None } else { Guess::of(&files(|pair| &pair.target), &how.target) };
     let most = SAMPLE_VALUES / listing.pairs.len().max(1);
@@ -235,7 +236,7 @@ mod tests {
             save_png(&root.path().join(format!("s/{index}.png")), &grey, 192, 192, None).unwrap();
             save_png(&root.path().join(format!("t/{index}.png")), &rgb, 192, 192, None).unwrap();
         }
-        let data = DataSource::Pairs { source: root.path().join("s"), target: root.path().join("t") };
+        let data = DataSource::Pairs { source: root.path().join("s"), target: root.path().join("t"), recursive: false };
         (root, data)
     }
 
@@ -265,7 +266,7 @@ mod tests {
                 save_png(&root.path().join(side).join(format!("{file}.png")), &noise, 128, 128, None).unwrap();
             }
         }
-        let data = DataSource::Pairs { source: root.path().join("s"), target: root.path().join("t") };
+        let data = DataSource::Pairs { source: root.path().join("s"), target: root.path().join("t"), recursive: false };
         for pair in check(&data, data.readings(None), &Preparations::default(), 64).unwrap().pairs {
             assert_eq!(pair.shift, None);
         }
@@ -300,7 +301,7 @@ mod tests {
     #[test]
     fn images_have_values_and_no_shift() {
         let (root, _) = shifted_pairs(&[(0, 0)]);
-        let data = DataSource::Images(root.path().join("t"));
+        let data = DataSource::Images { folder: root.path().join("t"), recursive: false };
         let report = check(&data, data.readings(None), &Preparations::default(), 64).unwrap();
         assert_eq!(report.pairs[0].shift, None);
         let (source, target) = (report.source_values.unwrap(), report.target_values.unwrap());

@@ -15,6 +15,8 @@ pub(super) struct Facts {
     pub bytes: bool,
     /// What values of its first band are multiplied by, and what is added then, to be physical ones.
     pub unit: [f64; 2],
+    /// Whether some pixels may have no data.
+    pub may_have_gaps: bool,
     /// What is worth a word of the file, see [`ImageFile::notices`](crate::imaging::codec::decode::ImageFile::notices).
     pub notices: Vec<String>,
 }
@@ -22,8 +24,32 @@ pub(super) struct Facts {
 impl Facts {
     /// Of what is no file of its own.
     pub fn nothing() -> Self {
-        Facts { stretch: Stretch::None.into(), chosen: false, bytes: true, unit: [1.0, 0.0], notices: Vec::new() }
+        Facts {
+            stretch: Stretch::None.into(),
+            chosen: false,
+            bytes: true,
+            unit: [1.0, 0.0],
+            may_have_gaps: false,
+            notices: Vec::new(),
+        }
     }
+}
+
+/// By what values become 0 to 1, in words.
+pub fn in_words(stretch: &Stretches) -> String {
+    if stretch.is_none() { "the range of their type".to_owned() } else { stretch.to_string() }
+}
+
+/// The same of the files of one side: of each stretch that some of them have.
+pub(super) fn stretches(files: &[(&Path, &Facts)]) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for (_, facts) in files {
+        let of_file = in_words(&facts.stretch);
+        if !words.contains(&of_file) {
+            words.push(of_file);
+        }
+    }
+    words.join(" or ")
 }
 
 /// The stretch of all files that have more than 8 bits; `None` where there is no such file, or where they differ or are
@@ -77,7 +103,7 @@ mod tests {
     use super::*;
 
     fn facts(stretch: &str, bytes: bool, unit: [f64; 2]) -> Facts {
-        Facts { stretch: stretch.parse().unwrap(), chosen: true, bytes, unit, notices: Vec::new() }
+        Facts { stretch: stretch.parse().unwrap(), chosen: true, bytes, unit, ..Facts::nothing() }
     }
 
     #[test]

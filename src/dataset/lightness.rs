@@ -106,7 +106,8 @@ fn count(data: &Dataset, pair: &Pair) -> Result<[Vec<u64>; 2]> {
     let cell = |value: f32| ((value * CELLS as f32) as usize).min(CELLS - 1);
     values.iter().filter(|value| !value.is_nan()).for_each(|value| counts[0][cell(*value)] += 1);
     for y in 0..target.info.height {
-        (0..target.info.width).for_each(|x| counts[1][cell(target.lab(x, y)[0] / 100.0)] += 1);
+        let has_data = |x: &usize| !target.rgb(*x, y)[0].is_nan();
+        (0..target.info.width).filter(has_data).for_each(|x| counts[1][cell(target.lab(x, y)[0] / 100.0)] += 1);
     }
     Ok(counts)
 }
@@ -150,7 +151,8 @@ mod tests {
             save_png(&root.path().join(format!("s/{file}.png")), &grey, 128, 128, None).unwrap();
             save_png(&root.path().join(format!("t/{file}.png")), &rgb, 128, 128, None).unwrap();
         }
-        let source = DataSource::Pairs { source: root.path().join("s"), target: root.path().join("t") };
+        let source =
+            DataSource::Pairs { source: root.path().join("s"), target: root.path().join("t"), recursive: false };
         LightnessMatch::of(&source.validate(8, None).unwrap()).unwrap().unwrap()
     }
 

@@ -12,13 +12,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::dataset::cache::PictureCache;
+use crate::dataset::gaps::resized;
 use crate::dataset::loader_options::LoaderOptions;
 use crate::dataset::pairs::Dataset;
+use crate::dataset::places::Places;
 use crate::dataset::sampler::{cut, samples, turn};
 use crate::engine::device::Device;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use crate::imaging::picture::{Picture, PictureInfo, Reading, Samples};
+use crate::imaging::picture::{Picture, PictureInfo, Reading, Samples, not_finite};
 
 /// Batches that wait ready per thread, beside the one that is being made.
 const READY: usize = 1;
@@ -76,6 +78,8 @@ pub struct BatchMaker {
     data: Dataset,
     /// The headers of the images that crops are cut from.
     infos: Vec<PictureInfo>,
+    /// Where crops of those lie that have gaps.
+    places: Vec<Option<Places>>,
     options: LoaderOptions,
     cache: PictureCache,
 }
@@ -84,11 +88,33 @@ impl BatchMaker {
     /// A maker of batches from data validated for at least the crop's size.
     pub fn new(data: Dataset, options: LoaderOptions) -> Self {
         let cache = PictureCache::new(options.cache_bytes);
-        let infos = data.infos.iter().map(|info| enlarged(info, &options)).collect();
-        BatchMaker { data, infos, options, cache }
+        let mut infos: Vec<PictureInfo> = data.infos.iter().map(|info| enlarged(info, &options)).collect();
+        let mut places = Vec::new();
+        for (i, gaps) in data.gaps.iter().enumerate() {
+            let Some(gaps) = gaps else {
+                places.push(None);
+                continue;
+            };
+            let size = [infos[i].width, infos[i].height];
+            let mut of_image = Places::new(gaps, options.size);
+            if size != gaps.size() {
+                let larger = Places::new(&resized(gaps, size), options.size);
+                match larger.count() {
+                    // A gap has grown into the only place there was.
+                    0 => infos[i] = data.infos[i],
+                    _ => of_image = larger,
+                }
+            }
+            places.push(Some(of_image));
+        }
+        BatchMaker { data, infos, places, options, cache }
     }
 
-    /// The batch of `step` (from 1). Fails when a file has changed, is damaged, or holds NaN or infinity.
+    /// The batch of `step` (from 1). Of images with gaps crops have none, if they have room for one; what else has no
+    /// data is 0, as everywhere: a halo, a crop larger than that of the training.
+    ///
+    /// # Errors
+    /// A file that has changed, is damaged, or holds infinities, or NaN where it had none.
     pub fn batch(&self, step: u64) -> Result<Batch> {
         self.batch_unless(step, &AtomicBool::new(false)).map(|batch| batch.expect("nobody asked to stop"))
     }
@@ -96,7 +122,7 @@ impl BatchMaker {
     /// The batch of `step`, or `None` as soon as `stop` is set.
     fn batch_unless(&self, step: u64, stop: &AtomicBool) -> Result<Option<Batch>> {
         let (size, halo) = (self.options.size, self.options.halo);
-        let samples = samples(&self.infos, &self.options, step);
+        let samples = samples(&self.infos, &self.places, &self.options, step);
         let (mut source, mut target) = (Vec::new(), Vec::new());
         for sample in &samples {
             if stop.load(Ordering::Relaxed) {
@@ -118,6 +144,9 @@ impl BatchMaker {
                     size => Arc::new(picture.resized(size)),
                 };
                 cut(&picture, reading, [sample.x, sample.y], size, halo, out);
+                if self.places[sample.file].is_some() {
+                    out.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = 0.0);
+                }
                 check_finite(&picture, path, out)?;
                 turn(out, side, reading.channels(), sample.turn);
             }
@@ -160,7 +189,7 @@ fn enlarged(info: &PictureInfo, options: &LoaderOptions) -> PictureInfo {
 fn check_finite(picture: &Picture, path: &std::path::Path, values: &[f32]) -> Result<()> {
     crate::ensure!(
         !matches!(picture.samples, Samples::F32(_)) || values.iter().all(|v| v.is_finite()),
-        Error::input("pixels that are NaN or infinite", path.display(), "fill them, or remove the file")
+        not_finite(path)
     );
     Ok(())
 }

@@ -1,18 +1,22 @@
 //! Which files belong together, found and checked before anything is created.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use crate::dataset::facts::{self, Facts};
-use crate::dataset::folder::{passed_over, pictures_in};
+use crate::dataset::folder::{passed_over, path_below, pictures_in};
+use crate::dataset::gaps::{gaps_notice, gaps_of_pair};
+use crate::dataset::matching::{Listing, dates_in, first_part, matched, named};
 use crate::dataset::pair::{Crop, Pair};
 use crate::dataset::picture_file::{Half, PictureFile};
+use crate::dataset::places::Places;
 use crate::dataset::preparation::{Preparation, Preparations};
 use crate::dataset::scene_pair::ScenePair;
 use crate::dataset::stack;
+use crate::dataset::zero_border::Mask;
 use crate::error::{Error, Result};
 use crate::imaging::codec::decode::probe_file;
 use crate::imaging::picture::{Depth, PictureInfo, Reading};
@@ -26,15 +30,24 @@ pub enum DataSource {
         source: PathBuf,
         /// The folder of colour images.
         target: PathBuf,
+        /// Whether images in folders below belong to it: then their paths below the two are equal.
+        recursive: bool,
     },
     /// A folder of colour images, whose lightness is the input.
-    Images(PathBuf),
+    Images {
+        /// The folder.
+        folder: PathBuf,
+        /// Whether images in folders below belong to it.
+        recursive: bool,
+    },
     /// A folder of files that hold an input and its colour image side by side.
     SideBySide {
         /// The folder.
         folder: PathBuf,
         /// The half that is the input.
         source: Half,
+        /// Whether files in folders below belong to it.
+        recursive: bool,
     },
     /// Two scenes on one grid, read by windows.
     Scenes {
@@ -43,17 +56,6 @@ pub enum DataSource {
         /// The raster of colours.
         target: PathBuf,
     },
-}
-
-/// What two folders hold, in name order.
-#[derive(Debug, Clone, Default)]
-pub struct Listing {
-    /// Files that belong together.
-    pub pairs: Vec<Pair>,
-    /// Sources without a target.
-    pub lone_sources: Vec<PathBuf>,
-    /// Targets without a source.
-    pub lone_targets: Vec<PathBuf>,
 }
 
 /// A checked data set: the files in name order and how each side is read.
@@ -71,43 +73,51 @@ pub struct Dataset {
     pub preparations: Preparations,
     /// What the user should know, one line each.
     pub notices: Vec<String>,
+    /// The pixels without data in either of an example's images, where there are some: crops avoid them.
+    pub(super) gaps: Vec<Option<Arc<Mask>>>,
+    /// The folder of the sources, or the first of several dates.
+    pub folder: PathBuf,
+    /// By what values of sources and of targets became 0 to 1, in words.
+    pub stretches: [String; 2],
 }
 
 impl Dataset {
+    /// The name of an example: its source's path below the folder of the sources, without the ending.
+    pub fn name(&self, pair: &Pair) -> PathBuf {
+        path_below(&first_part(pair.source.path()), &self.folder).with_extension("")
+    }
+
     /// Decodes every image once, so that a file cut short is found before it is needed. The first fault in name order
     /// is the error. Training data need not be read for this: a [`survey`](crate::dataset::stats::survey) reads all of
     /// it anyway.
     pub fn read_through(&self) -> Result<()> {
-        self.pairs.par_iter().map(read).collect::<Vec<_>>().into_iter().collect()
+        self.pairs.par_iter().map(|pair| gaps_of_pair(pair).map(|_| ())).collect::<Vec<_>>().into_iter().collect()
     }
 }
 
-/// Decodes both images of a pair.
-fn read(pair: &Pair) -> Result<()> {
-    pair.source.open()?.check_range(pair.source.path())?;
-    if pair.target != pair.source {
-        pair.target.open()?.check_range(pair.target.path())?;
-    }
-    Ok(())
-}
+/// What is known of a pair that can be used: the source's header, what the files say, the pixels without data.
+type Checked = (PictureInfo, Vec<Facts>, Option<Arc<Mask>>);
 
 impl DataSource {
     /// Finds the files, in name order, without opening them. Fails when a folder is missing or holds no image.
     pub fn list(&self) -> Result<Listing> {
         match self {
-            DataSource::Images(folder) => {
-                let files = pictures_in(folder)?.into_iter().map(PictureFile::from);
+            DataSource::Images { folder, recursive } => {
+                let files = pictures_in(folder, *recursive)?.into_iter().map(PictureFile::from);
                 let pairs = files.map(|file| Pair { source: file.clone(), target: file });
                 Ok(Listing { pairs: pairs.collect(), ..Listing::default() })
             }
-            DataSource::SideBySide { folder, source } => {
+            DataSource::SideBySide { folder, source, recursive } => {
                 let pair = |path: PathBuf| Pair {
                     source: PictureFile::half_of(path.clone(), *source),
                     target: PictureFile::half_of(path, source.other()),
                 };
-                Ok(Listing { pairs: pictures_in(folder)?.into_iter().map(pair).collect(), ..Listing::default() })
+                let pairs = pictures_in(folder, *recursive)?.into_iter().map(pair).collect();
+                Ok(Listing { pairs, ..Listing::default() })
             }
-            DataSource::Pairs { source, target } => Ok(matched(dates_in(source)?, pictures_in(target)?)),
+            DataSource::Pairs { source, target, recursive } => {
+                Ok(matched(dates_in(source, *recursive)?, named(target, *recursive)?))
+            }
             DataSource::Scenes { source, target } => {
                 let scene = |path: &PathBuf| PictureFile::from(path.clone());
                 Ok(Listing { pairs: vec![Pair { source: scene(source), target: scene(target) }], ..Listing::default() })
@@ -118,9 +128,21 @@ impl DataSource {
     /// The folders that images are read from.
     fn folders(&self) -> Vec<PathBuf> {
         match self {
-            DataSource::Images(folder) | DataSource::SideBySide { folder, .. } => vec![folder.clone()],
-            DataSource::Pairs { source, target } => stack::parts(source).into_iter().chain([target.clone()]).collect(),
+            DataSource::Images { folder, .. } | DataSource::SideBySide { folder, .. } => vec![folder.clone()],
+            DataSource::Pairs { source, target, .. } => {
+                stack::parts(source).into_iter().chain([target.clone()]).collect()
+            }
             DataSource::Scenes { .. } => Vec::new(),
+        }
+    }
+
+    /// Whether folders below those that are named are read too.
+    fn is_recursive(&self) -> bool {
+        match self {
+            DataSource::Pairs { recursive, .. }
+            | DataSource::Images { recursive, .. }
+            | DataSource::SideBySide { recursive, .. } => *recursive,
+            DataSource::Scenes { .. } => false,
         }
     }
 
@@ -128,7 +150,7 @@ impl DataSource {
     fn dates(&self) -> usize {
         match self {
             DataSource::Pairs { source, .. } | DataSource::Scenes { source, .. } => stack::parts(source).len(),
-            DataSource::Images(_) | DataSource::SideBySide { .. } => 1,
+            DataSource::Images { .. } | DataSource::SideBySide { .. } => 1,
         }
     }
 
@@ -138,7 +160,7 @@ impl DataSource {
     /// As [`DataSource::list`].
     pub(super) fn list_prepared(&self, how: &Preparations) -> Result<Listing> {
         let listing = self.list()?;
-        let target = if matches!(self, DataSource::Images(_)) { &how.source } else { &how.target };
+        let target = if matches!(self, DataSource::Images { .. }) { &how.source } else { &how.target };
         let prepared =
             |pair: Pair| Pair { source: pair.source.prepared(&how.source), target: pair.target.prepared(target) };
         Ok(Listing { pairs: listing.pairs.into_iter().map(prepared).collect(), ..listing })
@@ -147,8 +169,9 @@ impl DataSource {
     /// The error for a source whose target is not there; it names the file that is expected.
     pub(crate) fn lone_source(&self, lone: &Path) -> Error {
         let remedy = match self {
-            DataSource::Pairs { target, .. } => {
-                let expected = target.join(lone.file_name().unwrap_or_default());
+            DataSource::Pairs { source, target, .. } => {
+                let [lone, source] = [lone, source].map(first_part);
+                let expected = target.join(path_below(&lone, &source));
                 format!("add {} or take the source away", expected.display())
             }
             _ => "take the source away".to_owned(),
@@ -160,7 +183,7 @@ impl DataSource {
     /// a pair.
     pub fn readings(&self, band: Option<usize>) -> (Reading, Reading) {
         match self {
-            DataSource::Images(_) => (Reading::Lightness, Reading::Rgb),
+            DataSource::Images { .. } => (Reading::Lightness, Reading::Rgb),
             _ => (Reading::Grey { band }, Reading::Rgb),
         }
     }
@@ -182,7 +205,7 @@ impl DataSource {
     /// # Errors
     /// As [`DataSource::list`].
     pub fn readings_of_all_bands(&self, band: Option<usize>, how: &Preparations) -> Result<(Reading, Reading)> {
-        if let DataSource::Images(_) = self {
+        if let DataSource::Images { .. } = self {
             return Ok(self.readings(band));
         }
         let all_or_one = |all: usize| if band.is_some() { Reading::Grey { band } } else { Reading::Bands(all) };
@@ -282,12 +305,23 @@ impl DataSource {
             let infos = pairs.iter().map(|pair| pair.source.probe()).collect::<Result<_>>()?;
             let (source_reading, target_reading) = scenes.readings();
             let (preparations, notices) = (scenes.preparations(how), scenes.notices());
-            return Ok(Dataset { pairs, infos, source_reading, target_reading, preparations, notices });
+            let (folder, stretches, gaps) = (PathBuf::new(), scenes.stretches(), vec![None; pairs.len()]);
+            return Ok(Dataset {
+                pairs,
+                infos,
+                source_reading,
+                target_reading,
+                preparations,
+                notices,
+                gaps,
+                folder,
+                stretches,
+            });
         }
         let listing = self.list_prepared(how)?;
         listing.lone_sources.iter().try_for_each(|lone| fault(self.lone_source(lone)))?;
         let (source_reading, target_reading) = readings;
-        let check = |pair: &Pair| -> Result<(PictureInfo, Vec<Facts>)> {
+        let check = |pair: &Pair| -> Result<Checked> {
             let (info, facts) = pair.source.probe_facts()?;
             let mut facts = vec![facts];
             source_reading.check(&info, pair.source.path())?;
@@ -302,39 +336,54 @@ impl DataSource {
             target_reading.check(&other, pair.target.path())?;
             pair.check_sizes(&info, &other)?;
             pair.check_crop(&info, crop)?;
-            if decode {
-                read(pair)?;
-            }
-            Ok((info, facts))
+            let may_have_gaps = facts.iter().any(|facts| facts.may_have_gaps);
+            let gaps = if decode || may_have_gaps { gaps_of_pair(pair)? } else { None };
+            Ok((info, facts, gaps.map(Arc::new)))
         };
-        let results: Vec<Result<(PictureInfo, Vec<Facts>)>> = listing.pairs.par_iter().map(check).collect();
-        let (mut pairs, mut infos, mut facts) = (Vec::new(), Vec::new(), Vec::new());
+        let results: Vec<Result<Checked>> = listing.pairs.par_iter().map(check).collect();
+        let (mut pairs, mut infos, mut facts, mut gaps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut without_room: Vec<Pair> = Vec::new();
         for (pair, result) in listing.pairs.into_iter().zip(results) {
             match result {
-                Ok((info, of_pair)) => {
+                Ok((_, _, Some(of_pair))) if Places::new(&of_pair, size).count() == 0 => without_room.push(pair),
+                Ok((info, facts_of_pair, gaps_of_pair)) => {
                     pairs.push(pair);
                     infos.push(info);
-                    facts.push(of_pair);
+                    facts.push(facts_of_pair);
+                    gaps.push(gaps_of_pair);
                 }
                 Err(error) => fault(error)?,
             }
         }
+        let gaps_notice = gaps_notice(&pairs, &without_room, &gaps, size)?;
         let mut preparations = how.clone();
-        let mut notices: Vec<String> = self.folders().iter().filter_map(|folder| passed_over(folder)).collect();
+        let (folders, recursive) = (self.folders(), self.is_recursive());
+        let mut notices: Vec<String> = folders.iter().filter_map(|folder| passed_over(folder, recursive)).collect();
         notices.extend(zeros_notice(&pairs));
+        if let Some(pair) = pairs.first() {
+            let target = if pair.target == pair.source { None } else { pair.target.unfilled() };
+            notices.extend([pair.source.unfilled(), target].into_iter().flatten());
+        }
+        notices.extend(gaps_notice);
+        let mut stretches: [String; 2] = Default::default();
         for side in 0..2 {
             let of_side: Vec<(&Path, &Facts)> = pairs
                 .iter()
                 .zip(&facts)
                 .filter_map(|(pair, facts)| Some(([&pair.source, &pair.target][side].path(), facts.get(side)?)))
                 .collect();
+            stretches[side] = facts::stretches(&of_side);
             notices.extend(facts::notices(&of_side));
             // Inputs of a run are prepared as what it was trained on: all alike, or each by its own file.
             if side == 0 && infos.iter().any(|info| info.depth != Depth::U8) {
                 preparations.source.stretch = preparations.source.stretch.or_else(|| facts::common_stretch(&of_side));
             }
         }
-        Ok(Dataset { pairs, infos, source_reading, target_reading, preparations, notices })
+        if stretches[1].is_empty() {
+            stretches[1] = stretches[0].clone();
+        }
+        let folder = folders.into_iter().next().unwrap_or_default();
+        Ok(Dataset { pairs, infos, source_reading, target_reading, preparations, notices, gaps, folder, stretches })
     }
 }
 
@@ -355,26 +404,6 @@ fn zeros_notice(pairs: &[Pair]) -> Option<String> {
     ))
 }
 
-/// The images of a folder, or those of equal names in the folders of several dates, as paths of several.
-fn dates_in(folders: &Path) -> Result<Vec<PathBuf>> {
-    let [first, others @ ..] = &stack::parts(folders)[..] else { return pictures_in(folders) };
-    let of_first = pictures_in(first)?;
-    let others = others.iter().map(|folder| pictures_in(folder)).collect::<Result<Vec<_>>>()?;
-    let all_dates = |file: PathBuf| -> Result<PathBuf> {
-        let mut dates = vec![file.clone()];
-        for other in &others {
-            let like = other.iter().find(|other| other.file_name() == file.file_name());
-            let missing = || {
-                let what = "another date has no image of this name";
-                Error::input(what, file.display(), "give the images of all dates equal names")
-            };
-            dates.push(like.cloned().ok_or_else(missing)?);
-        }
-        Ok(stack::joined(&dates))
-    };
-    of_first.into_iter().map(all_dates).collect()
-}
-
 /// The number of bands that most of some images have; of numbers equally frequent the largest. 1 if none can be read.
 fn usual_bands(files: Vec<&PictureFile>) -> usize {
     let found: Vec<usize> = files.par_iter().filter_map(|file| Some(file.probe().ok()?.bands)).collect();
@@ -383,40 +412,6 @@ fn usual_bands(files: Vec<&PictureFile>) -> usize {
         *counts.entry(bands).or_default() += 1;
     }
     counts.into_iter().max_by_key(|(_, count)| *count).map_or(1, |(bands, _)| bands)
-}
-
-/// Pairs equal names; of the rest, equal stems where each side has just one.
-fn matched(sources: Vec<PathBuf>, targets: Vec<PathBuf>) -> Listing {
-    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_owned();
-    let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_owned();
-    let mut by_name: BTreeMap<OsString, PathBuf> = targets.into_iter().map(|t| (name(&t), t)).collect();
-    let (mut pairs, mut rest) = (Vec::new(), Vec::new());
-    for source in sources {
-        match by_name.remove(&name(&source)) {
-            Some(target) => pairs.push((source, target)),
-            None => rest.push(source),
-        }
-    }
-    let mut by_stem: BTreeMap<OsString, (Vec<PathBuf>, Vec<PathBuf>)> = BTreeMap::new();
-    for source in rest {
-        by_stem.entry(stem(&source)).or_default().0.push(source);
-    }
-    for target in by_name.into_values() {
-        by_stem.entry(stem(&target)).or_default().1.push(target);
-    }
-    let mut listing = Listing::default();
-    for (mut sources, mut targets) in by_stem.into_values() {
-        if sources.len() == 1 && targets.len() == 1 {
-            pairs.extend(sources.pop().zip(targets.pop()));
-        } else {
-            listing.lone_sources.extend(sources);
-            listing.lone_targets.extend(targets);
-        }
-    }
-    pairs.sort_by_key(|(source, _)| name(source));
-    let pair = |(source, target): (PathBuf, PathBuf)| Pair { source: source.into(), target: target.into() };
-    listing.pairs = pairs.into_iter().map(pair).collect();
-    listing
 }
 
 #[cfg(test)]

@@ -1,7 +1,11 @@
 //! Fixed patches of images, spread so that no two of an image begin too close to each other.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use crate::dataset::pairs::Dataset;
+use crate::dataset::places::Places;
+use crate::dataset::zero_border::Mask;
 use crate::error::{Error, Result};
 use crate::imaging::picture::PictureInfo;
 use crate::random::{Rng, Stream};
@@ -44,18 +48,34 @@ impl PatchPlan {
     /// # Panics
     /// If an image is smaller than a patch.
     pub fn new(infos: &[PictureInfo], size: usize, count: usize, min_distance: usize, seed: u64) -> Result<Self> {
+        let room = |info: &PictureInfo| Origins::All([info.width - size + 1, info.height - size + 1]);
+        PatchPlan::within(infos.iter().map(room).collect(), count, min_distance, seed)
+    }
+
+    /// As [`PatchPlan::new`], of a data set: where an image has gaps, no patch does.
+    ///
+    /// # Errors
+    /// As [`PatchPlan::new`].
+    pub fn of(data: &Dataset, size: usize, count: usize, min_distance: usize, seed: u64) -> Result<Self> {
+        let room = |(info, gaps): (&PictureInfo, &Option<Arc<Mask>>)| match gaps {
+            Some(gaps) => Origins::At(Places::new(gaps, size)),
+            None => Origins::All([info.width - size + 1, info.height - size + 1]),
+        };
+        let origins = data.infos.iter().zip(&data.gaps).map(room).collect();
+        PatchPlan::within(origins, count, min_distance, seed)
+    }
+
+    fn within(origins: Vec<Origins>, count: usize, min_distance: usize, seed: u64) -> Result<Self> {
         crate::ensure!(
-            count >= infos.len(),
+            count >= origins.len(),
             Error::input(
-                format!("fewer patches than images ({})", infos.len()),
+                format!("fewer patches than images ({})", origins.len()),
                 format!("⟨patches⟩ {count}"),
-                format!("use {} or more", infos.len())
+                format!("use {} or more", origins.len())
             )
         );
-        let origins: Vec<[usize; 2]> =
-            infos.iter().map(|info| [info.width - size + 1, info.height - size + 1]).collect();
         let mut plan = PatchPlan { patches: Vec::with_capacity(count), min_distance, kept_distance: min_distance };
-        for (file, (&origins, share)) in origins.iter().zip(shares(&origins, count)).enumerate() {
+        for (file, (origins, share)) in origins.iter().zip(shares(&origins, count)).enumerate() {
             let spread = Spread::over(origins, share, min_distance, &Rng::new(seed, Stream::Patches, file as u32));
             plan.kept_distance = plan.kept_distance.min(spread.distance);
             plan.patches.extend(spread.places.into_iter().map(|[x, y]| Patch { file, x, y }));
@@ -65,9 +85,9 @@ impl PatchPlan {
 }
 
 /// Patches of each image: one, and of the rest a share in proportion to its origins.
-fn shares(origins: &[[usize; 2]], count: usize) -> Vec<usize> {
+fn shares(origins: &[Origins], count: usize) -> Vec<usize> {
     let rest = (count - origins.len()) as u128;
-    let number = |[across, down]: &[usize; 2]| (across * down) as u128;
+    let number = |origins: &Origins| origins.count() as u128;
     let total: u128 = origins.iter().map(number).sum();
     let (mut before, mut given) = (0, 0);
     let share = |picture| {
@@ -78,6 +98,23 @@ fn shares(origins: &[[usize; 2]], count: usize) -> Vec<usize> {
         share
     };
     origins.iter().map(share).collect()
+}
+
+/// Where patches of an image may begin.
+enum Origins {
+    /// Anywhere in so many columns and rows.
+    All([usize; 2]),
+    /// In some places.
+    At(Places),
+}
+
+impl Origins {
+    fn count(&self) -> usize {
+        match self {
+            Origins::All([across, down]) => across * down,
+            Origins::At(places) => places.count(),
+        }
+    }
 }
 
 /// Places in a plane, no two closer than a squared distance.
@@ -93,14 +130,17 @@ struct Spread {
 impl Spread {
     /// `count` places within `origins` columns and rows, at a squared distance of `distance` or the greatest below it
     /// that has room.
-    fn over(origins: [usize; 2], count: usize, distance: usize, rng: &Rng) -> Self {
+    fn over(origins: &Origins, count: usize, distance: usize, rng: &Rng) -> Self {
         let mut spread = Spread::of(Vec::new(), distance);
         let mut failed = 0;
         for draw in (0..).step_by(2) {
             if spread.places.len() == count {
                 break;
             }
-            let place = [rng.below(draw, origins[0]), rng.below(draw + 1, origins[1])];
+            let place = match origins {
+                Origins::All([across, down]) => [rng.below(draw, *across), rng.below(draw + 1, *down)],
+                Origins::At(places) => places.at(rng.below(draw, places.count())),
+            };
             if spread.has_room(place) {
                 spread.add(place);
                 failed = 0;

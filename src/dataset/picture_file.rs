@@ -9,7 +9,7 @@ use crate::dataset::stack;
 use crate::dataset::values::PreparedValues;
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
-use crate::imaging::codec::decode::{self, ImageFile};
+use crate::imaging::codec::decode::{self, ImageFile, Probed};
 use crate::imaging::picture::{Depth, Picture, PictureInfo, Samples};
 use crate::imaging::pixels::Area;
 
@@ -115,8 +115,9 @@ impl PictureFile {
             PictureFile::Half { path, preparation, .. } => (path, preparation, true),
             PictureFile::Window(window) => return Ok((window.info(), Facts::nothing())),
         };
-        let (info, notices) = stack::probe(path)?;
+        let Probed { info, notices, marks_gaps } = stack::probe(path)?;
         let facts = Facts {
+            may_have_gaps: marks_gaps || info.sample.is_float() || preparation.zero_border.is_sought(&info, marks_gaps),
             stretch: preparation.stretch_for(&info, path)?,
             chosen: preparation.stretch.is_none(),
             bytes: info.is_bytes(),
@@ -151,6 +152,16 @@ impl PictureFile {
         look().unwrap_or_default()
     }
 
+    /// See [`PreparedValues::unfilled`].
+    pub(super) fn unfilled(&self) -> Option<String> {
+        let (PictureFile::Whole { path, preparation } | PictureFile::Half { path, preparation, .. }) = self else {
+            return None;
+        };
+        let files = stack::open(path).ok().filter(|files| files[0].info().sample.bytes() == 2)?;
+        let part = files[0].area();
+        PreparedValues::new(files, part, None, preparation, &Device::cpu()).ok()?.unfilled()
+    }
+
     /// What tells it from other images.
     pub(super) fn key(&self) -> PictureKey {
         match self {
@@ -162,7 +173,8 @@ impl PictureFile {
         }
     }
 
-    /// The image, decoded and prepared.
+    /// The image, decoded and prepared; pixels without data are NaN, and samples then floats. Of a window of a scene
+    /// all pixels have data.
     ///
     /// # Errors
     /// As [`ImageFile::open`], [`Preparation::stretch_for`] and [`Preparation::apply`]; a half of a file of an odd
@@ -183,7 +195,8 @@ fn read(path: &Path, half: Option<Half>, preparation: &Preparation) -> Result<Pi
     let stretch = preparation.stretch_for(file.info(), path)?;
     let sought = preparation.zero_border.is_sought(file.info(), file.marks_gaps());
     if stretch.is_none() && preparation.is_none() && !sought && files.len() == 1 {
-        let (picture, _) = files.remove(0).picture()?;
+        let (picture, valid) = files.remove(0).picture()?;
+        let picture = if let Some(valid) = valid { picture.with_gaps(&valid) } else { picture };
         return match half {
             None => Ok(picture),
             Some(half) => cut(picture, half, path),

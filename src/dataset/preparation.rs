@@ -141,7 +141,7 @@ impl Preparation {
     ///
     /// # Errors
     /// Bands that it does not have, or one where a ratio wants two; `path` is named.
-    pub(super) fn bands_of(&self, info: &RasterInfo, path: &Path) -> Result<Vec<usize>> {
+    pub fn bands_of(&self, info: &RasterInfo, path: &Path) -> Result<Vec<usize>> {
         let all: Vec<usize> = info.bands_without_alpha().collect();
         let chosen = match &self.bands {
             None => all,

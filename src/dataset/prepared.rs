@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::dataset::preparation::Preparation;
 use crate::dataset::stack;
-use crate::dataset::values::{NoNumber, PreparedValues};
+use crate::dataset::values::PreparedValues;
 use crate::engine::device::Device;
 use crate::error::Result;
 use crate::imaging::codec::decode::ImageFile;
@@ -77,9 +77,15 @@ impl PreparedScene {
         self.values.chosen()
     }
 
+    /// How values become 0..1.
+    pub fn stretches(&self) -> &Stretches {
+        self.values.stretches()
+    }
+
     /// What the user should know, one line each: of the file, and [`PreparedScene::chosen_stretch`].
     pub fn notices(&self) -> Vec<String> {
         let mut notices = self.values.notices();
+        notices.extend(self.values.unfilled());
         if let Some(stretch) = self.chosen_stretch() {
             let ranges: Vec<String> =
                 self.values.scales().iter().map(|scale| format!("{} to {}", scale.lo, scale.hi)).collect();
@@ -125,7 +131,7 @@ impl PreparedScene {
     /// # Errors
     /// As [`PreparedScene::read`]; floats outside 0..1 that are not stretched.
     pub fn picture(&self, area: Area) -> Result<(Picture, Vec<bool>)> {
-        self.values.picture(area, NoNumber::Zero)
+        self.values.picture(area)
     }
 
     /// Whether some pixel may have no data.

@@ -1,6 +1,7 @@
 //! Which squares of which images a training step reads, and how they are cut out and turned.
 
 use crate::dataset::loader_options::{LoaderOptions, Turns};
+use crate::dataset::places::Places;
 use crate::imaging::picture::{Picture, PictureInfo, Reading};
 use crate::imaging::pixels::Area;
 use crate::imaging::pixels::mirrored;
@@ -49,8 +50,14 @@ pub(super) struct Sample {
     pub turn: Turn,
 }
 
-/// What the batch of `step` consists of: a pure function of the images' sizes, the options and the step.
-pub(super) fn samples(infos: &[PictureInfo], options: &LoaderOptions, step: u64) -> Vec<Sample> {
+/// What the batch of `step` consists of: a pure function of the images' sizes, the places where crops of those lie that
+/// have gaps, the options and the step.
+pub(super) fn samples(
+    infos: &[PictureInfo],
+    places: &[Option<Places>],
+    options: &LoaderOptions,
+    step: u64,
+) -> Vec<Sample> {
     let &LoaderOptions { batch, size, seed, shuffle, augment, turns, .. } = options;
     let rng = Rng::new(seed, Stream::Augment, step as u32);
     let order_of = |epoch: u64, len: usize| Rng::new(seed, Stream::Shuffle, epoch as u32).permutation(len);
@@ -78,10 +85,12 @@ pub(super) fn samples(infos: &[PictureInfo], options: &LoaderOptions, step: u64)
                 position
             };
             let (free_x, free_y) = (infos[file].width - size, infos[file].height - size);
-            let (x, y) = if augment {
-                (rng.below(4 * index, free_x + 1), rng.below(4 * index + 1, free_y + 1))
-            } else {
-                (free_x / 2, free_y / 2)
+            let centre = [free_x / 2, free_y / 2];
+            let [x, y] = match places.get(file).and_then(Option::as_ref).filter(|places| places.count() > 0) {
+                Some(places) if augment => places.at(rng.below(4 * index, places.count())),
+                Some(places) => places.nearest(centre),
+                None if augment => [rng.below(4 * index, free_x + 1), rng.below(4 * index + 1, free_y + 1)],
+                None => centre,
             };
             Sample { file, x, y, turn: turn(index) }
         })
@@ -247,7 +256,7 @@ mod tests {
         let (infos, options) = patches(true, true);
         assert_eq!(options.batches(1, infos.len()), 3);
         assert_eq!(options.batches(7, infos.len()), 21);
-        let batches: Vec<Vec<Sample>> = (1..=6).map(|step| samples(&infos, &options, step)).collect();
+        let batches: Vec<Vec<Sample>> = (1..=6).map(|step| samples(&infos, &[], &options, step)).collect();
         assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [8, 8, 4, 8, 8, 4]);
         let epochs: Vec<Vec<Sample>> = batches.chunks(3).map(|epoch| epoch.concat()).collect();
         let places = |epoch: &[Sample]| epoch.iter().map(|s| (s.file, s.x, s.y)).collect::<BTreeSet<_>>();
@@ -262,13 +271,13 @@ mod tests {
             epochs[0].iter().map(|s| s.x).collect::<Vec<_>>(),
             epochs[1].iter().map(|s| s.x).collect::<Vec<_>>()
         );
-        assert_eq!(batches[4], samples(&infos, &options, 5));
+        assert_eq!(batches[4], samples(&infos, &[], &options, 5));
     }
 
     #[test]
     fn patches_without_shuffling_come_in_their_order() {
         let (infos, options) = patches(false, true);
-        let seen: Vec<usize> = (1..=3).flat_map(|step| samples(&infos, &options, step)).map(|s| s.x).collect();
+        let seen: Vec<usize> = (1..=3).flat_map(|step| samples(&infos, &[], &options, step)).map(|s| s.x).collect();
         assert_eq!(seen, options.patches.as_ref().unwrap().patches.iter().map(|patch| patch.x).collect::<Vec<_>>());
     }
 }

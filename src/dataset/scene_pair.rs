@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use crate::dataset::facts::in_words;
 use crate::dataset::pair::Pair;
 use crate::dataset::picture_file::PictureFile;
 use crate::dataset::preparation::Preparations;
@@ -58,6 +59,11 @@ impl ScenePair {
     /// How what [`SceneWindow::open`] gives is read.
     pub fn readings(&self) -> (Reading, Reading) {
         (self.source.reading(), self.target.reading())
+    }
+
+    /// By what values of the two become 0 to 1, in words.
+    pub fn stretches(&self) -> [String; 2] {
+        [&self.source, &self.target].map(|scene| in_words(scene.stretches()))
     }
 
     /// What the user should know of the two.

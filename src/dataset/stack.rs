@@ -10,7 +10,7 @@ use std::str::FromStr;
 use crate::dataset::bands::Ratio;
 use crate::dataset::zero_border::{Mask, ZeroBorder};
 use crate::error::{Error, Result};
-use crate::imaging::codec::decode::ImageFile;
+use crate::imaging::codec::decode::{ImageFile, Probed, probe_all};
 use crate::imaging::pixels::Area;
 use crate::imaging::raster::{Backscatter, RasterInfo, Stretch, Stretches, Window};
 
@@ -56,19 +56,24 @@ pub fn joined(parts: &[PathBuf]) -> PathBuf {
     if let [one] = parts { one.clone() } else { texts.join(",").into() }
 }
 
-/// What the header of the first image says, and of all what the user should know.
+/// What the header of the first image says, and of all what the user should know and whether something marks pixels
+/// without data.
 ///
 /// # Errors
-/// As [`decode::probe_with_notices`](crate::imaging::codec::decode::probe_with_notices).
-pub(super) fn probe(path: &Path) -> Result<(RasterInfo, Vec<String>)> {
-    let (mut first, mut notices) = (None, Vec::new());
+/// As [`probe_all`].
+pub(super) fn probe(path: &Path) -> Result<Probed> {
+    let mut all: Option<Probed> = None;
     for part in parts(path) {
-        let (info, said) = crate::imaging::codec::decode::probe_with_notices(&part)?;
-        notices.extend(said);
-        first.get_or_insert(info);
+        let of_part = probe_all(&part)?;
+        match &mut all {
+            None => all = Some(of_part),
+            Some(all) => {
+                all.notices.extend(of_part.notices);
+                all.marks_gaps |= of_part.marks_gaps;
+            }
+        }
     }
-    let missing = || Error::input("no image is named", path.display(), "name one");
-    Ok((first.ok_or_else(missing)?, notices))
+    all.ok_or_else(|| Error::input("no image is named", path.display(), "name one"))
 }
 
 /// Opens all images that a path names.
@@ -295,19 +300,29 @@ impl Stack {
     /// As [`Stack::window`].
     pub fn is_mostly_negative(&self) -> Result<bool> {
         let (mut negative, mut all) = (0u64, 0u64);
+        self.look_at_some(&mut |pixel| {
+            all += 1;
+            negative += u64::from(pixel[0] < 0.0);
+        })?;
+        Ok(negative * 2 > all)
+    }
+
+    /// Shows the pixels with data of some places.
+    ///
+    /// # Errors
+    /// As [`Stack::window`].
+    pub fn look_at_some(&self, seen: &mut dyn FnMut(&[f32])) -> Result<()> {
         let starts = |len: usize| (0..SAMPLES).map(move |i| i * len.saturating_sub(SAMPLE_SIDE) / (SAMPLES - 1));
         for y in starts(self.part.height) {
             for x in starts(self.part.width) {
                 let area =
                     Area { x, y, width: SAMPLE_SIDE.min(self.part.width), height: SAMPLE_SIDE.min(self.part.height) };
                 let window = self.window(area)?;
-                for (pixel, valid) in window.samples.chunks_exact(self.channels()).zip(window.valid) {
-                    all += u64::from(valid);
-                    negative += u64::from(valid && pixel[0] < 0.0);
-                }
+                let pixels = window.samples.chunks_exact(self.channels()).zip(window.valid);
+                pixels.filter(|(_, valid)| *valid).for_each(|(pixel, _)| seen(pixel));
             }
         }
-        Ok(negative * 2 > all)
+        Ok(())
     }
 }
 

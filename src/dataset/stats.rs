@@ -184,7 +184,7 @@ fn solve(mut covariance: Vec<Vec<f64>>, mut right: Vec<f64>) -> Vec<f64> {
 
 /// Reads every image of `data` once. Fails at the first file, in name order, that cannot be decoded.
 ///
-/// Parallel over files, added up in name order. Fails also at floats outside 0..1 or without a number.
+/// Parallel over files, added up in name order. Pixels without data are left out. Fails also at floats outside 0..1.
 pub fn survey(data: &Dataset) -> Result<Survey> {
     let total: usize = data.infos.iter().map(|info| info.width * info.height).sum();
     // The sample takes every k-th pixel of every k-th row.
@@ -205,7 +205,7 @@ pub fn survey(data: &Dataset) -> Result<Survey> {
     crate::ensure!(
         sums.pixels > 0,
         Error::input(
-            "no pixel has a number in source and target",
+            "no pixel has data in source and target",
             data.pairs[0].target.path().display(),
             "fill the missing values"
         )
@@ -241,6 +241,10 @@ fn survey_pair(data: &Dataset, pair: &Pair, step: usize) -> Result<Part> {
                 source_row.iter_mut().zip(&lab).for_each(|(value, [l, ..])| *value = l / 100.0);
             }
             for (x, [_, a, b]) in lab.into_iter().enumerate() {
+                let mut values = source_row[x * source_bands..].iter().take(source_bands);
+                if target_row[x * target_bands].is_nan() || values.any(|value| value.is_nan()) {
+                    continue;
+                }
                 sums.ab[0] += f64::from(a);
                 sums.ab[1] += f64::from(b);
                 histogram.add([a, b]);
@@ -250,7 +254,10 @@ fn survey_pair(data: &Dataset, pair: &Pair, step: usize) -> Result<Part> {
             }
         }
         for (source, target) in source_row.chunks_exact(source_bands).zip(target_row.chunks_exact(target_bands)) {
-            sums.add(source, target);
+            // What has no data in one of the two says nothing.
+            if !source.iter().chain(target).any(|value| value.is_nan()) {
+                sums.add(source, target);
+            }
         }
     }
     Ok(Part { sums, histogram, sample, grey: data.target_reading.is_colour() && is_grey(&target) })
@@ -279,7 +286,8 @@ mod tests {
             save_png(&root.path().join(format!("s/{file:02}.png")), &grey, 8, 8, None).unwrap();
             save_png(&root.path().join(format!("t/{file:02}.png")), &rgb, 8, 8, None).unwrap();
         }
-        let source = DataSource::Pairs { source: root.path().join("s"), target: root.path().join("t") };
+        let source =
+            DataSource::Pairs { source: root.path().join("s"), target: root.path().join("t"), recursive: false };
         let data = source.validate(8, None).unwrap();
         (root, data)
     }
@@ -321,7 +329,8 @@ mod tests {
     #[test]
     fn pictures_of_any_bands_have_means_and_no_ab() {
         let (root, _) = linear_data();
-        let source = DataSource::Pairs { source: root.path().join("t"), target: root.path().join("s") };
+        let source =
+            DataSource::Pairs { source: root.path().join("t"), target: root.path().join("s"), recursive: false };
         let data =
             source.validate_as(8, source.readings_of_all_bands(None, &Preparations::default()).unwrap()).unwrap();
         let found = survey(&data).unwrap();
@@ -378,7 +387,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let grey: Vec<u8> = (0..64).flat_map(|i| [4 * i as u8; 3]).collect();
         save_png(&root.path().join("a.png"), &grey, 8, 8, None).unwrap();
-        let data = DataSource::Images(root.path().into()).validate(8, None).unwrap();
+        let data = DataSource::Images { folder: root.path().into(), recursive: false }.validate(8, None).unwrap();
         let stats = survey(&data).unwrap().stats;
         // L is nearly linear in sRGB grey.
         assert!(

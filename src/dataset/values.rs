@@ -24,14 +24,8 @@ enum Meaning {
     Stretched,
 }
 
-/// What becomes of values that are NaN or infinite.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoNumber {
-    /// 0, as all without data.
-    Zero,
-    /// They stay, for whoever reads them to refuse.
-    Stays,
-}
+/// The largest value of samples that are said to leave most of their 16 bits empty: that of 12.
+const UNFILLED: f32 = 4095.0;
 
 /// Values of an image file, or of several of one place, prepared.
 pub(super) struct PreparedValues {
@@ -43,7 +37,9 @@ pub(super) struct PreparedValues {
     meaning: Meaning,
     filter: Option<(usize, f32)>,
     device: Device,
-    chosen: Option<Stretches>,
+    stretches: Stretches,
+    /// Whether the stretch was chosen by the file, since none was given.
+    chosen: bool,
 }
 
 impl PreparedValues {
@@ -74,7 +70,7 @@ impl PreparedValues {
             true if info.is_bytes() && filter.is_none() && !ratio && dates == 1 => Meaning::Bytes,
             _ => Meaning::Stretched,
         };
-        let chosen = (preparation.stretch.is_none() && !stretches.is_none()).then(|| stretches.clone());
+        let chosen = preparation.stretch.is_none() && !stretches.is_none();
         let stack = Stack::new(files, part, bands, preparation.looks, &stretches, preparation.zero_border)?;
         let takes_linear = stretches.iter().any(|stretch| matches!(stretch, Stretch::Db { .. }));
         crate::ensure!(
@@ -86,12 +82,14 @@ impl PreparedValues {
             )
         );
         let (scales, device) = (Vec::new(), device.clone());
-        let values = PreparedValues { stack, ratio: None, scales, meaning, filter, device, chosen };
-        values.fitted(&stretches, ratio)
+        let mut values = PreparedValues { stack, ratio: None, scales, meaning, filter, device, stretches, chosen };
+        values.fit(ratio)?;
+        Ok(values)
     }
 
-    /// The same values with the scale of each channel.
-    fn fitted(mut self, stretches: &Stretches, ratio: bool) -> Result<Self> {
+    /// Finds the scale of each channel.
+    fn fit(&mut self, ratio: bool) -> Result<()> {
+        let stretches = &self.stretches;
         let info = self.file().info().clone();
         let (bands, channels) = (self.stack.bands(), self.stack.channels());
         let share = |stretch| if let Stretch::Percentile(p) = stretch { Some(f64::from(p) / 100.0) } else { None };
@@ -129,7 +127,7 @@ impl PreparedValues {
             self.scales.push(scale.ok_or_else(|| no_data(self.file().path()))?);
             self.ratio = Some(kind);
         }
-        Ok(self)
+        Ok(())
     }
 
     /// Shows the channels of every pixel that has data, in the units of the stretch.
@@ -161,6 +159,25 @@ impl PreparedValues {
         self.stack.notices()
     }
 
+    /// What to tell of samples of 16 bits that are read over their whole range and hold far fewer bits, as those of
+    /// cameras and sensors do.
+    pub fn unfilled(&self) -> Option<String> {
+        let info = self.file().info();
+        if !self.stretches.is_none() || self.chosen || (info.sample, info.bits) != (SampleType::U16, 16) {
+            return None;
+        }
+        let mut most = 0.0f32;
+        self.stack.look_at_some(&mut |pixel| most = pixel.iter().fold(most, |most, value| most.max(*value))).ok()?;
+        let range = (most + 1.0).log2().ceil().exp2() - 1.0;
+        (most > 0.0 && range <= UNFILLED).then(|| {
+            format!(
+                "{}: samples of 16 bits that seem to hold no more than {most}: they come out nearly black; ⟨stretch⟩ \
+                 0,{range} reads them over their own range",
+                self.file().path().display()
+            )
+        })
+    }
+
     /// Zeros that count as no data.
     pub fn border_zeros(&self) -> usize {
         self.stack.border_zeros()
@@ -168,7 +185,12 @@ impl PreparedValues {
 
     /// The stretch that was chosen because none was given, and values are not bytes.
     pub fn chosen(&self) -> Option<&Stretches> {
-        self.chosen.as_ref()
+        self.chosen.then_some(&self.stretches)
+    }
+
+    /// How values become 0..1.
+    pub fn stretches(&self) -> &Stretches {
+        &self.stretches
     }
 
     /// The scale of each channel.
@@ -199,13 +221,13 @@ impl PreparedValues {
         Ok(self.stack.window(area)?.valid)
     }
 
-    /// All of the part, in which what is no number stays so.
+    /// All of the part, NaN where there is no data.
     ///
     /// # Errors
     /// As [`PreparedValues::picture`].
     pub fn whole(&self) -> Result<Picture> {
         let all = Area { x: 0, y: 0, ..self.stack.part() };
-        self.picture(all, NoNumber::Stays).map(|(picture, _)| picture)
+        self.picture(all).map(|(picture, valid)| picture.with_gaps(&valid))
     }
 
     /// An area of the part as an image of all channels, bytes if they need no preparation, and which of its pixels have
@@ -214,7 +236,7 @@ impl PreparedValues {
     /// # Errors
     /// An area beyond the part, chunks that are damaged, a file that has changed; floats outside 0..1 that are not
     /// stretched; no memory.
-    pub fn picture(&self, area: Area, no_number: NoNumber) -> Result<(Picture, Vec<bool>)> {
+    pub fn picture(&self, area: Area) -> Result<(Picture, Vec<bool>)> {
         let part = self.stack.part();
         // The filter sees what lies around, so that it leaves no seams.
         let margin = self.filter.map_or(0, |(side, _)| side / 2);
@@ -222,10 +244,6 @@ impl PreparedValues {
         let around = Area::of(grow(area.x, area.width, part.width), grow(area.y, area.height, part.height));
         let mut window = self.stack.window(around)?;
         let bands = self.stack.channels();
-        let mut kept: Vec<(usize, f32)> = Vec::new();
-        if no_number == NoNumber::Stays && around == area {
-            kept.extend(window.samples.iter().copied().enumerate().filter(|(_, value)| !value.is_finite()));
-        }
         if let Some(filter) = self.filter {
             for (pixel, valid) in window.samples.chunks_exact_mut(bands).zip(&window.valid) {
                 if !valid {
@@ -260,11 +278,6 @@ impl PreparedValues {
                 stretched.for_each(|(value, scale)| *value = scale.apply(*value));
             }
         }
-        for (place, value) in kept {
-            let (pixel, band) = (place / bands, place % bands);
-            let value = if self.meaning == Meaning::Unit { value } else { self.scales[band].apply(value) };
-            samples[pixel * channels + band] = value;
-        }
         let info = PictureInfo { width: area.width, height: area.height, bands: channels, depth: self.depth() };
         let samples = match self.meaning {
             Meaning::Bytes => {
@@ -279,8 +292,8 @@ impl PreparedValues {
 }
 
 impl Preparation {
-    /// An image in memory, prepared: floats of 0..1. Percentiles are those of this image. NaN stays NaN. The filter
-    /// runs on the CPU, where images are decoded.
+    /// An image in memory, prepared: floats of 0..1. Percentiles are those of this image. A pixel with NaN or infinity
+    /// in a band becomes NaN in all. The filter runs on the CPU, where images are decoded.
     ///
     /// # Errors
     /// Bands that are not there; an image whose pixels are all NaN or infinite; `path` is named.

@@ -83,6 +83,17 @@ impl Mask {
         Mask { width, height, bits: vec![0; (width * height).div_ceil(64)] }
     }
 
+    /// Width and height of the image.
+    pub fn size(&self) -> [usize; 2] {
+        [self.width, self.height]
+    }
+
+    /// The bits that are set in either of two masks of one image.
+    pub fn or(mut self, other: &Mask) -> Mask {
+        self.bits.iter_mut().zip(&other.bits).for_each(|(word, other)| *word |= other);
+        self
+    }
+
     /// Whether the bit of a pixel is set.
     pub fn get(&self, x: usize, y: usize) -> bool {
         let i = y * self.width + x;

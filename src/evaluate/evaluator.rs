@@ -75,17 +75,29 @@ impl<'a> Evaluator<'a> {
     }
 
     /// Compares what the network makes of a source, and what the baselines make of it, with the target. Figures are
-    /// computed on values rounded to 8 bits.
+    /// computed on values rounded to 8 bits, of the pixels that have data in both; of an image with others there is no
+    /// SSIM, which needs neighbours.
     ///
     /// # Errors
     /// An image that cannot be read, statistics of other bands, and whatever a launch reports.
     pub fn judge(&self, data: &Dataset, pair: &Pair) -> Result<Judged> {
-        let source = self.read(pair.source.path(), data.source_reading, &pair.source.open()?)?;
-        let target = self.read(pair.target.path(), data.target_reading, &pair.target.open()?)?;
-        let made = (self.paint)(&source)?;
-        let name = pair.source.path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let mut source = self.read(pair.source.path(), data.source_reading, &pair.source.open()?)?;
+        let mut target = self.read(pair.target.path(), data.target_reading, &pair.target.open()?)?;
+        let valid = without_gaps([&mut source, &mut target]);
+        let mut made = (self.paint)(&source)?;
+        let name = data.name(pair).display().to_string();
         let yardstick = Yardstick { stats: self.stats.as_ref(), rebalance: self.rebalance.as_ref() };
-        yardstick.judge(name, &source, &made, &target)
+        let Some(valid) = valid else { return yardstick.judge(name, &source, &made, &target) };
+        for (pixel, _) in made.values.chunks_exact_mut(made.bands).zip(&valid).filter(|(_, valid)| !**valid) {
+            pixel.fill(0.0);
+        }
+        let images = yardstick.judge(name.clone(), &source, &made, &target)?;
+        let places: Vec<usize> = (0..valid.len()).filter(|i| valid[*i]).collect();
+        let nothing = "no pixel of the centre has data in source and target";
+        let remedy = "use a larger ⟨crop⟩, or remove the image";
+        crate::ensure!(!places.is_empty(), Error::input(nothing, pair.source.path().display(), remedy));
+        let [source, made, target] = [&source, &made, &target].map(|pixels| in_a_row(pixels, &places));
+        Ok(Judged { scores: yardstick.judge_row(name, &source, &made, &target)?.scores, ..images })
     }
 
     /// What a file holds as `reading` says, values 0..1; the centre where only that is judged.
@@ -102,6 +114,27 @@ impl<'a> Evaluator<'a> {
     }
 }
 
+/// Which pixels have data in both images, if some have not; those are 0 then, as everywhere.
+fn without_gaps(images: [&mut Pixels; 2]) -> Option<Vec<bool>> {
+    let mut valid = vec![true; images[0].width * images[0].height];
+    for image in images {
+        for (pixel, valid) in image.values.chunks_exact_mut(image.bands).zip(&mut valid) {
+            if pixel.iter().any(|value| value.is_nan()) {
+                pixel.fill(0.0);
+                *valid = false;
+            }
+        }
+    }
+    valid.contains(&false).then_some(valid)
+}
+
+/// Some pixels of an image in a row: what is measured pixel by pixel does not ask where they lie.
+pub(super) fn in_a_row(pixels: &Pixels, places: &[usize]) -> Pixels {
+    let pixel = |i: &usize| &pixels.values[i * pixels.bands..][..pixels.bands];
+    let values = places.iter().flat_map(pixel).copied().collect();
+    Pixels { width: places.len(), height: 1, bands: pixels.bands, values }
+}
+
 /// What predictions are held against.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Yardstick<'a> {
@@ -110,6 +143,16 @@ pub(super) struct Yardstick<'a> {
 }
 
 impl Yardstick<'_> {
+    /// As [`Yardstick::judge`], of pixels in a row that are not beside their neighbours.
+    ///
+    /// # Errors
+    /// As [`Yardstick::judge`].
+    pub fn judge_row(&self, name: String, source: &Pixels, made: &Pixels, target: &Pixels) -> Result<Judged> {
+        let mut judged = self.judge(name, source, made, target)?;
+        judged.scores.forget_neighbours();
+        Ok(judged)
+    }
+
     /// Compares what a network made of a source, and what the baselines make of it, with the target; all of one size,
     /// values 0..1.
     ///
@@ -197,6 +240,6 @@ fn folder_of(source: &DataSource) -> &Path {
         DataSource::Pairs { source: place, .. }
         | DataSource::Scenes { source: place, .. }
         | DataSource::SideBySide { folder: place, .. }
-        | DataSource::Images(place) => place,
+        | DataSource::Images { folder: place, .. } => place,
     }
 }

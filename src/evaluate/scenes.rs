@@ -5,13 +5,14 @@
 
 use std::path::Path;
 
+use crate::dataset::facts::in_words;
 use crate::dataset::preparation::Preparation;
 use crate::dataset::prepared::PreparedScene;
 use crate::dataset::scene_pair::check_grid;
 use crate::dataset::stats::DataStats;
 use crate::error::{Error, Result};
 use crate::evaluate::classes::{ClassScores, Classes};
-use crate::evaluate::evaluator::{Judged, Yardstick};
+use crate::evaluate::evaluator::{Judged, Yardstick, in_a_row};
 use crate::evaluate::scoreboard::Scoreboard;
 use crate::imaging::codec::save::to_u8;
 use crate::imaging::color::{delta_e_2000, srgb8_to_lab_f64};
@@ -52,6 +53,8 @@ pub struct SceneScores {
     pub left_out: usize,
     /// What the user should know of the scenes.
     pub notices: Vec<String>,
+    /// By what values of source and target became 0 to 1.
+    pub stretches: [String; 2],
 }
 
 impl SceneEvaluator<'_> {
@@ -82,6 +85,7 @@ impl SceneEvaluator<'_> {
         let difference = self.difference.map(|path| self.difference_writer(path, from.info(), side)).transpose()?;
         let classes = self.classes.map(|path| Classes::open(path, from.info(), target)).transpose()?;
         let notices = [&from, &truth].into_iter().flat_map(PreparedScene::notices).collect();
+        let stretches = [&from, &truth].map(|scene| in_words(scene.stretches()));
         let mut sink = ScoreSink {
             source: &from,
             truth: &truth,
@@ -106,7 +110,7 @@ impl SceneEvaluator<'_> {
         );
         difference.map_or(Ok(()), RasterWriter::finish)?;
         let classes = classes.map_or_else(Vec::new, Classes::finish);
-        Ok(SceneScores { board, classes, left_out, notices })
+        Ok(SceneScores { board, classes, left_out, notices, stretches })
     }
 
     fn difference_writer(&self, path: &Path, info: &RasterInfo, tile: usize) -> Result<RasterWriter> {
@@ -185,26 +189,17 @@ impl ScoreSink<'_> {
         let whole = places.len() == window.width * window.height;
         let cut = |pixels: &Pixels| match whole {
             true => pixels.part(window),
-            // In a row: what is measured pixel by pixel does not ask where they lie.
-            false => Pixels {
-                width: places.len(),
-                height: 1,
-                bands: pixels.bands,
-                values: places
-                    .iter()
-                    .flat_map(|i| &pixels.values[i * pixels.bands..][..pixels.bands])
-                    .copied()
-                    .collect(),
-            },
+            false => in_a_row(pixels, &places),
         };
         let [source, made, truth] = pixels.map(cut);
         let name = format!("x {}, y {}", at[0], at[1]);
-        let mut judged = self.yardstick.judge(name, &source, &made, &truth)?;
-        if whole {
+        let judged = if whole {
+            let judged = self.yardstick.judge(name, &source, &made, &truth)?;
             (self.seen)(&judged)?;
+            judged
         } else {
-            judged.scores.forget_neighbours();
-        }
+            self.yardstick.judge_row(name, &source, &made, &truth)?
+        };
         self.board.images.push(judged.scores);
         Ok(())
     }

@@ -104,6 +104,11 @@ impl Reading {
     }
 }
 
+/// The error for an image that holds NaN or infinities where every pixel is needed.
+pub fn not_finite(path: &Path) -> Error {
+    Error::input("pixels that are NaN or infinite", path.display(), "fill them, or remove the file")
+}
+
 /// Whether every value lies within 0..1, with a little room for rounding.
 ///
 /// # Errors
@@ -116,9 +121,7 @@ pub fn check_unit<'a>(mut values: impl Iterator<Item = &'a f32>, path: &Path) ->
             path.display(),
             "say by ⟨stretch⟩ which values become 0 and 1, or save it with 8 or 16 bits",
         )),
-        Some(_) => {
-            Err(Error::input("pixels that are NaN or infinite", path.display(), "fill them, or remove the file"))
-        }
+        Some(_) => Err(not_finite(path)),
     }
 }
 
@@ -148,13 +151,35 @@ impl Picture {
     }
 
     /// Whether every sample lies within 0..1 (with a little room for rounding), as networks read them. Integer samples
-    /// always do.
+    /// always do; NaN is no data.
     ///
     /// # Errors
     /// The first value of a float image that does not; `path` is named.
     pub fn check_range(&self, path: &Path) -> Result<()> {
         let Samples::F32(values) = &self.samples else { return Ok(()) };
-        check_unit(values.iter(), path)
+        check_unit(values.iter().filter(|value| !value.is_nan()), path)
+    }
+
+    /// The same image, which of its pixels have data, `[height, width]`: the others are NaN. If there are any, samples
+    /// are floats, see [`Picture::value`].
+    #[must_use]
+    pub fn with_gaps(self, valid: &[bool]) -> Picture {
+        if !valid.contains(&false) {
+            return self;
+        }
+        let bands = self.info.bands;
+        let value = |i: usize| if valid[i / bands] { self.value(i) } else { f32::NAN };
+        let samples = Samples::F32((0..valid.len() * bands).map(value).collect());
+        Picture { info: PictureInfo { depth: Depth::F32, ..self.info }, samples }
+    }
+
+    /// The same image with 0 where it has NaN, as networks read what has no data.
+    #[must_use]
+    pub fn filled(mut self) -> Picture {
+        if let Samples::F32(values) = &mut self.samples {
+            values.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = 0.0);
+        }
+        self
     }
 
     /// Bytes of the samples.

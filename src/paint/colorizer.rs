@@ -4,15 +4,15 @@ use crate::dataset::lightness::LightnessMatch;
 use crate::dataset::preparation::Preparation;
 use crate::dataset::prepared::PreparedScene;
 use crate::error::{Error, ErrorKind, Result};
-use crate::imaging::picture::{Picture, Reading};
+use crate::imaging::picture::{Picture, Reading, not_finite};
 use crate::imaging::pixels::Area;
 use crate::imaging::pixels::Pixels;
 use crate::paint::memory::best_tile;
-use crate::paint::output::TargetUnits;
 use crate::paint::painter::{Look, Painter, no_uncertainty};
 use crate::paint::plan::Tiling;
 use crate::paint::relit::Relit;
 use crate::paint::scene::{self, Scene, Sink, Source};
+use crate::paint::units::TargetUnits;
 use crate::paint::whole;
 use std::path::Path;
 
@@ -70,6 +70,7 @@ impl Options {
         picture.check_range(path)?;
         let mut pixels = Pixels::new(picture.info.width, picture.info.height, reading.channels());
         picture.read(reading, picture.area(), &mut pixels.values);
+        crate::ensure!(!pixels.values.iter().any(|value| value.is_nan()), not_finite(path));
         pixels.values.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
         Ok(pixels)
     }

@@ -8,6 +8,7 @@ use crate::paint::colorizer::Colorizer;
 use crate::paint::format::{self, Format};
 use crate::paint::output::{Origin, Output};
 use crate::paint::scene::{Scene, Source};
+use crate::paint::units::Units;
 use std::path::{Path, PathBuf};
 
 /// How a file is coloured.
@@ -21,8 +22,8 @@ pub struct FileOptions {
     pub uncertainty: Option<PathBuf>,
     /// Whether TIFFs have the cloud-optimised layout.
     pub cloud_optimised: bool,
-    /// Whether to write floats in the units of the targets, see [`Colorizer::target_units`], instead of colours.
-    pub target_units: bool,
+    /// Whether to write values in the units of the targets, see [`Colorizer::target_units`], instead of colours.
+    pub units: Option<Units>,
 }
 
 /// What happens while a file is coloured.
@@ -81,7 +82,7 @@ impl Colorizer {
                 )
             );
         }
-        if how.target_units {
+        if how.units.is_some() {
             self.target_units()?;
             format::check_units(output)?;
         }
@@ -102,12 +103,13 @@ impl Colorizer {
     ) -> Result<()> {
         let (bands, look, description) = (self.bands(), self.options().look, predicted_by(self.model()));
         let tiling = self.tiling(origin.size, how.tile, how.overlap, &look)?;
-        let mut written = match Format::of(output, input, bands) {
-            _ if how.target_units => {
-                Output::in_units(output, origin, bands, self.target_units()?, &description, tiling.align)?
+        let mut written = match (how.units, Format::of(output, input, bands)) {
+            (Some(units), _) => {
+                let targets = self.target_units()?;
+                Output::in_units(output, origin, bands, (targets, units), &description, tiling.align)?
             }
-            Format::Png => Output::picture(output, origin, bands, &description),
-            Format::Tiff => Output::raster(output, origin, bands, &description, tiling.align)?,
+            (None, Format::Png) => Output::picture(output, origin, bands, &description),
+            (None, Format::Tiff) => Output::raster(output, origin, bands, &description, tiling.align)?,
         };
         if let Some(beside) = &how.uncertainty {
             let description = format!("entropy over the largest possible one, of {description}");

@@ -14,4 +14,5 @@ pub mod painter;
 pub mod plan;
 mod relit;
 pub mod scene;
+pub mod units;
 pub mod whole;

@@ -7,8 +7,9 @@ use crate::error::Result;
 use crate::imaging::codec::save::{save_png, save_png_with_gaps, to_u8};
 use crate::imaging::pixels::Area;
 use crate::imaging::pixels::Pixels;
-use crate::imaging::raster::{Nodata, RasterInfo, RasterWriter, RawTag, SampleType, Stretches};
+use crate::imaging::raster::{Nodata, RasterInfo, RasterWriter, RawTag, SampleType};
 use crate::paint::scene::{Part, Sink};
+use crate::paint::units::{Store, TargetUnits, Units};
 
 /// What an output carries over from its scene.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,38 +67,16 @@ impl Scale {
     }
 }
 
-/// In which units the targets of a training are, and their bands' names.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TargetUnits {
-    /// How their values became 0..1, each over a range that is known.
-    stretch: Stretches,
-    /// Of the bands, as far as they have some.
-    names: Vec<String>,
-}
-
-impl TargetUnits {
-    /// Of targets that were stretched so; `None` where the range is not known, as that of percentiles.
-    pub fn of(stretch: &Stretches, names: &[String]) -> Option<Self> {
-        let known = stretch.iter().all(|stretch| stretch.inverse(0.0).is_some());
-        known.then(|| TargetUnits { stretch: stretch.clone(), names: names.to_vec() })
-    }
-
-    /// A value of a band (from 0), 0..1, in its unit.
-    fn value(&self, band: usize, value: f32) -> f32 {
-        self.stretch.of(band).inverse(value.clamp(0.0, 1.0)).unwrap_or(f32::NAN)
-    }
-}
-
 /// The file of the colours.
 enum Colours {
     Raster {
         writer: Box<RasterWriter>,
         scale: Scale,
     },
-    /// Floats in the units of the targets.
+    /// Values in the units of the targets.
     Physical {
         writer: Box<RasterWriter>,
-        units: TargetUnits,
+        store: Store,
     },
     /// `[height, width, bands]`, in memory: PNG wants whole rows, and panels of a wide picture come one after another.
     Picture {
@@ -153,8 +132,8 @@ impl Output {
         })
     }
 
-    /// A TIFF of 32-bit floats in the place of the scene and in the units of the targets, its bands named, NaN where
-    /// there is no data.
+    /// A TIFF in the place of the scene and in the units of the targets, its bands named, with a value for no data
+    /// where there may be such pixels.
     ///
     /// # Errors
     /// As [`Output::raster`].
@@ -162,14 +141,14 @@ impl Output {
         path: &Path,
         origin: &Origin,
         bands: usize,
-        units: &TargetUnits,
+        (targets, units): (&TargetUnits, Units),
         description: &str,
         tile: usize,
     ) -> Result<Self> {
-        let nodata = origin.gaps.then(|| Nodata::parse("nan")).flatten();
-        let info = origin.info(bands, SampleType::F32, nodata, description).with_band_names(&units.names);
+        let store = targets.store(units, origin.gaps);
+        let info = store.describe(origin.info(bands, store.sample(), store.nodata(), description));
         let writer = RasterWriter::create(path, info, tile)?;
-        let colours = Colours::Physical { writer: Box::new(writer), units: units.clone() };
+        let colours = Colours::Physical { writer: Box::new(writer), store };
         Ok(Output { colours, unsure: None, cloud_optimised: false })
     }
 
@@ -231,8 +210,7 @@ impl Sink for Output {
                 let value = values[pixel * bands + band];
                 values[pixel * colours + band] = match &self.colours {
                     Colours::Raster { scale, .. } => scale.apply(value, has_data),
-                    Colours::Physical { units, .. } if has_data => units.value(band, value),
-                    Colours::Physical { .. } => f32::NAN,
+                    Colours::Physical { store, .. } => store.value(band, value, has_data),
                     Colours::Picture { .. } if has_data => value,
                     Colours::Picture { .. } => 0.0,
                 };

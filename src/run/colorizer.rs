@@ -6,7 +6,7 @@ use crate::engine::nn::WeightFile;
 use crate::error::{Error, ErrorKind, Result};
 use crate::networks;
 use crate::paint::colorizer::{Colorizer, Options};
-use crate::paint::output::TargetUnits;
+use crate::paint::units::TargetUnits;
 use crate::run::run::Run;
 use crate::train::built_in::{BuiltIn, NAMES};
 use crate::train::metadata::{Input, Lightness, Metadata};
@@ -63,8 +63,12 @@ impl Colorizer {
         let wanted = lightness.unwrap_or(metadata.input.lightness);
         let by = matched(wanted, || Ok(metadata.lightness_match))?;
         let colorizer = Colorizer::new(recipe.painter(device, file)?).with_lightness(by)?;
-        let units = metadata.input.target_stretch.as_ref();
-        let units = units.and_then(|stretch| TargetUnits::of(stretch, &metadata.input.target_names));
+        let input = &metadata.input;
+        let units = input.target_stretch.as_ref().and_then(|stretch| TargetUnits::of(stretch, &input.target_names));
+        let units = match (units, &input.target_files) {
+            (Some(units), Some(files)) => Some(units.of_files(&files.sample, files.nodata.as_deref(), &files.units)),
+            (units, _) => units,
+        };
         Ok(colorizer.with_options(options_of(&metadata.input)).with_units(units))
     }
 

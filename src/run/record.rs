@@ -9,7 +9,7 @@ use crate::evaluate::scoreboard::Scoreboard;
 use crate::imaging::codec::decode::probe_file;
 use crate::run::summary::{TrainingFacts, write_report};
 use crate::run::training::Training;
-use crate::train::metadata::{BinsMetadata, Input, Lightness, Metadata, TrainedOn};
+use crate::train::metadata::{BinsMetadata, Input, Lightness, Metadata, TargetFiles, TrainedOn};
 use crate::train::run_dir::RunDir;
 use crate::train::settings::table::Settings;
 use std::collections::BTreeMap;
@@ -30,30 +30,40 @@ impl Training {
         let lightness = if despeckled { Lightness::Despeckle } else { Lightness::Input };
         let data = match &self.plan.data {
             DataSource::Pairs { .. } => "pairs of images",
-            DataSource::Images(_) => "colour images and their lightness",
+            DataSource::Images { .. } => "colour images and their lightness",
             DataSource::SideBySide { .. } => "images side by side",
             DataSource::Scenes { .. } => "windows of two scenes",
         };
+        let (target_names, target_files) = self.targets();
         Ok(Metadata {
             bins,
-            input: Input { band: settings.band, lightness, target_names: self.target_names(), ..Input::default() },
+            input: Input { band: settings.band, lightness, target_names, target_files, ..Input::default() },
             lightness_match: matched.filter(|_| despeckled).cloned(),
             trained_on: TrainedOn { data: data.to_owned(), ..TrainedOn::default() },
             ..Metadata::default()
         })
     }
 
-    /// The names of the targets' bands that are read, by the first of the files; none where it names none.
-    fn target_names(&self) -> Vec<String> {
+    /// The names of the targets' bands that are read, by the first of the files, none where it names none; and, where
+    /// their stretch says what values are, how it holds them.
+    fn targets(&self) -> (Vec<String>, Option<TargetFiles>) {
         let first = self.data.pairs.first().and_then(|pair| probe_file(pair.target.path()).ok());
-        let Some(info) = first else { return Vec::new() };
+        let Some(info) = first else { return (Vec::new(), None) };
         let all: Vec<usize> = info.bands_without_alpha().collect();
         let numbers = match &self.data.preparations.target.bands {
             Some(list) => list.numbers().iter().filter_map(|band| all.get(band - 1).copied()).collect(),
             None => all,
         };
-        let names: Option<Vec<String>> = numbers.into_iter().map(|band| info.band_name(band)).collect();
-        names.unwrap_or_default()
+        let names: Option<Vec<String>> = numbers.iter().map(|band| info.band_name(*band)).collect();
+        let known = self.data.preparations.target.stretch.as_ref().is_some_and(|s| s.iter().all(|s| s.is_physical()));
+        let units: Vec<Option<[f64; 2]>> = numbers.iter().map(|band| info.unit(*band)).collect();
+        let units = match units.iter().all(Option::is_none) {
+            true => Vec::new(),
+            false => units.into_iter().map(|unit| unit.unwrap_or([1.0, 0.0])).collect(),
+        };
+        let nodata = info.holdable_nodata().map(|nodata| nodata.text.clone());
+        let files = TargetFiles { sample: info.sample.to_string(), nodata, units };
+        (names.unwrap_or_default(), known.then_some(files))
     }
 
     /// Writes the settings down; what differs from those of the run so far, up to step `after`, is recorded.

@@ -147,7 +147,7 @@ impl Training {
         let validation = plan.validation.as_ref().map(validate).transpose()?;
         let loader = &mut plan.session.loader;
         if let Some(Patches { count, min_distance }) = plan.patches {
-            let patches = PatchPlan::new(&data.infos, size, count, min_distance, loader.seed)?;
+            let patches = PatchPlan::of(&data, size, count, min_distance, loader.seed)?;
             loader.patches = Some(Arc::new(patches));
         }
         if let Some(epochs) = plan.epochs {

@@ -3,9 +3,10 @@
 use crate::engine::device::human_bytes;
 use crate::engine::nn::{StateTensor, WeightFile, save_described};
 use crate::error::{Error, ErrorKind, Result};
+use crate::files::free_bytes;
 use crate::train::metadata::Metadata;
 use crate::train::run_dir::RunDir;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// The lowest validation loss up to the checkpoint, or of an adversarial pair the lowest score, `[1]`; infinite where
@@ -28,27 +29,47 @@ pub fn save(
 ) -> Result<PathBuf> {
     state.push(StateTensor { name: best_name(of_pair).to_owned(), shape: vec![1], data: vec![best as f32] });
     let json = metadata.to_json()?;
-    let bytes: u64 = state.iter().map(|tensor| 4 * tensor.data.len() as u64).sum();
-    let room = |error| with_room(error, bytes * if improved { 2 } else { 1 });
+    let of_tensor = |tensor: &StateTensor| 4 * tensor.data.len() + tensor.name.len() + HEADER_OF_TENSOR;
+    let bytes = (json.len() + state.iter().map(of_tensor).sum::<usize>()) as u64;
+    let write = |path: &Path| {
+        let free = free_bytes(path);
+        check_room(path, bytes, free)?;
+        save_described(&state, Some(&json), path).map_err(|error| with_room(error, bytes, free))
+    };
     // The best first: a run killed between the two goes on from before this step, and writes both again.
     if improved {
-        save_described(&state, Some(&json), &dir.best()).map_err(room)?;
+        write(&dir.best())?;
     }
     let path = dir.checkpoint(metadata.step);
-    save_described(&state, Some(&json), &path).map_err(room)?;
+    write(&path)?;
     Ok(path)
 }
 
-/// Says how much a checkpoint takes where the disk is full: the old one goes only once the new one is whole, so that
-/// both must fit.
-fn with_room(error: Error, bytes: u64) -> Error {
-    match error.kind() {
-        ErrorKind::Io => error.with_remedy(format!(
-            "free {} for the next checkpoint, which is written beside the last one, and go on with ⟨resume⟩",
-            human_bytes(bytes)
-        )),
-        _ => error,
-    }
+/// Bytes that the header of a file takes for a tensor beside its name, about.
+const HEADER_OF_TENSOR: usize = 96;
+
+/// What to do where a checkpoint has no room: the old one goes only once the new one is whole, so that both must fit.
+fn remedy(bytes: u64, free: Option<u64>) -> String {
+    let free = free.map_or_else(String::new, |free| format!(", of which {} are there", human_bytes(free)));
+    format!(
+        "free {} for the next checkpoint{free}; it is written beside the last one, with ⟨keep⟩ 1 too; then go on with \
+         ⟨resume⟩",
+        human_bytes(bytes)
+    )
+}
+
+/// Refuses to begin a checkpoint that the disk has no room for.
+fn check_room(path: &Path, bytes: u64, free: Option<u64>) -> Result<()> {
+    crate::ensure!(
+        free.is_none_or(|free| free >= bytes),
+        Error::failed("the disk has no room for a checkpoint", path.display(), remedy(bytes, free)).of(ErrorKind::Io)
+    );
+    Ok(())
+}
+
+/// Says how much a checkpoint takes where it could not be written for lack of room.
+fn with_room(error: Error, bytes: u64, free: Option<u64>) -> Error {
+    if error.kind() == ErrorKind::Io { error.with_remedy(remedy(bytes, free)) } else { error }
 }
 
 /// Which of a run's weights.
@@ -171,13 +192,28 @@ mod tests {
     use super::*;
     use crate::files::io_error;
     use std::io;
-    use std::path::Path;
 
     #[test]
-    fn a_full_disk_is_told_with_the_room_that_is_needed() {
-        let at = |kind: io::ErrorKind| with_room(io_error("cannot write", Path::new("c"), &kind.into()), 3 << 20);
+    fn a_full_disk_is_told_with_the_room_that_is_needed_and_free() {
+        let c = Path::new("c");
+        let at = |kind: io::ErrorKind| with_room(io_error("cannot write", c, &kind.into()), 3 << 20, None);
         let full = at(io::ErrorKind::StorageFull).to_string();
-        assert!(full.contains("the disk is full: c: free 3.0 MiB for the next checkpoint"), "{full}");
+        assert!(full.contains("the disk is full: c: free 3.0 MiB for the next checkpoint; it is"), "{full}");
         assert!(at(io::ErrorKind::NotFound).to_string().contains("check the path"));
+        let error = check_room(c, 3 << 20, Some(1 << 20)).unwrap_err();
+        assert_eq!((error.exit_code(), error.kind()), (1, ErrorKind::Io));
+        let said = "the disk has no room for a checkpoint: c: free 3.0 MiB for the next checkpoint, of which 1.0 MiB \
+                    are there; it is written beside the last one, with keep 1 too; then go on with resume";
+        assert_eq!(error.to_string(), said);
+        assert!(check_room(c, 3 << 20, Some(3 << 20)).is_ok() && check_room(c, u64::MAX, None).is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_system_says_how_much_is_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let free = free_bytes(&folder.path().join("a"));
+        assert!(free.is_some_and(|free| free > 0 && free < 1 << 60), "{free:?}");
+        assert_eq!(free_bytes(Path::new("/nonesuch/a")), None);
     }
 }

@@ -96,8 +96,25 @@ pub struct Input {
     /// Names of the targets' bands, as their files have them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub target_names: Vec<String>,
+    /// How the files of targets hold values, where it is known which these are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_files: Option<TargetFiles>,
     /// The lightness of coloured images.
     pub lightness: Lightness,
+}
+
+/// How the files of targets hold values.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct TargetFiles {
+    /// The type of their samples, e.g. `u16`.
+    pub sample: String,
+    /// The text of their nodata value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodata: Option<String>,
+    /// Of each band what samples are multiplied by, and what is added then, to be values; none where they are values.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub units: Vec<[f64; 2]>,
 }
 
 /// Whose lightness a coloured image has.
@@ -171,6 +188,7 @@ impl Metadata {
             of_colour_images: source == Reading::Lightness,
             lightness: self.input.lightness,
             target_names: self.input.target_names,
+            target_files: self.input.target_files,
             ..Input::default()
         }
         .prepared(&data.preparations);

@@ -34,6 +34,7 @@ impl Choice for OfData {
         "images",
         "pairs",
         "pairs-source",
+        "recursive",
         "band",
         "bands",
         "ratio",
@@ -97,10 +98,10 @@ pub fn run(args: CheckDataArgs) -> Outcome {
 
 fn folders(data: &DataSource) -> String {
     match data {
-        DataSource::Pairs { source, target } | DataSource::Scenes { source, target } => {
+        DataSource::Pairs { source, target, .. } | DataSource::Scenes { source, target } => {
             format!("{} and {}", source.display(), target.display())
         }
-        DataSource::Images(folder) | DataSource::SideBySide { folder, .. } => folder.display().to_string(),
+        DataSource::Images { folder, .. } | DataSource::SideBySide { folder, .. } => folder.display().to_string(),
     }
 }
 
@@ -158,7 +159,7 @@ fn print_values(side: &str, range: &Option<ValueRange>) {
         range.percentile_99
     );
     if range.not_finite > 0.0 {
-        outln!("  {:.2} % are no numbers", 100.0 * range.not_finite);
+        outln!("  {:.2} % have no data", 100.0 * range.not_finite);
     }
     if range.max > 1.0 || range.min < 0.0 {
         outln!("  some lie outside 0..1, which networks are made for: scale them first");

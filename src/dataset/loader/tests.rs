@@ -3,7 +3,9 @@
 use super::*;
 use crate::dataset::loader_options::Turns;
 use crate::dataset::pairs::DataSource;
-use crate::imaging::codec::save::save_png;
+use crate::dataset::patches::PatchPlan;
+use crate::imaging::codec::save::{save_png, save_tiff};
+use crate::imaging::raster::{RasterInfo, SampleType};
 use approx::assert_abs_diff_eq;
 use std::collections::BTreeSet;
 
@@ -19,7 +21,7 @@ fn data() -> (tempfile::TempDir, Dataset) {
         save_png(&root.path().join(format!("s/{file}.png")), &grey, 12, 10, None).unwrap();
         save_png(&root.path().join(format!("t/{file}.png")), &rgb, 12, 10, None).unwrap();
     }
-    let source = DataSource::Pairs { source: root.path().join("s"), target: root.path().join("t") };
+    let source = DataSource::Pairs { source: root.path().join("s"), target: root.path().join("t"), recursive: false };
     let set = source.validate(8, None).unwrap();
     (root, set)
 }
@@ -91,7 +93,7 @@ fn source_and_target_are_cut_and_mirrored_alike_in_all_ways() {
     let mut seen = BTreeSet::new();
     for step in 1..=60 {
         let batch = maker.batch(step).unwrap();
-        for (sample, grey) in samples(&data.infos, &maker.options, step).iter().zip(batch.source.chunks(64)) {
+        for (sample, grey) in samples(&data.infos, &[], &maker.options, step).iter().zip(batch.source.chunks(64)) {
             seen.insert((sample.x, sample.y, sample.turn));
             let x = if sample.turn.mirror_x { sample.x + 7 } else { sample.x };
             let y = if sample.turn.mirror_y { sample.y + 7 } else { sample.y };
@@ -126,7 +128,7 @@ fn a_halo_is_cut_and_turned_with_the_crop_it_surrounds() {
 #[test]
 fn crops_and_mirrors_stay_what_they_were() {
     let (_root, data) = data();
-    let drawn: Vec<_> = samples(&data.infos, &options(true, true), 2)
+    let drawn: Vec<_> = samples(&data.infos, &[], &options(true, true), 2)
         .into_iter()
         .map(|s| (s.file, s.x, s.y, s.turn.mirror_x, s.turn.mirror_y, s.turn.transpose))
         .collect();
@@ -184,7 +186,7 @@ fn small_pictures_are_enlarged_before_random_crops_and_only_then() {
 #[test]
 fn images_give_their_lightness() {
     let (root, _) = data();
-    let set = DataSource::Images(root.path().join("t")).validate(8, None).unwrap();
+    let set = DataSource::Images { folder: root.path().join("t"), recursive: false }.validate(8, None).unwrap();
     let batch = BatchMaker::new(set, options(false, false)).batch(1).unwrap();
     let lab = crate::imaging::color::srgb_to_lab([batch.target[0], batch.target[1], batch.target[2]]);
     assert_eq!(batch.source[0], lab[0] / 100.0);
@@ -201,4 +203,53 @@ fn a_wait_ends_when_it_is_asked_to_and_the_next_one_goes_on() {
     assert_eq!(loader.next_unless(&stop).unwrap().unwrap().unwrap().step, 1);
     assert_eq!(loader.next().unwrap().unwrap().step, 2);
     assert!(loader.next().is_none());
+}
+
+/// An image whose values are 0.5 or more, but for the given pixels, which are NaN.
+fn with_gaps(size: [usize; 2], is_gap: impl Fn(usize, usize) -> bool) -> (tempfile::TempDir, Dataset) {
+    let root = tempfile::tempdir().unwrap();
+    let value = |i: usize| if is_gap(i % size[0], i / size[0]) { f32::NAN } else { 0.5 + (i % 7) as f32 / 16.0 };
+    let values: Vec<f32> = (0..size[0] * size[1]).map(value).collect();
+    let info = RasterInfo::new(size[0], size[1], 1, SampleType::F32);
+    save_tiff(&root.path().join("a.tif"), info, &values).unwrap();
+    let whole = vec![0.75; values.len()];
+    save_tiff(&root.path().join("b.tif"), RasterInfo::new(size[0], size[1], 1, SampleType::F32), &whole).unwrap();
+    let data = DataSource::Images { folder: root.path().into(), recursive: false };
+    let readings = (Reading::Grey { band: None }, Reading::Grey { band: None });
+    let data = data.validate_as(8, readings).unwrap();
+    (root, data)
+}
+
+#[test]
+fn crops_and_patches_have_no_pixel_without_data() {
+    let is_gap = |x: usize, y: usize| x < 6 || (y == 20 && x < 28) || (x, y) == (30, 5);
+    let (_root, data) = with_gaps([40, 30], is_gap);
+    assert_eq!((data.gaps[0].as_ref().unwrap().count(), &data.gaps[1]), (6 * 30 + 22 + 1, &None));
+    let plan = PatchPlan::of(&data, 8, 60, 4, 0).unwrap();
+    let of = |augment: bool| LoaderOptions { batch: 4, size: 8, augment, ..LoaderOptions::default() };
+    let larger = LoaderOptions { enlarge: Some(45), ..of(true) };
+    let patches = LoaderOptions { patches: Some(Arc::new(plan)), ..of(true) };
+    for options in [of(true), of(false), larger, patches, LoaderOptions { halo: 3, ..of(true) }] {
+        let maker = BatchMaker::new(data.clone(), options.clone());
+        let mut gaps_around = 0;
+        for step in 1..=40 {
+            let batch = maker.batch(step).unwrap();
+            assert!(batch.target.iter().all(|value| *value >= 0.5), "{options:?}");
+            gaps_around += batch.source.iter().filter(|value| **value == 0.0).count();
+        }
+        // Around a crop there may be some, which are 0.
+        assert_eq!(gaps_around > 0, options.halo > 0, "{options:?}");
+    }
+}
+
+#[test]
+fn the_one_place_without_gaps_is_taken_also_where_images_are_enlarged() {
+    let (_root, data) = with_gaps([12, 11], |x, y| x < 2 || x >= 10 || y == 0 || y >= 9);
+    for enlarge in [None, Some(12), Some(13), Some(30)] {
+        let options = LoaderOptions { batch: 2, size: 8, enlarge, ..LoaderOptions::default() };
+        let maker = BatchMaker::new(data.clone(), options);
+        for step in 1..=20 {
+            assert!(maker.batch(step).unwrap().source.iter().all(|value| *value >= 0.5), "{enlarge:?}");
+        }
+    }
 }

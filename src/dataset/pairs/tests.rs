@@ -13,7 +13,7 @@ fn folders(files: &[(&str, &str, usize, usize)]) -> (tempfile::TempDir, DataSour
     for (side, name, width, height) in files {
         save_png(&root.path().join(side).join(name), &vec![1; width * height], *width, *height, None).unwrap();
     }
-    let data = DataSource::Pairs { source: root.path().join("s"), target: root.path().join("t") };
+    let data = DataSource::Pairs { source: root.path().join("s"), target: root.path().join("t"), recursive: false };
     (root, data)
 }
 
@@ -45,20 +45,8 @@ fn pairs_come_in_name_order_and_other_files_are_passed_over() {
 }
 
 #[test]
-fn another_extension_pairs_only_where_it_is_unambiguous() {
-    let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
-    let listing = matched(
-        paths(&["1.jpg", "2.jpg", "2.png", "3.jpg", "4.tif"]),
-        paths(&["1.png", "2.png", "3.png", "3.tif", "5.tif"]),
-    );
-    assert_eq!(names(listing.pairs.iter().map(|p| p.source.path().to_owned())), ["1.jpg", "2.png"]);
-    assert_eq!(names(listing.lone_sources), ["2.jpg", "3.jpg", "4.tif"]);
-    assert_eq!(names(listing.lone_targets), ["3.png", "3.tif", "5.tif"]);
-}
-
-#[test]
 fn a_missing_or_empty_folder_is_named() {
-    let missing = DataSource::Images("/nonesuch".into()).validate(8, None).unwrap_err();
+    let missing = DataSource::Images { folder: "/nonesuch".into(), recursive: false }.validate(8, None).unwrap_err();
     assert_eq!(missing.to_string(), "no such folder: /nonesuch: check the path");
     assert!(error(&[("s", "a.png", 8, 8)], 8).starts_with("no images in the folder: "));
 }
@@ -117,7 +105,7 @@ fn all_bands_are_those_of_most_pictures_and_the_odd_one_is_named() {
 #[test]
 fn side_by_side_pictures_are_read_as_two() {
     let (root, _) = folders(&[("s", "a.png", 16, 8)]);
-    let data = |source| DataSource::SideBySide { folder: root.path().join("s"), source };
+    let data = |source| DataSource::SideBySide { folder: root.path().join("s"), source, recursive: false };
     let set = data(Half::Right).validate(8, None).unwrap();
     let path = root.path().join("s/a.png");
     assert_eq!(set.infos[0].width, 8);
@@ -130,7 +118,7 @@ fn side_by_side_pictures_are_read_as_two() {
 #[test]
 fn images_are_their_own_source() {
     let (root, _) = folders(&[("s", "a.png", 8, 8)]);
-    let set = DataSource::Images(root.path().join("s")).validate(8, None).unwrap();
+    let set = DataSource::Images { folder: root.path().join("s"), recursive: false }.validate(8, None).unwrap();
     assert_eq!(set.pairs[0].source, set.pairs[0].target);
     assert_eq!(set.source_reading, Reading::Lightness);
 }

@@ -150,6 +150,11 @@ fn both_roads(path: &Path, preparation: &Preparation) -> (Samples, Vec<bool>) {
         picture.read(Reading::Bands(bands), picture.area(), &mut values);
         values
     };
+    let values = floats(&member);
+    let has_data: Vec<bool> =
+        values.chunks_exact(bands).map(|pixel| pixel.iter().all(|value| !value.is_nan())).collect();
+    assert_eq!(has_data, valid, "{}", path.display());
+    let member = member.filled();
     assert_eq!(floats(&picture), floats(&member), "{}", path.display());
     (member.samples, valid)
 }

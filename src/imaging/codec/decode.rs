@@ -32,22 +32,35 @@ pub fn probe(path: &Path) -> Result<PictureInfo> {
 /// # Errors
 /// Names the file: missing, damaged, not an image, of a kind that is not read.
 pub fn probe_file(path: &Path) -> Result<RasterInfo> {
-    probe_with_notices(path).map(|(info, _)| info)
+    probe_all(path).map(|probed| probed.info)
 }
 
-/// As [`probe_file`], and what the user should know of the file, see [`ImageFile::notices`].
+/// What can be said of an image file without decoding it.
+#[derive(Debug, Clone)]
+pub struct Probed {
+    /// What its header and the files beside it say.
+    pub info: RasterInfo,
+    /// What the user should know of it, see [`ImageFile::notices`].
+    pub notices: Vec<String>,
+    /// See [`ImageFile::marks_gaps`].
+    pub marks_gaps: bool,
+}
+
+/// As [`probe_file`], and all else that can be said.
 ///
 /// # Errors
 /// As [`probe_file`].
-pub fn probe_with_notices(path: &Path) -> Result<(RasterInfo, Vec<String>)> {
+pub fn probe_all(path: &Path) -> Result<Probed> {
     if Raster::is_tiff(path) {
-        return ImageFile::open(path).map(|file| (file.info, file.notices));
+        let file = ImageFile::open(path)?;
+        return Ok(Probed { marks_gaps: file.marks_gaps(), info: file.info, notices: file.notices });
     }
-    let header = || -> Outcome<(RasterInfo, Vec<String>)> {
+    let header = || -> Outcome<Probed> {
         let (mut info, turned) = still::probe(path)?;
         let beside = Sidecars::of(path, &info);
         place(&mut info, &beside, turned)?;
-        Ok((info, beside.notices))
+        let marks_gaps = info.alpha.is_some() || beside.mask.is_some();
+        Ok(Probed { info, notices: beside.notices, marks_gaps })
     };
     header().map_err(|fault| fault.at(path))
 }
@@ -224,8 +237,10 @@ impl ImageFile {
         window.samples.reserve_exact(area.width * area.height * bands.len());
         for y in area.rows() {
             for first in area.columns().map(|x| (y * self.info.width + x) * all) {
-                window.samples.extend(bands.iter().map(|band| sample(value(first + band - 1))));
-                window.valid.push(self.info.alpha.is_none_or(|alpha| value(first + alpha - 1) != 0.0));
+                let values = || bands.iter().map(|band| value(first + band - 1));
+                window.samples.extend(values().map(&sample));
+                let shown = self.info.alpha.is_none_or(|alpha| value(first + alpha - 1) != 0.0);
+                window.valid.push(shown && values().all(f64::is_finite));
             }
         }
         Ok(window)

@@ -120,13 +120,26 @@ impl RasterInfo {
     /// The same raster, its bands named.
     #[must_use]
     pub fn with_band_names(self, names: &[String]) -> Self {
+        self.with_bands_described(names, &[])
+    }
+
+    /// The same raster, its bands named and with units, see [`RasterInfo::unit`].
+    #[must_use]
+    pub fn with_bands_described(self, names: &[String], units: &[[f64; 2]]) -> Self {
+        let escaped =
+            |name: &String| ESCAPES.iter().fold(name.clone(), |text, (plain, with)| text.replace(plain, with));
+        let items = names.iter().enumerate().map(|(i, name)| (i, "description", escaped(name)));
+        let numbers = |(i, [scale, offset]): (usize, &[f64; 2])| {
+            [(i, "offset", offset.to_string()), (i, "scale", scale.to_string())]
+        };
         let mut xml = "<GDALMetadata>\n".to_owned();
-        for (i, name) in names.iter().enumerate() {
-            let name = ESCAPES.iter().fold(name.clone(), |text, (plain, escape)| text.replace(plain, escape));
-            xml.push_str(&format!("  <Item name=\"DESCRIPTION\" sample=\"{i}\" role=\"description\">{name}</Item>\n"));
+        for (i, role, text) in items.chain(units.iter().enumerate().flat_map(numbers)) {
+            let name = role.to_uppercase();
+            xml.push_str(&format!("  <Item name=\"{name}\" sample=\"{i}\" role=\"{role}\">{text}</Item>\n"));
         }
         xml.push_str("</GDALMetadata>\n");
-        RasterInfo { metadata: Some(xml).filter(|_| !names.is_empty()), ..self }
+        let described = !names.is_empty() || !units.is_empty();
+        RasterInfo { metadata: Some(xml).filter(|_| described), ..self }
     }
 
     /// The text of the item of a role that GDAL's XML has of a band (from 1).

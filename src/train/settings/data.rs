@@ -22,13 +22,14 @@ impl Settings {
             self.pairs.is_some() || self.pairs_source.is_none(),
             Error::input("no side-by-side images", "⟨pairs-source⟩", "add ⟨pairs⟩ DIR, or leave it out")
         );
+        let recursive = self.is_recursive();
         if let Some(folder) = &self.pairs {
             let source = if self.pairs_source.as_deref() == Some("right") { Half::Right } else { Half::Left };
-            return Ok(DataSource::SideBySide { folder: folder.clone(), source });
+            return Ok(DataSource::SideBySide { folder: folder.clone(), source, recursive });
         }
         match (&self.source, &self.target, &self.images) {
-            (Some(source), Some(target), _) => pairs_or_scenes(source, target, ["⟨source⟩", "⟨target⟩"]),
-            (None, None, Some(images)) => Ok(DataSource::Images(images.clone())),
+            (Some(source), Some(target), _) => self.pairs_or_scenes(source, target, ["⟨source⟩", "⟨target⟩"]),
+            (None, None, Some(images)) => Ok(DataSource::Images { folder: images.clone(), recursive }),
             (Some(_), None, _) => Err(Error::input("the colour images are missing", "⟨source⟩", "add ⟨target⟩ DIR")),
             (None, Some(_), _) => Err(Error::input("the inputs are missing", "⟨target⟩", "add ⟨source⟩ DIR")),
             (None, None, None) => Err(Error::input(
@@ -47,12 +48,15 @@ impl Settings {
         match (&self.val_source, &self.val_target, data) {
             (None, None, _) => Ok(None),
             (None, Some(_), _) => Err(Error::input("the inputs are missing", "⟨val-target⟩", "add ⟨val-source⟩ DIR")),
-            (Some(images), None, DataSource::Images(_)) => Ok(Some(DataSource::Images(images.clone()))),
+            (Some(folder), None, DataSource::Images { .. }) => {
+                Ok(Some(DataSource::Images { folder: folder.clone(), recursive: self.is_recursive() }))
+            }
             (Some(folder), None, DataSource::SideBySide { source, .. }) => {
-                Ok(Some(DataSource::SideBySide { folder: folder.clone(), source: *source }))
+                let (folder, recursive) = (folder.clone(), self.is_recursive());
+                Ok(Some(DataSource::SideBySide { folder, source: *source, recursive }))
             }
             (Some(source), Some(target), DataSource::Pairs { .. } | DataSource::Scenes { .. }) => {
-                pairs_or_scenes(source, target, ["⟨val-source⟩", "⟨val-target⟩"]).map(Some)
+                self.pairs_or_scenes(source, target, ["⟨val-source⟩", "⟨val-target⟩"]).map(Some)
             }
             (Some(_), None, DataSource::Pairs { .. } | DataSource::Scenes { .. }) => {
                 Err(Error::input("the colour images are missing", "⟨val-source⟩", "add ⟨val-target⟩ DIR"))
@@ -71,12 +75,8 @@ impl Settings {
     /// A setting that makes no sense, or not beside the others.
     pub fn preparations(&self) -> Result<Preparations> {
         let source = self.preparation_over(Preparation::default())?;
-        let target = Preparation {
-            bands: bands(self.target_bands.as_deref(), "target-bands")?,
-            stretch: stretch(self.target_stretch.as_deref(), "target-stretch")?,
-            zero_border: ZeroBorder::Keep,
-            ..Preparation::default()
-        };
+        let target =
+            self.target_preparation_over(Preparation { zero_border: ZeroBorder::Keep, ..Preparation::default() })?;
         crate::ensure!(
             source.looks != Looks::Bands || source.bands.is_some(),
             Error::input("which bands of the dates is not said", "⟨looks⟩ bands", "say it by ⟨bands⟩, e.g. 1 or 1,2")
@@ -129,9 +129,43 @@ impl Settings {
         })
     }
 
+    /// What is done to targets, and, where the settings say nothing, `before`.
+    ///
+    /// # Errors
+    /// A setting that makes no sense.
+    pub fn target_preparation_over(&self, before: Preparation) -> Result<Preparation> {
+        Ok(Preparation {
+            bands: bands(self.target_bands.as_deref(), "target-bands")?.or(before.bands),
+            stretch: stretch(self.target_stretch.as_deref(), "target-stretch")?.or(before.stretch),
+            ..before
+        })
+    }
+
     /// Whether what is coloured gets the lightness of its source without speckle, matched to the targets.
     pub fn despeckles_lightness(&self) -> bool {
         self.lightness.as_deref() == Some("despeckle")
+    }
+
+    /// Whether folders below those that are named are read too.
+    fn is_recursive(&self) -> bool {
+        self.recursive == Some(true)
+    }
+
+    /// Two folders of images, or two scenes.
+    fn pairs_or_scenes(&self, source: &Path, target: &Path, settings: [&str; 2]) -> Result<DataSource> {
+        let (from, to) = (source.to_owned(), target.to_owned());
+        match (stack::parts(source).iter().all(|part| part.is_file()), target.is_file()) {
+            (true, true) => Ok(DataSource::Scenes { source: from, target: to }),
+            (false, false) => Ok(DataSource::Pairs { source: from, target: to, recursive: self.is_recursive() }),
+            (scene, _) => {
+                let [file, other] = if scene { [source, target] } else { [target, source] };
+                Err(Error::input(
+                    "one is a file, the other none",
+                    format!("{} {} and {} {}", settings[0], source.display(), settings[1], target.display()),
+                    format!("give two scenes or two folders: {} beside {}", file.display(), other.display()),
+                ))
+            }
+        }
     }
 }
 
@@ -141,23 +175,6 @@ fn stretch(text: Option<&str>, key: &str) -> Result<Option<Stretches>> {
 
 fn bands(text: Option<&str>, key: &str) -> Result<Option<BandList>> {
     text.map(|text| read_bands(text, key)).transpose()
-}
-
-/// Two folders of images, or two scenes.
-fn pairs_or_scenes(source: &Path, target: &Path, settings: [&str; 2]) -> Result<DataSource> {
-    let (from, to) = (source.to_owned(), target.to_owned());
-    match (stack::parts(source).iter().all(|part| part.is_file()), target.is_file()) {
-        (true, true) => Ok(DataSource::Scenes { source: from, target: to }),
-        (false, false) => Ok(DataSource::Pairs { source: from, target: to }),
-        (scene, _) => {
-            let [file, other] = if scene { [source, target] } else { [target, source] };
-            Err(Error::input(
-                "one is a file, the other none",
-                format!("{} {} and {} {}", settings[0], source.display(), settings[1], target.display()),
-                format!("give two scenes or two folders: {} beside {}", file.display(), other.display()),
-            ))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -107,6 +107,10 @@ settings! {
     "pairs-source" pairs_source: String, checks::half,
         "Which half of ⟨pairs⟩ is the input, left or right",
         About { value_name: "HALF", otherwise: Some("left"), ..DATA };
+    "recursive" recursive: bool = false, checks::any,
+        "Read folders below those of images too; images of two folders belong together where their paths below them \
+         are equal",
+        About { otherwise: Some("the folders themselves"), ..DATA };
     "val-source" val_source: PathBuf, checks::any,
         "Inputs for validation (8 of them, spread evenly, at each checkpoint); with ⟨images⟩ or ⟨pairs⟩, images like \
          those",

@@ -1,6 +1,7 @@
 //! `huetape colorize --compare`: a coloured picture beside its source and the truth, and split with the truth.
 
-use crate::dataset::folder::pictures_in;
+use crate::dataset::folder::{path_below, pictures_in};
+use crate::dataset::preparation::Preparation;
 use crate::error::{Error, Result};
 use crate::imaging::codec::decode::{ImageFile, probe_file};
 use crate::imaging::codec::save::save_png;
@@ -24,30 +25,62 @@ pub struct Comparison {
     split: PathBuf,
 }
 
-/// The comparison of each of `files`, which are coloured into `targets`, with `truth`: a picture for one file, or a
-/// folder of pictures of their names, where the ending may differ.
+/// What coloured pictures are compared with.
+pub enum Truths {
+    /// A picture for one file.
+    One(PathBuf),
+    /// Pictures of a folder, by their paths below it.
+    Named(PathBuf, Vec<(PathBuf, PathBuf)>),
+}
+
+impl Truths {
+    /// A picture, or those of a folder, with `recursive` of the folders below it too.
+    ///
+    /// # Errors
+    /// A folder without pictures.
+    pub fn find(truth: &Path, recursive: bool) -> Result<Self> {
+        if !truth.is_dir() {
+            return Ok(Truths::One(truth.to_owned()));
+        }
+        let named = |file: PathBuf| (path_below(&file, truth), file);
+        Ok(Truths::Named(truth.to_owned(), pictures_in(truth, recursive)?.into_iter().map(named).collect()))
+    }
+
+    /// The picture of a name, else the only one of that name with another ending.
+    fn of(&self, file: &Path, name: &Path) -> Result<PathBuf> {
+        let (folder, truths) = match self {
+            Truths::One(truth) => return Ok(truth.clone()),
+            Truths::Named(folder, truths) => (folder, truths),
+        };
+        let equal = truths.iter().find(|(of, _)| of == name);
+        let mut stems = truths.iter().filter(|(of, _)| of.with_extension("") == name.with_extension(""));
+        let only = stems.next().filter(|_| stems.next().is_none());
+        equal.or(only).map(|(_, truth)| truth.clone()).ok_or_else(|| {
+            let expected = folder.join(name);
+            Error::input("no truth of that name", file.display(), format!("add {}", expected.display()))
+        })
+    }
+}
+
+/// The comparison of each of `files`, of these names, which are coloured into `targets`, with its truth.
 ///
 /// # Errors
 /// No such truth, or, unless faults are met later (`keep_going`), one of another size; a picture that would be
 /// overwritten.
-pub fn plan(truth: &Path, files: &[PathBuf], targets: &[PathBuf], keep_going: bool) -> Result<Vec<Comparison>> {
-    let truths = match truth.is_dir() {
-        true => Some(pictures_in(truth)?),
-        false => None,
-    };
-    crate::ensure!(
-        truths.is_some() || files.len() == 1,
-        Error::input("several pictures need a folder of truths", truth.display(), "give --compare a folder")
-    );
+pub fn plan(
+    truths: &Truths,
+    files: &[PathBuf],
+    names: &[PathBuf],
+    targets: &[PathBuf],
+    keep_going: bool,
+) -> Result<Vec<Comparison>> {
+    if let (Truths::One(truth), 2..) = (truths, files.len()) {
+        let what = "several pictures need a folder of truths";
+        return Err(Error::input(what, truth.display(), "give --compare a folder"));
+    }
     let mut plan = Vec::new();
-    for (file, target) in files.iter().zip(targets) {
-        let truth = match &truths {
-            None => truth.to_owned(),
-            Some(truths) => of_name(truths, file).ok_or_else(|| {
-                let expected = truth.join(file.file_name().unwrap_or_default());
-                Error::input("no truth of that name", file.display(), format!("add {}", expected.display()))
-            })?,
-        };
+    for ((file, name), target) in files.iter().zip(names).zip(targets) {
+        let truth = truths.of(file, name)?;
         let beside = |what: &str| {
             let mut name = target.file_stem().unwrap_or_default().to_owned();
             name.push(what);
@@ -73,14 +106,6 @@ pub fn plan(truth: &Path, files: &[PathBuf], targets: &[PathBuf], keep_going: bo
     Ok(plan)
 }
 
-/// The picture of a file's name, else the only one of its stem.
-fn of_name(truths: &[PathBuf], file: &Path) -> Option<PathBuf> {
-    let equal = truths.iter().find(|truth| truth.file_name() == file.file_name());
-    let mut stems = truths.iter().filter(|truth| truth.file_stem() == file.file_stem());
-    let only = stems.next().filter(|_| stems.next().is_none());
-    equal.or(only).cloned()
-}
-
 fn same(a: &Path, b: &Path) -> bool {
     a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
@@ -92,13 +117,16 @@ impl Comparison {
     }
 
     /// Writes the two figures of what has been coloured: source, coloured and truth side by side; the truth's left half
-    /// with the coloured picture's right one. `tag` is the pictures' description.
+    /// with the coloured picture's right one. The bands of the truth are those that `target` chooses, if it
+    /// has them. `tag` is the pictures' description.
     ///
     /// # Errors
     /// A picture that cannot be read, one of another size, a full disk.
-    pub fn write(&self, source: &Path, coloured: &Path, tag: &str) -> Result<()> {
+    pub fn write(&self, source: &Path, coloured: &Path, target: &Preparation, tag: &str) -> Result<()> {
         check_sizes(source, &self.truth)?;
-        let (source, coloured, truth) = (Thinned::read(source)?, Thinned::read(coloured)?, Thinned::read(&self.truth)?);
+        let plain = Preparation::default();
+        let (source, coloured) = (Thinned::read(source, &plain)?, Thinned::read(coloured, &plain)?);
+        let truth = Thinned::read(&self.truth, target)?;
         // What is coloured has the units of what it was trained on: both are shown alike.
         let (source, coloured, truth) =
             (source.shown(source.range())?, coloured.shown(truth.range())?, truth.shown(truth.range())?);
@@ -140,12 +168,15 @@ struct Thinned {
 }
 
 impl Thinned {
-    fn read(path: &Path) -> Result<Self> {
+    /// A picture's bands, or those that are chosen of it.
+    fn read(path: &Path, how: &Preparation) -> Result<Self> {
         // A TIFF is read by rows: a scene need not fit memory.
         let file = ImageFile::open(path)?;
         let (width, height) = (file.info().width, file.info().height);
-        let colours = file.info().bands_without_alpha().count();
-        let bands: &[usize] = if colours < 3 { &[1] } else { &[1, 2, 3] };
+        // A truth that is a picture of the colours already has no other bands to choose from.
+        let all = || file.info().bands_without_alpha().collect();
+        let bands: Vec<usize> = how.bands_of(file.info(), path).unwrap_or_else(|_| all());
+        let bands = if bands.len() < 3 { &bands[..1] } else { &bands[..3] };
         let [black, white] = file.info().range().map(|end| end as f32);
         let row = |y| {
             let window = file.read_window(Area { x: 0, y, width, height: 1 }, bands)?;
@@ -220,14 +251,22 @@ mod tests {
         );
         let input = |name: &str| inputs.path().join(name);
         let out = |name: &str| PathBuf::from("out").join(name);
-        let found =
-            plan(truths.path(), &[input("a.png"), input("b.png")], &[out("a.png"), out("b.png")], false).unwrap();
+        let names = ["a.png", "b.png"].map(PathBuf::from);
+        let found = Truths::find(truths.path(), false).unwrap();
+        let found = plan(
+            &found,
+            &names.clone().map(|n| inputs.path().join(n)),
+            &names,
+            &names.clone().map(|n| out(&n.to_string_lossy())),
+            false,
+        )
+        .unwrap();
         assert_eq!((found[1].truth.file_name().unwrap(), &found[1].split), ("b.jpg".as_ref(), &out("b.split.png")));
         assert_eq!(found[0].side_by_side, out("a.compare.png"));
         let refused = |files: &[PathBuf], truth: &Path| {
-            let targets: Vec<PathBuf> =
-                files.iter().map(|file| out(&file.file_name().unwrap().to_string_lossy())).collect();
-            plan(truth, files, &targets, false).unwrap_err().to_string()
+            let names: Vec<PathBuf> = files.iter().map(|file| file.file_name().unwrap().into()).collect();
+            let targets: Vec<PathBuf> = names.iter().map(|name| out(&name.to_string_lossy())).collect();
+            plan(&Truths::find(truth, false).unwrap(), files, &names, &targets, false).unwrap_err().to_string()
         };
         assert!(refused(&[input("c.png")], truths.path()).contains("4x4 and its truth of 5x5"));
         assert!(refused(&[input("d.png")], truths.path()).contains("no truth of that name"));
@@ -239,7 +278,8 @@ mod tests {
     fn no_other_picture_is_overwritten() {
         let folder = folder_of(&[("a.png", 4), ("a.split.png", 4)]);
         let path = |name: &str| folder.path().join(name);
-        let error = plan(&path("a.split.png"), &[path("a.png")], &[path("a.tif")], false).unwrap_err();
+        let truths = Truths::One(path("a.split.png"));
+        let error = plan(&truths, &[path("a.png")], &["a.png".into()], &[path("a.tif")], false).unwrap_err();
         assert!(error.to_string().contains("overwrite another"), "{error}");
     }
 

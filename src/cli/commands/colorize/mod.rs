@@ -13,11 +13,14 @@ use crate::cli::names::flag;
 use crate::cli::outcome::Outcome;
 use crate::cli::signals::stop_flag;
 use crate::cli::stdio::{is_stdout, make_way};
+use crate::dataset::preparation::Preparation;
 use crate::error::{Error, Result, name_settings};
 use crate::imaging::codec::save::predicted_by;
 use crate::paint::files::{FileEvent, FileOptions};
+use crate::paint::units::Units;
 use crate::train::built_in::GREY;
-use clap::Args;
+use clap::{Args, ValueEnum};
+use compare::{Comparison, Truths};
 use hint::radar_hint;
 use pipe::Pipe;
 use progress::Report;
@@ -71,10 +74,11 @@ pub struct ColorizeArgs {
     /// Write TIFFs in the cloud-optimised layout, with overviews
     #[arg(long)]
     cog: bool,
-    /// target: write TIFFs of floats in the units of the training's targets, its bands named as theirs, where their
-    /// --target-stretch has a range, e.g. reflectances [default: 0 to 255, or 0 to 65535]
-    #[arg(long, value_name = "WHICH", value_parser = ["target"])]
-    units: Option<String>,
+    /// Write TIFFs in the units of the training's targets, bands named as theirs, where their --target-stretch has a
+    /// range, e.g. reflectances: target, in the type and by the scale of their files, or float [default: 0 to 255, or
+    /// 0 to 65535]
+    #[arg(long, value_name = "WHICH")]
+    units: Option<UnitsName>,
     /// The truth, a picture or a folder of equal names: writes NAME.compare.png (source, coloured, truth) and
     /// NAME.split.png (the truth's left half, the coloured right half) too
     #[arg(long, value_name = "TRUTH")]
@@ -83,13 +87,22 @@ pub struct ColorizeArgs {
     #[arg(long)]
     overwrite: bool,
     /// Colour the pictures of the folders below a folder too, into folders of the same names
-    #[arg(long, conflicts_with = "compare")]
+    #[arg(long)]
     recursive: bool,
     /// Report a bad file and go on with the rest; the exit code is then 1
     #[arg(long)]
     keep_going: bool,
     #[command(flatten)]
     device: DeviceArgs,
+}
+
+/// Which units a result has.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum UnitsName {
+    /// In the type and by the scale of the targets' files
+    Target,
+    /// 32-bit floats
+    Float,
 }
 
 /// A tile or an overlap of more pixels a side is a slip of the keyboard.
@@ -135,7 +148,7 @@ fn check_pipes(args: &ColorizeArgs, out: &Path) -> Result<()> {
 /// Colours the inputs into `out`; `name` puts into words what stands for something else.
 fn colour(args: ColorizeArgs, out: PathBuf, to_stdout: bool, name: &dyn Fn(&str) -> String) -> Outcome {
     let found = inputs(&args.inputs, args.keep_going, args.recursive)?;
-    let (files, below): (Vec<PathBuf>, Vec<PathBuf>) = found.into_iter().map(|found| (found.file, found.below)).unzip();
+    let (files, names): (Vec<PathBuf>, Vec<PathBuf>) = found.into_iter().map(|found| (found.file, found.name)).unzip();
     let named = args.out.is_some() || to_stdout;
     let single = args.inputs.len() == 1 && !args.inputs[0].is_dir() && named && !means_folder(&out);
     check_out(&out, single)?;
@@ -153,7 +166,8 @@ fn colour(args: ColorizeArgs, out: PathBuf, to_stdout: bool, name: &dyn Fn(&str)
     {
         errln!("{}", name(&hint));
     }
-    let (colorizer, options) = args.trained.or_built_in(GREY).open(&args.look, &device)?;
+    let trained = args.trained.or_built_in(GREY);
+    let (colorizer, options) = trained.open(&args.look, &device)?;
     let bands = colorizer.bands();
     if let Some(beside) = &args.uncertainty {
         check_beside(beside, "--uncertainty", &files)?;
@@ -162,12 +176,15 @@ fn colour(args: ColorizeArgs, out: PathBuf, to_stdout: bool, name: &dyn Fn(&str)
     if args.units.is_some() {
         colorizer.target_units()?;
     }
-    let target = |(file, below): (&PathBuf, &PathBuf)| match single {
-        true => out.clone(),
-        false if args.units.is_some() => output_path(file, &out.join(below), bands).with_extension("tif"),
-        false => output_path(file, &out.join(below), bands),
+    let target = |(file, name): (&PathBuf, &PathBuf)| {
+        let folder = out.join(name.parent().unwrap_or(Path::new("")));
+        match single {
+            true => out.clone(),
+            false if args.units.is_some() => output_path(file, &folder, bands).with_extension("tif"),
+            false => output_path(file, &folder, bands),
+        }
     };
-    let targets: Vec<PathBuf> = files.iter().zip(&below).map(target).collect();
+    let targets: Vec<PathBuf> = files.iter().zip(&names).map(target).collect();
     check_formats(&files, &targets, bands, args.cog && args.uncertainty.is_none())?;
     let mut clashes = clashes(&files, &targets, args.uncertainty.as_deref());
     if !args.keep_going
@@ -176,13 +193,17 @@ fn colour(args: ColorizeArgs, out: PathBuf, to_stdout: bool, name: &dyn Fn(&str)
         return Err(error.into());
     }
     let comparisons = match &args.compare {
-        Some(truth) => compare::plan(truth, &files, &targets, args.keep_going)?,
+        Some(truth) => {
+            let truths = Truths::find(truth, args.recursive)?;
+            compare::plan(&truths, &files, &names, &targets, args.keep_going)?
+        }
         None => Vec::new(),
     };
     if !args.overwrite && !to_stdout {
-        let compared = comparisons.iter().flat_map(compare::Comparison::written);
+        let compared = comparisons.iter().flat_map(Comparison::written);
         check_free(targets.iter().chain(&args.uncertainty).map(PathBuf::as_path).chain(compared))?;
     }
+    let truth_is = if comparisons.is_empty() { Preparation::default() } else { trained.input()?.target() };
     let colorizer = colorizer.with_options(options);
     let description = predicted_by(colorizer.model());
     let how = FileOptions {
@@ -190,7 +211,7 @@ fn colour(args: ColorizeArgs, out: PathBuf, to_stdout: bool, name: &dyn Fn(&str)
         overlap: args.overlap,
         uncertainty: args.uncertainty,
         cloud_optimised: args.cog,
-        target_units: args.units.is_some(),
+        units: args.units.map(|units| if units == UnitsName::Target { Units::Target } else { Units::Float }),
     };
     let mut report = Report::new(files.len(), device::line(&device));
     let mut bad = 0;
@@ -208,7 +229,7 @@ fn colour(args: ColorizeArgs, out: PathBuf, to_stdout: bool, name: &dyn Fn(&str)
             None => colorizer.colour_file_with(file, target, &how, &mut observe),
             Some(error) => Err(error),
         };
-        let compared = |()| comparisons.get(i).map_or(Ok(()), |plan| plan.write(file, target, &description));
+        let compared = |()| comparisons.get(i).map_or(Ok(()), |plan| plan.write(file, target, &truth_is, &description));
         match coloured.and_then(compared) {
             Ok(()) => {}
             Err(error) if args.keep_going && !stop.load(Ordering::Relaxed) => {

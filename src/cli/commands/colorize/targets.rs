@@ -1,6 +1,6 @@
 //! Which files `huetape colorize` reads and which it writes.
 
-use crate::dataset::folder::{has_picture_extension, passed_over, pictures_below, pictures_in};
+use crate::dataset::folder::{has_picture_extension, passed_over, path_below, pictures_in};
 use crate::dataset::stack;
 use crate::error::{Error, ErrorKind, Result};
 use crate::paint::files::check_not_input;
@@ -70,8 +70,8 @@ pub fn check_beside(beside: &Path, flag: &str, files: &[PathBuf]) -> Result<()> 
 pub struct Input {
     /// Where it lies.
     pub file: PathBuf,
-    /// The folders that lead to it from the one that was named.
-    pub below: PathBuf,
+    /// Its name, after the folders that lead to it from the one that was named.
+    pub name: PathBuf,
 }
 
 /// All pictures that the inputs name, folders in name order, with `recursive` those of the folders below too; what is
@@ -80,31 +80,16 @@ pub fn inputs(named: &[PathBuf], keep_going: bool, recursive: bool) -> Result<Ve
     let mut files = Vec::new();
     for input in named {
         if input.is_dir() {
-            passed_over(input).iter().for_each(|notice| errln!("{notice}"));
-            let found = if recursive {
-                pictures_below(input)?
-            } else {
-                pictures_in(input).map_err(|error| below(input, error))?
-            };
-            files.extend(found.into_iter().map(|file| {
-                let below = file.parent().and_then(|folder| folder.strip_prefix(input).ok()).unwrap_or(Path::new(""));
-                Input { below: below.to_owned(), file }
-            }));
+            passed_over(input, recursive).iter().for_each(|notice| errln!("{notice}"));
+            let named = |file: PathBuf| Input { name: path_below(&file, input), file };
+            files.extend(pictures_in(input, recursive)?.into_iter().map(named));
         } else if keep_going || stack::parts(input).iter().all(|part| part.is_file()) || input.exists() {
-            files.push(Input { file: input.clone(), below: PathBuf::new() });
+            files.push(Input { file: input.clone(), name: input.file_name().unwrap_or_default().into() });
         } else {
             return Err(Error::input("no such file or folder", input.display(), "check the path"));
         }
     }
     Ok(files)
-}
-
-/// What to do about a folder whose pictures lie in others.
-fn below(folder: &Path, error: Error) -> Error {
-    match error.kind() == ErrorKind::NotFound && pictures_below(folder).is_ok() {
-        true => Error::input("the pictures lie in folders below", folder.display(), "add --recursive"),
-        false => error,
-    }
 }
 
 /// Each file must hold the network's bands, and with `cog` the cloud-optimised layout: a PNG holds 1 or 3 bands and no

@@ -5,6 +5,7 @@ use crate::cli::args::given::{Choice, Given};
 use crate::cli::args::trained::{LookArgs, TrainedArgs};
 use crate::cli::stdio::{is_stdout, write_result};
 use crate::dataset::pairs::DataSource;
+use crate::dataset::preparation::Preparation;
 use crate::error::Result;
 use crate::files::io_error;
 use clap::{Arg, Args};
@@ -60,7 +61,8 @@ pub struct EvaluateArgs {
 pub struct OfData;
 
 impl Choice for OfData {
-    const KEYS: Option<&'static [&'static str]> = Some(&["source", "target", "images", "pairs", "pairs-source"]);
+    const KEYS: Option<&'static [&'static str]> =
+        Some(&["source", "target", "images", "pairs", "pairs-source", "recursive", "target-bands", "target-stretch"]);
 
     fn adjust(arg: Arg) -> Arg {
         match arg.get_id().as_str() {
@@ -68,12 +70,24 @@ impl Choice for OfData {
                 .help("Folder of inputs, --target holds images of the same names; or a scene")
                 .required_unless_present_any(["images", "pairs"]),
             "target" => arg.help("Folder of images that belong to --source, or a scene on its grid"),
+            "target-bands" => arg
+                .help("Bands of the targets in the order of the network's output [default: the training's, else all]"),
+            "target-stretch" => arg
+                .help("How target values become 0 to 1, as --stretch does [default: the training's, else the file's]"),
             _ => arg,
         }
     }
 }
 
 impl EvaluateArgs {
+    /// What is done to targets: what the flags say, and, where they say nothing, what the training did.
+    ///
+    /// # Errors
+    /// Settings or weights that cannot be read; a setting that makes no sense.
+    pub(super) fn target(&self) -> Result<Preparation> {
+        self.data.settings.target_preparation_over(self.trained.input()?.target())
+    }
+
     /// The files and folders that it writes.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         [&self.json, &self.csv, &self.html, &self.out, &self.difference].into_iter().flatten().map(PathBuf::as_path)
@@ -108,24 +122,30 @@ pub(super) fn make_folder(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(|error| io_error("cannot create the folder", folder, &error))
 }
 
+/// How values of sources and of targets became 0 to 1, in a sentence.
+pub(super) fn stretched([source, target]: &[String; 2]) -> String {
+    format!("values become 0 to 1: of sources by {source}, of targets by {target}")
+}
+
 /// What was evaluated, for the page.
 pub(super) fn facts(
     args: &EvaluateArgs,
     weights: &str,
     source: &DataSource,
-    pictures: String,
+    [pictures, stretched]: [String; 2],
     device: &str,
 ) -> Vec<(String, String)> {
     let mut facts = vec![("weights", weights.to_owned())];
     match source {
-        DataSource::Pairs { source, target } | DataSource::Scenes { source, target } => {
+        DataSource::Pairs { source, target, .. } | DataSource::Scenes { source, target } => {
             facts.push(("sources", source.display().to_string()));
             facts.push(("targets", target.display().to_string()));
         }
-        DataSource::Images(folder) => facts.push(("images, by their lightness", folder.display().to_string())),
+        DataSource::Images { folder, .. } => facts.push(("images, by their lightness", folder.display().to_string())),
         DataSource::SideBySide { folder, .. } => facts.push(("pairs", folder.display().to_string())),
     }
     facts.push(("pictures", pictures));
+    facts.push(("values", stretched));
     if args.trained.run.is_none() {
         facts.push(("left out", "mean colour and linear regression, which need --run".to_owned()));
     }

@@ -10,6 +10,7 @@ use crate::cli::console::{Progress, print_scores};
 use crate::cli::names::flags;
 use crate::cli::outcome::Outcome;
 use crate::cli::stdio::{is_stdout, make_way};
+use crate::dataset::folder::path_below;
 use crate::dataset::pairs::{DataSource, Dataset};
 use crate::error::{Error, Result};
 use crate::evaluate::evaluator::{Evaluator, Judged, find_images, rebalance};
@@ -18,9 +19,8 @@ use crate::files::{check_place, io_error};
 use crate::imaging::codec::save::{predicted_by, save_png, save_tiff};
 use crate::imaging::quality::Image8;
 use crate::imaging::raster::{RasterInfo, SampleType};
-use args::{facts, make_folder};
-use std::collections::HashMap;
-use std::ffi::OsString;
+use args::{facts, make_folder, stretched};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 pub fn run(args: EvaluateArgs) -> Outcome {
@@ -39,7 +39,7 @@ pub fn run(args: EvaluateArgs) -> Outcome {
     scenes::refuse_for_folders(&args)?;
     let device = args.device.open()?;
     let (colorizer, mut options) = args.trained.open(&args.look, &device)?;
-    options.lightness |= matches!(source, DataSource::Images(_));
+    options.lightness |= matches!(source, DataSource::Images { .. });
     let weights = args.trained.weights()?;
     let evaluator = Evaluator {
         stats: args.trained.statistics()?,
@@ -47,7 +47,7 @@ pub fn run(args: EvaluateArgs) -> Outcome {
         crop: args.crop,
         ..Evaluator::of_colorizer(&colorizer, options.look)
     };
-    let data = find_images(&colorizer, &options, &source, args.trained.input()?.target())?;
+    let data = find_images(&colorizer, &options, &source, args.target()?)?;
     data.notices.iter().for_each(|notice| errln!("{}", flags(notice)));
     let names = names(&data)?;
     let folders = args.out.as_deref().map(|out| Folders::new(out, &data, &names, colorizer.bands())).transpose()?;
@@ -75,12 +75,14 @@ pub fn run(args: EvaluateArgs) -> Outcome {
     drop(progress);
 
     print_scores(&board);
+    outln!("{}", stretched(&data.stretches));
     if evaluator.stats.is_none() {
         outln!("the mean colour and the linear regression are those of a run's training data: they need --run");
     }
     let page = match &args.html {
         Some(_) => {
-            let facts = facts(&args, weights.source(), &source, board.pictures(), &device.name());
+            let facts =
+                facts(&args, weights.source(), &source, [board.pictures(), stretched(&data.stretches)], &device.name());
             evaluation_page(colorizer.model(), &board, &gallery, facts)?.to_html()
         }
         None => String::new(),
@@ -93,12 +95,11 @@ pub fn run(args: EvaluateArgs) -> Outcome {
 }
 
 /// A name for each pair, that of its source without the ending; no two alike.
-fn names(data: &Dataset) -> Result<Vec<OsString>> {
-    let mut seen: HashMap<OsString, &Path> = HashMap::new();
+fn names(data: &Dataset) -> Result<Vec<PathBuf>> {
+    let mut seen: HashMap<PathBuf, &Path> = HashMap::new();
     let mut names = Vec::new();
     for pair in &data.pairs {
-        let path = pair.source.path();
-        let name = path.file_stem().unwrap_or_default().to_owned();
+        let (path, name) = (pair.source.path(), data.name(pair));
         if let Some(other) = seen.insert(name.clone(), path) {
             return Err(Error::input(
                 format!("{} has the same name but for its ending", other.display()),
@@ -121,12 +122,14 @@ struct Folders {
 impl Folders {
     /// The folders below `out`, which may hold nothing but what this evaluation writes: other evaluators read all that
     /// lies in a folder. No input may lie there.
-    fn new(out: &Path, data: &Dataset, names: &[OsString], bands: usize) -> Result<Self> {
+    fn new(out: &Path, data: &Dataset, names: &[PathBuf], bands: usize) -> Result<Self> {
         let ending = if matches!(bands, 1 | 3) { "png" } else { "tif" };
         let folders = Folders { predictions: out.join("predictions"), targets: out.join("targets"), ending };
+        let known: HashSet<PathBuf> = names.iter().map(|name| with_ending(name, ending)).collect();
         for folder in [&folders.predictions, &folders.targets] {
             let Ok(place) = folder.canonicalize() else { continue };
-            let is_here = |path: &Path| path.parent().and_then(|p| p.canonicalize().ok()).is_some_and(|p| p == place);
+            let is_here =
+                |path: &Path| path.parent().and_then(|p| p.canonicalize().ok()).is_some_and(|p| p.starts_with(&place));
             let mut inputs = data.pairs.iter().flat_map(|pair| [pair.source.path(), pair.target.path()]);
             crate::ensure!(
                 !inputs.any(is_here),
@@ -136,34 +139,47 @@ impl Folders {
                     "choose another --out"
                 )
             );
-            let entries =
-                std::fs::read_dir(&place).map_err(|error| io_error("cannot read the folder", folder, &error))?;
-            for entry in entries {
-                let found = entry.map_err(|error| io_error("cannot read the folder", folder, &error))?.path();
-                let known = found.extension().is_some_and(|found| found == ending)
-                    && found.file_stem().is_some_and(|stem| names.iter().any(|name| name == stem));
-                crate::ensure!(
-                    known,
-                    Error::input("other files lie there already", found.display(), "choose another --out")
-                );
-            }
+            check_known(folder, folder, &known)?;
         }
         Ok(folders)
     }
 
-    fn write(&self, name: &OsString, judged: &Judged, model: &str) -> Result<()> {
+    fn write(&self, name: &Path, judged: &Judged, model: &str) -> Result<()> {
         let tag = predicted_by(model);
         for (folder, picture, tag) in
             [(&self.predictions, &judged.made, Some(tag.as_str())), (&self.targets, &judged.truth, None)]
         {
-            make_folder(folder)?;
-            let mut name = name.clone();
-            name.push(".");
-            name.push(self.ending);
-            save(&folder.join(name), picture, tag)?;
+            let file = folder.join(with_ending(name, self.ending));
+            make_folder(file.parent().unwrap_or(folder))?;
+            save(&file, picture, tag)?;
         }
         Ok(())
     }
+}
+
+/// A name with an ending; a dot in the name is none.
+fn with_ending(name: &Path, ending: &str) -> PathBuf {
+    let mut name = name.as_os_str().to_owned();
+    name.push(".");
+    name.push(ending);
+    name.into()
+}
+
+/// Refuses files of a folder, or of those below it, whose paths from `root` are not known.
+fn check_known(root: &Path, folder: &Path, known: &HashSet<PathBuf>) -> Result<()> {
+    let unreadable = |error| io_error("cannot read the folder", folder, &error);
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let found = entry.map_err(unreadable)?.path();
+        if found.is_dir() {
+            check_known(root, &found, known)?;
+            continue;
+        }
+        crate::ensure!(
+            known.contains(&path_below(&found, root)),
+            Error::input("other files lie there already", found.display(), "choose another --out")
+        );
+    }
+    Ok(())
 }
 
 /// Writes a picture as PNG, or, of bands that a PNG cannot hold, as TIFF.

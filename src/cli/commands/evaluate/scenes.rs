@@ -1,7 +1,7 @@
 //! `huetape evaluate` of two scenes.
 
 use crate::cli::args::device;
-use crate::cli::commands::evaluate::args::{EvaluateArgs, facts, make_folder};
+use crate::cli::commands::evaluate::args::{EvaluateArgs, facts, make_folder, stretched};
 use crate::cli::console::{Progress, print_scores};
 use crate::cli::names::flags;
 use crate::cli::outcome::Outcome;
@@ -26,8 +26,7 @@ pub(super) fn run(args: &EvaluateArgs, data: &DataSource, source: &Path, target:
     let device = args.device.open()?;
     let (colorizer, options) = args.trained.open(&args.look, &device)?;
     let weights = args.trained.weights()?;
-    let (stats, input) = (args.trained.statistics()?, args.trained.input()?);
-    let (rebalance, target_is) = (rebalance(&weights)?, input.target());
+    let (stats, target_is, rebalance) = (args.trained.statistics()?, args.target()?, rebalance(&weights)?);
     for file in args.files().filter(|file| !is_stdout(file)) {
         make_folder(file.parent().unwrap_or(Path::new("")))?;
         check_place(file)?;
@@ -62,6 +61,7 @@ pub(super) fn run(args: &EvaluateArgs, data: &DataSource, source: &Path, target:
     drop(progress);
     scores.notices.iter().for_each(|notice| errln!("{}", flags(notice)));
     print_scores(&scores.board);
+    outln!("{}", stretched(&scores.stretches));
     if scores.left_out > 0 {
         outln!("windows with data in less than a quarter, left out: {}", scores.left_out);
     }
@@ -71,7 +71,13 @@ pub(super) fn run(args: &EvaluateArgs, data: &DataSource, source: &Path, target:
     }
     let page = match &args.html {
         Some(_) => {
-            let facts = facts(args, weights.source(), data, scores.board.pictures(), &device.name());
+            let facts = facts(
+                args,
+                weights.source(),
+                data,
+                [scores.board.pictures(), stretched(&scores.stretches)],
+                &device.name(),
+            );
             evaluation_page(colorizer.model(), &scores.board, &gallery, facts)?.to_html()
         }
         None => String::new(),

@@ -76,7 +76,7 @@ pub(super) fn source_of(learner: &dyn Learner, path: &Path, options: &Options, s
     let painter = learner.painter();
     let file = PictureFile::from(path.to_owned()).prepared(&options.preparation);
     let read = Options { preparation: Preparation::default(), ..options.clone() };
-    let pixels = read.source(painter.source_bands(), &file.open()?, path)?;
+    let pixels = read.source(painter.source_bands(), &file.open()?.filled(), path)?;
     if let Some(size) = size {
         crate::ensure!(
             pixels.width >= size && pixels.height >= size,

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::imaging::codec::decode;
+use crate::imaging::codec::save::save_tiff;
 use crate::imaging::picture::Reading;
+use crate::imaging::raster::RawTag;
 use crate::imaging::raster::testing::PlainTiff;
 use std::io::Cursor;
 use std::path::PathBuf;
@@ -169,4 +171,28 @@ fn what_is_not_a_file_is_refused_at_once() {
             assert!(error.to_string().contains(&format!("this is {what}")) && error.exit_code() == 2, "{error}");
         }
     }
+}
+
+#[test]
+fn what_a_nodata_value_and_points_do_not_do_is_said_once() {
+    let said = |path: &Path| {
+        let file = ImageFile::open(path).unwrap();
+        let (_, valid) = file.values().unwrap();
+        assert_eq!((valid, file.notices().len()), (None, 1));
+        file.notices()[0].split_once(": ").unwrap().1.to_owned()
+    };
+    let words: Vec<u8> = [0u16, 3, 9999, 55537].iter().flat_map(|v| v.to_le_bytes()).collect();
+    for text in ["nan", "3.5", "-9999"] {
+        let wanted = format!("no sample of type u16 can be the nodata value {text}, so none is masked");
+        let (_folder, path) = saved(&PlainTiff::grey(4, 16, &words).nodata(text).bytes());
+        assert_eq!(said(&path), wanted);
+        assert_eq!(ImageFile::open(&path).unwrap().info().nodata.as_ref().unwrap().text, text);
+    }
+    let (_folder, path) = saved(&[]);
+    let place = |i: u32| [f64::from(i), 0.0, 0.0, 4e5 + f64::from(i * i), 5e6, 0.0];
+    let bytes = (0..16).flat_map(place).flat_map(f64::to_le_bytes).collect();
+    let georeference = vec![RawTag { tag: 33922, field_type: 12, bytes }];
+    let info = RasterInfo { georeference, ..RasterInfo::new(4, 1, 1, SampleType::U16) };
+    save_tiff(&path, info, &[1.0, 2.0, 3.0, 4.0]).unwrap();
+    assert_eq!(said(&path), "placed by 16 ground control points only");
 }
