@@ -187,8 +187,10 @@ fn comparisons_and_evaluations_take_the_bands_of_the_targets_that_were_trained_o
 
     let weights = "run/checkpoints/step-00000002.safetensors";
     let judge = |flags: &str| {
-        let said = done(root.path(), &format!("evaluate --source s1 --target s2 --device cpu --json a.json {flags}"));
-        (fs::read_to_string(at("a.json")).unwrap(), said)
+        let line = format!("evaluate --source s1 --target s2 --device cpu --json a.json {flags}");
+        let ran = huetape(root.path(), &line);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        (fs::read_to_string(at("a.json")).unwrap(), ran.stderr)
     };
     let (by_run, said) = judge(&format!("--weights {weights}"));
     assert!(said.contains("values become 0 to 1: of sources by percentile:2, of targets by 0,3060"), "{said}");
@@ -199,6 +201,6 @@ fn comparisons_and_evaluations_take_the_bands_of_the_targets_that_were_trained_o
     let line =
         format!("evaluate --source s1.tif --target s2.tif --weights {weights} --device cpu --target-bands 5,1,2");
     refused(root.path(), &line, &["no band 5 in an image of 4", "s2.tif"]);
-    let said = done(root.path(), &line.replace("5,1,2", "3,2,1"));
+    let said = huetape(root.path(), &line.replace("5,1,2", "3,2,1")).stderr;
     assert!(said.contains("of sources by percentile:2, of targets by 0,3060"), "{said}");
 }

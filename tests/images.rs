@@ -117,8 +117,8 @@ fn samples_that_leave_most_of_16_bits_empty_are_told_of() {
     encoder.set_color(png::ColorType::Grayscale);
     encoder.set_depth(png::BitDepth::Sixteen);
     encoder.write_header().unwrap().write_image_data(&values).unwrap();
-    let said = "ten/0.png: samples of 16 bits that seem to hold no more than 1023: they come out nearly black; --stretch \
-                0,1023 reads them over their own range";
+    let said = "ten/0.png: samples of 16 bits that seem to hold no more than 1023: they come out nearly black; \
+                --stretch 0,1023 reads them over their own range";
     let colorize = "colorize ten/0.png --run run --device cpu --overwrite --out a.png";
     for line in [colorize, "evaluate --run run --source ten --target target --device cpu"] {
         let ran = common::binary::huetape(root.path(), line);

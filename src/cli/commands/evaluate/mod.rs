@@ -62,6 +62,7 @@ pub fn run(args: EvaluateArgs) -> Outcome {
     let mut gallery = Gallery::default();
     let mut progress = Progress::new(data.pairs.len() as u64, 0, "pictures");
     progress.line(&device::line(&device));
+    progress.line(&stretched(&data.stretches));
     let board = evaluator.evaluate(&data, &mut |i, judged| {
         if let Some(folders) = &folders {
             folders.write(&names[i], judged, colorizer.model())?;
@@ -75,7 +76,6 @@ pub fn run(args: EvaluateArgs) -> Outcome {
     drop(progress);
 
     print_scores(&board);
-    outln!("{}", stretched(&data.stretches));
     if evaluator.stats.is_none() {
         outln!("the mean colour and the linear regression are those of a run's training data: they need --run");
     }

@@ -60,8 +60,8 @@ pub(super) fn run(args: &EvaluateArgs, data: &DataSource, source: &Path, target:
     )?;
     drop(progress);
     scores.notices.iter().for_each(|notice| errln!("{}", flags(notice)));
+    errln!("{}", stretched(&scores.stretches));
     print_scores(&scores.board);
-    outln!("{}", stretched(&scores.stretches));
     if scores.left_out > 0 {
         outln!("windows with data in less than a quarter, left out: {}", scores.left_out);
     }
