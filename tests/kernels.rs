@@ -146,3 +146,31 @@ fn a_body_is_forced_and_one_that_cannot_run_is_an_error_with_its_reason() {
     assert_eq!(bodies("--body conv2d=quads --body conv2d=scalars"), both);
     refused(root.path(), &format!("{line} --body conv2d=quads"), &["conv2d", "quads", "multiples of 4", "1 to"]);
 }
+
+#[test]
+fn a_changed_text_is_compared_with_the_kernels_own() {
+    if !common::devices().iter().any(Device::is_gpu) {
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let own = std::fs::read_to_string("kernels/conv2d.wgsl").unwrap();
+    let write = |name: &str, text: &str| std::fs::write(root.path().join(name), text).unwrap();
+    let line = |file: &str| format!("kernels compare conv2d {file} --pass forward --size 32 --width 0.25 --device gpu");
+    write("alike.wgsl", &format!("{own}// The same.\n"));
+    let ran = huetape(root.path(), &line("alike.wgsl"));
+    assert!(ran.code == 0 && ran.stdout.contains("no difference"), "{}{}", ran.stdout, ran.stderr);
+
+    // Each product by a cosine of next to nothing, which is 1.
+    let sum = "sum[i] += select(0.0, x[start[i] + c], inside[i]) * v;";
+    let slow = own.replace(sum, &sum.replace("* v", "* v * cos(1e-30 * v.x) * cos(1e-30 * v.y) * cos(1e-30 * v.z)"));
+    assert_ne!(slow, own);
+    write("slow.wgsl", &slow);
+    let ran = huetape(root.path(), &line("slow.wgsl"));
+    assert!(ran.code == 0 && ran.stdout.ends_with("slower\n"), "{}{}", ran.stdout, ran.stderr);
+
+    let wrong = own.replace("let iy = place.y + i32(ky * p.dilation);", "let iy = place.y + i32(ky);");
+    write("wrong.wgsl", &wrong);
+    let said = common::binary::failed(root.path(), &line("wrong.wgsl"), 1, &["does not compute what conv2d does"]);
+    assert!(!said.contains("ratio"), "{said}");
+    refused(root.path(), &line("none.wgsl"), &["none.wgsl"]);
+}

@@ -60,7 +60,7 @@ impl Measurement {
 }
 
 /// The median of values in order.
-fn median(values: &[f64]) -> f64 {
+pub fn median(values: &[f64]) -> f64 {
     let half = values.len() / 2;
     match values.len() {
         0 => f64::NAN,
@@ -99,7 +99,7 @@ pub fn measure(learner: &mut dyn Learner, config: &WorkloadConfig, iterations: u
 }
 
 /// A learner with what it is fed, ready to run a pass again and again.
-struct Workload<'a> {
+pub struct Workload<'a> {
     learner: &'a mut dyn Learner,
     feed: Feed,
 }
@@ -110,7 +110,11 @@ enum Feed {
 }
 
 impl<'a> Workload<'a> {
-    fn new(learner: &'a mut dyn Learner, config: &WorkloadConfig) -> Result<Self> {
+    /// The networks of a learner and random data to feed them.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn new(learner: &'a mut dyn Learner, config: &WorkloadConfig) -> Result<Self> {
         let &WorkloadConfig { pass, size, batch: n, halo } = config;
         let painter = learner.painter();
         let feed = match pass {
@@ -124,7 +128,10 @@ impl<'a> Workload<'a> {
     }
 
     /// One pass, to its end.
-    fn run(&mut self, device: &Device) -> Result<()> {
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    pub fn run(&mut self, device: &Device) -> Result<()> {
         match &mut self.feed {
             Feed::Forward(source) => drop(self.learner.painter().answer(source)?),
             Feed::Train(batch) => {

@@ -1,7 +1,7 @@
 //! The check of an op's kernels: their texts in every language, then the op beside its twin with each body, with and
 //! without the driver's bounds checks.
 
-use crate::engine::device::{Device, Forced, Text, texts, wgsl};
+use crate::engine::device::{AnyKernel, Device, Forced, Text, texts, wgsl};
 use crate::engine::self_test::{OpEntry, SelfTest, self_test_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::workshop::catalogue::{entries_of, kernel, ops};
@@ -95,12 +95,16 @@ pub fn check(device: &Device, op: &OpEntry) -> Checked {
     Checked { op: op.name, entries, refused, runs }
 }
 
-/// Runs the text of a file in place of that of a kernel, of its first body where it has several.
+/// Runs another text in place of that of a body of a kernel, and of the bodies that share it.
+pub fn replace(device: &Device, kernel: &dyn AnyKernel, body: &str, text: &str) {
+    device.replace_text(kernel, body, Some(text.to_owned()));
+}
+
+/// A changed text of a kernel.
 ///
 /// # Errors
-/// No such kernel; a file that cannot be read, or whose text does not parse.
-pub fn replace(device: &Device, name: &str, path: &Path) -> Result<()> {
-    let (_, kernel) = kernel(name)?;
+/// A file that cannot be read, or whose text does not parse.
+pub fn read_text(name: &str, path: &Path) -> Result<String> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         let what = format!("cannot be read ({error})");
         Error::input(what, path.display(), "name a WGSL file").of(ErrorKind::File)
@@ -108,8 +112,7 @@ pub fn replace(device: &Device, name: &str, path: &Path) -> Result<()> {
     wgsl::compose(name, &text, &[]).and_then(|text| wgsl::parse(name, &text)).map_err(|error| {
         Error::input(format!("no kernel ({})", error.subject()), path.display(), "mend the text").of(ErrorKind::Kernel)
     })?;
-    device.replace_text(kernel, kernel.text(0).body, Some(text));
-    Ok(())
+    Ok(text)
 }
 
 /// The names of all bodies of these kernels, each once.

@@ -2,4 +2,5 @@
 
 pub mod catalogue;
 pub mod check;
+pub mod compare;
 pub mod translate;

@@ -17,7 +17,7 @@ const LISTED: usize = 15;
 
 /// Which pass.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-enum PassName {
+pub enum PassName {
     /// A classifier up to the probabilities of the bins, at the size of its logits; a generator up to the picture
     Forward,
     /// A whole update, of a GAN's both networks: targets, forward passes, losses, gradients, optimisers
@@ -68,10 +68,7 @@ pub fn run(args: ProfileArgs) -> Outcome {
     crate::ensure!(args.batch > 0, Error::input("must be at least 1", "--batch 0", "use 1 or more").into());
     let (size, bins) = (args.network.size(args.model)?, args.network.bins(args.model)?);
     let device = args.device.open()?;
-    let pass = match args.pass {
-        PassName::Forward => Pass::Forward,
-        PassName::Train => Pass::Train,
-    };
+    let pass = args.pass.pass();
     let &ProfileArgs { model, batch, iters, .. } = &args;
     let mut learner = args.network.learner(model, &device, None, pass == Pass::Train)?;
     let measurement = measure(learner.as_mut(), &WorkloadConfig { pass, size, batch, halo: model.halo() }, iters)?;
@@ -101,6 +98,14 @@ pub fn run(args: ProfileArgs) -> Outcome {
 }
 
 impl PassName {
+    /// What is timed.
+    pub fn pass(self) -> Pass {
+        match self {
+            PassName::Forward => Pass::Forward,
+            PassName::Train => Pass::Train,
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             PassName::Forward => "forward",

@@ -6,7 +6,7 @@ use crate::cli::outcome::Outcome;
 use crate::engine::self_test::{OpEntry, SelfTest, TOLERANCE};
 use crate::error::Error;
 use crate::workshop::catalogue::{kernel, ops};
-use crate::workshop::check::{Run, check, replace};
+use crate::workshop::check::{Run, check, read_text, replace};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -45,7 +45,8 @@ pub fn run(args: &CheckArgs) -> Outcome {
         };
         let remedy = "use ⟨device⟩ gpu, or gpu:llvmpipe";
         crate::ensure!(device.is_gpu(), Error::input("the CPU runs no text", "⟨text⟩", remedy).into());
-        replace(&device, name, path)?;
+        let (_, kernel) = kernel(name)?;
+        replace(&device, kernel, kernel.text(0).body, &read_text(name, path)?);
     }
     outln!("{}", device::line(&device));
     if device.is_gpu() {

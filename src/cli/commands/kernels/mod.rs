@@ -1,6 +1,7 @@
 //! `huetape kernels`: the workshop of those who write kernels.
 
 mod check;
+mod compare;
 mod list;
 mod show;
 
@@ -29,6 +30,8 @@ enum What {
     Show(show::ShowArgs),
     /// Writes kernels in every language, then runs each op beside its twin, the driver's checks on and off
     Check(Box<check::CheckArgs>),
+    /// Times a changed text beside the kernel's own, in turns, and says whether it is faster
+    Compare(Box<compare::CompareArgs>),
 }
 
 impl KernelsArgs {
@@ -37,7 +40,7 @@ impl KernelsArgs {
         let file = match &self.what {
             What::List(args) => args.json.as_deref(),
             What::Show(args) => args.out.as_deref(),
-            What::Check(_) => None,
+            What::Check(_) | What::Compare(_) => None,
         };
         file.into_iter()
     }
@@ -48,5 +51,6 @@ pub fn run(args: KernelsArgs) -> Outcome {
         What::List(args) => list::run(&args),
         What::Show(args) => show::run(&args),
         What::Check(args) => check::run(&args),
+        What::Compare(args) => compare::run(&args),
     }
 }
