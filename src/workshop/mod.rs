@@ -1,6 +1,8 @@
-//! For those who write kernels: what there is, what a driver would be given, and whether it computes right.
+//! For those who write kernels: what there is, what a driver would be given, what its compiler makes of it, and whether
+//! it computes right.
 
 pub mod catalogue;
 pub mod check;
 pub mod compare;
+pub mod isa;
 pub mod translate;

@@ -75,6 +75,11 @@ pub fn translate(kernel: &str, text: &Text<'_>, entry: &str, target: Target, che
             let options = spv::Options {
                 bounds_check_policies: policies,
                 force_loop_bounding: checked,
+                zero_initialize_workgroup_memory: match checked {
+                    true => spv::ZeroInitializeWorkgroupMemoryMode::Polyfill,
+                    false => spv::ZeroInitializeWorkgroupMemoryMode::None,
+                },
+                emit_int_div_checks: checked,
                 ..spv::Options::default()
             };
             let point = spv::PipelineOptions { shader_stage: stage, entry_point: entry.to_owned() };
@@ -86,6 +91,8 @@ pub fn translate(kernel: &str, text: &Text<'_>, entry: &str, target: Target, che
                 lang_version: (2, 4),
                 bounds_check_policies: policies,
                 force_loop_bounding: checked,
+                zero_initialize_workgroup_memory: checked,
+                emit_int_div_checks: checked,
                 ..msl::Options::default()
             };
             let point = msl::PipelineOptions { entry_point: point, ..msl::PipelineOptions::default() };
@@ -97,6 +104,7 @@ pub fn translate(kernel: &str, text: &Text<'_>, entry: &str, target: Target, che
                 shader_model: hlsl::ShaderModel::V6_0,
                 restrict_indexing: checked,
                 force_loop_bounding: checked,
+                zero_initialize_workgroup_memory: checked,
                 ..hlsl::Options::default()
             };
             let point = hlsl::PipelineOptions { entry_point: point };

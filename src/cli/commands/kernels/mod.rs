@@ -2,6 +2,7 @@
 
 mod check;
 mod compare;
+mod isa;
 mod list;
 mod show;
 
@@ -15,7 +16,8 @@ use std::path::Path;
     after_help = "Examples:
   huetape kernels list
   huetape kernels show conv2d --entry quads --target spirv --out quads.spv
-  huetape kernels check conv2d --device gpu:llvmpipe"
+  huetape kernels check conv2d --device gpu:llvmpipe
+  huetape kernels isa conv2d --gpu navi21,gfx1100"
 )]
 pub struct KernelsArgs {
     #[command(subcommand)]
@@ -32,17 +34,23 @@ enum What {
     Check(Box<check::CheckArgs>),
     /// Times a changed text beside the kernel's own, in turns, and says whether it is faster
     Compare(Box<compare::CompareArgs>),
+    /// What Mesa's compiler makes of kernels for AMD GPUs that are not there: registers, spills, subgroups, main loop
+    Isa(isa::IsaArgs),
+    /// The part of `isa` that compiles for one GPU, a process of its own
+    #[command(hide = true)]
+    IsaChild,
 }
 
 impl KernelsArgs {
     /// The files that it writes.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        let file = match &self.what {
-            What::List(args) => args.json.as_deref(),
-            What::Show(args) => args.out.as_deref(),
-            What::Check(_) | What::Compare(_) => None,
+        let files = match &self.what {
+            What::List(args) => [args.json.as_deref(), None],
+            What::Show(args) => [args.out.as_deref(), None],
+            What::Isa(args) => [args.json.as_deref(), args.asm.as_deref()],
+            What::Check(_) | What::Compare(_) | What::IsaChild => [None, None],
         };
-        file.into_iter()
+        files.into_iter().flatten()
     }
 }
 
@@ -52,5 +60,7 @@ pub fn run(args: KernelsArgs) -> Outcome {
         What::Show(args) => show::run(&args),
         What::Check(args) => check::run(&args),
         What::Compare(args) => compare::run(&args),
+        What::Isa(args) => isa::run(&args),
+        What::IsaChild => isa::child(),
     }
 }
