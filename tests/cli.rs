@@ -458,6 +458,23 @@ fn profile_times_a_pass_and_its_launches() {
         let launches = json["launches"].as_array().unwrap();
         assert!(launches.iter().any(|launch| launch["kernel"] == kernel), "no {kernel} in a {pass} pass");
         assert!(launches.iter().all(|launch| launch["seconds"].as_f64().is_some() && launch["shapes"].is_string()));
+        if !cfg!(feature = "gpu") {
+            continue;
+        }
+        assert!(printed.contains("\nroofline: ") || printed.starts_with("roofline: "), "{printed}");
+        let roof = ["gflops", "gbs", "launch_us"].map(|key| json["roofline"][key].as_f64().unwrap());
+        assert!(roof.iter().all(|value| *value > 0.0), "{roof:?}");
+        for launch in launches {
+            let [flops, bytes, seconds, gflops, gbs, share] =
+                ["flops", "bytes", "seconds", "gflops", "gbs", "share"].map(|key| launch[key].as_f64().unwrap());
+            assert!(bytes >= 4.0 && (gbs * seconds * 1e9 - bytes).abs() < 1e-6 * bytes, "{launch}");
+            assert!((gflops * seconds * 1e9 - flops).abs() <= 1e-6 * flops, "{launch}");
+            let least = (flops / roof[0]).max(bytes / roof[1]) / 1e9;
+            assert!((share * seconds - least).abs() < 1e-6 * least, "{launch}");
+        }
+        // A convolution multiplies each element that it reads several times.
+        let first = launches.iter().find(|launch| launch["kernel"] == "conv2d").unwrap();
+        assert!(first["flops"].as_f64().unwrap() > first["bytes"].as_f64().unwrap() / 4.0, "{first}");
     }
     let pair = "--width 0.01 --iters 1 --device cpu --json pair.json";
     done(root.path(), &format!("profile pix2pix --pass train {pair}"));

@@ -5,4 +5,5 @@ pub mod catalogue;
 pub mod check;
 pub mod compare;
 pub mod isa;
+pub mod roofline;
 pub mod translate;

@@ -22,6 +22,8 @@ pub fn huetape(folder: &Path, line: &str) -> Ran {
     let mut command = Command::cargo_bin("huetape").unwrap();
     // Without the latter as in a bare container, where Mesa would complain on stderr.
     command.current_dir(folder).env_remove("HUETAPE_DEVICE").env_remove("XDG_RUNTIME_DIR");
+    // What is measured here is no other program's, and the folder stays as it was.
+    command.env("HUETAPE_CACHE", std::env::temp_dir().join("huetape-tests"));
     let output = command.args(line.split_whitespace()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Ran { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }

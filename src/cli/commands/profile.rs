@@ -1,11 +1,12 @@
-//! `huetape profile`: how long a pass takes, and which launches it spends that time on.
+//! `huetape profile`: how long a pass takes, which launches it spends that time on, and how near the device's best they
+//! come.
 
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::args::help::examples;
 use crate::cli::args::network::{Network, NetworkArgs, networks};
 use crate::cli::outcome::Outcome;
 use crate::cli::stdio::{make_way, write_result};
-use crate::engine::device::{HostWork, LaunchTime, human_bytes};
+use crate::engine::device::{Device, HostWork, LaunchTime, Roofline, human_bytes};
 use crate::error::{Error, Result};
 use crate::train::workload::{Measurement, Pass, WorkloadConfig, measure};
 use clap::{Args, ValueEnum};
@@ -51,6 +52,10 @@ pub struct ProfileArgs {
     /// List every launch, not the longest 15 alone
     #[arg(long)]
     all: bool,
+    /// Measure what the device can do at best anew; else what was measured before holds
+    #[cfg(feature = "gpu")]
+    #[arg(long)]
+    roofline: bool,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -72,6 +77,7 @@ pub fn run(args: ProfileArgs) -> Outcome {
     let &ProfileArgs { model, batch, iters, .. } = &args;
     let mut learner = args.network.learner(model, &device, None, pass == Pass::Train)?;
     let measurement = measure(learner.as_mut(), &WorkloadConfig { pass, size, batch, halo: model.halo() }, iters)?;
+    let roofline = roofline_of(&args, &device)?;
     let (least, most) = extremes(&measurement);
     let width = args.network.width().unwrap_or(1.0);
     outln!("{} {} pass on {}", model.name(), args.pass.name(), device.name());
@@ -90,11 +96,39 @@ pub fn run(args: ProfileArgs) -> Outcome {
         outln!("\nBelow, each launch was waited for: its submission, some tens of microseconds, is in every figure.");
     }
     print_kernels(&measurement.launches);
-    print_launches(&measurement.launches, if args.all { usize::MAX } else { LISTED });
+    print_launches(&measurement.launches, if args.all { usize::MAX } else { LISTED }, roofline.as_ref());
     if let Some(path) = &args.json {
-        write_json(path, &args, [Some(size), bins], &device.name(), &measurement)?;
+        write_json(path, &args, [Some(size), bins], &device.name(), &measurement, roofline.as_ref())?;
     }
     Ok(())
+}
+
+/// What the device can do at best, and a line about it; `None` where there is no memory to measure it with.
+#[cfg(feature = "gpu")]
+fn roofline_of(args: &ProfileArgs, device: &Device) -> Result<Option<Roofline>> {
+    use crate::error::ErrorKind;
+    use crate::workshop::roofline::{Source, roofline};
+    let (roof, source) = match roofline(device, args.roofline) {
+        Err(error) if error.kind() == ErrorKind::Memory => {
+            outln!("roofline: there is no memory to measure it with");
+            return Ok(None);
+        }
+        found => found?,
+    };
+    let Roofline { gflops, gbs, launch_us, .. } = roof;
+    let from = match source {
+        Source::Kept(file) => format!("kept in {} (--roofline measures anew)", file.display()),
+        Source::Measured(file) => format!("measured now, kept in {}", file.display()),
+        Source::NotKept => "measured now; there is no file to keep it in".to_owned(),
+    };
+    outln!("roofline: {gflops:.1} GFLOP/s, {gbs:.1} GB/s, {launch_us:.1} microseconds a launch; {from}");
+    Ok(Some(roof))
+}
+
+/// A program without GPUs measures none.
+#[cfg(not(feature = "gpu"))]
+fn roofline_of(_: &ProfileArgs, _: &Device) -> Result<Option<Roofline>> {
+    Ok(None)
 }
 
 impl PassName {
@@ -148,14 +182,23 @@ fn print_kernels(launches: &[LaunchTime]) {
     outln!("{:<width$}  {:>6}  {:>10}", "all", launches.len(), ms(total));
 }
 
-fn print_launches(launches: &[LaunchTime], listed: usize) {
+/// Operations and bytes a nanosecond.
+fn rates(launch: &LaunchTime) -> [f64; 2] {
+    [launch.work.flops, launch.work.bytes as f64].map(|amount| amount / launch.seconds / 1e9)
+}
+
+fn print_launches(launches: &[LaunchTime], listed: usize, roofline: Option<&Roofline>) {
     let mut longest: Vec<&LaunchTime> = launches.iter().collect();
     longest.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
     let width = launches.iter().map(|launch| launch.kernel.len()).max().unwrap_or(0);
-    outln!("\nlaunches, longest first");
+    outln!("\nlaunches, longest first{}", if roofline.is_some() { ", with their share of the roofline" } else { "" });
     for launch in longest.iter().take(listed) {
         let body = if ["main", "twin"].contains(&launch.body.as_str()) { "" } else { &launch.body };
-        outln!("{:>10} ms  {:<width$}  {body:<8}  {}", ms(launch.seconds), launch.kernel, launch.shapes);
+        let reached = roofline.map_or_else(String::new, |roof| {
+            let ([gflops, gbs], share) = (rates(launch), 100.0 * roof.share(&launch.work, launch.seconds));
+            format!("{gflops:>8.1} GFLOP/s {gbs:>7.1} GB/s {share:>4.0} %  ")
+        });
+        outln!("{:>10} ms  {:<width$}  {body:<8}  {reached}{}", ms(launch.seconds), launch.kernel, launch.shapes);
     }
     if longest.len() > listed {
         outln!("and {} more (--all lists them)", longest.len() - listed);
@@ -168,11 +211,26 @@ fn write_json(
     [size, bins]: [Option<usize>; 2],
     device: &str,
     measurement: &Measurement,
+    roofline: Option<&Roofline>,
 ) -> Result<()> {
     let (least, most) = extremes(measurement);
     let launch = |of: &LaunchTime| {
         let (kernel, body, shapes) = (&of.kernel, &of.body, &of.shapes);
-        serde_json::json!({ "kernel": kernel, "body": body, "shapes": shapes, "seconds": of.seconds })
+        let mut value = serde_json::json!({ "kernel": kernel, "body": body, "shapes": shapes, "seconds": of.seconds });
+        if let Some(roof) = roofline {
+            let [gflops, gbs] = rates(of);
+            for (key, figure) in [
+                ("flops", of.work.flops),
+                ("bytes", of.work.bytes as f64),
+                ("gflops", gflops),
+                ("gbs", gbs),
+                ("attainable_gflops", roof.attainable_gflops(&of.work)),
+                ("share", roof.share(&of.work, of.seconds)),
+            ] {
+                value[key] = figure.into();
+            }
+        }
+        value
     };
     let value = serde_json::json!({
         "model": args.model.name(),
@@ -188,6 +246,7 @@ fn write_json(
         "seconds_max": most,
         "peak_bytes": measurement.peak_bytes,
         "host": measurement.host,
+        "roofline": roofline,
         "launches": measurement.launches.iter().map(launch).collect::<Vec<_>>(),
     });
     write_result(path, format!("{value:#}\n").as_bytes())
@@ -196,6 +255,7 @@ fn write_json(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::device::Work;
 
     #[test]
     fn kernels_add_up_and_come_longest_first() {
@@ -203,6 +263,7 @@ mod tests {
             kernel: kernel.into(),
             body: "twin".into(),
             shapes: String::new(),
+            work: Work::default(),
             seconds,
         };
         let launches = [launch("a", 1.0), launch("b", 4.0), launch("a", 2.0)];

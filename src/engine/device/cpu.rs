@@ -2,7 +2,7 @@
 
 use crate::engine::device::kernel::Args;
 use crate::engine::device::pool::{Held, Pool, human_bytes};
-use crate::engine::device::profile::LaunchTime;
+use crate::engine::device::profile::{LaunchTime, Work};
 use crate::engine::device::region::{Region, describe};
 use crate::error::{Error, ErrorKind, Result};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -93,6 +93,7 @@ impl Cpu {
         &self,
         kernel: &str,
         twin: &dyn Fn(Args<'_>) -> Result<()>,
+        work: &dyn Fn() -> Work,
         ins: &[Region<'_, Memory>],
         inouts: &[Region<'_, Memory>],
         outs: &[Region<'_, Memory>],
@@ -142,6 +143,7 @@ impl Cpu {
                 body: "twin".to_owned(),
                 kernel: kernel.to_owned(),
                 shapes: describe(&ins, &inouts, &outs),
+                work: work(),
                 seconds: start.elapsed().as_secs_f64(),
             });
         }

@@ -8,7 +8,7 @@ use crate::engine::device::gpu::{self, Gpu};
 use crate::engine::device::host_work::HostWork;
 use crate::engine::device::kernel::{AnyKernel, Args, GpuInfo, Kernel, Plan};
 use crate::engine::device::pool::{self, MemoryReport, human_bytes};
-use crate::engine::device::profile::LaunchTime;
+use crate::engine::device::profile::{LaunchTime, Work};
 use crate::engine::device::read::{PendingRead, PendingState};
 use crate::engine::device::region::describe;
 use crate::engine::device::view::{View, check_len, elements, shape_error};
@@ -213,10 +213,13 @@ impl Device {
                 return Err(Error::kernel(launch.kernel.name(), message));
             }
         }
+        let elements = |views: &[&View]| views.iter().map(|view| view.len() as u64).sum::<u64>();
+        let bytes = 4 * (elements(ins) + 2 * elements(inouts) + elements(outs));
         match &self.0.backend {
             Backend::Cpu(cpu) => {
+                let work = || Work { flops: launch.flops(), bytes };
                 let [ins, inouts, outs] = [ins, inouts, outs].map(|views| regions(views, Storage::on_cpu));
-                cpu.launch(launch.kernel.name(), launch.twin, &ins?, &inouts?, &outs?)
+                cpu.launch(launch.kernel.name(), launch.twin, &work, &ins?, &inouts?, &outs?)
             }
             Backend::Gpu(gpu) => {
                 let body = self.body(launch, gpu.info())?;
@@ -227,7 +230,7 @@ impl Device {
                 let text = launch.kernel.text(body);
                 let replaced = self.0.bodies.replacement(launch.kernel.name(), &text);
                 let text = replaced.as_deref().map_or(text, |source| text.with_source(source));
-                gpu.launch(launch.kernel.name(), &text, launch.params, &plan, &args, ins.len())
+                gpu.launch(launch.kernel.name(), &text, launch.params, &plan, (&args, ins.len()), bytes)
             }
         }
     }
@@ -358,6 +361,16 @@ struct Launch<'a> {
     admits: &'a dyn Fn(usize, &GpuInfo) -> std::result::Result<(), String>,
     plan: &'a dyn Fn(usize, &GpuInfo) -> Plan,
     twin: &'a dyn Fn(Args<'_>) -> Result<()>,
+}
+
+impl Launch<'_> {
+    /// Floating-point operations, as a plan for GPUs tells them; 0 in a build that has no use for plans.
+    fn flops(&self) -> f64 {
+        let info = GpuInfo { software: true, workgroup_bytes: 0 };
+        let bodies = 0..if cfg!(feature = "gpu") { self.kernel.bodies() } else { 0 };
+        let mut admitted = bodies.filter(|&body| (self.admits)(body, &info).is_ok());
+        admitted.next().map_or(0.0, |body| (self.plan)(body, &info).flops)
+    }
 }
 
 fn regions<'a, R>(views: &[&'a View], pick: impl Fn(&'a Storage, usize, &'a [usize]) -> Option<R>) -> Result<Vec<R>> {

@@ -38,7 +38,7 @@ pub use kernel::{
     Twin, linear_grid, texts,
 };
 pub use pool::{MemoryReport, human_bytes, parse_bytes};
-pub use profile::LaunchTime;
+pub use profile::{LaunchTime, Roofline, Work};
 pub use read::PendingRead;
 pub(in crate::engine) use view::check_len;
 pub use view::{VIEW_ALIGN, View};

@@ -91,8 +91,8 @@ impl Gpu {
         _text: &Text<'_>,
         _params: &[u8],
         _plan: &Plan,
-        _args: &[Region<'_, Memory>],
-        _ins: usize,
+        _args: (&[Region<'_, Memory>], usize),
+        _moved_bytes: u64,
     ) -> Result<()> {
         match *self {}
     }

@@ -47,6 +47,9 @@ pub mod perturb;
 pub mod pointwise;
 /// The leaky ReLU with learned slopes.
 pub mod prelu;
+/// How fast a device multiplies and copies.
+#[cfg(feature = "gpu")]
+pub mod probe;
 /// Sum, sum of squares, mean.
 pub mod reduce;
 /// The rectifier.
@@ -83,6 +86,8 @@ pub const OPS: &[OpEntry] = &[
     op_entry!(perturb),
     op_entry!(pointwise),
     op_entry!(prelu),
+    #[cfg(feature = "gpu")]
+    op_entry!(probe),
     op_entry!(reduce),
     op_entry!(relu),
     op_entry!(sgd),

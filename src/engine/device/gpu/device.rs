@@ -9,7 +9,7 @@ use crate::engine::device::gpu::recorder::{Launch, Recorder};
 use crate::engine::device::host_work::HostWork;
 use crate::engine::device::kernel::{GpuInfo, Plan, Text};
 use crate::engine::device::pool::{Held, Pool};
-use crate::engine::device::profile::LaunchTime;
+use crate::engine::device::profile::{LaunchTime, Work};
 use crate::engine::device::region::Region;
 use crate::error::{Error, ErrorKind, Result};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -182,15 +182,16 @@ impl Gpu {
         Ok(places.into_iter().map(|place| GpuRead { copy: copy.clone(), place }).collect())
     }
 
-    /// Records a launch: `args` are its buffers in the order of their bindings, the first `ins` of which are only read.
+    /// Records a launch: `args` are its buffers in the order of their bindings, the first `ins` of which are only read;
+    /// it reads and writes `moved_bytes` of them at least.
     pub fn launch(
         &self,
         kernel: &str,
         text: &Text<'_>,
         params: &[u8],
         plan: &Plan,
-        args: &[Region<'_, Memory>],
-        ins: usize,
+        (args, ins): (&[Region<'_, Memory>], usize),
+        moved_bytes: u64,
     ) -> Result<()> {
         let mut launch = Launch { kernel, param_bytes: params.len(), param_offset: 0, args, ins };
         self.check_grids(plan, &launch)?;
@@ -221,7 +222,8 @@ impl Gpu {
             self.wait()?;
             if let Some(times) = &mut recorder.times {
                 let (kernel, body, shapes) = (kernel.to_owned(), text.body.to_owned(), launch.shapes());
-                times.push(LaunchTime { kernel, body, shapes, seconds: start.elapsed().as_secs_f64() });
+                let work = Work { flops: plan.flops, bytes: moved_bytes };
+                times.push(LaunchTime { kernel, body, shapes, work, seconds: start.elapsed().as_secs_f64() });
             }
         }
         Ok(())
