@@ -1,7 +1,7 @@
 //! The process that compiles for one GPU.
 //!
 //! RADV reads from the environment which GPU it stands for, and ends the process where it does not know the name. So
-//! each GPU gets a process of its own: the program itself, told to call [`serve`].
+//! each GPU gets a process of its own: the program itself, told to call [`serve`](child::serve).
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::workshop::isa::reply::{Compiled, Reply};
