@@ -109,6 +109,34 @@ mod tests {
     }
 
     #[test]
+    fn presets_make_sense_and_lose_against_what_is_given() {
+        for recipe in NETWORKS {
+            for (name, preset) in recipe.presets() {
+                let with = Settings { preset: Some(name.to_owned()), ..Settings::default() };
+                let filled = fill(*recipe, with.clone());
+                check(*recipe, &filled).unwrap();
+                assert_eq!(
+                    (filled.width, filled.steps, &filled.augment),
+                    (preset.width, preset.steps, &preset.augment)
+                );
+                assert_ne!(filled, Settings { preset: Some(name.to_owned()), ..fill(*recipe, Settings::default()) });
+                let given = fill(*recipe, Settings { width: Some(0.5), epochs: Some(3), ..with.clone() });
+                assert_eq!((given.width, given.epochs, given.steps), (Some(0.5), Some(3), None));
+                // Weights to start from say what the network is.
+                assert_eq!(fill(*recipe, Settings { init: Some("w".into()), ..with }).width, None);
+                // What a run has recorded is what a training that goes on with it gets.
+                assert_eq!(fill(*recipe, filled.clone()), filled);
+            }
+            let filled = fill(*recipe, Settings { preset: Some("nonesuch".to_owned()), ..Settings::default() });
+            let error = check(*recipe, &filled).unwrap_err().to_string();
+            match recipe.presets().is_empty() {
+                true => assert!(error.contains("has no such setting: preset"), "{error}"),
+                false => assert!(error.contains("has no such preset: preset nonesuch: use "), "{error}"),
+            }
+        }
+    }
+
+    #[test]
     fn a_network_is_known_by_its_name() {
         for recipe in NETWORKS {
             assert_eq!(by_name(recipe.name()).unwrap().name(), recipe.name());

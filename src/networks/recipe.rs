@@ -69,6 +69,11 @@ pub trait Recipe: Sync {
     /// Its defaults where they differ from those that all networks share.
     fn defaults(&self) -> Settings;
 
+    /// Settings that won for a task, by the task's name; whoever takes one is given them as defaults.
+    fn presets(&self) -> Vec<(&'static str, Settings)> {
+        Vec::new()
+    }
+
     /// A learner over fresh weights, or on from given ones, which it recognises.
     ///
     /// # Errors
@@ -144,9 +149,14 @@ impl fmt::Debug for dyn Recipe {
     }
 }
 
-/// Settings of a training of `recipe`'s network with every default filled in.
+/// Settings of a training of `recipe`'s network with every default filled in, those of a preset first.
 pub fn fill(recipe: &dyn Recipe, settings: Settings) -> Settings {
-    settings.filled(recipe.defaults())
+    let preset = settings.preset.as_deref().and_then(|name| preset(recipe, name));
+    settings.or(preset.unwrap_or_default()).filled(recipe.defaults())
+}
+
+fn preset(recipe: &dyn Recipe, name: &str) -> Option<Settings> {
+    recipe.presets().into_iter().find(|(preset, _)| *preset == name).map(|(_, settings)| settings)
 }
 
 /// Refuses settings that make no sense, or that the network does not have.
@@ -163,14 +173,22 @@ pub fn check(recipe: &dyn Recipe, settings: &Settings) -> Result<()> {
             && (setting.given)(settings)
             && !((setting.given)(&common) && (setting.same)(settings, &common))
     });
-    match foreign {
-        None => Ok(()),
-        Some(setting) => Err(Error::input(
-            format!("{} has no such setting", recipe.name()),
-            format!("⟨{}⟩", setting.key),
-            "leave it out",
-        )),
+    if let Some(setting) = foreign {
+        let what = format!("{} has no such setting", recipe.name());
+        return Err(Error::input(what, format!("⟨{}⟩", setting.key), "leave it out"));
     }
+    match settings.preset.as_deref().filter(|name| preset(recipe, name).is_none()) {
+        None => Ok(()),
+        Some(name) => {
+            let what = format!("{} has no such preset", recipe.name());
+            Err(Error::input(what, format!("⟨preset⟩ {name}"), format!("use {}", preset_names(recipe))))
+        }
+    }
+}
+
+/// The names of a network's presets: `a or b`.
+pub fn preset_names(recipe: &dyn Recipe) -> String {
+    recipe.presets().iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" or ")
 }
 
 /// Refuses a side of training images that the network cannot be run on.

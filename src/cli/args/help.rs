@@ -2,7 +2,7 @@
 
 use crate::cli::names::flags;
 use crate::networks::NETWORKS;
-use crate::networks::recipe::{Recipe, fill};
+use crate::networks::recipe::{Recipe, fill, preset_names};
 use crate::train::settings::setting::Setting;
 use crate::train::settings::table::Settings;
 
@@ -18,6 +18,7 @@ pub fn help_of(recipe: &dyn Recipe, setting: &Setting<Settings>) -> Option<Strin
     }
     let word = |name: &str| match name {
         "sizes" => sizes(recipe),
+        "presets" => preset_names(recipe),
         "all-bands" if recipe.reads_all_bands() => "here".to_owned(),
         _ => String::new(),
     };
@@ -99,6 +100,10 @@ fn has(recipe: &dyn Recipe, setting: &Setting<Settings>) -> bool {
 fn word(word: &str) -> String {
     match word {
         "all-bands" => names_of(|recipe| recipe.reads_all_bands()),
+        "presets" => {
+            let of = |recipe: &&dyn Recipe| format!("{} {}", recipe.name(), preset_names(*recipe));
+            NETWORKS.iter().filter(|recipe| !recipe.presets().is_empty()).map(of).collect::<Vec<_>>().join(", ")
+        }
         "sizes" => {
             NETWORKS.iter().map(|recipe| format!("{} {}", recipe.name(), sizes(*recipe))).collect::<Vec<_>>().join(", ")
         }

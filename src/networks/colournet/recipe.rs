@@ -1,5 +1,6 @@
 //! What the rest of the program asks of colournet.
 
+use crate::dataset::loader_options::Turns;
 use crate::engine::device::Device;
 use crate::engine::nn::WeightFile;
 use crate::error::Result;
@@ -37,6 +38,7 @@ impl Recipe for Colournet {
 
     fn own_settings(&self) -> &'static [&'static str] {
         &[
+            "preset",
             "bands",
             "ratio",
             "width",
@@ -53,6 +55,22 @@ impl Recipe for Colournet {
 
     fn defaults(&self) -> Settings {
         Settings { lambda_l: Some(1.0), ..classification::defaults() }
+    }
+
+    fn presets(&self) -> Vec<(&'static str, Settings)> {
+        let grey = Settings {
+            width: Some(0.25),
+            size: Some(128),
+            steps: Some(4000),
+            augment: Some(Turns::Dihedral.to_string()),
+            lr: Some(3e-4),
+            lr_schedule: Some("cosine".to_owned()),
+            lr_warmup: Some(100),
+            ema: Some(0.998),
+            lambda: Some(1.0),
+            ..Settings::default()
+        };
+        vec![("grey", grey)]
     }
 
     fn learner(&self, setup: &Setup<'_>) -> Result<Box<dyn Learner>> {

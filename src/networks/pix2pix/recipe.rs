@@ -1,5 +1,6 @@
 //! What the rest of the program asks of pix2pix.
 
+use crate::dataset::loader_options::Turns;
 use crate::engine::device::Device;
 use crate::engine::nn::WeightFile;
 use crate::error::Result;
@@ -46,6 +47,7 @@ impl Recipe for Pix2pix {
 
     fn own_settings(&self) -> &'static [&'static str] {
         &[
+            "preset",
             "bands",
             "ratio",
             "width",
@@ -73,6 +75,30 @@ impl Recipe for Pix2pix {
             input_channels: Some(1),
             ..Settings::default()
         }
+    }
+
+    fn presets(&self) -> Vec<(&'static str, Settings)> {
+        let sar = Settings {
+            despeckle: Some("lee:5".to_owned()),
+            width: Some(0.1875),
+            batch: Some(4),
+            steps: Some(900),
+            augment: Some(Turns::Dihedral.to_string()),
+            // The distance from the target leads, from coarse to fine; the discriminator would win against so narrow a
+            // generator.
+            lr: Some(1e-3),
+            lr_d: Some(1e-4),
+            lr_schedule: Some("cosine".to_owned()),
+            lr_warmup: Some(50),
+            beta2: Some(0.99),
+            ema: Some(0.99),
+            lambda_l1: Some(1000.0),
+            l1_scales: Some(4),
+            dropout: Some(0.0),
+            up: Some(Up::Resize.to_string()),
+            ..Settings::default()
+        };
+        vec![("sar", sar)]
     }
 
     fn learner(&self, setup: &Setup<'_>) -> Result<Box<dyn Learner>> {

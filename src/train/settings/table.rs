@@ -329,6 +329,15 @@ settings! {
         "Channels that the grey input is repeated to",
         About { value_name: "N", of_some: true, settled: true, ..GAN };
 
+    "preset" preset: String, checks::any,
+        "Settings that won for a task, as defaults: {presets}; what is given beside it wins",
+        About {
+            value_name: "NAME",
+            otherwise: Some("those of the published network"),
+            of_some: true,
+            settled: true,
+            ..RUN
+        };
     "checkpoint-every" checkpoint_every: u64 = 500u64, checks::positive,
         "Updates between checkpoints",
         About { value_name: "N", ..RUN };
