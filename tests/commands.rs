@@ -312,3 +312,36 @@ fn hints_lead_to_what_works() {
     fs::write(root.path().join("slc.tif"), tiff(32, 3, &bytes(&magnitudes))).unwrap();
     done(root.path(), "colorize slc.tif --run run --device cpu --out b.tif");
 }
+
+/// The most memory that a run of the binary took, bytes.
+#[cfg(target_os = "linux")]
+fn most_memory(folder: &Path, line: &str) -> u64 {
+    let program = assert_cmd::cargo::cargo_bin!("huetape");
+    let mut child =
+        std::process::Command::new(program).args(line.split_whitespace()).current_dir(folder).spawn().unwrap();
+    let mut most = 0;
+    while child.try_wait().unwrap().is_none() {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let of = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB")?.trim().parse().ok());
+        most = of.unwrap_or(0).max(most);
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    assert!(child.wait().unwrap().success(), "{line}");
+    1024 * most
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_large_png_is_read_and_written_by_rows() {
+    let root = scenes(&[48]);
+    done(root.path(), &train(""));
+    let side = 2000u32;
+    let large = image::GrayImage::from_fn(side, side, |x, y| image::Luma([((x * 7 + y * 13) % 251) as u8]));
+    large.save(root.path().join("large.png")).unwrap();
+    let colorize = |out: &str| format!("colorize large.png --run run --out {out} --device cpu --threads 1 --tile 256");
+    let [tif, png] = ["a.tif", "a.png"].map(|out| most_memory(root.path(), &colorize(out)));
+    // A whole picture of floats would be 12 bytes a pixel, one of bytes 3.
+    let pixels = u64::from(side * side);
+    assert!(png < tif + 7 * pixels, "{} MiB to PNG, {} MiB to TIFF", png >> 20, tif >> 20);
+    assert!(png < 200 << 20, "{} MiB", png >> 20);
+}

@@ -218,6 +218,35 @@ fn resuming_with_nothing_to_do_touches_nothing_and_an_end_that_was_missed_is_mad
 }
 
 #[test]
+fn a_clock_that_goes_back_misleads_nothing() {
+    let bench = Bench::new();
+    bench.finish(bench.train("run", 4));
+    // Killed after its last checkpoint: the report is one of an earlier moment, although of a later time.
+    let html = fs::read_to_string(bench.path("run/report.html")).unwrap();
+    assert!(html.contains("name=\"huetape-ended\" content=\"4\""));
+    fs::write(bench.path("run/report.html"), html.replace("content=\"4\"", "content=\"0\"")).unwrap();
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(3600);
+    fs::File::options().append(true).open(bench.path("run/report.html")).unwrap().set_modified(later).unwrap();
+    let mut command = bench.train("run", 4);
+    command.args(["--resume"]);
+    let output = command.output().unwrap();
+    assert!(String::from_utf8(output.stdout).unwrap().contains("ab error"));
+    assert!(fs::read_to_string(bench.path("run/report.html")).unwrap().contains("content=\"4\""));
+
+    // Checkpoints are known by their steps: an older one with a later time is not gone on from.
+    let older = bench.path("run/checkpoints/step-00000003.safetensors");
+    fs::File::options().append(true).open(older).unwrap().set_modified(later).unwrap();
+    let mut command = bench.train("run", 5);
+    command.args(["--resume"]);
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("goes on after step 4"), "{said}");
+    bench.finish(bench.train("whole", 5));
+    let checkpoint = "checkpoints/step-00000005.safetensors";
+    assert!(bench.result("run")[checkpoint] == bench.result("whole")[checkpoint]);
+}
+
+#[test]
 fn what_changes_on_resume_is_recorded_with_its_step() {
     let bench = Bench::new();
     bench.finish(bench.train("run", 4));

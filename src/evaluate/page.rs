@@ -134,6 +134,7 @@ pub fn evaluation_page(
 ) -> Result<Page> {
     let methods = board.means();
     let mut page = Page {
+        ended: None,
         title: format!("How good is {model}?"),
         summary: format!(
             "Means over {}, beside what needs no network; colours marked as predicted are {model}'s.",

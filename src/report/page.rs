@@ -18,6 +18,9 @@ const SCRIPT: &str = include_str!("report.js");
 /// A page from its top to its end.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Page {
+    /// Of a training: the update that it ended with, 0 while it goes on. For programs that read the page, see
+    /// [`ended_of`].
+    pub ended: Option<u64>,
     /// Heading of the page, the network and what it was trained on.
     pub title: String,
     /// One line under the heading: what was trained, on what, for how long.
@@ -80,6 +83,15 @@ pub struct Strip {
     pub png: Vec<u8>,
 }
 
+/// What stands before the update that a training ended with.
+const ENDED: &str = "<meta name=\"huetape-ended\" content=\"";
+
+/// [`Page::ended`] of a page that was written before.
+pub fn ended_of(html: &str) -> Option<u64> {
+    let (_, after) = html.split_once(ENDED)?;
+    after.split_once('"')?.0.parse().ok()
+}
+
 impl Page {
     /// Writes the page to `path`, whole or not at all.
     ///
@@ -99,11 +111,12 @@ impl Page {
              <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; \
              style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
              <meta name=\"color-scheme\" content=\"light dark\">\n\
-             <title>{0}</title>\n<style>\n{STYLE}</style>\n</head>\n\
+             {3}<title>{0}</title>\n<style>\n{STYLE}</style>\n</head>\n\
              <body>\n<header>\n<h1>{0}</h1>\n<p class=\"summary\">{1}</p>\n{2}</header>\n<main>\n",
             escape(&self.title),
             escape(&self.summary),
             self.verdict.to_html(),
+            self.ended.map(|step| format!("{ENDED}{step}\">\n")).unwrap_or_default(),
         );
         for (i, section) in self.sections.iter().enumerate() {
             section.write_html(&mut html, i);

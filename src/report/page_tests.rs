@@ -23,6 +23,7 @@ fn everywhere(text: &str) -> Page {
     let table = Table { caption: text(), head: vec![text()], rows: vec![vec![text()]] };
     let strip = Strip { name: text(), step: Some(3), panels: vec![text()], png: vec![1, 2, 3] };
     Page {
+        ended: Some(7),
         title: text(),
         summary: text(),
         verdict: comparison.verdict(),
@@ -87,4 +88,10 @@ fn a_written_report_is_the_page() {
     let report = everywhere("x");
     report.write(&path).unwrap();
     assert_eq!(std::fs::read_to_string(path).unwrap(), report.to_html());
+}
+
+#[test]
+fn a_page_says_which_update_a_training_ended_with() {
+    assert_eq!(ended_of(&everywhere("x").to_html()), Some(7));
+    assert_eq!(ended_of(&Page::default().to_html()), None);
 }

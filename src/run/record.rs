@@ -93,13 +93,15 @@ impl Training {
         }
     }
 
-    /// Writes the report; with the figures the update whose weights they are of.
+    /// Writes the report; with the figures the update whose weights they are of. `ended` is the update that the training
+    /// ended with, 0 while it goes on.
     pub(super) fn report(
         &self,
         dir: &RunDir,
         device: &Device,
         losses: &[(&'static str, &'static str)],
         scores: Option<(Scoreboard, Option<u64>)>,
+        ended: u64,
     ) -> Result<()> {
         let (scores, judged) = scores.unzip();
         let text = toml::to_string(&self.plan.settings).unwrap_or_default();
@@ -124,6 +126,7 @@ impl Training {
             judged: judged.flatten(),
             validation: self.validation.as_ref().map(|data| (data.pairs.len() as u64, self.plan.session.loader.size)),
             steps: self.plan.session.steps,
+            ended,
         };
         write_report(dir, &facts)
     }

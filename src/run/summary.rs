@@ -52,6 +52,8 @@ pub struct TrainingFacts {
     pub validation: Option<(u64, usize)>,
     /// Updates in all.
     pub steps: u64,
+    /// The update that the training ended with, 0 while it goes on.
+    pub ended: u64,
 }
 
 /// Writes `report.html`.
@@ -60,7 +62,7 @@ pub struct TrainingFacts {
 /// A run folder that cannot be read or written.
 pub fn write_report(dir: &RunDir, facts: &TrainingFacts) -> Result<()> {
     let metrics = Metrics::read(&dir.metrics())?;
-    let mut report = Page { title: facts.title.clone(), ..Page::default() };
+    let mut report = Page { title: facts.title.clone(), ended: Some(facts.ended), ..Page::default() };
     let seconds: f64 = metrics.column("seconds").unwrap_or_default().iter().sum();
     let done = metrics.steps.last().copied().unwrap_or_default();
     let of_all = if done < facts.steps { format!(" of {}", facts.steps) } else { String::new() };

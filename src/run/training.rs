@@ -286,7 +286,7 @@ impl Training {
             }
             observe(event);
             if saved && reported.is_ok() {
-                reported = self.report(&session.dir, device, losses, None);
+                reported = self.report(&session.dir, device, losses, None, 0);
             }
         };
         let outcome = session.run(learner.as_mut(), newest.checkpoint.as_ref(), &mut tell)?;
@@ -322,7 +322,8 @@ impl Training {
             }
             _ => None,
         };
-        self.report(&session.dir, device, losses, scores.clone().map(|scores| (scores, judged)))?;
+        let end = if outcome == Outcome::Finished { steps } else { 0 };
+        self.report(&session.dir, device, losses, scores.clone().map(|scores| (scores, judged)), end)?;
         drop(lock);
         Ok(Ended { outcome, scores })
     }

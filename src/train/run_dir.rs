@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::files::{UNFINISHED, folder_of, io_error};
+use crate::report::page::ended_of;
 
 /// A checkpoint of a run folder: `checkpoints/step-00000600.safetensors`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,8 +148,13 @@ impl RunDir {
         self.root.join("samples")
     }
 
-    /// Whether the run has come to its end with the checkpoint of `step`: its report, which is written last, is newer.
+    /// Whether the run has come to its end with the checkpoint of `step`: its report, which is written last, says so. One
+    /// of an older huetape is known by its time, which no clock must have changed.
     pub fn is_finished(&self, step: u64) -> bool {
+        let report = fs::read_to_string(self.report()).unwrap_or_default();
+        if let Some(ended) = ended_of(&report) {
+            return ended == step;
+        }
         let written = |path: PathBuf| fs::metadata(path).and_then(|file| file.modified()).ok();
         match (written(self.checkpoint(step)), written(self.report())) {
             (Some(checkpoint), Some(report)) => report >= checkpoint,
