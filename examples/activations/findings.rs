@@ -282,6 +282,7 @@ impl Findings {
             _ => format!("{clear} of {} differences are clear of the spread", compared.len()),
         };
         Page {
+            ended: None,
             title: "Five activations, with and without batch norm".to_owned(),
             summary: self.setting().join(" "),
             verdict: Verdict { tone: Tone::Open, headline, detail, ..Verdict::default() },

@@ -100,12 +100,14 @@ fn key(device: &Device) -> String {
 }
 
 fn measure(device: &Device) -> Result<Roofline> {
+    // So few digits read back from JSON as they were.
+    let short = |figure: f64| (figure * 1e3).round() / 1e3;
     let gflops = if device.is_gpu() { multiplications(device)? } else { products() } / 1e9;
     let gbs = bandwidth(device)? / 1e9;
     let launch_us = 1e6 * launch(device)?;
     device.trim()?;
     let measured = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    Ok(Roofline { gflops, gbs, launch_us, measured })
+    Ok(Roofline { gflops: short(gflops), gbs: short(gbs), launch_us: short(launch_us), measured })
 }
 
 /// The shortest of some runs, in seconds, after one that does not count.

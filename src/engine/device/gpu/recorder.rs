@@ -36,6 +36,8 @@ pub(super) struct Recorder {
     pub cost: f64,
     /// Bytes behind a buffer's elements that are bound with them.
     pub guard_bytes: u64,
+    /// Bytes that a binding can have.
+    most_bytes: u64,
     /// What has been recorded and submitted so far.
     pub work: HostWork,
     /// While launches are timed, their times. Each is waited for, which is right on every adapter; the cost of a
@@ -63,6 +65,7 @@ impl Recorder {
             align,
             cost: 0.0,
             guard_bytes: 0,
+            most_bytes: device.limits().max_storage_buffer_binding_size,
             work: HostWork::default(),
             times: None,
         }
@@ -157,8 +160,8 @@ impl Recorder {
     /// Offset and number of the bytes that are bound for a region.
     fn bound(&self, region: &Region<'_, Memory>) -> (u64, u64) {
         let offset = region.offset as u64 * 4;
-        let bytes = region.len() as u64 * 4 + self.guard_bytes;
-        (offset, bytes.min(region.memory.buffer.size() - offset))
+        let (bytes, rest) = (region.len() as u64 * 4, region.memory.buffer.size() - offset);
+        (offset, (bytes + self.guard_bytes).min(rest).min(self.most_bytes.max(bytes)))
     }
 
     fn bind_group(
