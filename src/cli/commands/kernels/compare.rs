@@ -7,6 +7,7 @@ use crate::cli::names::flag;
 use crate::cli::outcome::Outcome;
 use crate::engine::self_test::SelfTest;
 use crate::error::{Error, Result};
+use crate::networks::NETWORKS;
 use crate::train::workload::{Pass, WorkloadConfig};
 use crate::workshop::catalogue::{kernel, text_of};
 use crate::workshop::check::{check, read_text, replace};
@@ -18,7 +19,7 @@ use std::time::{Duration, SystemTime};
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   huetape kernels compare conv2d my_conv2d.wgsl --size 64 --width 0.25 --device gpu
-  huetape kernels compare adam my_adam.wgsl --model pix2pix --watch --device gpu")]
+  huetape kernels compare adam my_adam.wgsl --size 64 --watch --device gpu")]
 pub struct CompareArgs {
     /// Name of the kernel, as `huetape kernels list` has it
     #[arg(value_name = "KERNEL")]
@@ -30,7 +31,7 @@ pub struct CompareArgs {
     #[arg(long, value_name = "NAME")]
     of_body: Option<String>,
     /// Network within whose passes both are timed
-    #[arg(long, value_name = "NETWORK", default_value = "colournet", value_parser = networks())]
+    #[arg(long, value_name = "NETWORK", default_value = NETWORKS[0].name(), value_parser = networks())]
     model: Network,
     /// Which pass
     #[arg(long, value_name = "PASS", default_value = "train")]
