@@ -93,8 +93,8 @@ impl Training {
         }
     }
 
-    /// Writes the report; with the figures the update whose weights they are of. `ended` is the update that the training
-    /// ended with, 0 while it goes on.
+    /// Writes the report; with the figures the update whose weights they are of. `ended` is the update that the
+    /// training ended with, 0 while it goes on.
     pub(super) fn report(
         &self,
         dir: &RunDir,

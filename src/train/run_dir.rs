@@ -148,8 +148,8 @@ impl RunDir {
         self.root.join("samples")
     }
 
-    /// Whether the run has come to its end with the checkpoint of `step`: its report, which is written last, says so. One
-    /// of an older huetape is known by its time, which no clock must have changed.
+    /// Whether the run has come to its end with the checkpoint of `step`: its report, which is written last, says so.
+    /// One of an older huetape is known by its time, which no clock must have changed.
     pub fn is_finished(&self, step: u64) -> bool {
         let report = fs::read_to_string(self.report()).unwrap_or_default();
         if let Some(ended) = ended_of(&report) {
