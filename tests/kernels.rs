@@ -156,17 +156,21 @@ fn a_changed_text_is_compared_with_the_kernels_own() {
     let own = std::fs::read_to_string("kernels/conv2d.wgsl").unwrap();
     let write = |name: &str, text: &str| std::fs::write(root.path().join(name), text).unwrap();
     let line = |file: &str| format!("kernels compare conv2d {file} --pass forward --size 32 --width 0.25 --device gpu");
+    // By the clock of a machine that may be busy: one of three tries must say what is so.
+    let says = |file: &str, wanted: &str| {
+        let said = (0..3).map(|_| huetape(root.path(), &line(file))).find(|ran| ran.stdout.ends_with(wanted));
+        assert!(said.is_some_and(|ran| ran.code == 0), "{file} is never said to be: {wanted}");
+    };
     write("alike.wgsl", &format!("{own}// The same.\n"));
-    let ran = huetape(root.path(), &line("alike.wgsl"));
-    assert!(ran.code == 0 && ran.stdout.contains("no difference"), "{}{}", ran.stdout, ran.stderr);
+    says("alike.wgsl", "no difference\n");
 
-    // Each product by a cosine of next to nothing, which is 1.
+    // Each product by cosines of next to nothing, which are 1.
     let sum = "sum[i] += select(0.0, x[start[i] + c], inside[i]) * v;";
-    let slow = own.replace(sum, &sum.replace("* v", "* v * cos(1e-30 * v.x) * cos(1e-30 * v.y) * cos(1e-30 * v.z)"));
+    let cosines = ["1e-30", "2e-30", "3e-30"].map(|small| format!(" * cos({small} * x[start[i] + c])")).concat();
+    let slow = own.replace(sum, &sum.replace(" * v", &format!(" * v{cosines}")));
     assert_ne!(slow, own);
     write("slow.wgsl", &slow);
-    let ran = huetape(root.path(), &line("slow.wgsl"));
-    assert!(ran.code == 0 && ran.stdout.ends_with("slower\n"), "{}{}", ran.stdout, ran.stderr);
+    says("slow.wgsl", "slower\n");
 
     let wrong = own.replace("let iy = place.y + i32(ky * p.dilation);", "let iy = place.y + i32(ky);");
     write("wrong.wgsl", &wrong);
