@@ -82,7 +82,7 @@ pub struct BodyRuns {
 /// What a device knows of bodies.
 #[derive(Default)]
 pub(super) struct Bodies {
-    /// Whether any is forced: a kernel of one body then needs no lock.
+    /// Whether any is forced: where none is, a kernel of one body needs no lock.
     any: AtomicBool,
     forced: Mutex<Forced>,
     runs: Mutex<BTreeMap<String, Vec<(String, u64)>>>,
