@@ -93,19 +93,13 @@ mod tests {
     use super::*;
     use crate::imaging::picture::{Depth, PictureInfo};
 
-    fn gaps(size: [usize; 2], at: &[[usize; 2]]) -> Mask {
-        let mut mask = Mask::new(size);
-        at.iter().for_each(|[x, y]| mask.set(*x, *y));
-        mask
-    }
-
     #[test]
     fn gaps_grow_with_the_image_by_all_that_is_made_of_them() {
-        let found = resized(&gaps([4, 1], &[[1, 0]]), [8, 2]);
+        let found = resized(&Mask::of([4, 1], &[[1, 0]]), [8, 2]);
         let row: Vec<bool> = (0..8).map(|x| found.get(x, 1)).collect();
         // Centres lie at (i + 0.5) / 2 - 0.5: pixel 1 is a neighbour of those up to 1.75, without weight of the first.
         assert_eq!(row, [true, true, true, true, true, false, false, false]);
-        assert_eq!(resized(&gaps([4, 2], &[]), [8, 4]).count(), 0);
+        assert_eq!(resized(&Mask::of([4, 2], &[]), [8, 4]).count(), 0);
     }
 
     #[test]
@@ -116,6 +110,6 @@ mod tests {
             gaps_of(&Picture { info, samples: Samples::F32(values.to_vec()) })
         };
         assert_eq!(of(&[0.1, 0.2, 0.3, 0.4]), None);
-        assert_eq!(of(&[0.1, 0.2, 0.3, nan]), Some(gaps([2, 1], &[[1, 0]])));
+        assert_eq!(of(&[0.1, 0.2, 0.3, nan]), Some(Mask::of([2, 1], &[[1, 0]])));
     }
 }

@@ -69,16 +69,10 @@ mod tests {
     use super::*;
     use crate::imaging::pixels::Area;
 
-    fn gaps(size: [usize; 2], at: &[[usize; 2]]) -> Mask {
-        let mut mask = Mask::new(size);
-        at.iter().for_each(|[x, y]| mask.set(*x, *y));
-        mask
-    }
-
     #[test]
     fn places_are_those_of_crops_without_a_gap() {
         let (size, holes) = ([17, 13], [[3, 4], [9, 9], [16, 0], [0, 12]]);
-        let mask = gaps(size, &holes);
+        let mask = Mask::of(size, &holes);
         for side in [1, 2, 4, 5, 8] {
             let places = Places::new(&mask, side);
             let mut want = Vec::new();

@@ -77,6 +77,16 @@ pub(super) struct Mask {
     bits: Vec<u64>,
 }
 
+#[cfg(test)]
+impl Mask {
+    /// A mask of this size with the bits at these places set.
+    pub(super) fn of(size: [usize; 2], at: &[[usize; 2]]) -> Mask {
+        let mut mask = Mask::new(size);
+        at.iter().for_each(|[x, y]| mask.set(*x, *y));
+        mask
+    }
+}
+
 impl Mask {
     /// Of an image of this size, no bit set.
     pub fn new([width, height]: [usize; 2]) -> Self {
