@@ -206,13 +206,16 @@ fn resuming_with_nothing_to_do_touches_nothing_and_an_end_that_was_missed_is_mad
     assert!(output.status.success() && said.contains("finished at step 4, nothing to do"), "{said}");
     assert!(files(&bench.path("run")) == before);
 
-    // Killed after its last checkpoint and before its report: the report is made, by the settings that were used.
+    // Killed right after its last checkpoint: an older one goes, as `--keep 2` says, and the report is made, by the
+    // settings that were used.
     fs::remove_file(bench.path("run/report.html")).unwrap();
+    let older = bench.path("run/checkpoints/step-00000002.safetensors");
+    fs::copy(bench.path("run/checkpoints/step-00000003.safetensors"), &older).unwrap();
     let mut command = bench.train("run", 4);
     command.args(["--resume", "--lr", "0.5"]);
     let output = command.output().unwrap();
     assert!(String::from_utf8(output.stdout).unwrap().contains("ab error"));
-    assert!(bench.path("run/report.html").is_file());
+    assert!(bench.path("run/report.html").is_file() && !older.exists());
     let config = fs::read(bench.path("run/config.toml")).unwrap();
     assert!(config == before[&bench.path("run/config.toml")].0);
 }

@@ -197,6 +197,12 @@ impl Session<'_> {
             (after, best) = (checkpoint.step, checkpoint.best_score(is_pair(learner.losses())));
         }
         self.dir.cut_samples(after)?;
+        let newest = self.dir.list_checkpoints()?.into_iter().next().map(|newest| newest.path);
+        if newest.is_some_and(|newest| from.is_some_and(|from| from.path == newest)) {
+            // A run killed between a checkpoint and the removal of an older one left that. Where a newer one is
+            // damaged, all that is older stays.
+            self.dir.prune(config.keep)?;
+        }
         let metrics = MetricsWriter::open(self.dir.metrics(), after)?;
         observe(Event::Started { after });
         let mut state = Loop {
