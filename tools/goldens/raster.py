@@ -28,10 +28,12 @@ def samples(bands, sample):
         "int16": (200, -25000),
         "uint32": (65536, 3),
         "int32": (65536, -8000000),
+        "uint64": (2**56, 0),
+        "int64": (2**33, -(2**40)),
         "float32": (0.25, -10),
         "float64": (0.25, -10),
     }[sample]
-    return (v * scale + offset).astype(sample)
+    return v.astype(sample) * np.dtype(sample).type(scale) + np.dtype(sample).type(offset)
 
 
 def write(name, data, mask=None, overviews=False, **options):
@@ -59,18 +61,21 @@ def write(name, data, mask=None, overviews=False, **options):
 
 def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
     write("u8-packbits", samples(1, "uint8"), compress="packbits", blockysize=7)
     write("i8-lzw-planar", samples(2, "int8"), compress="lzw", predictor=2, interleave="band", blockysize=10)
     write("u16-lzw-big-endian", samples(5, "uint16"), compress="lzw", predictor=2, photometric="RGB", ENDIANNESS="BIG")
     write("i16-deflate-planar-tiles", samples(2, "int16"), compress="deflate", predictor=2, interleave="band", **TILES)
     write("u32-bigtiff-big-endian", samples(1, "uint32"), bigtiff="YES", ENDIANNESS="BIG", blockysize=HEIGHT)
     write("i32-zstd-tiles", samples(1, "int32"), compress="zstd", predictor=2, **TILES)
+    write("u64-deflate-big-endian", samples(2, "uint64"), compress="deflate", predictor=2, ENDIANNESS="BIG", blockysize=10)
+    write("i64-zstd-tiles", samples(1, "int64"), compress="zstd", predictor=2, **TILES)
+    write("i64-nodata", np.broadcast_to(2**53 - 1 + x % 3, (1, HEIGHT, WIDTH)), compress="deflate", nodata=2**53)
     write("f32-zstd-big-endian", samples(1, "float32"), compress="zstd", predictor=3, ENDIANNESS="BIG", blockysize=10)
     write("f64-deflate-bigtiff-tiles", samples(3, "float64"), compress="deflate", predictor=3, bigtiff="YES", **TILES)
     write("bits1", samples(1, "uint8") % 2, NBITS=1, compress="deflate")
     write("bits4-tiles", samples(3, "uint8") % 16, NBITS=4, compress="lzw", **TILES)
 
-    y, x = np.mgrid[:HEIGHT, :WIDTH]
     sparse = np.full((1, HEIGHT, WIDTH), -5, "int16")
     sparse[0, :10, :10] = 9
     write("sparse", sparse, SPARSE_OK="TRUE", compress="deflate", nodata=-5, **TILES)

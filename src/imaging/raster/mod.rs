@@ -4,11 +4,11 @@
 //! | read | |
 //! |---|---|
 //! | files | classic TIFF and BigTIFF, either byte order; strips or tiles, also sparse; bands interleaved or planar |
-//! | samples | integers of 8, 16 or 32 bits, signed or not; floats of 16, 32 or 64; unsigned of 1 to 15 bits |
+//! | samples | integers of 8, 16, 32 or 64 bits, signed or not; floats of 16, 32 or 64; unsigned of 1 to 15 bits |
 //! | compression | none, LZW, deflate, PackBits, Zstandard, JPEG; with `formats` WebP, LERC; predictors 2 and 3 |
 //! | colours | grey and RGB as they are; palettes, grey whose zero is white, YCbCr and CMYK are converted |
 //! | orientation | turned upright |
-//! | no data | the nodata value, NaN, a mask, an alpha band |
+//! | no data | the nodata value (of 64-bit integers exactly), NaN, a mask, an alpha band |
 //!
 //! [`Raster`] reads, [`RasterWriter`] writes, [`Stretch`] maps values to 0..1. Values are what GDAL gives, colours
 //! converted. Of JPEG chunks, where decoders differ, they are within 1 of libjpeg's, and where the colours are stored

@@ -2,7 +2,7 @@
 //!
 //! Sources: GDAL's `CPLAtofM`, which reads the text, and `ARE_REAL_EQUAL`, which compares floats.
 
-use crate::imaging::raster::sample::SampleType;
+use crate::imaging::raster::sample::{EXACT, SampleType};
 
 /// The value that stands for no data.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,13 +38,32 @@ impl Nodata {
         Nodata { text, value }
     }
 
+    /// The number as an integer, exactly; `None` where the text says another.
+    pub(super) fn integer(&self) -> Option<i128> {
+        let digits = self.text.split_whitespace().next()?;
+        let whole = || Some(self.value as i128).filter(|_| self.value.fract() == 0.0 && self.value.abs() <= EXACT);
+        digits.parse().ok().or_else(whole)
+    }
+
+    /// Whether a sample of a type that is made of the number equals it.
+    pub(super) fn survives(&self, sample: SampleType) -> bool {
+        let made = || match sample.is_signed() {
+            true => i128::from(self.value as i64),
+            false => i128::from(self.value as u64),
+        };
+        !sample.is_wide() || self.integer().is_none_or(|integer| integer == made())
+    }
+
     /// Whether a sample of a type can have the value.
     pub fn fits(&self, sample: SampleType) -> bool {
+        if sample.is_wide() {
+            return self.integer().is_some_and(|integer| sample.holds(integer));
+        }
         sample.is_float() || self.value == sample.nearest(self.value)
     }
 
     /// Whether the sample `value`, of a file's type `sample`, stands for no data: integers that equal the value, floats
-    /// that equal it up to a few roundings.
+    /// that equal it up to a few roundings. Wide integers that do are NaN ([`SampleType::mark`]).
     pub(super) fn is(&self, sample: SampleType, value: f64) -> bool {
         match sample {
             SampleType::F32 => {
@@ -57,6 +76,7 @@ impl Nodata {
                 let (a, b) = (value, self.value);
                 a == b || (a - b).abs() < f64::EPSILON * (a + b).abs() * 2.0 || b.is_nan() && a.is_nan()
             }
+            _ if sample.is_wide() => value.is_nan(),
             _ => value == self.value,
         }
     }
@@ -114,6 +134,13 @@ mod tests {
             ("-9999", SampleType::I16, true),
             ("4294967295", SampleType::U32, true),
             ("nan", SampleType::F32, true),
+            ("18446744073709551615", SampleType::U64, true),
+            ("18446744073709551616", SampleType::U64, false),
+            ("9223372036854775808", SampleType::I64, false),
+            ("-9223372036854775808", SampleType::I64, true),
+            ("-9999.0", SampleType::I64, true),
+            ("3.5", SampleType::I64, false),
+            ("-1", SampleType::U64, false),
         ] {
             assert_eq!(Nodata::parse(text).unwrap().fits(sample), fits, "{text} in {sample}");
         }

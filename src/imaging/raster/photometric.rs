@@ -54,7 +54,7 @@ impl Photometric {
         match tiff.first(index, PHOTOMETRIC, 1)? {
             0 if sample.is_signed() => unsupported(format!("{sample} samples whose zero is white")),
             0 => {
-                let black = if sample.is_float() { 1.0 } else { ((1u64 << bits) - 1) as f64 };
+                let black = if sample.is_float() { 1.0 } else { 2f64.powi(bits as i32) - 1.0 };
                 Ok(Photometric::WhiteIsZero { black, bands: bands.saturating_sub(extra).max(1) })
             }
             3 => Self::palette(tiff, index, stored),

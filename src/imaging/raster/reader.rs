@@ -17,6 +17,7 @@ use crate::imaging::raster::layout::Layout;
 use crate::imaging::raster::nodata::Nodata;
 use crate::imaging::raster::orientation::{ORIENTATION, Orientation};
 use crate::imaging::raster::photometric::Photometric;
+use crate::imaging::raster::sample::EXACT;
 
 /// Decoded chunks kept by a [`Raster`] unless [`Raster::with_cache`] says otherwise: enough for the tiles under a
 /// window and its neighbour, and for the strips of a scene of bytes; little beside what a network takes.
@@ -204,9 +205,22 @@ impl Raster {
     ///
     /// # Errors
     ///
-    /// As [`Raster::read_window`].
+    /// As [`Raster::read_window`]; integers from 2^53 on, of which 64-bit floats hold some only.
     pub fn read_window_exactly(&self, area: Area, bands: &[usize]) -> Result<Window<f64>> {
-        self.read_as(area, bands, |value| value)
+        let window = self.read_as(area, bands, |value| value)?;
+        if self.info.sample.is_wide() {
+            let pixels = window.samples.chunks(bands.len().max(1)).zip(&window.valid);
+            let large = |pixel: &[f64]| pixel.iter().any(|value| value.abs() >= EXACT);
+            crate::ensure!(
+                !pixels.into_iter().any(|(pixel, valid)| *valid && large(pixel)),
+                Error::input(
+                    "has integers of 2^53 and more, which cannot be copied exactly",
+                    self.path.display(),
+                    "convert it to 32-bit integers or to 64-bit floats, or interpolate bilinearly"
+                )
+            );
+        }
+        Ok(window)
     }
 
     /// As [`Raster::read_window`], with `sample` of every sample. Whether a sample is a number is asked of the result.
@@ -285,6 +299,9 @@ impl Raster {
             if let Some(nodata) = nodata {
                 let filled = filled[pixels.clone()].iter_mut().zip(&*values);
                 filled.for_each(|(filled, value)| *filled |= !nodata.is(stored, *value));
+                if stored.is_wide() {
+                    values.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = nodata.value);
+                }
             }
             photometric.light(bands[position] - 1, values);
             let to = samples[first * bands.len() + position..].iter_mut().step_by(bands.len());
@@ -320,6 +337,7 @@ impl Raster {
     ) -> Outcome<()> {
         let chunk_bands = image.chunk_bands();
         let mut values = vec![0.0; image.chunk_width.min(area.width)];
+        let hole = self.nodata.as_ref().filter(|_| image.sample.is_wide()).and_then(Nodata::integer);
         self.visit_chunks(which, image, area, bands, |bytes, part| {
             let values = &mut values[..part.width];
             for (position, band) in bands.iter().enumerate().filter(|(_, band)| part.holds(image, **band)) {
@@ -327,6 +345,9 @@ impl Raster {
                 for row in 0..part.height {
                     let first = (part.first + row * image.chunk_width) * chunk_bands + within;
                     image.sample.read(bytes, first, chunk_bands, values);
+                    if let Some(hole) = hole.filter(|_| image.alpha != Some(*band)) {
+                        image.sample.mark(hole, bytes, first, chunk_bands, values);
+                    }
                     each(position, part.pixel + row * area.width, values);
                 }
             }

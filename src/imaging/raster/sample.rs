@@ -17,11 +17,18 @@ pub enum SampleType {
     U32,
     /// 32-bit signed.
     I32,
+    /// 64-bit unsigned. Values are those of the nearest 64-bit float; the nodata value is told apart exactly.
+    U64,
+    /// 64-bit signed, as [`SampleType::U64`].
+    I64,
     /// 32-bit float; files with floats of 16 bits are widened to this.
     F32,
     /// 64-bit float.
     F64,
 }
+
+/// Integers up to this are exact in a 64-bit float.
+pub(super) const EXACT: f64 = (1u64 << 53) as f64;
 
 /// Runs `$body` with `$type` as the Rust type of the samples.
 macro_rules! for_sample_type {
@@ -51,6 +58,14 @@ macro_rules! for_sample_type {
                 type $type = i32;
                 $body
             }
+            SampleType::U64 => {
+                type $type = u64;
+                $body
+            }
+            SampleType::I64 => {
+                type $type = i64;
+                $body
+            }
             SampleType::F32 => {
                 type $type = f32;
                 $body
@@ -65,13 +80,15 @@ macro_rules! for_sample_type {
 
 impl SampleType {
     /// All types.
-    pub const ALL: [SampleType; 8] = [
+    pub const ALL: [SampleType; 10] = [
         SampleType::U8,
         SampleType::I8,
         SampleType::U16,
         SampleType::I16,
         SampleType::U32,
         SampleType::I32,
+        SampleType::U64,
+        SampleType::I64,
         SampleType::F32,
         SampleType::F64,
     ];
@@ -88,14 +105,26 @@ impl SampleType {
 
     /// Whether samples are integers that may be negative.
     pub fn is_signed(self) -> bool {
-        matches!(self, SampleType::I8 | SampleType::I16 | SampleType::I32)
+        matches!(self, SampleType::I8 | SampleType::I16 | SampleType::I32 | SampleType::I64)
+    }
+
+    /// Whether samples are integers that a 64-bit float does not hold exactly, from [`EXACT`] on.
+    pub(super) fn is_wide(self) -> bool {
+        matches!(self, SampleType::U64 | SampleType::I64)
+    }
+
+    /// Whether an integer is one of the type's samples.
+    pub(super) fn holds(self, integer: i128) -> bool {
+        let bits = 8 * self.bytes() as u32;
+        let [low, high] = if self.is_signed() { [-1 << (bits - 1), 1 << (bits - 1)] } else { [0, 1 << bits] };
+        (low..high).contains(&integer)
     }
 
     /// The value of the TIFF tag SampleFormat: 1 unsigned, 2 signed, 3 float.
     pub(super) fn format(self) -> u16 {
         match self {
-            SampleType::U8 | SampleType::U16 | SampleType::U32 => 1,
-            SampleType::I8 | SampleType::I16 | SampleType::I32 => 2,
+            SampleType::U8 | SampleType::U16 | SampleType::U32 | SampleType::U64 => 1,
+            SampleType::I8 | SampleType::I16 | SampleType::I32 | SampleType::I64 => 2,
             SampleType::F32 | SampleType::F64 => 3,
         }
     }
@@ -129,6 +158,22 @@ impl SampleType {
         });
     }
 
+    /// Puts NaN into `values[i]` where the sample `first + i * stride` is `integer`. Only of wide integers, whose values
+    /// do not tell it.
+    pub(super) fn mark(self, integer: i128, bytes: &[u8], first: usize, stride: usize, values: &mut [f64]) {
+        let signed = self.is_signed();
+        let of = |bytes| match signed {
+            true => i128::from(i64::from_ne_bytes(bytes)),
+            false => i128::from(u64::from_ne_bytes(bytes)),
+        };
+        let samples = bytes.as_chunks::<8>().0;
+        for (value, sample) in values.iter_mut().zip(samples[first..].iter().step_by(stride)) {
+            if of(*sample) == integer {
+                *value = f64::NAN;
+            }
+        }
+    }
+
     /// Appends `value` to `bytes` in little-endian order: rounded to nearest (ties to even) and clamped for integers.
     pub(super) fn push(self, bytes: &mut Vec<u8>, value: f64) {
         let value = if self.is_float() { value } else { value.round_ties_even() };
@@ -157,6 +202,10 @@ mod tests {
             (SampleType::I16, -1.5, -2.0),
             (SampleType::I32, 3e9, 2_147_483_647.0),
             (SampleType::U32, 3e9, 3e9),
+            (SampleType::U64, -3.0, 0.0),
+            (SampleType::U64, 1e20, 2f64.powi(64)),
+            (SampleType::I64, -1e20, -(2f64.powi(63))),
+            (SampleType::I64, 9_007_199_254_740_991.0, 9_007_199_254_740_991.0),
             (SampleType::F32, 0.1, f64::from(0.1f32)),
             (SampleType::F64, 0.1, 0.1),
         ] {

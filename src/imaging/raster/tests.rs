@@ -54,6 +54,8 @@ fn files_of_gdal_hold_what_was_written() {
         ("i16-deflate-planar-tiles", SampleType::I16, 2, 200.0, -25000.0),
         ("u32-bigtiff-big-endian", SampleType::U32, 1, 65536.0, 3.0),
         ("i32-zstd-tiles", SampleType::I32, 1, 65536.0, -8e6),
+        ("u64-deflate-big-endian", SampleType::U64, 2, 2f32.powi(56), 0.0),
+        ("i64-zstd-tiles", SampleType::I64, 1, 2f32.powi(33), -(2f32.powi(40))),
         ("f32-zstd-big-endian", SampleType::F32, 1, 0.25, -10.0),
         ("f64-deflate-bigtiff-tiles", SampleType::F64, 3, 0.25, -10.0),
         ("mask-overviews", SampleType::U8, 1, 1.0, 0.0),
@@ -127,6 +129,31 @@ fn jpeg_chunks_come_in_their_colours() {
         let expected = samples(WIDTH, HEIGHT, 3, |x, y, band| colour(x, y)[band] as f32);
         let worst = window.samples.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(worst <= tolerance, "{name}: off by {worst}");
+    }
+}
+
+/// GDAL masks the one value of the three that is declared, though 64-bit floats do not tell it from the next.
+#[test]
+fn integers_of_64_bits_equal_their_nodata_value_exactly() {
+    let raster = Raster::open(&fixture("i64-nodata")).unwrap();
+    let window = read_all(&raster);
+    let expected: Vec<bool> = (0..WIDTH * HEIGHT).map(|i| i % WIDTH % 3 != 1).collect();
+    assert_eq!(window.valid, expected);
+    let corner = Area { x: 0, y: 0, width: 1, height: 1 };
+    assert_eq!(raster.read_window_exactly(corner, &[1]).unwrap().samples, [9_007_199_254_740_991.0]);
+    let error = raster.read_window_exactly(raster.area(), &[1]).unwrap_err();
+    assert!(error.exit_code() == 2 && error.to_string().contains("integers of 2^53 and more"), "{error}");
+    // The largest value of all, and the next below it, which is the same as a float.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("largest.tif");
+    let samples = [u64::MAX, u64::MAX - 1, 7].map(u64::to_le_bytes).concat();
+    let file = PlainTiff::grey(3, 64, &samples).nodata("18446744073709551615");
+    fs::write(&path, file.bytes()).unwrap();
+    assert_eq!(read_all(&Raster::open(&path).unwrap()).valid, [false, true, true]);
+    // Written in its own type a nodata value survives, or is refused.
+    for (text, written) in [("18446744073709551615", true), ("9007199254740993", false)] {
+        let info = RasterInfo { nodata: Nodata::parse(text), ..RasterInfo::new(1, 1, 1, SampleType::U64) };
+        assert_eq!(RasterWriter::create(&path, info, 16).is_ok(), written, "{text}");
     }
 }
 

@@ -51,6 +51,14 @@ impl RasterWriter {
         if info.sample.is_float() || info.sample.is_signed() || full > 16 || !(full - 7..full).contains(&info.bits) {
             info.bits = full;
         }
+        if let Some(nodata) = info.nodata.as_ref().filter(|nodata| !nodata.survives(info.sample)) {
+            let what = format!("the nodata value {} cannot be written exactly", nodata.text);
+            return Err(Error::input(
+                what,
+                path.display(),
+                "declare one below 2^53, or the type's largest or smallest",
+            ));
+        }
         let limit = u32::MAX as usize;
         crate::ensure!(
             (1..=limit).contains(&info.width)
@@ -302,7 +310,8 @@ fn predict(row: &mut [u8], sample: SampleType, bands: usize) {
     match size {
         1 => subtract(row, bands, |[a], [b]: [u8; 1]| [a.wrapping_sub(b)]),
         2 => subtract(row, bands, |a, b| u16::from_le_bytes(a).wrapping_sub(u16::from_le_bytes(b)).to_le_bytes()),
-        _ => subtract(row, bands, |a, b| u32::from_le_bytes(a).wrapping_sub(u32::from_le_bytes(b)).to_le_bytes()),
+        4 => subtract(row, bands, |a, b| u32::from_le_bytes(a).wrapping_sub(u32::from_le_bytes(b)).to_le_bytes()),
+        _ => subtract(row, bands, |a, b| u64::from_le_bytes(a).wrapping_sub(u64::from_le_bytes(b)).to_le_bytes()),
     }
 }
 

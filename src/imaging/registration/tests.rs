@@ -347,6 +347,8 @@ fn the_nearest_pixel_keeps_every_bit() {
     for (sample, nodata, first, others, step) in [
         (SampleType::I32, "16777216", 16_777_216.0, 16_777_216.0, 1.0),
         (SampleType::U32, "0", 4_294_967_295.0, 4_294_967_295.0, -3.0),
+        (SampleType::I64, "-9223372036854775808", -(2f64.powi(63)), 9e15, 1.0),
+        (SampleType::U64, "18446744073709551615", 2f64.powi(64), 9e15, 1.0),
         (SampleType::F64, "-9999.9", -9999.9, -9999.9, 1.0 / 7.0),
         (SampleType::F64, "-1.7976931348623157e308", f64::MIN, 0.1, 1e300),
         (SampleType::F32, "-3.40282e+38", lowest, 1.0, 3.0),
