@@ -5,9 +5,11 @@ use crate::dataset::loader_options::Turns;
 use crate::dataset::pairs::DataSource;
 use crate::dataset::patches::PatchPlan;
 use crate::imaging::codec::save::{save_png, save_tiff};
+use crate::imaging::raster::testing::PlainTiff;
 use crate::imaging::raster::{RasterInfo, SampleType};
 use approx::assert_abs_diff_eq;
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// Seven pairs of 12x10 images whose values name file, row and column: source = 16 file + ..., target red = source.
 fn data() -> (tempfile::TempDir, Dataset) {
@@ -252,4 +254,29 @@ fn the_one_place_without_gaps_is_taken_also_where_images_are_enlarged() {
             assert!(maker.batch(step).unwrap().source.iter().all(|value| *value >= 0.5), "{enlarge:?}");
         }
     }
+}
+
+#[test]
+fn a_square_source_that_is_stored_turned_lies_on_its_target() {
+    let side = 8;
+    let upright: Vec<u8> = (0..64).map(|i| 3 * i).collect();
+    // Tag 274 is 6: the first row is the right side, the first column the top.
+    let stored: Vec<u8> = (0..64).map(|i| upright[i % side * side + side - 1 - i / side]).collect();
+    let turned = PlainTiff::grey(8, 8, &stored).with(257, &[8]).with(274, &[6]).bytes();
+    let batch = |write: &dyn Fn(&Path)| {
+        let root = tempfile::tempdir().unwrap();
+        let [source, target] = ["s", "t"].map(|name| root.path().join(name));
+        std::fs::create_dir(&source).unwrap();
+        std::fs::create_dir(&target).unwrap();
+        write(&source);
+        save_png(&target.join("a.png"), &upright, side, side, None).unwrap();
+        let data = DataSource::Pairs { source, target, recursive: false }.validate(side, None).unwrap();
+        BatchMaker::new(data, LoaderOptions { batch: 1, ..options(false, false) }).batch(1).unwrap()
+    };
+    let plain = batch(&|folder| save_png(&folder.join("a.png"), &upright, side, side, None).unwrap());
+    let read = batch(&|folder| std::fs::write(folder.join("a.tif"), &turned).unwrap());
+    assert_eq!((&read.source, &read.target), (&plain.source, &plain.target));
+    // The picture is no copy of its turns: a source that stays as it is stored differs.
+    let stored = batch(&|folder| save_png(&folder.join("a.png"), &stored, side, side, None).unwrap());
+    assert_ne!(stored.source, plain.source);
 }
