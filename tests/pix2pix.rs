@@ -62,6 +62,7 @@ impl Golden {
             lambda_l1,
             dropout,
             side: 256,
+            batch: 1,
             learning,
         };
         start.learner(device, Some(&self.init)).unwrap()

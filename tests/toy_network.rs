@@ -155,3 +155,41 @@ fn a_network_of_ones_own_refuses_settings_and_weights_of_others() {
     assert!(check_weights(&TOY, &weights).is_ok());
     assert!(NETWORKS.iter().all(|recipe| !recipe.recognises(&weights) && check_weights(*recipe, &weights).is_err()));
 }
+
+/// A driver that resets takes the GPU away in the middle of a run.
+#[cfg(feature = "testing")]
+#[test]
+fn a_lost_gpu_ends_the_run_with_its_last_checkpoint_whole() {
+    use huetape::engine::device::DeviceChoice;
+    use huetape::engine::testing::devices;
+    use huetape::error::ErrorKind;
+
+    let folder = images();
+    let settings = || Settings { checkpoint_every: Some(2), ..settings(folder.path(), 8) };
+    if !devices().iter().any(Device::is_gpu) {
+        return;
+    }
+    let gpu = || Device::open(&DeviceChoice::Gpu).unwrap();
+    let device = gpu();
+    let run = |name: &str, device: &Device, lost_at: Option<u64>| {
+        let training = Training::new(&TOY, settings()).unwrap().resuming(true);
+        let lose = |event: Event<'_>| {
+            if matches!(event, Event::Step { step, .. } if Some(step) == lost_at) {
+                device.lose();
+            }
+        };
+        training.run(device, &folder.path().join(name), &mut { lose })
+    };
+    run("whole", &gpu(), None).unwrap();
+    let error = run("broken", &device, Some(5)).err().unwrap();
+    assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Lost, 1));
+    let dir = RunDir::open(folder.path().join("broken")).unwrap();
+    let newest = dir.list_checkpoints().unwrap().remove(0);
+    assert_eq!(newest.step, 4);
+    let message = error.to_string();
+    let way_on = format!("{} is whole: go on from there with", newest.path.display());
+    assert!(message.contains(&way_on) && !message.contains('\n'), "{message}");
+    run("broken", &gpu(), None).unwrap();
+    let bytes = |name: &str| std::fs::read(RunDir::open(folder.path().join(name)).unwrap().checkpoint(8)).unwrap();
+    assert!(bytes("whole") == bytes("broken"));
+}

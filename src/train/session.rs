@@ -7,7 +7,7 @@ use crate::dataset::loader_options::LoaderOptions;
 use crate::dataset::pairs::Dataset;
 use crate::engine::device::PendingRead;
 use crate::engine::nn::StateTensor;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::train::checkpoint::{self, Checkpoint};
 use crate::train::health::{Health, Notice, is_pair};
 use crate::train::learner::{Learner, Update};
@@ -216,6 +216,13 @@ impl Session<'_> {
             saved: from.map(|checkpoint| checkpoint.path.clone()),
             best,
         };
+        let ended = self.steps(learner, after, &mut state);
+        ended.map_err(|error| if error.kind() == ErrorKind::Lost { state.with_way_on(error) } else { error })
+    }
+
+    /// The updates after `after`.
+    fn steps(&self, learner: &mut dyn Learner, after: u64, state: &mut Loop<'_, '_>) -> Result<Outcome> {
+        let config = &self.config;
         let lag = if self.asynchronous { LOSS_LAG } else { 0 };
         let mut loader = Loader::new(self.data.clone(), config.loader.clone(), after + 1, config.steps)?;
         let mut done = after;
@@ -363,6 +370,14 @@ impl Loop<'_, '_> {
         let seconds = self.clock.elapsed().as_secs_f64();
         self.clock = Instant::now();
         Ok(Some(Settled { step: update.step, images: update.files.len(), lr: update.lr, losses, seconds }))
+    }
+
+    /// A device that is lost takes what was learned since the last checkpoint with it.
+    fn with_way_on(&self, error: Error) -> Error {
+        let saved =
+            self.saved.as_ref().map(|path| format!("; {} is whole: go on from there with ⟨resume⟩", path.display()));
+        let remedy = format!("{}{}", error.remedy(), saved.unwrap_or_default());
+        error.with_remedy(remedy)
     }
 
     fn diverged(&self, what: String, subject: &str) -> Error {

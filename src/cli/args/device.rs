@@ -60,12 +60,12 @@ pub fn open(settings: &Settings) -> Result<Device> {
 
 /// What a command computes on, in a line that it prints as it begins.
 pub fn line(device: &Device) -> String {
-    match (device.is_gpu(), device.is_software()) {
-        (false, _) => format!("device: {}, {} threads", device.name(), rayon::current_num_threads()),
-        (true, false) => format!("device: {}", device.name()),
-        (true, true) => {
-            format!("device: {}, a driver that computes on the processor: --device cpu is mostly faster", device.name())
-        }
+    let software = "a driver that computes on the processor: --device cpu is mostly faster";
+    let name = device.name();
+    match (device.is_gpu(), device.note().or(device.is_software().then_some(software))) {
+        (false, _) => format!("device: {name}, {} threads", rayon::current_num_threads()),
+        (true, None) => format!("device: {name}"),
+        (true, Some(note)) => format!("device: {name}, {note}"),
     }
 }
 

@@ -107,6 +107,9 @@ fn print_adapters(adapters: &[AdapterReport]) {
             human_bytes(adapter.max_binding_bytes),
             human_bytes(u64::from(adapter.workgroup_bytes))
         );
+        if let Some(note) = adapter.note {
+            outln!("  note: an adapter {note}");
+        }
         let features = if adapter.features.is_empty() { "none".to_owned() } else { adapter.features.join(", ") };
         outln!("  optional features: {features}");
     }

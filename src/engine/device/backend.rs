@@ -2,8 +2,9 @@
 
 use crate::engine::device::bodies::Bodies;
 use crate::engine::device::cpu::{self, Cpu};
+use crate::engine::device::element::Element;
 use crate::engine::device::gpu::{self, Gpu};
-use crate::engine::device::region::Region;
+use crate::engine::device::region::{Place, Region};
 use crate::error::Result;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -62,7 +63,8 @@ impl Inner {
     /// Where that is asked for, notes whether something was written behind the `len` elements of a buffer.
     pub fn inspect_guard(&self, storage: &Storage, len: usize) {
         let (true, Backend::Gpu(gpu)) = (self.watch.load(Ordering::Relaxed), &self.backend) else { return };
-        let Some(band) = storage.on_gpu(len, &[GUARD]) else { return };
+        let place = Place { element: Element::F32, offset: len, shape: &[GUARD] };
+        let Some(band) = storage.on_gpu(place) else { return };
         let read = |reads: Vec<gpu::GpuRead>| reads.into_iter().map(gpu::GpuRead::finish).collect::<Result<Vec<_>>>();
         let found = match gpu.start_reads(&[band]).and_then(read).map(|bands| bands.concat()) {
             Ok(band) => band.iter().position(|value| value.to_bits() != guard_value().to_bits()),
@@ -96,17 +98,17 @@ impl Inner {
 
 impl Storage {
     /// A run of elements of this buffer, where it is one of the CPU.
-    pub fn on_cpu<'a>(&'a self, offset: usize, shape: &'a [usize]) -> Option<Region<'a, cpu::Memory>> {
+    pub fn on_cpu<'a>(&'a self, place: Place<'a>) -> Option<Region<'a, cpu::Memory>> {
         match self {
-            Storage::Cpu(memory) => Some(Region { memory, offset, shape }),
+            Storage::Cpu(memory) => Some(place.of(memory)),
             Storage::Gpu(_) => None,
         }
     }
 
     /// As [`Storage::on_cpu`], of a GPU.
-    pub fn on_gpu<'a>(&'a self, offset: usize, shape: &'a [usize]) -> Option<Region<'a, gpu::Memory>> {
+    pub fn on_gpu<'a>(&'a self, place: Place<'a>) -> Option<Region<'a, gpu::Memory>> {
         match self {
-            Storage::Gpu(memory) => Some(Region { memory, offset, shape }),
+            Storage::Gpu(memory) => Some(place.of(memory)),
             Storage::Cpu(_) => None,
         }
     }

@@ -75,6 +75,8 @@ pub struct AdapterReport {
     pub max_binding_bytes: u64,
     /// Workgroup memory, in bytes.
     pub workgroup_bytes: u32,
+    /// What stands in the way of its speed, if anything.
+    pub note: Option<&'static str>,
     /// Names of the optional features that huetape can use and the adapter has.
     pub features: Vec<&'static str>,
 }

@@ -4,13 +4,14 @@ use crate::engine::device::backend::{Backend, GUARD, Inner, Storage, guard_value
 use crate::engine::device::bodies::{self, BodyRuns, Forced};
 use crate::engine::device::choice::DeviceChoice;
 use crate::engine::device::cpu::Cpu;
+use crate::engine::device::element::Element;
 use crate::engine::device::gpu::{self, Gpu};
 use crate::engine::device::host_work::HostWork;
 use crate::engine::device::kernel::{AnyKernel, Args, GpuInfo, Kernel, Plan};
 use crate::engine::device::pool::{self, MemoryReport, human_bytes};
 use crate::engine::device::profile::{LaunchTime, Work};
 use crate::engine::device::read::{PendingRead, PendingState};
-use crate::engine::device::region::describe;
+use crate::engine::device::region::{Place, describe};
 use crate::engine::device::view::{View, check_len, elements, shape_error};
 use crate::error::{Error, ErrorKind, Result};
 use std::sync::atomic::Ordering;
@@ -62,12 +63,30 @@ impl Device {
         }
     }
 
+    /// What stands in the way of its speed, as [`AdapterReport::note`](crate::engine::device::AdapterReport::note).
+    pub fn note(&self) -> Option<&'static str> {
+        match &self.0.backend {
+            Backend::Cpu(_) => None,
+            Backend::Gpu(gpu) => gpu.note(),
+        }
+    }
+
     /// Elements that one binding, and so one tensor, may have.
     pub fn max_elements(&self) -> usize {
         match &self.0.backend {
             // Parameters of kernels count elements with 32 bits.
             Backend::Cpu(_) => u32::MAX as usize,
-            Backend::Gpu(gpu) => gpu.max_binding_bytes() as usize / 4,
+            Backend::Gpu(gpu) => gpu.max_binding_bytes() as usize / Element::F32.bytes(),
+        }
+    }
+
+    /// Floating-point operations that a launch should have at most, by the measured pace of a GPU: an op that can cut
+    /// its work into launches with the same bits does so beyond, for a launch is not interrupted, and drivers reset a
+    /// GPU that seems to hang. No end on the CPU.
+    pub fn launch_flops(&self) -> f64 {
+        match &self.0.backend {
+            Backend::Cpu(_) => f64::INFINITY,
+            Backend::Gpu(gpu) => gpu.launch_flops(),
         }
     }
 
@@ -77,6 +96,15 @@ impl Device {
     pub fn check_bounds(&self, on: bool) {
         if let Backend::Gpu(gpu) = &self.0.backend {
             gpu.check_bounds(on);
+        }
+    }
+
+    /// Breaks a GPU off, as a driver that resets does: whatever is asked of it from now on is an
+    /// [`ErrorKind::Lost`]. The CPU stays.
+    #[cfg(feature = "testing")]
+    pub fn lose(&self) {
+        if let Backend::Gpu(gpu) = &self.0.backend {
+            gpu.lose();
         }
     }
 
@@ -106,7 +134,10 @@ impl Device {
     pub fn alloc(&self, shape: &[usize]) -> Result<View> {
         let len = elements(shape).filter(|&len| len <= self.max_elements().max(1)).ok_or_else(|| {
             Error::input(
-                format!("a tensor of over {}, this device's limit", human_bytes(self.max_elements() as u64 * 4)),
+                format!(
+                    "a tensor of over {}, this device's limit",
+                    human_bytes((self.max_elements() * Element::F32.bytes()) as u64)
+                ),
                 format!("{shape:?}"),
                 "take a smaller batch, tile, image or width",
             )
@@ -116,7 +147,8 @@ impl Device {
             return Err(shape_error("a tensor needs at least one element", format!("{shape:?}"), "check the sizes"));
         }
         let guards = self.0.guards();
-        let class = pool::size_class(len as u64 * 4 + if guards { 4 * GUARD as u64 } else { 0 });
+        let guarded = len + if guards { GUARD } else { 0 };
+        let class = pool::size_class((guarded * Element::F32.bytes()) as u64);
         let view = View::new(self.0.clone(), class, self.0.alloc(class)?, shape, guards);
         if self.0.poisons() {
             self.write(&view, &vec![f32::NAN; len])?;
@@ -213,8 +245,8 @@ impl Device {
                 return Err(Error::kernel(launch.kernel.name(), message));
             }
         }
-        let elements = |views: &[&View]| views.iter().map(|view| view.len() as u64).sum::<u64>();
-        let bytes = 4 * (elements(ins) + 2 * elements(inouts) + elements(outs));
+        let bytes = |views: &[&View]| views.iter().map(|view| view.bytes()).sum::<u64>();
+        let bytes = bytes(ins) + 2 * bytes(inouts) + bytes(outs);
         match &self.0.backend {
             Backend::Cpu(cpu) => {
                 let work = || Work { flops: launch.flops(), bytes };
@@ -373,7 +405,7 @@ impl Launch<'_> {
     }
 }
 
-fn regions<'a, R>(views: &[&'a View], pick: impl Fn(&'a Storage, usize, &'a [usize]) -> Option<R>) -> Result<Vec<R>> {
+fn regions<'a, R>(views: &[&'a View], pick: impl Fn(&'a Storage, Place<'a>) -> Option<R>) -> Result<Vec<R>> {
     views.iter().map(|view| view.region(&pick)).collect()
 }
 

@@ -7,6 +7,7 @@ mod backend;
 mod bodies;
 mod choice;
 mod cpu;
+mod element;
 mod fill;
 #[cfg(feature = "gpu")]
 mod gpu;
@@ -28,6 +29,7 @@ pub mod wgsl;
 
 pub use bodies::{BodyRuns, Forced};
 pub use choice::{AdapterReport, DeviceChoice};
+pub use element::Element;
 pub(crate) use fill::FILL;
 pub use gpu::adapters;
 pub use handle::Device;

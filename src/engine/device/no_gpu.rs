@@ -41,6 +41,10 @@ impl Gpu {
         match *self {}
     }
 
+    pub fn note(&self) -> Option<&'static str> {
+        match *self {}
+    }
+
     pub fn info(&self) -> &GpuInfo {
         match *self {}
     }
@@ -49,7 +53,16 @@ impl Gpu {
         match *self {}
     }
 
+    #[cfg(feature = "testing")]
+    pub fn lose(&self) {
+        match *self {}
+    }
+
     pub fn bind_guards(&self) {
+        match *self {}
+    }
+
+    pub fn launch_flops(&self) -> f64 {
         match *self {}
     }
 

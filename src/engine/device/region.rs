@@ -1,19 +1,48 @@
 //! Runs of elements in the buffers of a device, as its launches see them.
 
+use crate::engine::device::element::Element;
 use std::ops::Range;
 
 /// Elements of one buffer from `offset` on, with their shape. `M` is what the device keeps of a buffer.
 pub(super) struct Region<'a, M> {
     pub memory: &'a M,
+    pub element: Element,
     /// In elements.
     pub offset: usize,
     pub shape: &'a [usize],
+}
+
+/// Elements of one buffer, whatever keeps it.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub element: Element,
+    /// In elements.
+    pub offset: usize,
+    pub shape: &'a [usize],
+}
+
+impl<'a> Place<'a> {
+    /// These elements in `memory`.
+    pub fn of<M>(self, memory: &'a M) -> Region<'a, M> {
+        let Place { element, offset, shape } = self;
+        Region { memory, element, offset, shape }
+    }
 }
 
 impl<M> Region<'_, M> {
     /// Number of elements.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// Number of bytes.
+    pub fn bytes(&self) -> u64 {
+        (self.len() * self.element.bytes()) as u64
+    }
+
+    /// Where in the buffer it begins, in bytes.
+    pub fn byte_offset(&self) -> u64 {
+        (self.offset * self.element.bytes()) as u64
     }
 
     /// The elements within the buffer.

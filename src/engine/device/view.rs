@@ -1,6 +1,8 @@
 //! A view: elements of a buffer with a shape.
 
 use crate::engine::device::backend::{Inner, Storage};
+use crate::engine::device::element::Element;
+use crate::engine::device::region::Place;
 use crate::error::{Error, ErrorKind, Result};
 use std::sync::Arc;
 
@@ -25,10 +27,11 @@ impl Drop for Buffer {
     }
 }
 
-/// A run of f32 elements in a buffer with a shape; clones share the buffer.
+/// A run of elements in a buffer with a shape; clones share the buffer.
 #[derive(Clone)]
 pub struct View {
     buffer: Arc<Buffer>,
+    element: Element,
     offset: usize,
     shape: Vec<usize>,
 }
@@ -64,7 +67,22 @@ impl View {
     pub(super) fn new(device: Arc<Inner>, class: u64, storage: Storage, shape: &[usize], guarded: bool) -> View {
         let guarded = guarded.then(|| shape.iter().product());
         let buffer = Arc::new(Buffer { device, class, guarded, storage: Some(storage) });
-        View { buffer, offset: 0, shape: shape.to_vec() }
+        View { buffer, element: Element::F32, offset: 0, shape: shape.to_vec() }
+    }
+
+    /// Other elements of the same buffer.
+    fn placed(&self, offset: usize, shape: &[usize]) -> View {
+        View { buffer: self.buffer.clone(), element: self.element, offset, shape: shape.to_vec() }
+    }
+
+    /// The type of its elements.
+    pub fn element(&self) -> Element {
+        self.element
+    }
+
+    /// Number of bytes.
+    pub fn bytes(&self) -> u64 {
+        (self.len() * self.element.bytes()) as u64
     }
 
     /// Sizes of the axes, outermost first.
@@ -95,7 +113,7 @@ impl View {
                 "check the sizes"
             )
         );
-        Ok(View { buffer: self.buffer.clone(), offset: self.offset, shape: shape.to_vec() })
+        Ok(self.placed(self.offset, shape))
     }
 
     /// A part of this view, from element `offset` (a multiple of [`VIEW_ALIGN`]) on.
@@ -114,12 +132,12 @@ impl View {
             offset.is_multiple_of(VIEW_ALIGN),
             refuse(format!("a part begins at a multiple of {VIEW_ALIGN} elements"), "leave room before it")
         );
-        Ok(View { buffer: self.buffer.clone(), offset: self.offset + offset, shape: shape.to_vec() })
+        Ok(self.placed(self.offset + offset, shape))
     }
 
     /// `len` elements behind the end of this view, for the guard band of a whole buffer.
     pub(super) fn behind(&self, len: usize) -> View {
-        View { buffer: self.buffer.clone(), offset: self.offset + self.len(), shape: vec![len] }
+        self.placed(self.offset + self.len(), &[len])
     }
 
     pub(super) fn same_buffer(&self, other: &View) -> bool {
@@ -142,8 +160,9 @@ impl View {
     }
 
     /// The elements as `pick` finds them in the storage, e.g. [`Storage::on_cpu`].
-    pub(super) fn region<'a, R>(&'a self, pick: impl Fn(&'a Storage, usize, &'a [usize]) -> Option<R>) -> Result<R> {
+    pub(super) fn region<'a, R>(&'a self, pick: impl Fn(&'a Storage, Place<'a>) -> Option<R>) -> Result<R> {
+        let place = Place { element: self.element, offset: self.offset, shape: &self.shape };
         let storage = self.buffer.storage.as_ref();
-        storage.and_then(|storage| pick(storage, self.offset, &self.shape)).ok_or_else(|| self.foreign())
+        storage.and_then(|storage| pick(storage, place)).ok_or_else(|| self.foreign())
     }
 }

@@ -215,16 +215,6 @@ pub fn batch_norm(bound: &Bound<'_>, name: &str, x: &Var, norm: Norm) -> Result<
     Ok(y)
 }
 
-/// Whether the batch norm saw one value per channel in every batch: then each variance was 0, and the running ones have
-/// decayed from 1 to one and the same number.
-///
-/// # Errors
-/// No such parameters, or a lost device.
-pub fn saw_one_value(bound: &Bound<'_>, name: &str) -> Result<bool> {
-    let var = bound.tensor(&format!("{name}.var"))?.to_vec()?;
-    Ok(var[0] < 1.0 && var.iter().all(|&v| v == var[0]))
-}
-
 /// What [`batch_norm`] makes of one value per channel in training, whatever it is: beta. Under running statistics it
 /// divides by the root of eps, a variance of nothing, and blows up 31 times what differs from the running mean.
 ///

@@ -33,6 +33,8 @@ pub struct Start {
     pub dropout: f32,
     /// Side of the training pictures.
     pub side: usize,
+    /// Training pictures a batch.
+    pub batch: usize,
     /// How it learns.
     pub learning: AdversarialConfig,
 }
@@ -102,7 +104,8 @@ impl Start {
         discriminator: Discriminator,
     ) -> Result<Adversarial<Pix2pix>> {
         let game = Pix2pix { discriminator, lambda_l1: self.lambda_l1, seed: self.learning.seed };
-        let generator = Generator { dropout: self.dropout, side: self.side, ..generator };
+        let one_value = (self.batch, self.side) == (1, generator.stride());
+        let generator = Generator { dropout: self.dropout, side: self.side, one_value, ..generator };
         Adversarial::new(device, game, generator, &self.learning)
     }
 }

@@ -7,7 +7,7 @@
 //! Training pictures that cannot be halved eight times have a U-Net of fewer halvings, without the innermost layers.
 
 use crate::engine::nn::layer::{
-    activate, batch_norm, batch_norm_as_shift, batch_norm_specs, bias_spec, convolve, kernel_spec, relu, saw_one_value,
+    activate, batch_norm, batch_norm_as_shift, batch_norm_specs, bias_spec, convolve, kernel_spec, relu,
 };
 use crate::engine::nn::{Bound, Init, Norm, ParamSpec, Parameters, StateTensor, WeightFile};
 use crate::engine::ops::activation::Activation;
@@ -90,6 +90,9 @@ pub struct Generator {
     /// Side of the pictures that it was trained on, which can be halved as often as it halves: inference is on windows
     /// of that side.
     pub side: usize,
+    /// Whether the innermost batch norm saw one value per channel in each batch of the training: batches of one picture
+    /// that is halved down to a pixel.
+    pub one_value: bool,
 }
 
 impl Generator {
@@ -104,7 +107,7 @@ impl Generator {
         let down = DOWN[..depth(side)].iter().map(|c| scaled(*c, width)).collect();
         let up = UP[left_out..].iter().map(|c| scaled(*c, width)).collect();
         let (source_bands, up_by) = (1, Up::Transposed);
-        Generator { channels_in, source_bands, down, up, up_by, slope, dropout: DROPOUT, side }
+        Generator { channels_in, source_bands, down, up, up_by, slope, dropout: DROPOUT, side, one_value: false }
     }
 
     /// Sides of what it paints are multiples of this.
@@ -147,14 +150,15 @@ impl Generator {
         network.slope = slope.unwrap_or(network.slope);
         network.dropout = dropout.unwrap_or(network.dropout);
         network.side = side.map_or(network.side, |side| side as usize);
+        let innermost = format!("{}.var", norm(&down(network.down.len())));
+        network.one_value = file.get(&innermost).is_some_and(|var| saw_one_value(&var.data));
         Ok(network)
     }
 
     /// Runs the network on x `[N, H, W, channels_in]`, H and W multiples of [`Generator::stride`].
     ///
     /// The innermost batch norm sees one value per channel of each picture of 256x256. In batches of one such picture
-    /// that is the mean itself, and beta comes out; under running statistics it must come out too, see
-    /// [`saw_one_value`].
+    /// that is the mean itself, and beta comes out; under running statistics it must come out too.
     ///
     /// # Errors
     /// Another size, and whatever a launch reports.
@@ -170,7 +174,7 @@ impl Generator {
         );
         let tape = bound.tape();
         let innermost = norm(&down(self.down.len()));
-        let shift_only = pass.norm == Norm::Running && saw_one_value(bound, &innermost)?;
+        let shift_only = pass.norm == Norm::Running && self.one_value;
         let leaky = Activation::LeakyRelu { slope: self.slope };
         let mut x = x.clone();
         let mut skips = Vec::new();
@@ -270,6 +274,12 @@ impl painter::Generator for Generator {
     }
 }
 
+/// What the running variances of a batch norm say that saw one value per channel in every batch: each variance was 0,
+/// and the running ones have decayed from 1 to one and the same number.
+fn saw_one_value(variances: &[f32]) -> bool {
+    variances.iter().all(|&v| v == variances[0] && v < 1.0)
+}
+
 fn down(k: usize) -> String {
     format!("g.down{k}")
 }
@@ -366,13 +376,18 @@ mod tests {
     /// what differs from the running mean.
     #[test]
     fn the_innermost_batch_norm_puts_out_beta_when_it_saw_one_value_a_channel() {
-        let generator = Generator::new(1, 0.01, 0.3);
+        let mut generator = Generator::new(1, 0.01, 0.3);
         let parameters = Parameters::new(&Device::cpu(), generator.param_specs(), 1, false).unwrap();
         let rng = Rng::new(1, Stream::Test, 0);
         let grey: Vec<f32> = (0..65536).map(|i| rng.uniform(i)).collect();
         let grey = Tensor::new(parameters.device(), &[1, 256, 256, 1], &grey).unwrap();
         let set = |name: &str, values: &[f32]| parameters.get(name).unwrap().write(values).unwrap();
-        let picture = || generator.paint(&parameters, &grey, &Look::default()).unwrap().to_vec().unwrap();
+        let mut picture = || {
+            let mut tensors = parameters.state().unwrap();
+            tensors.extend(generator.settings());
+            generator = Generator::of(&WeightFile::from_tensors("memory", tensors)).unwrap();
+            generator.paint(&parameters, &grey, &Look::default()).unwrap().to_vec().unwrap()
+        };
 
         // Fresh weights bring next to nothing down to the innermost layer.
         set("g.down8.bn.gamma", &[1e8; 4]);

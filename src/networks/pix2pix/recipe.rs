@@ -112,6 +112,7 @@ impl Recipe for Pix2pix {
             lambda_l1: settings.lambda_l1.unwrap_or_default(),
             dropout: settings.dropout.unwrap_or_default(),
             side: settings.size.unwrap_or(pix2pix::SIDE),
+            batch: settings.batch.unwrap_or(1),
             learning: AdversarialConfig::of(setup)?,
         };
         Ok(Box::new(start.learner(setup.device, setup.weights)?))

@@ -3,12 +3,19 @@
 use crate::engine::device::choice::{AdapterReport, DeviceChoice};
 use crate::engine::device::gpu::stderr::without_display_noise;
 use crate::error::{Error, ErrorKind, Result};
+use std::path::PathBuf;
 
 pub(in crate::engine::device) type Adapter = wgpu::Adapter;
+
+/// Share of the memory budget that a driver tells which buffers may take.
+const BUDGET_PERCENT: u8 = 95;
 
 fn instance() -> wgpu::Instance {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = wgpu::Backends::PRIMARY;
+    // What other programs leave of the memory, where the driver says it: a buffer beyond that is refused, which lets
+    // idle ones go, rather than pushing others out of the GPU's memory.
+    descriptor.memory_budget_thresholds.for_resource_creation = Some(BUDGET_PERCENT);
     wgpu::Instance::new(descriptor)
 }
 
@@ -54,8 +61,24 @@ fn report(adapter: &wgpu::Adapter) -> AdapterReport {
         },
         max_binding_bytes: limits.max_storage_buffer_binding_size,
         workgroup_bytes: limits.max_compute_workgroup_storage_size,
+        note: note(&info),
         features: optional.iter().filter(|(bit, _)| adapter.features().contains(*bit)).map(|&(_, name)| name).collect(),
     }
+}
+
+/// What stands in the way of an adapter's speed.
+pub(super) fn note(info: &wgpu::AdapterInfo) -> Option<&'static str> {
+    let beside = std::env::current_exe().ok().and_then(|program| program.parent().map(PathBuf::from));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let old = info.backend == wgpu::Backend::Dx12 && !has_dxc(beside.into_iter().chain(std::env::split_paths(&path)));
+    old.then_some(
+        "whose shaders the old FXC compiles, slowly: put dxcompiler.dll of Microsoft's DXC beside the program",
+    )
+}
+
+/// Whether Microsoft's current shader compiler lies in one of the folders in which Windows looks for libraries.
+fn has_dxc(folders: impl IntoIterator<Item = PathBuf>) -> bool {
+    folders.into_iter().any(|folder| folder.join("dxcompiler.dll").is_file())
 }
 
 /// The adapter that `choice` means; `None` is the CPU.
@@ -100,6 +123,15 @@ fn position(names: &[String], wanted: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_current_compiler_is_found_where_libraries_lie() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = || [PathBuf::from("nowhere"), folder.path().to_owned()];
+        assert!(!has_dxc(folders()));
+        std::fs::write(folder.path().join("dxcompiler.dll"), "").unwrap();
+        assert!(has_dxc(folders()));
+    }
 
     #[test]
     fn an_unknown_adapter_is_wrong_input() {

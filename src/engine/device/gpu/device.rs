@@ -1,7 +1,9 @@
 //! One GPU: its memory, its recorder, its queue.
 
 use crate::engine::device::backend::GUARD;
-use crate::engine::device::gpu::fault::{Complaint, lock, lost};
+use crate::engine::device::element::Element;
+use crate::engine::device::gpu::adapter::note;
+use crate::engine::device::gpu::fault::{Complaint, lock, lost, wait_for};
 use crate::engine::device::gpu::memory::Memory;
 use crate::engine::device::gpu::pace::Pace;
 use crate::engine::device::gpu::read::{Copy, GpuRead, Staging};
@@ -55,6 +57,10 @@ impl Gpu {
         format!("{} ({})", self.adapter_info.name, self.adapter_info.backend)
     }
 
+    pub fn note(&self) -> Option<&'static str> {
+        note(&self.adapter_info)
+    }
+
     pub fn info(&self) -> &GpuInfo {
         &self.info
     }
@@ -64,9 +70,21 @@ impl Gpu {
         lock(&self.recorder).pipelines.check_all = on;
     }
 
+    /// See [`Device::lose`](crate::engine::device::Device::lose).
+    #[cfg(feature = "testing")]
+    pub fn lose(&self) {
+        self.complaint.lose();
+        self.device.destroy();
+    }
+
     /// Binds each buffer with the guard band behind it from now on.
     pub fn bind_guards(&self) {
-        lock(&self.recorder).guard_bytes = 4 * GUARD as u64;
+        lock(&self.recorder).guard_bytes = (GUARD * Element::F32.bytes()) as u64;
+    }
+
+    /// See [`Device::launch_flops`](crate::engine::device::Device::launch_flops).
+    pub fn launch_flops(&self) -> f64 {
+        2.0 * self.pace.most()
     }
 
     pub fn max_binding_bytes(&self) -> u64 {
@@ -137,7 +155,7 @@ impl Gpu {
 
     fn wait(&self) -> Result<()> {
         let all = self.pace.mark();
-        self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(lost)?;
+        wait_for(&self.device, None, self.pace.patience(all))?;
         self.pace.reached(all);
         self.complaint.check()
     }
@@ -155,23 +173,23 @@ impl Gpu {
         if recorder.uses(to.memory) {
             self.flush(&mut recorder)?;
         }
-        recorder.work.uploaded_bytes += data.len() as u64 * 4;
-        self.queue.write_buffer(&to.memory.buffer, to.offset as u64 * 4, bytemuck::cast_slice(data));
+        recorder.work.uploaded_bytes += to.bytes();
+        self.queue.write_buffer(&to.memory.buffer, to.byte_offset(), bytemuck::cast_slice(data));
         Ok(())
     }
 
     /// Starts one copy to the host of what regions hold at this point of the recording.
     pub fn start_reads(&self, from: &[Region<'_, Memory>]) -> Result<Vec<GpuRead>> {
         let elements: usize = from.iter().map(Region::len).sum();
-        let staging = self.staging.take(&self.device, elements as u64 * 4);
+        let staging = self.staging.take(&self.device, from.iter().map(Region::bytes).sum());
         let mut recorder = lock(&self.recorder);
         let encoder = recorder.encoder(&self.device);
-        let (mut at, mut places) = (0, Vec::new());
+        let (mut at, mut byte, mut places) = (0, 0, Vec::new());
         for region in from {
-            let (offset, bytes) = (region.offset as u64 * 4, region.len() as u64 * 4);
-            encoder.copy_buffer_to_buffer(&region.memory.buffer, offset, &staging, at as u64 * 4, bytes);
+            let (offset, bytes) = (region.byte_offset(), region.bytes());
+            encoder.copy_buffer_to_buffer(&region.memory.buffer, offset, &staging, byte, bytes);
             places.push(at..at + region.len());
-            at += region.len();
+            (at, byte) = (at + region.len(), byte + bytes);
         }
         recorder.work.reads += 1;
         let submission = self.flush(&mut recorder)?;
@@ -197,7 +215,7 @@ impl Gpu {
         self.check_grids(plan, &launch)?;
         let mut recorder = lock(&self.recorder);
         let recorder = &mut *recorder;
-        let bytes: usize = args.iter().map(|region| region.len() * 4).sum();
+        let bytes: u64 = args.iter().map(Region::bytes).sum();
         let cost = plan.flops.max(COST_OF_A_BYTE * bytes as f64);
         let full = recorder.cost > 0.0 && recorder.cost + cost > self.pace.most();
         if full || !recorder.has_room(params) {

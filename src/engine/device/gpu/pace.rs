@@ -2,7 +2,7 @@
 
 use crate::engine::device::gpu::fault::lock;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Seconds that a submission should take at most. Drivers reset a GPU after 2 (Windows) to some 10, and a desktop on
 /// the same GPU stands still meanwhile.
@@ -13,6 +13,11 @@ const AT_FIRST: f64 = 2e10;
 const RANGE: (f64, f64) = (2e9, 1e13);
 /// Cost from which a wait says something about the pace.
 const TELLING: f64 = 1e8;
+
+/// Cost a second of a slow GPU, before its pace is known.
+const SLOWEST: f64 = 1e9;
+/// The shortest wait that is given up.
+const LEAST_PATIENCE: Duration = Duration::from_mins(2);
 
 /// Clones share what is known.
 #[derive(Clone, Default)]
@@ -57,6 +62,14 @@ impl Pace {
         }
     }
 
+    /// How long a wait for everything up to a mark may last before the GPU counts as hung: twenty times what the pace
+    /// makes expect, and never under [`LEAST_PATIENCE`], for others may be using it.
+    pub fn patience(&self, mark: f64) -> Duration {
+        let state = lock(&self.0);
+        let expected = (mark - state.done).max(0.0) / state.rate.unwrap_or(SLOWEST);
+        LEAST_PATIENCE + Duration::from_secs_f64(20.0 * expected)
+    }
+
     /// Cost that a submission may have.
     pub fn most(&self) -> f64 {
         lock(&self.0).rate.map_or(AT_FIRST, |rate| (rate * SECONDS).clamp(RANGE.0, RANGE.1))
@@ -66,6 +79,18 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wait_may_last_many_times_as_long_as_the_pace_makes_expect() {
+        let pace = Pace::default();
+        assert_eq!(pace.patience(pace.mark()), LEAST_PATIENCE);
+        pace.submitted(60.0 * SLOWEST);
+        assert_eq!(pace.patience(pace.mark()), LEAST_PATIENCE + Duration::from_mins(20));
+        pace.reached(pace.mark());
+        // Known to be fast by now.
+        pace.submitted(60.0 * SLOWEST);
+        assert!(pace.patience(pace.mark()) < LEAST_PATIENCE + Duration::from_mins(20));
+    }
 
     #[test]
     fn a_slow_gpu_gets_small_submissions() {

@@ -1,6 +1,7 @@
 //! Copies from a GPU to the host.
 
-use crate::engine::device::gpu::fault::{Complaint, lock, lost};
+use crate::engine::device::element::Element;
+use crate::engine::device::gpu::fault::{Complaint, lock, lost, wait_for};
 use crate::engine::device::gpu::pace::Pace;
 use crate::error::Result;
 use std::ops::Range;
@@ -81,12 +82,11 @@ impl Copy {
     fn elements(&self, place: Range<usize>) -> Result<Vec<f32>> {
         let mut state = lock(&self.state);
         if let State::Waiting(buffer, mapped) = &*state {
-            let wait = wgpu::PollType::Wait { submission_index: self.submission.clone(), timeout: None };
-            self.device.poll(wait).map_err(lost)?;
+            wait_for(&self.device, self.submission.clone(), self.pace.patience(self.mark))?;
             self.pace.reached(self.mark);
             self.complaint.check()?;
             mapped.recv().map_err(lost)?.map_err(lost)?;
-            let bytes = self.elements as u64 * 4;
+            let bytes = (self.elements * Element::F32.bytes()) as u64;
             let data = bytemuck::pod_collect_to_vec(&buffer.get_mapped_range(..bytes).map_err(lost)?);
             buffer.unmap();
             self.staging.give_back(buffer.clone());

@@ -159,8 +159,8 @@ impl Recorder {
 
     /// Offset and number of the bytes that are bound for a region.
     fn bound(&self, region: &Region<'_, Memory>) -> (u64, u64) {
-        let offset = region.offset as u64 * 4;
-        let (bytes, rest) = (region.len() as u64 * 4, region.memory.buffer.size() - offset);
+        let offset = region.byte_offset();
+        let (bytes, rest) = (region.bytes(), region.memory.buffer.size() - offset);
         (offset, (bytes + self.guard_bytes).min(rest).min(self.most_bytes.max(bytes)))
     }
 
@@ -190,7 +190,7 @@ impl Recorder {
                         let number = binding.number;
                         return Err(fail(format!("text and launch differ on whether binding {number} is written")));
                     }
-                    if region.len() * 4 < least_bytes as usize {
+                    if region.bytes() < u64::from(least_bytes) {
                         let number = binding.number;
                         return Err(fail(format!("binding {number} takes {least_bytes} bytes or more")));
                     }

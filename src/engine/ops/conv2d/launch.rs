@@ -1,6 +1,8 @@
 //! The launches of a convolution: what the kernels are told, how a GPU divides the work, and the twins.
 
-use crate::engine::device::{AnyKernel, Body, Dispatch, GpuInfo, Kernel, Plan, kernel_text, linear_grid};
+use crate::engine::device::{
+    AnyKernel, Body, Dispatch, GpuInfo, Kernel, Plan, VIEW_ALIGN, View, kernel_text, linear_grid,
+};
 use crate::engine::ops::conv2d::geometry::{Activation, Geometry, Layout, Padding};
 use crate::engine::ops::conv2d::twin;
 use crate::engine::primitives::same_shape;
@@ -266,8 +268,42 @@ pub(crate) fn forward(
     y: &Tensor,
 ) -> Result<()> {
     let params = Params::new(geometry, layout).finished(activation, b.is_some()).cut(geometry.c, DEPTH_QUADS);
-    // Something must be bound as the bias, even where it is not read.
-    y.device().launch(&FORWARD, &params, &[x, w, b.unwrap_or(w)], &[], &[y])
+    let most = y.device().launch_flops();
+    by_images(geometry, most, x, y, |geometry, x, y| {
+        // Something must be bound as the bias, even where it is not read.
+        w.device().launch(&FORWARD, &Params { geometry, ..params }, &[x, w, b.unwrap_or(w)], &[], &[y])
+    })
+}
+
+/// Calls `launch` with all images of `from` and `to`, or, where those take more than `most` floating-point operations,
+/// with some of them at a time: no element of y or dx depends on which images it is computed with.
+///
+/// # Errors
+/// Those of `launch`.
+pub(super) fn by_images(
+    geometry: &Geometry,
+    most: f64,
+    from: &View,
+    to: &View,
+    launch: impl Fn(Geometry, &View, &View) -> Result<()>,
+) -> Result<()> {
+    let images = geometry.n as usize;
+    let [from_len, to_len] = [from, to].map(|view| view.len() / images);
+    let aligned = from_len.is_multiple_of(VIEW_ALIGN) && to_len.is_multiple_of(VIEW_ALIGN);
+    let step = images as f64 * most / geometry.flops();
+    if images == 1 || step >= images as f64 || !aligned {
+        return launch(*geometry, from, to);
+    }
+    let step = (step as usize).max(1);
+    for first in (0..images).step_by(step) {
+        let count = step.min(images - first);
+        let [from, to] = [(from, from_len), (to, to_len)].map(|(view, len)| {
+            let shape = [&[count], &view.shape()[1..]].concat();
+            view.part(first * len, &shape)
+        });
+        launch(Geometry { n: count as u32, ..*geometry }, &from?, &to?)?;
+    }
+    Ok(())
 }
 
 /// dx `[N, H, W, C]` from dz `[N, Ho, Wo, O]` and w in `layout`. With a bias `[C]` and an activation it is the forward
@@ -285,7 +321,10 @@ pub(crate) fn input_gradient(
     dx: &Tensor,
 ) -> Result<()> {
     let params = Params::new(geometry, layout).finished(activation, b.is_some()).cut(geometry.o, DEPTH_QUADS);
-    dx.device().launch(&INPUT_GRADIENT, &params, &[dz, w, b.unwrap_or(w)], &[], &[dx])
+    let most = dx.device().launch_flops();
+    by_images(geometry, most, dz, dx, |geometry, dz, dx| {
+        w.device().launch(&INPUT_GRADIENT, &Params { geometry, ..params }, &[dz, w, b.unwrap_or(w)], &[], &[dx])
+    })
 }
 
 /// dw in `layout` from x `[N, H, W, C]` and dz `[N, Ho, Wo, O]`.

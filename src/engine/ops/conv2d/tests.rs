@@ -1,11 +1,14 @@
-use crate::engine::device::{Device, DeviceChoice};
+use crate::engine::device::{Device, DeviceChoice, View};
 use crate::engine::op::{Backward, Op};
-use crate::engine::ops::conv2d::launch::{DEPTH_QUADS, FORWARD, INPUT_GRADIENT, Params, WEIGHT_GRADIENT};
+use crate::engine::ops::conv2d::launch::{
+    DEPTH_QUADS, FORWARD, INPUT_GRADIENT, Params, WEIGHT_GRADIENT, by_images, forward, input_gradient,
+};
 use crate::engine::ops::conv2d::*;
 use crate::engine::tensor::Tensor;
 use crate::engine::testing::check::{Check, Tolerance, cases, devices};
+use crate::random::{Rng, Stream};
 use proptest::prelude::*;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 /// The definition, as a plain loop in f64: x, w, b.
 pub(super) fn reference(g: &Geometry, relu: bool, inputs: &[Vec<f64>]) -> Vec<f64> {
@@ -322,4 +325,37 @@ fn shapes_that_do_not_fit_are_errors_that_name_them() {
     assert!(message(SAME, &[4, 4, 2], &[3, 3, 2, 8], &[8]).contains("[N, H, W, C]"));
     assert!(message(VALID, &[1, 4, 2, 2], &[3, 3, 2, 8], &[8]).contains("3x3 pixels, the picture has 4x2"));
     assert!(message(Conv2d { stride: 0, ..SAME }, &[1, 4, 4, 2], &[3, 3, 2, 8], &[8]).contains("stride 0"));
+}
+
+/// A GPU that is slow, or a batch that is large: images go apart, and no bit changes.
+#[test]
+fn images_that_go_apart_have_the_same_bits() {
+    for device in devices() {
+        let geometry = SAME.geometry(&[5, 9, 8, 8], &[3, 3, 8, 16]).unwrap();
+        let tensor = |shape: &[usize], seed| {
+            let rng = Rng::new(seed, Stream::Test, 0);
+            let values: Vec<f32> = (0..shape.iter().product::<usize>()).map(|i| rng.normal(i as u64)).collect();
+            Tensor::new(&device, shape, &values).unwrap()
+        };
+        let [x, w] = [tensor(&[5, 9, 8, 8], 1), tensor(&[3, 3, 8, 16], 2)];
+        let [y, parts] = [0.0; 2].map(|zero| Tensor::full(&device, &[5, 9, 8, 16], zero).unwrap());
+        let [dx, dx_parts] = [0.0; 2].map(|zero| Tensor::full(&device, &[5, 9, 8, 8], zero).unwrap());
+        forward(&geometry, Layout::Hwio, Activation::None, &x, &w, None, &y).unwrap();
+        input_gradient(&geometry, Layout::Hwio, Activation::None, &y, &w, None, &dx).unwrap();
+        let counts = RefCell::new(Vec::new());
+        let launch = |kernel, channels| {
+            let params = move |g: Geometry| Params::new(&g, Layout::Hwio).cut(channels, DEPTH_QUADS);
+            let (device, w, counts) = (&device, &w, &counts);
+            move |g: Geometry, from: &View, to: &View| {
+                counts.borrow_mut().push(g.n);
+                device.launch(kernel, &params(g), &[from, w, w], &[], &[to])
+            }
+        };
+        let most = geometry.flops() / 2.5;
+        by_images(&geometry, most, &x, &parts, launch(&FORWARD, 8)).unwrap();
+        by_images(&geometry, most, &y, &dx_parts, launch(&INPUT_GRADIENT, 16)).unwrap();
+        assert_eq!(counts.into_inner(), [2, 2, 1].repeat(2));
+        assert!(y.to_vec().unwrap() == parts.to_vec().unwrap(), "{}", device.name());
+        assert!(dx.to_vec().unwrap() == dx_parts.to_vec().unwrap(), "{}", device.name());
+    }
 }
