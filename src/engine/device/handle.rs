@@ -1,17 +1,19 @@
 //! A device as everything above it uses it: open, allocate, launch, read.
 
 use crate::engine::device::backend::{Backend, GUARD, Inner, Storage, guard_value};
-use crate::engine::device::bodies::{self, BodyRuns, Forced};
+use crate::engine::device::bodies::{BodyRuns, Forced};
 use crate::engine::device::choice::DeviceChoice;
 use crate::engine::device::cpu::Cpu;
 use crate::engine::device::element::Element;
 use crate::engine::device::gpu::{self, Gpu};
 use crate::engine::device::host_work::HostWork;
-use crate::engine::device::kernel::{AnyKernel, Args, GpuInfo, Kernel, Plan};
+#[cfg(feature = "gpu")]
+use crate::engine::device::kernel::AnyKernel;
+use crate::engine::device::kernel::GpuInfo;
 use crate::engine::device::pool::{self, MemoryReport, human_bytes};
-use crate::engine::device::profile::{LaunchTime, Work};
+use crate::engine::device::profile::LaunchTime;
 use crate::engine::device::read::{PendingRead, PendingState};
-use crate::engine::device::region::{Place, describe};
+use crate::engine::device::region::Place;
 use crate::engine::device::view::{View, check_len, elements, shape_error};
 use crate::error::{Error, ErrorKind, Result};
 use std::sync::atomic::Ordering;
@@ -22,7 +24,7 @@ use std::sync::{Arc, PoisonError};
 /// Each call of [`Device::open`] and [`Device::cpu`] makes a device of its own, on one adapter too: tensors of two
 /// devices do not go together.
 #[derive(Clone)]
-pub struct Device(Arc<Inner>);
+pub struct Device(pub(super) Arc<Inner>);
 
 impl Device {
     /// The device that `choice` names.
@@ -207,78 +209,6 @@ impl Device {
         })
     }
 
-    /// Runs a kernel: reads `ins`, updates `inouts`, writes `outs` whole.
-    ///
-    /// On a GPU this records the launch and returns; [`Device::read`] and [`Device::sync`] wait.
-    ///
-    /// # Errors
-    /// A view of another device ([`ErrorKind::Device`]); an [`ErrorKind::Kernel`] that names the kernel, its variant
-    /// and the shapes, when the bindings do not match the WGSL text, when a written buffer is bound twice, when the
-    /// grid is larger than the adapter allows, or when the driver refuses.
-    pub fn launch<P: bytemuck::Pod>(
-        &self,
-        kernel: &Kernel<'_, P>,
-        params: &P,
-        ins: &[&View],
-        inouts: &[&View],
-        outs: &[&View],
-    ) -> Result<()> {
-        let launch = Launch {
-            kernel,
-            params: bytemuck::bytes_of(params),
-            admits: &|body, info| kernel.admits(body, params, info),
-            plan: &|body, info| kernel.plan(body, params, info),
-            twin: &|args| (kernel.twin)(params, args),
-        };
-        self.run(&launch, ins, inouts, outs)
-    }
-
-    fn run(&self, launch: &Launch<'_>, ins: &[&View], inouts: &[&View], outs: &[&View]) -> Result<()> {
-        ins.iter().chain(inouts).chain(outs).try_for_each(|view| view.check_device(&self.0))?;
-        let written = || inouts.iter().chain(outs);
-        for (i, w) in written().enumerate() {
-            let clash = ins.iter().any(|read| w.same_buffer(read)) || written().skip(i + 1).any(|o| w.overlaps(o));
-            if clash {
-                let [ins, inouts, outs] =
-                    [ins, inouts, outs].map(|views| views.iter().map(|view| view.shape()).collect::<Vec<_>>());
-                let message = format!("a buffer is written and bound twice in {}", describe(&ins, &inouts, &outs));
-                return Err(Error::kernel(launch.kernel.name(), message));
-            }
-        }
-        let bytes = |views: &[&View]| views.iter().map(|view| view.bytes()).sum::<u64>();
-        let bytes = bytes(ins) + 2 * bytes(inouts) + bytes(outs);
-        match &self.0.backend {
-            Backend::Cpu(cpu) => {
-                let work = || Work { flops: launch.flops(), bytes };
-                let [ins, inouts, outs] = [ins, inouts, outs].map(|views| regions(views, Storage::on_cpu));
-                cpu.launch(launch.kernel.name(), launch.twin, &work, &ins?, &inouts?, &outs?)
-            }
-            Backend::Gpu(gpu) => {
-                let body = self.body(launch, gpu.info())?;
-                let plan = (launch.plan)(body, gpu.info());
-                let scratch: Vec<View> = plan.scratch.iter().map(|&len| self.alloc(&[len])).collect::<Result<_>>()?;
-                let args: Vec<&View> = ins.iter().chain(inouts).chain(outs).copied().chain(&scratch).collect();
-                let args = regions(&args, Storage::on_gpu)?;
-                let text = launch.kernel.text(body);
-                let replaced = self.0.bodies.replacement(launch.kernel.name(), &text);
-                let text = replaced.as_deref().map_or(text, |source| text.with_source(source));
-                gpu.launch(launch.kernel.name(), &text, launch.params, &plan, (&args, ins.len()), bytes)
-            }
-        }
-    }
-
-    /// The body that runs a launch.
-    fn body(&self, launch: &Launch<'_>, gpu: &GpuInfo) -> Result<usize> {
-        let kernel = launch.kernel;
-        let state = &self.0.bodies;
-        if kernel.bodies() == 1 && !state.any_forced() {
-            return Ok(0);
-        }
-        let body = bodies::choose(kernel, &state.forced(), gpu, &|body| (launch.admits)(body, gpu))?;
-        state.count(kernel, body);
-        Ok(body)
-    }
-
     /// Runs these bodies and no others from now on, where a kernel has one of them; without effect on the CPU, which
     /// runs twins. A launch that none of its kernel's admits is an error with the reasons.
     pub fn force_bodies(&self, forced: Forced) {
@@ -386,26 +316,10 @@ impl Device {
     }
 }
 
-/// A kernel with its parameters, their type forgotten.
-struct Launch<'a> {
-    kernel: &'a dyn AnyKernel,
-    params: &'a [u8],
-    admits: &'a dyn Fn(usize, &GpuInfo) -> std::result::Result<(), String>,
-    plan: &'a dyn Fn(usize, &GpuInfo) -> Plan,
-    twin: &'a dyn Fn(Args<'_>) -> Result<()>,
-}
-
-impl Launch<'_> {
-    /// Floating-point operations, as a plan for GPUs tells them; 0 in a build that has no use for plans.
-    fn flops(&self) -> f64 {
-        let info = GpuInfo { software: true, workgroup_bytes: 0 };
-        let bodies = 0..if cfg!(feature = "gpu") { self.kernel.bodies() } else { 0 };
-        let mut admitted = bodies.filter(|&body| (self.admits)(body, &info).is_ok());
-        admitted.next().map_or(0.0, |body| (self.plan)(body, &info).flops)
-    }
-}
-
-fn regions<'a, R>(views: &[&'a View], pick: impl Fn(&'a Storage, Place<'a>) -> Option<R>) -> Result<Vec<R>> {
+pub(super) fn regions<'a, R>(
+    views: &[&'a View],
+    pick: impl Fn(&'a Storage, Place<'a>) -> Option<R>,
+) -> Result<Vec<R>> {
     views.iter().map(|view| view.region(&pick)).collect()
 }
 

@@ -17,6 +17,7 @@ mod gpu;
 mod handle;
 mod host_work;
 mod kernel;
+mod launch;
 mod pool;
 mod profile;
 mod read;
