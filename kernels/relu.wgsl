@@ -1,5 +1,5 @@
 // y = max(x, 0), element by element.
-// use: linear
+// use: linear, nan
 //
 // One invocation an element, 256 in a workgroup; the grid is folded into y.
 
@@ -15,7 +15,7 @@ struct Params {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let i = linear_index(group, local);
     if (i < p.len) {
-        // Not max(): a NaN stays one, and training notices it.
-        y[i] = select(x[i], 0.0, x[i] < 0.0);
+        // Not max(), nor a comparison of floats that a compiler may make one of: a NaN stays one, and training notices it.
+        y[i] = select(x[i], 0.0, is_below_zero(x[i]));
     }
 }

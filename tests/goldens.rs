@@ -243,6 +243,7 @@ fn hold(file: &str, run: impl Fn(&mut Cases)) {
     for device in common::devices() {
         let mut cases = Cases { golden: &golden, device, failures: Vec::new() };
         run(&mut cases);
+        common::overruns(&cases.device, &mut failures);
         failures.append(&mut cases.failures);
     }
     assert!(failures.is_empty(), "{} off:\n{}", failures.len(), failures.join("\n"));

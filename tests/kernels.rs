@@ -3,10 +3,13 @@
 
 mod common;
 
-use common::binary::{huetape, refused};
-use huetape::engine::device::{Device, texts, wgsl};
+use common::binary::{huetape, huetape_with_cache, refused};
+use huetape::engine::device::{Body, Device, Plan, texts, wgsl};
 use huetape::workshop::catalogue;
+use huetape::workshop::compare::Ratio;
+use huetape::workshop::table;
 use huetape::workshop::translate::{Target, translate};
+use huetape::workshop::tune::{Found, Other};
 use std::collections::BTreeSet;
 use std::process::Command;
 
@@ -122,7 +125,7 @@ fn a_body_is_forced_and_one_that_cannot_run_is_an_error_with_its_reason() {
     if !common::devices().iter().any(Device::is_gpu) {
         return;
     }
-    let fault = std::fs::read_to_string("kernels/relu.wgsl").unwrap().replace("x[i] < 0.0", "x[i] < 0.1");
+    let fault = std::fs::read_to_string("kernels/relu.wgsl").unwrap().replace("is_below_zero(x[i])", "x[i] < 0.1");
     std::fs::write(root.path().join("fault.wgsl"), fault).unwrap();
     let ran = huetape(root.path(), "kernels check relu --text fault.wgsl --device gpu");
     assert!(ran.code == 1 && ran.stdout.contains("FAIL  relu"), "{}{}", ran.stdout, ran.stderr);
@@ -177,4 +180,151 @@ fn a_changed_text_is_compared_with_the_kernels_own() {
     let said = common::binary::failed(root.path(), &line("wrong.wgsl"), 1, &["does not compute what conv2d does"]);
     assert!(!said.contains("ratio"), "{said}");
     refused(root.path(), &line("none.wgsl"), &["none.wgsl"]);
+}
+
+#[test]
+fn launches_are_timed_by_each_body_that_computes_right() {
+    let root = tempfile::tempdir().unwrap();
+    let times = |flags: &str| {
+        let line = format!("kernels time conv2d --shape 1x8x8x4,3x3x4x8,stride2 --json times.json {flags}");
+        let said = common::binary::done(root.path(), &line);
+        assert!(said.contains("[1, 8, 8, 4] [3, 3, 4, 8] [8] -> [1, 4, 4, 8]"), "{said}");
+        let json = std::fs::read(root.path().join("times.json")).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&json).unwrap()
+    };
+    let is_timed = |body: &serde_json::Value| {
+        let [warm, flushed] = ["warm", "flushed"].map(|caches| body[caches]["seconds"].as_f64().unwrap());
+        assert!(warm > 0.0 && flushed > 0.0 && body["difference"].as_f64().unwrap() <= 1e-3, "{body}");
+        // 16 pixels of 8 sums of 36 products.
+        assert_eq!(body["flops"], 2.0 * 16.0 * 8.0 * 36.0);
+        body["body"].as_str().unwrap().to_owned()
+    };
+    let on_cpu = times("--device cpu");
+    // Without a ReLU and with one.
+    assert_eq!(on_cpu["launches"].as_array().unwrap().len(), 2);
+    assert_eq!(is_timed(&on_cpu["launches"][0]["bodies"][0]), "twin");
+    refused(root.path(), "kernels time conv2d --shape 1x8x8x4,3x3x5x8 --device cpu", &["--shape", "3x3x64x128"]);
+    refused(root.path(), "kernels time conv2d --body quad --device cpu", &["--body quad", "quads, scalars"]);
+    let none = "kernels time adam --shape 1x8x8x4,3x3x4x8 --device cpu";
+    refused(root.path(), none, &["no such launch", "adam", "--all"]);
+    if !common::devices().iter().any(Device::is_gpu) {
+        return;
+    }
+    let on_gpu = times("--device gpu --body all");
+    let bodies = on_gpu["launches"][0]["bodies"].as_array().unwrap();
+    assert!(bodies.iter().map(is_timed).eq(["quads", "scalars", "software"]));
+    assert_eq!(bodies.iter().filter(|body| body["by"] == "heuristic").count(), 1);
+    let named = times("--device gpu --body scalars");
+    assert_eq!(named["launches"][0]["bodies"].as_array().unwrap().len(), 1);
+    // A network's launches, by part of their shapes.
+    let line = "kernels time conv2d --shape [3,  --pass forward --size 16 --width 0.125 --device gpu --body all";
+    let said = common::binary::done(root.path(), line);
+    assert!(said.contains("quads declines it: channels in multiples of 4"), "{said}");
+}
+
+#[test]
+fn a_table_names_the_bodies_until_it_is_forgotten_or_the_text_changes() {
+    let Some(gpu) = common::devices().into_iter().find(Device::is_gpu) else { return };
+    let root = common::binary::scenes(&[48]);
+    let (cache, file) = (root.path().join("cache"), root.path().join("cache/tune.json"));
+    let ran = |line: &str| {
+        let ran = huetape_with_cache(root.path(), &cache, line);
+        assert_eq!(ran.code, 0, "`{line}`: {}{}", ran.stdout, ran.stderr);
+        ran.stdout
+    };
+    assert_eq!(ran("tune --list"), "nothing is kept\n");
+    let said = ran("tune colournet --pass forward --size 16 --width 0.125 --device gpu:llvmpipe");
+    let classes = said.lines().filter_map(|line| line.strip_prefix("conv2d ")?.split_once(": "));
+    let classes: Vec<&str> = classes.map(|(class, _)| class).collect();
+    assert!(!classes.is_empty() && file.exists() == !said.contains("\n0 kept"), "{said}");
+
+    let plant = |ratio: f64| {
+        let found = classes.iter().map(|class| Found {
+            kernel: "conv2d".to_owned(),
+            class: (*class).to_owned(),
+            launches: 1,
+            heuristic: "software".to_owned(),
+            others: [("scalars".to_owned(), Other::Timed(Ratio { median: ratio, deviation: 0.0 }))].into(),
+        });
+        table::keep(Some(&file), &gpu, &found.collect::<Vec<_>>()).unwrap();
+    };
+    plant(0.5);
+    let listed = ran("tune --list");
+    assert!(listed.contains("llvmpipe") && listed.contains(classes[0]) && listed.contains("0.50"), "{listed}");
+    let bodies = |flags: &str| {
+        let line =
+            "profile colournet --pass forward --size 16 --width 0.125 --iters 1 --device gpu --json profile.json";
+        ran(&format!("{line} {flags}"));
+        let json: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(root.path().join("profile.json")).unwrap()).unwrap();
+        let launches = json["launches"].as_array().unwrap().clone().into_iter();
+        let convolutions = launches.filter(|launch| launch["kernel"] == "conv2d");
+        convolutions.map(|launch| launch["body"].as_str().unwrap().to_owned()).collect::<BTreeSet<String>>()
+    };
+    let only = |body: &str| BTreeSet::from([body.to_owned()]);
+    assert_eq!(bodies(""), only("scalars"));
+    assert_eq!(bodies("--body conv2d=software"), only("software"));
+    let said = ran("doctor --device gpu");
+    assert!(said.contains("conv2d by scalars, tuned for others: ") && said.contains("conv2d runs software"), "{said}");
+
+    let text = std::fs::read_to_string(&file).unwrap();
+    let known = text.split("\"texts\": \"").nth(1).unwrap()[..16].to_owned();
+    std::fs::write(&file, text.replace(&known, "0123456789abcdef")).unwrap();
+    assert_eq!(bodies(""), only("software"));
+    assert!(ran("tune --list").contains("void: the text has changed"));
+    std::fs::write(&file, "{\"a\": ").unwrap();
+    assert_eq!(bodies(""), only("software"));
+
+    plant(0.5);
+    let data = "--source source --target target --bins kmeans:4";
+    ran(&format!("train colournet {data} --size 16 --width 0.125 --batch 1 --steps 1 --device gpu --out run"));
+    let config = std::fs::read_to_string(root.path().join("run/config.toml")).unwrap();
+    assert!(config.contains("scalars (tuned)"), "{config}");
+    assert!(ran("tune --forget --device gpu").ends_with(&format!("{} forgotten\n", classes.len())));
+    assert_eq!(bodies(""), only("software"));
+    refused(root.path(), "tune colournet --device cpu", &["--device cpu", "twins", "--device gpu"]);
+}
+
+/// What kernels may be made of one day, and what naga's writers make of it: the table in docs/kernels.md.
+#[test]
+fn the_table_of_what_languages_cannot_express_is_what_the_writers_say() {
+    let buffers = "@group(0) @binding(1) var<storage, read> x: array<f32>;\n\
+                   @group(0) @binding(2) var<storage, read_write> y: array<f32>;\n";
+    let main = |statements: &str| {
+        format!(
+            "{buffers}@compute @workgroup_size(32) fn main(@builtin(local_invocation_index) i: u32) {{ {statements} }}\n"
+        )
+    };
+    let matrices = "let a = coopLoad<coop_mat8x8<f32, A>>(&x[0]); let b = coopLoad<coop_mat8x8<f32, B>>(&x[64]); \
+                    let c = coopLoad<coop_mat8x8<f32, C>>(&y[0]); coopStore(coopMultiplyAdd(a, b, c), &y[0]);";
+    let atomic = "@group(0) @binding(1) var<storage, read_write> y: atomic<f32>;\n\
+                  @compute @workgroup_size(32) fn main() { atomicAdd(&y, 1.0); }\n";
+    let made_of = [
+        ("f16 (`enable f16`)", "", format!("enable f16;\n{}", main("let h = f16(x[i]); y[i] = f32(h * h);"))),
+        ("subgroup operations", "", main("y[i] = subgroupAdd(x[i]);")),
+        ("integers of 64 bits", "", main("y[i] = f32(u64(i) * u64(i));")),
+        ("atomic addition of floats", "", atomic.to_owned()),
+        (
+            "cooperative matrices",
+            "naga's HLSL writer has none",
+            format!("enable wgpu_cooperative_matrix;\n{}", main(matrices)),
+        ),
+    ];
+    let mut table = vec![
+        "| made of | SPIR-V (Vulkan) | MSL (Metal) | HLSL (DX12) | why not |".to_owned(),
+        "|---|---|---|---|---|".to_owned(),
+        "| every kernel of this crate | yes | yes | yes | |".to_owned(),
+    ];
+    for (name, why, text) in &made_of {
+        let body = Body::<()>::new(text, &|_, _| Plan::default());
+        let cells = [Target::Spirv, Target::Msl, Target::Hlsl].map(|target| {
+            let [on, off] = [true, false].map(|checked| translate("t", &body.text, "main", target, checked));
+            assert_eq!(on.is_ok(), off.is_ok(), "{name}");
+            on.as_ref().map_or_else(|error| assert!(!why.is_empty(), "{name}: {error}"), |_| ());
+            if on.is_ok() { "yes" } else { "no" }
+        });
+        table.push(format!("| {name} | {} | {why}{}|", cells.join(" | "), if why.is_empty() { "" } else { " " }));
+    }
+    let page = std::fs::read_to_string("docs/kernels.md").unwrap();
+    assert!(page.contains(&table.join("\n")), "docs/kernels.md lacks this table:\n{}", table.join("\n"));
 }

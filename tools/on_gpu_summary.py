@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """on_gpu_summary.py WORK OUT: from what the stages of `tools/on-gpu run` left in WORK, writes OUT/on-gpu.json and OUT/on-gpu.md.
 
-Reads WORK/stages.tsv (name, exit code, seconds), NAME.log, profile-PASS-SIZE-BATCH.json, torch.json, steps-DEVICE/metrics.jsonl and train/metrics.jsonl;
-whatever is not there is left out.
+Reads WORK/stages.tsv (name, exit code, seconds), NAME.log, profile-NETWORK-PASS-SIZE-BATCH.json (and tuned-...), torch-NETWORK.json, cache/*.json,
+steps-DEVICE/metrics.jsonl and train/metrics.jsonl; whatever is not there is left out.
 """
 
 import json
@@ -48,16 +48,22 @@ for stage in stages:
     if stage["rc"]:
         stage["last_lines"] = log.splitlines()[-8:]
 
-torch = json_or_none("torch.json")
-rows = {}  # (pass, size, batch) -> {program: seconds}
-for file in sorted(work.glob("profile-*.json")):
-    which, size, batch = file.stem.split("-")[1:]
-    if result := json_or_none(file.name):
-        rows.setdefault((which, int(size), int(batch)), {})["huetape f32"] = result["seconds_median"]
-for case in torch["cases"] if torch else []:
-    if "seconds_median" in case:
-        key = (case["pass"], case["size"], case["batch"])
-        rows.setdefault(key, {})[f"PyTorch {case['precision']}"] = case["seconds_median"]
+torch = {name: found for name in ("colournet", "pix2pix") if (found := json_or_none(f"torch-{name}.json"))}
+profiles = {file.stem: json_or_none(file.name) for file in sorted(work.glob("*profile-*.json"))}
+rows = {}  # (network, pass, size, batch) -> {program: seconds}
+for name, profile in profiles.items():
+    kind, _, case = name.partition("profile-")
+    network, which, size, batch = case.split("-")
+    if profile:
+        row = rows.setdefault((network, which, int(size), int(batch)), {})
+        row["huetape tuned" if kind else "huetape f32"] = profile["seconds_median"]
+for network, found in torch.items():
+    for case in found["cases"]:
+        if "seconds_median" in case:
+            row = rows.setdefault((network, case["pass"], case["size"], case["batch"]), {})
+            row[f"PyTorch {case['precision']}"] = case["seconds_median"]
+# Of the profiles, in which it stands: what the device can do at best.
+roofline = next((profile["roofline"] for profile in profiles.values() if profile and profile.get("roofline")), None)
 
 cpu, gpu = metrics("steps-cpu"), metrics("steps-gpu")
 steps = [{"step": a["step"], "cpu": a["loss"], "gpu": b["loss"], "relative": abs(a["loss"] - b["loss"]) / abs(a["loss"])} for a, b in zip(cpu, gpu)]
@@ -65,8 +71,10 @@ trained = metrics("train") or metrics("demo/run")
 result = {
     "gpu": text("gpu.txt").strip() or None,
     "stages": stages,
-    "profiles": {file.stem: json_or_none(file.name) for file in sorted(work.glob("profile-*.json"))},
+    "profiles": profiles,
     "torch": torch,
+    "roofline": roofline,
+    "tuned": json_or_none("cache/tune.json"),
     "steps_cpu_gpu": steps,
     "training": {"steps": len(trained), "first": trained[0], "last": trained[-1]} if trained else None,
     "doctor": text("doctor.log").splitlines(),
@@ -81,15 +89,19 @@ for stage in stages:
     if stage["rc"]:
         page += ["", f"`{stage['stage']}` ended with:", "", "```", *stage["last_lines"], "```"]
         page += [f"- failed: `{name}`" for name in stage.get("tests", {}).get("names", [])]
+if roofline:
+    page += ["", f"Measured: {roofline['gflops']:.0f} GFLOP/s, {roofline['gbs']:.0f} GB/s, {roofline['launch_us']:.1f} microseconds a launch."]
 if rows:
-    programs = ["huetape f32", "PyTorch f32", "PyTorch bf16", "PyTorch f16"]
-    page += ["", f"ColourNet, full width, medians in ms; {torch['program'] if torch else 'no PyTorch'}", "",
-             "| pass | size | batch | " + " | ".join(programs) + " | huetape / PyTorch f32 |", "|---" * (len(programs) + 4) + "|"]
-    for (which, size, batch), seconds in sorted(rows.items()):
+    all_programs = ["huetape f32", "huetape tuned", *(f"PyTorch {precision}" for precision in ("f32", "tf32", "bf16", "f16"))]
+    programs = [program for program in all_programs if any(program in row for row in rows.values())]
+    versions = sorted({found["program"] for found in torch.values()})
+    page += ["", f"Full width unless rehearsed, medians in ms; {', '.join(versions) or 'no PyTorch'}", "",
+             "| network | pass | size | batch | " + " | ".join(programs) + " | huetape / PyTorch f32 |", "|---" * (len(programs) + 5) + "|"]
+    for (network, which, size, batch), seconds in sorted(rows.items()):
         cells = [f"{1000 * seconds[p]:.2f}" if p in seconds else "" for p in programs]
-        both = programs[0] in seconds and programs[1] in seconds
-        cells.append(f"{seconds[programs[0]] / seconds[programs[1]]:.2f}" if both else "")
-        page.append(f"| {which} | {size} | {batch} | " + " | ".join(cells) + " |")
+        both = "huetape f32" in seconds and "PyTorch f32" in seconds
+        cells.append(f"{seconds['huetape f32'] / seconds['PyTorch f32']:.2f}" if both else "")
+        page.append(f"| {network} | {which} | {size} | {batch} | " + " | ".join(cells) + " |")
 if steps:
     page += ["", f"Five steps from the same weights, GPU against CPU: losses differ by at most {max(s['relative'] for s in steps):.1e} of their size."]
 if trained:

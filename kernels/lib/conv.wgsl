@@ -27,6 +27,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 
 fn activate(v: vec4<f32>) -> vec4<f32> {
-    // Not max: a NaN stays one, and training notices it.
-    return select(v, vec4<f32>(), (v < vec4<f32>()) & vec4<bool>(p.relu != 0u));
+    // By the bits (lib/nan.wgsl), not max: a NaN stays one, and training notices it.
+    let below = bitcast<vec4<u32>>(v) - vec4<u32>(0x80000001u) <= vec4<u32>(0x7f7fffffu);
+    return select(v, vec4<f32>(), below & vec4<bool>(p.relu != 0u));
 }

@@ -14,9 +14,9 @@ mod signals;
 mod tables;
 mod training;
 
-#[cfg(feature = "gpu")]
-use crate::cli::commands::kernels;
 use crate::cli::commands::{check_data, colorize, demo, doctor, evaluate, inspect, profile, register, train, weights};
+#[cfg(feature = "gpu")]
+use crate::cli::commands::{kernels, tune};
 use crate::cli::outcome::Outcome;
 use crate::error::Error;
 use crate::networks::NETWORKS;
@@ -55,9 +55,12 @@ enum Command {
     CheckData(check_data::CheckDataArgs),
     /// Lists what there is to compute with and tests every kernel on it
     Doctor(doctor::DoctorArgs),
-    /// For those who write kernels: lists, shows and checks them
+    /// For those who write kernels: lists, shows, checks and times them
     #[cfg(feature = "gpu")]
     Kernels(kernels::KernelsArgs),
+    /// Measures which bodies of kernels are the fastest on a device, and keeps the winners
+    #[cfg(feature = "gpu")]
+    Tune(Box<tune::TuneArgs>),
 }
 
 /// Runs the command that the process's arguments name; prints a failure as one line and turns it into the exit code:
@@ -101,6 +104,8 @@ fn run(command: Command) -> Outcome {
         Command::Weights(args) => args.files().next().is_none(),
         #[cfg(feature = "gpu")]
         Command::Kernels(args) => args.files().next().is_none(),
+        #[cfg(feature = "gpu")]
+        Command::Tune(args) => args.prints_only(),
         _ => false,
     };
     if prints_only {
@@ -119,6 +124,8 @@ fn run(command: Command) -> Outcome {
         Command::Doctor(args) => doctor::run(args),
         #[cfg(feature = "gpu")]
         Command::Kernels(args) => kernels::run(args),
+        #[cfg(feature = "gpu")]
+        Command::Tune(args) => tune::run(&args),
     }
 }
 

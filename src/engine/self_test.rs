@@ -79,7 +79,7 @@ fn largest_difference(got: &[Tensor], expected: &[Tensor]) -> Result<f64> {
 }
 
 /// The largest difference as a share of the largest expected value; infinite where exactly one side is no number.
-fn relative_difference(got: &[f32], expected: &[f32]) -> f64 {
+pub(crate) fn relative_difference(got: &[f32], expected: &[f32]) -> f64 {
     let largest = expected.iter().fold(0.0f64, |most, v| most.max(f64::from(v.abs())));
     let scale = if largest > 0.0 { largest } else { 1.0 };
     got.iter().zip(expected).fold(0.0, |worst: f64, (&g, &e)| {

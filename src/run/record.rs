@@ -2,7 +2,7 @@
 
 use crate::dataset::lightness::LightnessMatch;
 use crate::dataset::pairs::DataSource;
-use crate::engine::device::{Device, human_bytes};
+use crate::engine::device::{By, Device, human_bytes};
 use crate::engine::nn::WeightFile;
 use crate::error::Result;
 use crate::evaluate::scoreboard::Scoreboard;
@@ -136,7 +136,8 @@ impl Training {
 fn bodies_text(device: &Device) -> Option<String> {
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for ran in device.bodies_run() {
-        all.entry(ran.kernel).or_default().push(ran.body);
+        let body = if ran.by == By::Tuned { format!("{} (tuned)", ran.body) } else { ran.body };
+        all.entry(ran.kernel).or_default().push(body);
     }
     let kernels: Vec<String> = all.iter().map(|(kernel, bodies)| format!("{kernel} {}", bodies.join("+"))).collect();
     (!kernels.is_empty()).then(|| kernels.join(", "))

@@ -1,9 +1,8 @@
 //! A changed text of a kernel beside its own, timed in turns within a pass of a network.
 
 use crate::engine::device::{AnyKernel, Device};
-use crate::error::{Error, ErrorKind, Result};
-use crate::train::learner::Learner;
-use crate::train::workload::{Workload, WorkloadConfig, median};
+use crate::error::Result;
+use crate::workshop::timing::{middle, no_such_launch};
 use std::time::Instant;
 
 /// Share of the time by which two texts must differ, at least, to be told apart.
@@ -60,13 +59,9 @@ pub struct Ratio {
 impl Ratio {
     /// The ratio over some rounds.
     pub fn of(rounds: &[[f64; 2]]) -> Ratio {
-        let middle = |mut values: Vec<f64>| {
-            values.sort_by(f64::total_cmp);
-            median(&values)
-        };
         let ratios: Vec<f64> = rounds.iter().map(|[own, changed]| changed / own).collect();
-        let centre = middle(ratios.clone());
-        Ratio { median: centre, deviation: middle(ratios.iter().map(|ratio| (ratio - centre).abs()).collect()) }
+        let centre = middle(ratios.iter().copied());
+        Ratio { median: centre, deviation: middle(ratios.iter().map(|ratio| (ratio - centre).abs())) }
     }
 
     /// A difference is one that is beyond 5 % and beyond twice the deviation.
@@ -87,25 +82,23 @@ impl Compared {
     }
 }
 
-/// Times both texts within passes of a learner's networks.
+/// Times both texts within passes.
 ///
 /// # Errors
 /// A pass without such a launch; memory, and whatever a launch reports.
-pub fn compare(learner: &mut dyn Learner, config: &WorkloadConfig, of: &Comparison<'_>) -> Result<Compared> {
-    let device = learner.painter().device().clone();
-    let mut workload = Workload::new(learner, config)?;
-    let ended = in_turns(&device, &mut workload, of);
+pub fn compare(device: &Device, pass: &mut dyn FnMut() -> Result<()>, of: &Comparison<'_>) -> Result<Compared> {
+    let ended = in_turns(device, pass, of);
     device.replace_text(of.kernel, of.body, None);
     ended
 }
 
-fn in_turns(device: &Device, workload: &mut Workload<'_>, of: &Comparison<'_>) -> Result<Compared> {
+fn in_turns(device: &Device, pass: &mut dyn FnMut() -> Result<()>, of: &Comparison<'_>) -> Result<Compared> {
     let text = |changed: bool| changed.then(|| of.text.to_owned());
     let mut launches = 0;
     let mut timed = |changed: bool| -> Result<f64> {
         device.replace_text(of.kernel, of.body, text(changed));
         device.start_profile()?;
-        let ran = workload.run(device);
+        let ran = pass();
         let times = device.stop_profile()?;
         ran?;
         let ours = times.iter().filter(|launch| launch.kernel == of.kernel.name());
@@ -119,14 +112,13 @@ fn in_turns(device: &Device, workload: &mut Workload<'_>, of: &Comparison<'_>) -
     timed(true)?;
     let seconds = rounds(of.rounds, &mut timed)?;
     if launches == 0 {
-        let remedy = "take another network, pass or shape; `huetape profile ⟨all⟩` lists the launches of one";
-        return Err(Error::input("the pass has no such launch", of.kernel.name(), remedy).of(ErrorKind::Kernel));
+        return Err(no_such_launch(of.kernel.name()));
     }
-    let short = median(&in_order(seconds.iter().map(|[own, _]| own / launches as f64))) < SHORT;
+    let short = middle(seconds.iter().map(|[own, _]| own / launches as f64)) < SHORT;
     let mut whole = |changed: bool| -> Result<f64> {
         device.replace_text(of.kernel, of.body, text(changed));
         let start = Instant::now();
-        workload.run(device)?;
+        pass()?;
         Ok(start.elapsed().as_secs_f64())
     };
     let whole = if short { Some(rounds(of.rounds, &mut whole)?) } else { None };
@@ -141,12 +133,6 @@ fn rounds(count: usize, turn: &mut dyn FnMut(bool) -> Result<f64>) -> Result<Vec
         all.push([(first + fourth) / 2.0, (second + third) / 2.0]);
     }
     Ok(all)
-}
-
-fn in_order(values: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values
 }
 
 #[cfg(test)]

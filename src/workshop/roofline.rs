@@ -2,12 +2,12 @@
 //!
 //! Kept per device in a cache file, so that a profile does not measure it each time.
 
-use crate::engine::device::{Device, Roofline, adapters};
+use crate::engine::device::{Device, Roofline};
 use crate::engine::ops::gemm::panel_product;
 use crate::engine::ops::probe::{copy, multiply_add, multiply_add_flops};
 use crate::engine::tensor::Tensor;
 use crate::error::{ErrorKind, Result};
-use crate::files::write_whole;
+use crate::workshop::cache::{self, key};
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ pub enum Source {
 /// # Errors
 /// Whatever a launch reports. A cache file that cannot be read or written is not an error.
 pub fn roofline(device: &Device, anew: bool) -> Result<(Roofline, Source)> {
-    roofline_in(cache_file().as_deref(), device, anew)
+    roofline_in(cache::file("roofline.json").as_deref(), device, anew)
 }
 
 fn roofline_in(file: Option<&Path>, device: &Device, anew: bool) -> Result<(Roofline, Source)> {
@@ -55,19 +55,8 @@ fn roofline_in(file: Option<&Path>, device: &Device, anew: bool) -> Result<(Roof
     }
     let measured = measure(device)?;
     kept.insert(key, measured);
-    let written = file.filter(|file| write(file, &kept).is_ok());
+    let written = file.filter(|file| cache::write(file, &serde_json::json!(kept)).is_ok());
     Ok((measured, written.map_or(Source::NotKept, |file| Source::Measured(file.to_owned()))))
-}
-
-/// `HUETAPE_CACHE`, else the user's folder for caches; `None` where there is neither.
-fn cache_file() -> Option<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let of_user = || {
-        let xdg = variable("XDG_CACHE_HOME").filter(|path| path.is_absolute());
-        let home = || variable("HOME").map(|home| home.join(".cache"));
-        xdg.or_else(home).or_else(|| variable("LOCALAPPDATA")).map(|folder| folder.join("huetape"))
-    };
-    variable("HUETAPE_CACHE").or_else(of_user).map(|folder| folder.join("roofline.json"))
 }
 
 /// What is kept; nothing where the file is missing or damaged.
@@ -76,27 +65,6 @@ fn read(file: &Path) -> BTreeMap<String, Roofline> {
     let mut kept: BTreeMap<String, Roofline> = serde_json::from_str(&text).unwrap_or_default();
     kept.retain(|_, roofline| roofline.is_sound());
     kept
-}
-
-fn write(file: &Path, kept: &BTreeMap<String, Roofline>) -> Result<()> {
-    if let Some(folder) = file.parent() {
-        // Where this fails, writing fails too, and says why.
-        let _ = std::fs::create_dir_all(folder);
-    }
-    write_whole(file, format!("{:#}\n", serde_json::json!(kept)).as_bytes())
-}
-
-/// Adapter and driver; of the CPU its kind, and the threads that compute.
-fn key(device: &Device) -> String {
-    let name = device.name();
-    if !device.is_gpu() {
-        let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = info.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(": "));
-        let model = model.map_or(std::env::consts::ARCH, |(_, model)| model.trim());
-        return format!("{name}, {model}, {} threads", rayon::current_num_threads());
-    }
-    let of = adapters().into_iter().find(|adapter| format!("{} ({})", adapter.name, adapter.backend) == name);
-    of.map_or(name.clone(), |adapter| format!("{name}, {}", adapter.driver))
 }
 
 fn measure(device: &Device) -> Result<Roofline> {

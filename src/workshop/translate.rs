@@ -3,9 +3,9 @@
 use crate::engine::device::Text;
 use crate::engine::device::wgsl;
 use crate::error::{Error, ErrorKind, Result};
-use naga::ShaderStage;
 use naga::back::{hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
+use naga::{Expression, ShaderStage};
 use std::fmt;
 use std::str::FromStr;
 
@@ -100,6 +100,15 @@ pub fn translate(kernel: &str, text: &Text<'_>, entry: &str, target: Target, che
             Ok(text.into_bytes())
         }
         Target::Hlsl => {
+            let cooperative = |expression: &Expression| {
+                matches!(expression, Expression::CooperativeLoad { .. } | Expression::CooperativeMultiplyAdd { .. })
+            };
+            let functions = module.entry_points.iter().map(|point| &point.function);
+            let mut functions = functions.chain(module.functions.iter().map(|(_, function)| function));
+            if functions.any(|function| function.expressions.iter().any(|(_, known)| cooperative(known))) {
+                // naga's writer may not return from these.
+                return Err(fail(&"cooperative matrices"));
+            }
             let options = hlsl::Options {
                 shader_model: hlsl::ShaderModel::V6_0,
                 restrict_indexing: checked,

@@ -19,11 +19,16 @@ pub struct Ran {
 
 /// Runs the binary in `folder` with the words of `line` as arguments.
 pub fn huetape(folder: &Path, line: &str) -> Ran {
+    // What is measured here is no other program's, and the folder stays as it was.
+    huetape_with_cache(folder, &std::env::temp_dir().join("huetape-tests"), line)
+}
+
+/// The same with a folder of its own for what is measured.
+pub fn huetape_with_cache(folder: &Path, cache: &Path, line: &str) -> Ran {
     let mut command = Command::cargo_bin("huetape").unwrap();
     // Without the latter as in a bare container, where Mesa would complain on stderr.
     command.current_dir(folder).env_remove("HUETAPE_DEVICE").env_remove("XDG_RUNTIME_DIR");
-    // What is measured here is no other program's, and the folder stays as it was.
-    command.env("HUETAPE_CACHE", std::env::temp_dir().join("huetape-tests"));
+    command.env("HUETAPE_CACHE", cache);
     let output = command.args(line.split_whitespace()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Ran { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }

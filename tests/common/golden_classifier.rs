@@ -139,6 +139,8 @@ pub fn ten_training_steps_match_the_golden_losses(golden: &Golden) {
         }
         compare_weights(golden, &learner, &device.name(), &mut failures);
         compare_decoded(golden, &learner, &device, &mut failures);
+        drop(learner);
+        common::overruns(&device, &mut failures);
     }
     assert!(failures.is_empty(), "{} off:\n{}", failures.len(), failures.join("\n"));
 }

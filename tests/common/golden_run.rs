@@ -1,6 +1,6 @@
 //! Ten training steps of an adversarial pair that another program has made in f64, and how far f32 may drift from them.
 
-use super::{Tolerance, compare, devices};
+use super::{Tolerance, compare, devices, overruns};
 use huetape::dataset::loader::Batch;
 use huetape::engine::device::Device;
 use huetape::engine::nn::{StateTensor, WeightFile};
@@ -65,7 +65,7 @@ impl<S: DeserializeOwned> GoldenRun<S> {
     ) {
         let mut failures = Vec::new();
         for device in devices() {
-            let (mut learner, device) = (learner(&device), device.name());
+            let (mut learner, on, device) = (learner(&device), &device, device.name());
             for (step, (expected, allowed)) in (1..).zip(self.losses.iter().zip(&self.tolerances)) {
                 let losses = BTreeMap::from_iter(losses_of_step(&mut learner, &batch(step), &update(step, lr)));
                 for (name, &expected) in expected {
@@ -78,6 +78,8 @@ impl<S: DeserializeOwned> GoldenRun<S> {
             let means = means_by_channel(&picture(&learner), self.picture.mean.len());
             let tolerance = Tolerance::Absolute(10.0 * self.picture.mean_gap + picture_rounding);
             compare(&format!("{device}: means of the picture"), &means, &self.picture.mean, tolerance, &mut failures);
+            drop(learner);
+            overruns(on, &mut failures);
         }
         assert!(failures.is_empty(), "{} off:\n{}", failures.len(), failures.join("\n"));
     }

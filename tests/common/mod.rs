@@ -14,7 +14,9 @@ use std::sync::Mutex;
 /// Every device to test on: the CPU and, where an adapter answers, a GPU; what a kernel fails to write is NaN. A
 /// software driver comes once more for each set of bodies that real cards would run.
 ///
-/// With `HUETAPE_REQUIRE_GPU=1` a missing adapter fails the test; otherwise it is said on stderr.
+/// With `HUETAPE_REQUIRE_GPU=1` a missing adapter fails the test; otherwise it is said on stderr. With
+/// `HUETAPE_TEST_UNCHECKED=1` there are only those that run a card's bodies, without the driver's checks as release
+/// builds run them, and what is written behind a buffer is noted ([`overruns`]).
 pub fn devices() -> Vec<Device> {
     let mut devices = vec![Device::cpu()];
     match Device::open(&DeviceChoice::Gpu) {
@@ -38,7 +40,24 @@ pub fn devices() -> Vec<Device> {
         Err(error) => eprintln!("GPU tests did not run: {error}"),
     }
     devices.iter().for_each(Device::poison_new_buffers);
+    if is_unchecked() {
+        let own = 1 + usize::from(devices.iter().any(Device::is_software));
+        devices.drain(..own);
+        devices.iter().for_each(Device::watch_overruns);
+    }
     devices
+}
+
+/// Whether this is the run of tests that leaves the driver's checks out, which a build with assertions would keep.
+pub fn is_unchecked() -> bool {
+    let asked = std::env::var("HUETAPE_TEST_UNCHECKED").is_ok_and(|value| value == "1");
+    assert!(!(asked && cfg!(debug_assertions)), "a build with assertions keeps the checks: see tools/test");
+    asked
+}
+
+/// Notes what was written behind buffers of a device that are gone.
+pub fn overruns(device: &Device, failures: &mut Vec<String>) {
+    failures.extend(device.overruns().into_iter().map(|overrun| format!("{}: {overrun}", device.name())));
 }
 
 /// A tensor of a golden file.

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """ColourNet in PyTorch: the figure beside huetape on the same GPU. Needs PyTorch alone.
 
-  colournet_torch.py --cases forward:256:1,train:256:8 [--iters 20] [--precisions f32,bf16,f16] [--width 1.0] [--seconds 150] [--json FILE]
+  colournet_torch.py --cases forward:256:1,train:256:8 [--iters 20] [--precisions f32,tf32,bf16,f16] [--width 1.0] [--seconds 150] [--json FILE]
   colournet_torch.py --check       the golden training run (tests/goldens) in f32: is this the same network?
 
-A case is PASS:SIZE:BATCH. f32 has TF32 off; bf16 and f16 are autocast over f32 weights. channels_last, cuDNN's autotuner on, fused Adam.
+A case is PASS:SIZE:BATCH. f32 has TF32 off, tf32 has it on; bf16 and f16 are autocast over f32 weights. channels_last, cuDNN's autotuner on, fused Adam.
 `forward` ends with the low-resolution probabilities; `train` is forward, loss, backward and Adam. Like huetape's, the loss reads 5 bins x 4
 low-resolution neighbours a pixel and never makes Q channels at full size.
 """
@@ -87,15 +87,39 @@ class Loss:
 # Timing ---------------------------------------------------------------------------------------------------------------
 
 
+def precision_of(name, device):
+    """-> (autocast, scaler) of f32, tf32, bf16 or f16; whether TF32 is used is set."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = name == "tf32"
+    kind = {"bf16": torch.bfloat16, "f16": torch.float16}.get(name)
+    # Weights in a type that autocast does not take stay as they are.
+    autocast = torch.autocast(device, dtype=kind or torch.bfloat16, enabled=kind is not None)
+    return autocast, torch.amp.GradScaler(device, enabled=kind is torch.float16)
+
+
+def time_passes(once, iters, device):
+    """-> {seconds_median, seconds, peak_bytes} of calls of `once`."""
+    synchronize = torch.cuda.synchronize if device == "cuda" else lambda: None
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    for _ in range(3):  # cuDNN tries its algorithms, the allocator fills
+        once()
+    seconds = []
+    for _ in range(iters):
+        synchronize()
+        start = time.perf_counter()
+        once()
+        synchronize()
+        seconds.append(time.perf_counter() - start)
+    peak = torch.cuda.max_memory_allocated() if device == "cuda" else 0
+    return {"seconds_median": statistics.median(seconds), "seconds": seconds, "peak_bytes": peak}
+
+
 def measure(which, size, batch, precision, width, iters, device):
     """-> {seconds_median, seconds, peak_bytes} of one pass."""
-    synchronize = torch.cuda.synchronize if device == "cuda" else lambda: None
     torch.manual_seed(0)
     model = ColourNet(width).to(device, memory_format=torch.channels_last)
     x = (torch.rand(batch, 1, size, size, device=device) - 0.5).to(memory_format=torch.channels_last)
-    kind = {"f32": None, "bf16": torch.bfloat16, "f16": torch.float16}[precision]
-    autocast = torch.autocast(device, dtype=kind, enabled=kind is not None)
-    scaler = torch.amp.GradScaler(device, enabled=kind is torch.float16)
+    autocast, scaler = precision_of(precision, device)
 
     if which == "forward":
         model.eval()
@@ -116,19 +140,7 @@ def measure(which, size, batch, precision, width, iters, device):
             scaler.step(optimizer)
             scaler.update()
 
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    for _ in range(3):  # cuDNN tries its algorithms, the allocator fills
-        once()
-    seconds = []
-    for _ in range(iters):
-        synchronize()
-        start = time.perf_counter()
-        once()
-        synchronize()
-        seconds.append(time.perf_counter() - start)
-    peak = torch.cuda.max_memory_allocated() if device == "cuda" else 0
-    return {"seconds_median": statistics.median(seconds), "seconds": seconds, "peak_bytes": peak}
+    return time_passes(once, iters, device)
 
 
 # The golden run -------------------------------------------------------------------------------------------------------
@@ -188,11 +200,12 @@ def check(device):
     raise SystemExit(0 if agrees else 1)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(what, measure, check):
+    """The command line of a network: `what` it does, how a case is measured, and how it is checked."""
+    parser = argparse.ArgumentParser(description=what, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--cases", default="forward:256:1,train:256:1")
-    parser.add_argument("--precisions", default="f32,bf16,f16")
+    parser.add_argument("--precisions", default="f32,tf32,bf16,f16")
     parser.add_argument("--iters", type=int, default=20)
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--seconds", type=float, default=1e9, help="start no further case after this long")
@@ -225,4 +238,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, measure, check)

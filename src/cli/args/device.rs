@@ -108,6 +108,11 @@ fn open_choice(settings: &Settings, choice: &DeviceChoice) -> Result<Device> {
         Error::input("the CPU runs the twins of kernels, not their bodies", "⟨body⟩", remedy)
     );
     device.force_bodies(forced);
+    #[cfg(feature = "gpu")]
+    if device.is_gpu() {
+        use crate::workshop::table;
+        device.use_tuned(table::tuned(table::file().as_deref(), &device));
+    }
     Ok(device)
 }
 

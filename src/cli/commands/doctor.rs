@@ -4,6 +4,8 @@ use crate::cli::args::device::DeviceArgs;
 use crate::cli::names::flag;
 use crate::cli::outcome::Outcome;
 use crate::engine::device::{AdapterReport, Device, DeviceChoice, adapters, human_bytes};
+#[cfg(feature = "gpu")]
+use crate::engine::self_test::{SelfTest, self_test_of};
 use crate::engine::self_test::{TOLERANCE, self_test};
 use crate::error::Error;
 use crate::{engine, imaging};
@@ -110,8 +112,9 @@ fn print_adapters(adapters: &[AdapterReport]) {
         if let Some(note) = adapter.note {
             outln!("  note: an adapter {note}");
         }
-        let features = if adapter.features.is_empty() { "none".to_owned() } else { adapter.features.join(", ") };
-        outln!("  optional features: {features}");
+        if !adapter.features.is_empty() {
+            outln!("  features in use: {}", adapter.features.join(", "));
+        }
     }
 }
 
@@ -139,6 +142,49 @@ fn check(device: &Device) -> usize {
     }
     let failed = tests.iter().filter(|test| !test.passed()).count();
     outln!("  {} of {} passed", tests.len() - failed, tests.len());
+    #[cfg(feature = "gpu")]
+    let failed = failed + check_bodies(device, &tests);
+    failed
+}
+
+/// Prints which bodies the launches took where there is a choice, and why, and tests those that were measured to be the
+/// fastest for other launches; how many failed.
+#[cfg(feature = "gpu")]
+fn check_bodies(device: &Device, tests: &[SelfTest]) -> usize {
+    use crate::engine::device::{By, Forced};
+    use crate::workshop::check::{bodies_beside, first};
+    let mut ran: Vec<(String, Vec<String>)> = Vec::new();
+    for run in device.bodies_run() {
+        let body = match run.by {
+            By::Heuristic => run.body,
+            by => format!("{} ({})", run.body, by.name()),
+        };
+        match ran.last_mut().filter(|(kernel, _)| *kernel == run.kernel) {
+            Some((_, bodies)) => bodies.push(body),
+            None => ran.push((run.kernel, vec![body])),
+        }
+    }
+    for (kernel, bodies) in &ran {
+        outln!("  {kernel} runs {}", bodies.join(", "));
+    }
+    let mut failed = 0;
+    for (body, ops) in bodies_beside(device) {
+        device.force_bodies(first(&body));
+        for op in ops.iter().filter(|op| tests.iter().any(|test| test.op == op.name)) {
+            let test = self_test_of(device, op);
+            let said = match &test.difference {
+                Ok(difference) => format!("{difference:.1e}"),
+                Err(error) => error.line(flag),
+            };
+            outln!(
+                "  {} by {body}, tuned for others: {said}  {}",
+                op.name,
+                if test.passed() { "pass" } else { "FAIL" }
+            );
+            failed += usize::from(!test.passed());
+        }
+    }
+    device.force_bodies(Forced::default());
     failed
 }
 

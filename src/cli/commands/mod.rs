@@ -11,4 +11,6 @@ pub mod kernels;
 pub mod profile;
 pub mod register;
 pub mod train;
+#[cfg(feature = "gpu")]
+pub mod tune;
 pub mod weights;

@@ -5,6 +5,8 @@ use crate::engine::device::cpu::{self, Cpu};
 use crate::engine::device::element::Element;
 use crate::engine::device::gpu::{self, Gpu};
 use crate::engine::device::region::{Place, Region};
+#[cfg(feature = "gpu")]
+use crate::engine::device::trial::Watched;
 use crate::error::Result;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -19,6 +21,9 @@ pub(super) struct Inner {
     pub overruns: Mutex<Vec<String>>,
     /// Which bodies launches take.
     pub bodies: Bodies,
+    /// Who looks at launches.
+    #[cfg(feature = "gpu")]
+    pub watched: Watched,
 }
 
 pub(super) enum Backend {
@@ -48,6 +53,8 @@ impl Inner {
             watch: AtomicBool::new(false),
             overruns: Mutex::default(),
             bodies: Bodies::default(),
+            #[cfg(feature = "gpu")]
+            watched: Watched::default(),
         }
     }
 

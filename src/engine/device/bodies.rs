@@ -1,6 +1,7 @@
-//! The choice of a body for a launch: forced, else by what suits the GPU.
+//! The choice of a body for a launch: forced, else measured to be the fastest, else by what suits the GPU.
 
 use crate::engine::device::kernel::{AnyKernel, GpuInfo, Text};
+use crate::engine::device::tuned::Tuned;
 use crate::error::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -68,6 +69,28 @@ impl FromIterator<(String, String)> for Forced {
     }
 }
 
+/// Why a launch takes a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum By {
+    /// It was asked for by name.
+    Forced,
+    /// It was measured to be the fastest.
+    Tuned,
+    /// It suits the GPU, as far as is known of it.
+    Heuristic,
+}
+
+impl By {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            By::Forced => "forced",
+            By::Tuned => "tuned",
+            By::Heuristic => "heuristic",
+        }
+    }
+}
+
 /// How often a body has run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BodyRuns {
@@ -75,6 +98,8 @@ pub struct BodyRuns {
     pub kernel: String,
     /// Name of the body.
     pub body: String,
+    /// Why it ran.
+    pub by: By,
     /// Launches so far.
     pub launches: u64,
 }
@@ -85,7 +110,10 @@ pub(super) struct Bodies {
     /// Whether any is forced: where none is, a kernel of one body needs no lock.
     any: AtomicBool,
     forced: Mutex<Forced>,
-    runs: Mutex<BTreeMap<String, Vec<(String, u64)>>>,
+    /// Whether any is known to be the fastest, and which.
+    any_tuned: AtomicBool,
+    tuned: Mutex<Arc<Tuned>>,
+    runs: Mutex<BTreeMap<String, Vec<BodyRuns>>>,
     /// Texts that stand in for others, and whether there are any.
     replaced: Mutex<Vec<Replaced>>,
     any_replaced: AtomicBool,
@@ -111,6 +139,16 @@ impl Bodies {
 
     pub fn forced(&self) -> MutexGuard<'_, Forced> {
         lock(&self.forced)
+    }
+
+    pub fn tune(&self, tuned: Tuned) {
+        self.any_tuned.store(!tuned.is_empty(), Ordering::Release);
+        *lock(&self.tuned) = Arc::new(tuned);
+    }
+
+    /// What is known to be the fastest, if anything is.
+    pub fn tuned(&self) -> Option<Arc<Tuned>> {
+        self.any_tuned.load(Ordering::Acquire).then(|| lock(&self.tuned).clone())
     }
 
     /// Another text for that of a body, or the text itself again.
@@ -139,30 +177,26 @@ impl Bodies {
     }
 
     /// Counts a launch.
-    pub fn count(&self, kernel: &dyn AnyKernel, body: usize) {
+    pub fn count(&self, kernel: &dyn AnyKernel, body: usize, by: By) {
         let mut runs = lock(&self.runs);
+        let name = kernel.text(body).body;
         // Strings are made at the first launch alone.
         if !runs.contains_key(kernel.name()) {
-            let counts = (0..kernel.bodies()).map(|body| (kernel.text(body).body.to_owned(), 0));
-            runs.insert(kernel.name().to_owned(), counts.collect());
+            runs.insert(kernel.name().to_owned(), Vec::new());
         }
-        if let Some((_, count)) = runs.get_mut(kernel.name()).and_then(|counts| counts.get_mut(body)) {
-            *count += 1;
+        let Some(runs) = runs.get_mut(kernel.name()) else { return };
+        match runs.iter_mut().find(|known| known.by == by && known.body == name) {
+            Some(known) => known.launches += 1,
+            None => {
+                let (kernel, body) = (kernel.name().to_owned(), name.to_owned());
+                runs.push(BodyRuns { kernel, body, by, launches: 1 });
+            }
         }
     }
 
+    /// By kernel, in the order of their first launches.
     pub fn runs(&self) -> Vec<BodyRuns> {
-        let runs = lock(&self.runs);
-        let of = |(kernel, counts): (&String, &Vec<(String, u64)>)| {
-            let ran = counts.iter().filter(|(_, launches)| *launches > 0);
-            let one = |(body, launches): &(String, u64)| BodyRuns {
-                kernel: kernel.clone(),
-                body: body.clone(),
-                launches: *launches,
-            };
-            ran.map(one).collect::<Vec<_>>()
-        };
-        runs.iter().flat_map(of).collect()
+        lock(&self.runs).values().flatten().cloned().collect()
     }
 }
 
@@ -170,13 +204,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The body, from 0, that runs a launch of `kernel`. `admits` says of one whether it can.
+/// The body, from 0, that runs a launch of `kernel`, and why. `tuned` is the one that was measured to be the fastest;
+/// `admits` says of one whether it can.
 pub(super) fn choose(
     kernel: &dyn AnyKernel,
     forced: &Forced,
+    tuned: Option<&str>,
     gpu: &GpuInfo,
     admits: &dyn Fn(usize) -> std::result::Result<(), String>,
-) -> Result<usize> {
+) -> Result<(usize, By)> {
     let mut declined = Vec::new();
     let mut can = |body: usize| match admits(body) {
         Ok(()) => true,
@@ -197,7 +233,7 @@ pub(super) fn choose(
                 );
             };
             if can(body) {
-                return Ok(body);
+                return Ok((body, By::Forced));
             }
         }
         let what = format!("kernel {} cannot run as asked", kernel.name());
@@ -205,8 +241,12 @@ pub(super) fn choose(
         return Err(Error::input(what, format!("⟨body⟩ {}", declined.join("; ")), remedy).of(ErrorKind::Kernel));
     }
     let bodies = || 0..kernel.bodies();
+    if let Some(body) = bodies().find(|&body| Some(kernel.text(body).body) == tuned && can(body)) {
+        return Ok((body, By::Tuned));
+    }
     let found = bodies().find(|&body| kernel.suits(body, gpu) && can(body));
     found
         .or_else(|| bodies().find(|&body| can(body)))
+        .map(|body| (body, By::Heuristic))
         .ok_or_else(|| Error::kernel(kernel.name(), format!("no body can run this launch ({})", declined.join("; "))))
 }

@@ -77,7 +77,7 @@ pub struct AdapterReport {
     pub workgroup_bytes: u32,
     /// What stands in the way of its speed, if anything.
     pub note: Option<&'static str>,
-    /// Names of the optional features that huetape can use and the adapter has.
+    /// Names of the optional features that huetape asks the adapter for, and that it has.
     pub features: Vec<&'static str>,
 }
 

@@ -14,6 +14,7 @@ use crate::engine::device::pool::{self, MemoryReport, human_bytes};
 use crate::engine::device::profile::LaunchTime;
 use crate::engine::device::read::{PendingRead, PendingState};
 use crate::engine::device::region::Place;
+use crate::engine::device::tuned::Tuned;
 use crate::engine::device::view::{View, check_len, elements, shape_error};
 use crate::error::{Error, ErrorKind, Result};
 use std::sync::atomic::Ordering;
@@ -49,6 +50,14 @@ impl Device {
         match &self.0.backend {
             Backend::Cpu(_) => "cpu".to_owned(),
             Backend::Gpu(gpu) => gpu.name(),
+        }
+    }
+
+    /// The driver and its version; nothing for the CPU.
+    pub fn driver(&self) -> String {
+        match &self.0.backend {
+            Backend::Cpu(_) => String::new(),
+            Backend::Gpu(gpu) => gpu.driver(),
         }
     }
 
@@ -215,6 +224,16 @@ impl Device {
         self.0.bodies.force(forced);
     }
 
+    /// Runs these bodies from now on where none is forced and they admit a launch; without effect on the CPU.
+    pub fn use_tuned(&self, tuned: Tuned) {
+        self.0.bodies.tune(tuned);
+    }
+
+    /// What was last given to [`Device::use_tuned`].
+    pub fn tuned(&self) -> Tuned {
+        self.0.bodies.tuned().map(|tuned| Tuned::clone(&tuned)).unwrap_or_default()
+    }
+
     /// Runs `text` instead of the text of `body`, and of the bodies that share it, in every launch of `kernel` from now
     /// on; the text itself again where there is none. It runs with the checks that the body runs with: whoever calls
     /// this has seen it run with all of them.
@@ -316,10 +335,7 @@ impl Device {
     }
 }
 
-pub(super) fn regions<'a, R>(
-    views: &[&'a View],
-    pick: impl Fn(&'a Storage, Place<'a>) -> Option<R>,
-) -> Result<Vec<R>> {
+pub(super) fn regions<'a, R>(views: &[&'a View], pick: impl Fn(&'a Storage, Place<'a>) -> Option<R>) -> Result<Vec<R>> {
     views.iter().map(|view| view.region(&pick)).collect()
 }
 

@@ -1,11 +1,14 @@
 //! A launch: which body runs, on what, and the checks before it.
 
 use crate::engine::device::backend::{Backend, Storage};
-use crate::engine::device::bodies;
+use crate::engine::device::bodies::{self, By};
 use crate::engine::device::handle::{Device, regions};
 use crate::engine::device::kernel::{AnyKernel, Args, GpuInfo, Kernel, Plan};
 use crate::engine::device::profile::Work;
 use crate::engine::device::region::describe;
+#[cfg(feature = "gpu")]
+use crate::engine::device::trial::{Then, Trial, Watcher};
+use crate::engine::device::tuned::shape_class;
 use crate::engine::device::view::View;
 use crate::error::{Error, Result};
 
@@ -48,8 +51,17 @@ impl Device {
                 return Err(Error::kernel(launch.kernel.name(), message));
             }
         }
-        let bytes = |views: &[&View]| views.iter().map(|view| view.bytes()).sum::<u64>();
-        let bytes = bytes(ins) + 2 * bytes(inouts) + bytes(outs);
+        #[cfg(feature = "gpu")]
+        if self.is_skipped(launch, [ins, inouts, outs])? {
+            return Ok(());
+        }
+        let body = self.gpu_info().map(|gpu| self.body(launch, gpu, [ins, inouts, outs])).transpose()?;
+        self.run_body(launch, body, [ins, inouts, outs])
+    }
+
+    /// Runs a launch by one of its bodies, on the CPU by its twin.
+    fn run_body(&self, launch: &Launch<'_>, body: Option<usize>, [ins, inouts, outs]: Views<'_>) -> Result<()> {
+        let bytes = bytes_of([ins, inouts, outs]);
         match &self.0.backend {
             Backend::Cpu(cpu) => {
                 let work = || Work { flops: launch.flops(), bytes };
@@ -57,7 +69,7 @@ impl Device {
                 cpu.launch(launch.kernel.name(), launch.twin, &work, &ins?, &inouts?, &outs?)
             }
             Backend::Gpu(gpu) => {
-                let body = self.body(launch, gpu.info())?;
+                let body = body.unwrap_or_default();
                 let plan = (launch.plan)(body, gpu.info());
                 let scratch: Vec<View> = plan.scratch.iter().map(|&len| self.alloc(&[len])).collect::<Result<_>>()?;
                 let args: Vec<&View> = ins.iter().chain(inouts).chain(outs).copied().chain(&scratch).collect();
@@ -70,17 +82,48 @@ impl Device {
         }
     }
 
-    /// The body that runs a launch.
-    fn body(&self, launch: &Launch<'_>, gpu: &GpuInfo) -> Result<usize> {
-        let kernel = launch.kernel;
-        let state = &self.0.bodies;
-        if kernel.bodies() == 1 && !state.any_forced() {
+    /// The body that runs a launch, which is counted.
+    fn body(&self, launch: &Launch<'_>, gpu: &GpuInfo, views: Views<'_>) -> Result<usize> {
+        if launch.kernel.bodies() == 1 && !self.0.bodies.any_forced() {
             return Ok(0);
         }
-        let body = bodies::choose(kernel, &state.forced(), gpu, &|body| (launch.admits)(body, gpu))?;
-        state.count(kernel, body);
+        let (body, by) = self.choose(launch, gpu, views)?;
+        self.0.bodies.count(launch.kernel, body, by);
         Ok(body)
     }
+
+    /// The body that a launch takes, and why.
+    fn choose(&self, launch: &Launch<'_>, gpu: &GpuInfo, [ins, inouts, outs]: Views<'_>) -> Result<(usize, By)> {
+        let (kernel, state) = (launch.kernel, &self.0.bodies);
+        let tuned = state.tuned();
+        let class = || shape_class(ins, inouts, outs);
+        let tuned = tuned.as_ref().and_then(|tuned| tuned.body(kernel.name(), &class));
+        bodies::choose(kernel, &state.forced(), tuned, gpu, &|body| (launch.admits)(body, gpu))
+    }
+
+    /// Shows a launch to whoever looks at launches; whether it is not to run.
+    #[cfg(feature = "gpu")]
+    fn is_skipped(&self, launch: &Launch<'_>, views: Views<'_>) -> Result<bool> {
+        let Some(mut watcher) = self.0.watched.take() else { return Ok(false) };
+        let then = watcher(&mut Tried { device: self, launch, views, copies: None });
+        self.0.watched.set(Some(watcher));
+        then.map(|then| then == Then::Skip)
+    }
+
+    /// Shows every launch to `watcher` from now on, before it runs; none where it is `None`.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn watch_launches(&self, watcher: Option<Watcher>) {
+        self.0.watched.set(watcher);
+    }
+}
+
+/// Inputs, in-outs, outputs of a launch.
+type Views<'a> = [&'a [&'a View]; 3];
+
+/// Bytes that a launch reads and writes at least.
+fn bytes_of([ins, inouts, outs]: Views<'_>) -> u64 {
+    let bytes = |views: &[&View]| views.iter().map(|view| view.bytes()).sum::<u64>();
+    bytes(ins) + 2 * bytes(inouts) + bytes(outs)
 }
 
 /// A kernel with its parameters, their type forgotten.
@@ -99,5 +142,93 @@ impl Launch<'_> {
         let bodies = 0..if cfg!(feature = "gpu") { self.kernel.bodies() } else { 0 };
         let mut admitted = bodies.filter(|&body| (self.admits)(body, &info).is_ok());
         admitted.next().map_or(0.0, |body| (self.plan)(body, &info).flops)
+    }
+}
+
+/// A launch that is looked at.
+#[cfg(feature = "gpu")]
+struct Tried<'a> {
+    device: &'a Device,
+    launch: &'a Launch<'a>,
+    views: Views<'a>,
+    /// Of its inputs, in-outs and outputs.
+    copies: Option<[Vec<View>; 3]>,
+}
+
+#[cfg(feature = "gpu")]
+impl Trial for Tried<'_> {
+    fn kernel(&self) -> &dyn AnyKernel {
+        self.launch.kernel
+    }
+
+    fn params(&self) -> &[u8] {
+        self.launch.params
+    }
+
+    fn shapes(&self) -> String {
+        let [ins, inouts, outs] = self.views.map(|views| views.iter().map(|view| view.shape()).collect::<Vec<_>>());
+        describe(&ins, &inouts, &outs)
+    }
+
+    fn class(&self) -> String {
+        let [ins, inouts, outs] = self.views;
+        shape_class(ins, inouts, outs)
+    }
+
+    fn chosen(&self) -> Result<Option<(usize, By)>> {
+        self.device.gpu_info().map(|gpu| self.device.choose(self.launch, gpu, self.views)).transpose()
+    }
+
+    fn admits(&self, body: usize, gpu: &GpuInfo) -> std::result::Result<(), String> {
+        (self.launch.admits)(body, gpu)
+    }
+
+    fn plan(&self, body: usize, gpu: &GpuInfo) -> Plan {
+        (self.launch.plan)(body, gpu)
+    }
+
+    fn work(&self, body: Option<usize>) -> Work {
+        let of = |body| self.device.gpu_info().map(|gpu| (self.launch.plan)(body, gpu).flops);
+        let flops = body.and_then(of).unwrap_or_else(|| self.launch.flops());
+        Work { flops, bytes: bytes_of(self.views) }
+    }
+
+    fn copy(&mut self) -> Result<()> {
+        let device = self.device;
+        let alloc = |view: &&View| device.alloc(view.shape());
+        if self.copies.is_none() {
+            let [ins, inouts, outs] = self.views.map(|views| views.iter().map(alloc).collect::<Result<Vec<_>>>());
+            self.copies = Some([ins?, inouts?, outs?]);
+        }
+        let Some(copies) = &self.copies else { return Ok(()) };
+        let read = |at: usize| self.views[at].iter().zip(&copies[at]);
+        read(0).chain(read(1)).try_for_each(|(view, copy)| device.write(copy, &device.read(view)?))?;
+        copies[2].iter().try_for_each(|copy| device.fill(copy, f32::NAN))
+    }
+
+    fn run(&self, body: Option<usize>) -> Result<()> {
+        let Some(copies) = &self.copies else { return Ok(()) };
+        let [ins, inouts, outs] = [0, 1, 2].map(|at| copies[at].iter().collect::<Vec<_>>());
+        self.device.run_body(self.launch, body, [&ins, &inouts, &outs])
+    }
+
+    fn results(&self) -> Result<Vec<Vec<f32>>> {
+        self.copies
+            .iter()
+            .flat_map(|[_, inouts, outs]| inouts.iter().chain(outs))
+            .map(|v| self.device.read(v))
+            .collect()
+    }
+
+    fn expected(&self) -> Result<Vec<Vec<f32>>> {
+        let values = |views: &[&View]| views.iter().map(|view| self.device.read(view)).collect::<Result<Vec<_>>>();
+        let [ins, inouts] = [values(self.views[0])?, values(self.views[1])?];
+        let outs = self.views[2].iter().map(|view| vec![f32::NAN; view.len()]);
+        let mut written: Vec<Vec<f32>> = inouts.into_iter().chain(outs).collect();
+        let (first, rest) = written.split_at_mut(self.views[1].len());
+        let [inouts, outs] = [first, rest].map(|values| values.iter_mut().map(Vec::as_mut_slice).collect());
+        let ins = ins.iter().map(Vec::as_slice).collect();
+        (self.launch.twin)(Args { kernel: self.launch.kernel.name(), ins, inouts, outs })?;
+        Ok(written)
     }
 }

@@ -24,11 +24,14 @@ mod read;
 mod region;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "gpu")]
+mod trial;
+mod tuned;
 mod view;
 #[cfg(feature = "gpu")]
 pub mod wgsl;
 
-pub use bodies::{BodyRuns, Forced};
+pub use bodies::{BodyRuns, By, Forced};
 pub use choice::{AdapterReport, DeviceChoice};
 pub use element::Element;
 pub(crate) use fill::FILL;
@@ -43,5 +46,8 @@ pub use kernel::{
 pub use pool::{MemoryReport, human_bytes, parse_bytes};
 pub use profile::{LaunchTime, Roofline, Work};
 pub use read::PendingRead;
+#[cfg(feature = "gpu")]
+pub use trial::{Then, Trial, Watcher};
+pub use tuned::Tuned;
 pub(in crate::engine) use view::check_len;
 pub use view::{VIEW_ALIGN, View};

@@ -45,6 +45,10 @@ impl Gpu {
         match *self {}
     }
 
+    pub fn driver(&self) -> String {
+        match *self {}
+    }
+
     pub fn info(&self) -> &GpuInfo {
         match *self {}
     }

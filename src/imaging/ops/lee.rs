@@ -209,11 +209,20 @@ mod tests {
         assert!(column(w / 2 - 1) < 1.5 && column(w / 2) > 3.5, "{} {}", column(w / 2 - 1), column(w / 2));
     }
 
+    /// A GPU may miss a quotient, here the mean, by 2.5 units in the last place; the CPU may not.
+    fn assert_near(device: &Device, got: &[f32], expected: &[f32]) {
+        let allowed = if device.is_gpu() { 4e-7 } else { 0.0 };
+        assert_eq!(got.len(), expected.len());
+        for (got, expected) in got.iter().zip(expected) {
+            assert!((got - expected).abs() <= allowed * expected.abs(), "{}: {got}, not {expected}", device.name());
+        }
+    }
+
     #[test]
     fn a_flat_picture_stays_and_an_even_side_is_refused() {
         for device in devices() {
             let x = Tensor::full(&device, &[1, 5, 4, 1], 0.75).unwrap();
-            assert_eq!(lee(&x, 3, 0.06).unwrap().to_vec().unwrap(), [0.75; 20]);
+            assert_near(&device, &lee(&x, 3, 0.06).unwrap().to_vec().unwrap(), &[0.75; 20]);
             assert_eq!(lee(&x, 4, 0.06).err().unwrap().exit_code(), 2);
         }
     }
@@ -224,7 +233,7 @@ mod tests {
             let count = crate::engine::device::MAX_GROUPS as usize + 99;
             let x = crate::engine::self_test::seeded(&device, &[count, 1, 1, 1], 1).unwrap();
             // A window of one pixel changes nothing.
-            assert_eq!(lee(&x, 3, 0.06).unwrap().to_vec().unwrap(), x.to_vec().unwrap(), "{}", device.name());
+            assert_near(&device, &lee(&x, 3, 0.06).unwrap().to_vec().unwrap(), &x.to_vec().unwrap());
             let wide = Tensor::full(&device, &[1, 1, 200, 1], 1.0).unwrap();
             assert!(lee(&wide, 161, 0.06).is_ok());
             assert_eq!(lee(&wide, 163, 0.06).err().map(|error| error.exit_code()), Some(2));

@@ -1,16 +1,14 @@
 //! Entry points as wgpu hands them to a Vulkan driver.
 
 use crate::engine::device::wgsl::{self, BindingKind};
-use crate::engine::device::{AnyKernel, Constants, GpuInfo, Text, texts};
+use crate::engine::device::{AnyKernel, Constants, Plan, Text, texts};
 use crate::error::{Error, ErrorKind, Result};
+use crate::workshop::launches::CARD;
 use naga::ShaderStage;
 use naga::back::pipeline_constants::process_overrides;
 use naga::back::spv;
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use serde::{Deserialize, Serialize};
-
-/// A card as bodies are asked about one.
-const CARD: GpuInfo = GpuInfo { software: false, workgroup_bytes: 1 << 16 };
 
 /// An entry point to compile.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,17 +85,26 @@ fn units_of_text(kernel: &str, text: &Text<'_>, source: &str, constants: &Consta
         let point = spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: entry.name.clone() };
         let spirv = spv::write_vec(&module, &info, &options, Some(&point)).map_err(|error| fail(&error))?;
         let is_block = |kind| matches!(kind, BindingKind::Uniform { .. });
-        let values: Vec<String> = constants.iter().map(|(name, value)| format!("{name}={value}")).collect();
         units.push(Unit {
             kernel: kernel.to_owned(),
             body: text.body.to_owned(),
             entry: entry.name.clone(),
-            constants: values.join(" "),
+            constants: named(constants),
             spirv,
             bindings: entry.bindings.iter().map(|known| (known.number, is_block(known.kind))).collect(),
         });
     }
     Ok(units)
+}
+
+/// `TILE=8 K=2`.
+fn named(constants: &Constants) -> String {
+    constants.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a plan dispatches an entry point.
+pub fn is_in(plan: &Plan, unit: &Unit) -> bool {
+    plan.dispatches.iter().any(|known| known.entry == unit.entry && named(&known.constants) == unit.constants)
 }
 
 /// What wgpu asks of naga for RADV, which has Vulkan 1.3, robust access to buffers and zeroed workgroup memory.

@@ -1,14 +1,11 @@
 //! `huetape kernels compare`.
 
 use crate::cli::args::device::{self, DeviceArgs};
-use crate::cli::args::network::{Network, NetworkArgs, networks};
-use crate::cli::commands::profile::PassName;
+use crate::cli::commands::kernels::pass::PassArgs;
 use crate::cli::names::flag;
 use crate::cli::outcome::Outcome;
 use crate::engine::self_test::SelfTest;
 use crate::error::{Error, Result};
-use crate::networks::NETWORKS;
-use crate::train::workload::{Pass, WorkloadConfig};
 use crate::workshop::catalogue::{kernel, text_of};
 use crate::workshop::check::{check, read_text, replace};
 use crate::workshop::compare::{Compared, Comparison, Ratio, Verdict, compare};
@@ -30,18 +27,8 @@ pub struct CompareArgs {
     /// Body whose text it is [default: the first]; those that share the text change with it
     #[arg(long, value_name = "NAME")]
     of_body: Option<String>,
-    /// Network within whose passes both are timed
-    #[arg(long, value_name = "NETWORK", default_value = NETWORKS[0].name(), value_parser = networks())]
-    model: Network,
-    /// Which pass
-    #[arg(long, value_name = "PASS", default_value = "train")]
-    pass: PassName,
-    /// Pictures a batch
-    #[arg(long, value_name = "B", default_value_t = 1)]
-    batch: usize,
-    /// Only launches with this in their shapes, e.g. "[3, 3, 64, 64]"
-    #[arg(long, value_name = "TEXT")]
-    shape: Option<String>,
+    #[command(flatten)]
+    pass: PassArgs,
     /// Rounds of four passes: own text, changed, changed, own
     #[arg(long, value_name = "N", default_value_t = 10)]
     rounds: usize,
@@ -49,14 +36,11 @@ pub struct CompareArgs {
     #[arg(long)]
     watch: bool,
     #[command(flatten)]
-    network: NetworkArgs,
-    #[command(flatten)]
     device: DeviceArgs,
 }
 
 pub fn run(args: &CompareArgs) -> Outcome {
     crate::ensure!(args.rounds > 0, Error::input("must be at least 1", "⟨rounds⟩ 0", "use 1 or more").into());
-    crate::ensure!(args.batch > 0, Error::input("must be at least 1", "⟨batch⟩ 0", "use 1 or more").into());
     let device = args.device.open()?;
     let remedy = "use ⟨device⟩ gpu, or gpu:llvmpipe";
     crate::ensure!(device.is_gpu(), Error::input("the CPU runs no text", "⟨device⟩ cpu", remedy).into());
@@ -135,9 +119,7 @@ fn once(args: &CompareArgs) -> Outcome {
 fn timed(args: &CompareArgs, body: &str, text: &str) -> Result<Compared> {
     let device = args.device.open()?;
     let (_, kernel) = kernel(&args.kernel)?;
-    let (pass, size) = (args.pass.pass(), args.network.size(args.model)?);
-    let mut learner = args.network.learner(args.model, &device, None, pass == Pass::Train)?;
-    let config = WorkloadConfig { pass, size, batch: args.batch, halo: args.model.halo() };
-    let shape = args.shape.as_deref();
-    compare(learner.as_mut(), &config, &Comparison { kernel, body, text, shape, rounds: args.rounds })
+    let shape = args.pass.filter()?;
+    let of = Comparison { kernel, body, text, shape, rounds: args.rounds };
+    args.pass.run(&device, |pass| compare(&device, pass, &of))
 }

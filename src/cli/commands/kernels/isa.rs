@@ -10,7 +10,8 @@ use crate::workshop::catalogue::{kernel, ops};
 use crate::workshop::isa::child::{compile, serve};
 use crate::workshop::isa::figures::{Baseline, Figures};
 use crate::workshop::isa::listing::MainLoop;
-use crate::workshop::isa::unit::{Unit, bodies_of, units_of};
+use crate::workshop::isa::unit::{Unit, bodies_of, is_in, units_of};
+use crate::workshop::launches::{Convolution, on_a_card};
 use clap::Args;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ compiled as release builds run them, by the driver's own compiler.
 Examples:
   huetape kernels isa conv2d --gpu navi21,gfx1100
   huetape kernels isa conv2d --body quads --gpu navi21 --asm quads.txt
+  huetape kernels isa conv2d conv2d_dw --shape 1x64x64x64,3x3x64x128 --gpu navi21
   huetape kernels isa conv2d --text changed.wgsl --gpu navi21 --baseline benches/isa.json"
 )]
 pub struct IsaArgs {
@@ -36,6 +38,9 @@ pub struct IsaArgs {
     /// This body alone [default: all but those for software drivers]
     #[arg(long, value_name = "NAME")]
     body: Option<String>,
+    /// What a card runs for a convolution of these sizes alone: NxHxWxC,KhxKwxCxO and perhaps ,stride2 ,dilation2
+    #[arg(long, value_name = "SIZES")]
+    shape: Option<String>,
     /// A changed text in place of the kernel's own; its snippets are added
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
@@ -110,14 +115,28 @@ fn units(args: &IsaArgs) -> Result<Vec<Unit>> {
         args.text.is_none() || kernels.len() == 1,
         Error::input("a text takes the place of one kernel's", "⟨text⟩", "name the kernel, one alone")
     );
+    let remedy = "name kernels of convolutions, such as conv2d";
+    crate::ensure!(
+        args.shape.is_none() || !args.kernels.is_empty(),
+        Error::input("sizes are those of a convolution", "⟨shape⟩", remedy)
+    );
     let text = args
         .text
         .as_deref()
         .map(|path| std::fs::read_to_string(path).map_err(|error| io_error("cannot read", path, &error)));
     let text = text.transpose()?;
+    let sizes = args.shape.as_deref().map(str::parse::<Convolution>).transpose()?;
     let mut units = Vec::new();
     for kernel in kernels {
-        units.extend(units_of(kernel.name(), &bodies_of(kernel, args.body.as_deref())?, text.as_deref())?);
+        let body = args.body.as_deref();
+        match sizes {
+            None => units.extend(units_of(kernel.name(), &bodies_of(kernel, body)?, text.as_deref())?),
+            Some(sizes) => {
+                let (body, plan) = on_a_card(sizes, kernel, body)?;
+                let all = units_of(kernel.name(), &[kernel.text(body)], text.as_deref())?;
+                units.extend(all.into_iter().filter(|unit| is_in(&plan, unit)));
+            }
+        }
     }
     Ok(units)
 }

@@ -4,7 +4,9 @@ mod check;
 mod compare;
 mod isa;
 mod list;
+pub mod pass;
 mod show;
+mod time;
 
 use crate::cli::outcome::Outcome;
 use clap::{Args, Subcommand};
@@ -17,6 +19,7 @@ use std::path::Path;
   huetape kernels list
   huetape kernels show conv2d --entry quads --target spirv --out quads.spv
   huetape kernels check conv2d --device gpu:llvmpipe
+  huetape kernels time conv2d --shape 1x64x64x64,3x3x64x128 --body all --device gpu
   huetape kernels isa conv2d --gpu navi21,gfx1100"
 )]
 pub struct KernelsArgs {
@@ -32,6 +35,8 @@ enum What {
     Show(show::ShowArgs),
     /// Writes kernels in every language, then runs each op beside its twin, the driver's checks on and off
     Check(Box<check::CheckArgs>),
+    /// Times a kernel's launches by each body, caches warm and flushed, checked first
+    Time(Box<time::TimeArgs>),
     /// Times a changed text beside the kernel's own, in turns, and says whether it is faster
     Compare(Box<compare::CompareArgs>),
     /// What Mesa's compiler makes of kernels for AMD GPUs that are not there: registers, spills, subgroups, main loop
@@ -47,6 +52,7 @@ impl KernelsArgs {
         let files = match &self.what {
             What::List(args) => [args.json.as_deref(), None],
             What::Show(args) => [args.out.as_deref(), None],
+            What::Time(args) => [args.json.as_deref(), None],
             What::Isa(args) => [args.json.as_deref(), args.asm.as_deref()],
             What::Check(_) | What::Compare(_) | What::IsaChild => [None, None],
         };
@@ -59,6 +65,7 @@ pub fn run(args: KernelsArgs) -> Outcome {
         What::List(args) => list::run(&args),
         What::Show(args) => show::run(&args),
         What::Check(args) => check::run(&args),
+        What::Time(args) => time::run(&args),
         What::Compare(args) => compare::run(&args),
         What::Isa(args) => isa::run(&args),
         What::IsaChild => isa::child(),

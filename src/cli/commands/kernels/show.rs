@@ -4,6 +4,7 @@ use crate::cli::outcome::Outcome;
 use crate::cli::stdio::{make_way, write_result};
 use crate::error::Error;
 use crate::workshop::catalogue::{entries_of, kernel, text_of};
+use crate::workshop::launches::{Convolution, on_a_card};
 use crate::workshop::translate::{Target, translate};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 #[command(after_help = "Examples:
   huetape kernels show relu
   huetape kernels show conv2d --body quads --target msl
+  huetape kernels show conv2d --shape 1x64x64x3,3x3x3x64 --target hlsl
   huetape kernels show conv2d --entry quads --target spirv --out quads.spv")]
 pub struct ShowArgs {
     /// Name of the kernel, as `huetape kernels list` has it
@@ -24,6 +26,10 @@ pub struct ShowArgs {
     /// Entry point [default: the only one, or the first of --body]
     #[arg(long, value_name = "NAME")]
     entry: Option<String>,
+    /// Body and entry point as a card runs them for a convolution of these sizes: NxHxWxC,KhxKwxCxO and perhaps ,stride2
+    /// ,dilation2
+    #[arg(long, value_name = "SIZES")]
+    shape: Option<String>,
     /// Language: wgsl with snippets and constants in place, spirv (Vulkan), msl (Metal) or hlsl (DX12)
     #[arg(long, value_name = "LANGUAGE", default_value = Target::Wgsl.name(), value_parser = languages())]
     target: Target,
@@ -42,10 +48,17 @@ fn languages() -> impl TypedValueParser<Value = Target> {
 pub fn run(args: &ShowArgs) -> Outcome {
     make_way(args.out.iter().map(PathBuf::as_path))?;
     let (op, kernel) = kernel(&args.kernel)?;
-    let body = text_of(kernel, args.body.as_deref())?;
+    let sizes = args.shape.as_deref().map(str::parse::<Convolution>).transpose()?;
+    let shaped = sizes.map(|sizes| on_a_card(sizes, kernel, args.body.as_deref())).transpose()?;
+    let body = match &shaped {
+        Some((body, _)) => kernel.text(*body),
+        None => text_of(kernel, args.body.as_deref())?,
+    };
+    let of_shape = shaped.as_ref().and_then(|(_, plan)| plan.dispatches.first());
     let names: Vec<String> = entries_of(op, kernel)?.into_iter().map(|entry| entry.entry).collect();
     let entry = match (&args.entry, &names[..]) {
         (Some(entry), _) => entry.as_str(),
+        (None, _) if of_shape.is_some() => of_shape.map_or("", |dispatch| &dispatch.entry),
         (None, _) if args.body.is_some() && !body.entries.is_empty() => body.entries[0],
         (None, [only]) => only,
         // The whole text has all of them.

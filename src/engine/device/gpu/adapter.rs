@@ -10,6 +10,9 @@ pub(in crate::engine::device) type Adapter = wgpu::Adapter;
 /// Share of the memory budget that a driver tells which buffers may take.
 const BUDGET_PERCENT: u8 = 95;
 
+/// What a device is opened with where the adapter has it.
+const ASKED_FOR: [(wgpu::Features, &str); 0] = [];
+
 fn instance() -> wgpu::Instance {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = wgpu::Backends::PRIMARY;
@@ -40,13 +43,6 @@ pub fn adapters() -> Vec<AdapterReport> {
 fn report(adapter: &wgpu::Adapter) -> AdapterReport {
     let info = adapter.get_info();
     let limits = adapter.limits();
-    let optional = [
-        (wgpu::Features::TIMESTAMP_QUERY, "timestamps"),
-        (wgpu::Features::SHADER_F16, "f16"),
-        (wgpu::Features::SUBGROUP, "subgroups"),
-        (wgpu::Features::PIPELINE_CACHE, "pipeline cache"),
-        (wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, "cooperative matrices"),
-    ];
     AdapterReport {
         name: info.name.clone(),
         software: info.device_type == wgpu::DeviceType::Cpu,
@@ -62,7 +58,11 @@ fn report(adapter: &wgpu::Adapter) -> AdapterReport {
         max_binding_bytes: limits.max_storage_buffer_binding_size,
         workgroup_bytes: limits.max_compute_workgroup_storage_size,
         note: note(&info),
-        features: optional.iter().filter(|(bit, _)| adapter.features().contains(*bit)).map(|&(_, name)| name).collect(),
+        features: ASKED_FOR
+            .iter()
+            .filter(|(bit, _)| adapter.features().contains(*bit))
+            .map(|&(_, name)| name)
+            .collect(),
     }
 }
 

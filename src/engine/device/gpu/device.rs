@@ -61,6 +61,11 @@ impl Gpu {
         note(&self.adapter_info)
     }
 
+    /// The driver and its version.
+    pub fn driver(&self) -> String {
+        format!("{} {}", self.adapter_info.driver, self.adapter_info.driver_info).trim().to_owned()
+    }
+
     pub fn info(&self) -> &GpuInfo {
         &self.info
     }

@@ -223,7 +223,15 @@ fn weight_gradient_plan(p: &Params, variant: Variant) -> Plan {
 
 static RELU_GRADIENT: Kernel<Params> = Kernel {
     name: "conv2d_dz",
-    bodies: &[Body::proved(kernel_text!("conv2d_dz"), &|p, _| column_sum_plan(p))],
+    bodies: &[
+        Body::proved(kernel_text!("conv2d_dz"), &|p, _| quad_sum_plan(p))
+            .named("quads", &["quads", "total"])
+            .admitting(&|p, _| match p.geometry.o {
+                o if o.is_multiple_of(4) => Ok(()),
+                o => Err(format!("outputs in multiples of 4, this layer has {o}")),
+            }),
+        Body::proved(kernel_text!("conv2d_dz"), &|p, _| column_sum_plan(p)).named("main", &["main", "total"]),
+    ],
     twin: &|p, args| {
         let ([dy, y], [], [dz, db]) = args.split()?;
         twin::relu_gradient(&p.geometry, dy, y, dz, db);
@@ -240,6 +248,13 @@ static BIAS_GRADIENT: Kernel<Params> = Kernel {
         Ok(())
     },
 };
+
+fn quad_sum_plan(p: &Params) -> Plan {
+    let quads = p.geometry.o as usize / 4 * p.chunks as usize;
+    let mut plan = column_sum_plan(p);
+    plan.dispatches[0] = Dispatch::new("quads", linear_grid(quads, 64));
+    plan
+}
 
 fn column_sum_plan(p: &Params) -> Plan {
     let g = &p.geometry;
