@@ -146,6 +146,9 @@ fn parse(text: &str) -> Table {
 fn write(file: &Path, mut table: Table) -> Result<()> {
     table.values_mut().for_each(|kernels| kernels.retain(|_, known| !known.shapes.is_empty()));
     table.retain(|_, kernels| !kernels.is_empty());
+    if table.is_empty() && !file.exists() {
+        return Ok(());
+    }
     cache::write(file, &serde_json::json!(table))
 }
 
