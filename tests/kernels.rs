@@ -291,9 +291,8 @@ fn the_table_of_what_languages_cannot_express_is_what_the_writers_say() {
     let buffers = "@group(0) @binding(1) var<storage, read> x: array<f32>;\n\
                    @group(0) @binding(2) var<storage, read_write> y: array<f32>;\n";
     let main = |statements: &str| {
-        format!(
-            "{buffers}@compute @workgroup_size(32) fn main(@builtin(local_invocation_index) i: u32) {{ {statements} }}\n"
-        )
+        let head = "@compute @workgroup_size(32) fn main(@builtin(local_invocation_index) i: u32)";
+        format!("{buffers}{head} {{ {statements} }}\n")
     };
     let matrices = "let a = coopLoad<coop_mat8x8<f32, A>>(&x[0]); let b = coopLoad<coop_mat8x8<f32, B>>(&x[64]); \
                     let c = coopLoad<coop_mat8x8<f32, C>>(&y[0]); coopStore(coopMultiplyAdd(a, b, c), &y[0]);";

@@ -58,7 +58,8 @@ enum Command {
     /// For those who write kernels: lists, shows, checks and times them
     #[cfg(feature = "gpu")]
     Kernels(kernels::KernelsArgs),
-    /// Measures which bodies of kernels are the fastest on a device, and keeps the winners
+    /// Measures which bodies of kernels are the fastest on a device, and keeps the winners in the user's cache folder,
+    /// or in that of HUETAPE_CACHE, until the adapter, the driver or a kernel's text changes
     #[cfg(feature = "gpu")]
     Tune(Box<tune::TuneArgs>),
 }

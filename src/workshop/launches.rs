@@ -103,7 +103,8 @@ pub(super) fn watch<S: Send + 'static>(
 /// A card as bodies are asked about one.
 pub(super) const CARD: GpuInfo = GpuInfo { software: false, workgroup_bytes: 1 << 16 };
 
-/// The body, from 0, that a card runs of a kernel for a convolution of these sizes, by itself or as it is told, and how.
+/// The body, from 0, that a card runs of a kernel for a convolution of these sizes, by itself or as it is told, and
+/// how.
 ///
 /// # Errors
 /// A kernel that no convolution launches; a body that is not there or declines, with its reason.

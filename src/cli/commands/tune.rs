@@ -1,6 +1,9 @@
 //! `huetape tune`: which bodies of kernels are the fastest on a device.
+//!
+//! What is kept holds until the adapter, the driver or a kernel's text changes.
 
 use crate::cli::args::device::{self, DeviceArgs};
+use crate::cli::args::help::examples;
 use crate::cli::args::network::{Network, NetworkArgs, networks};
 use crate::cli::commands::kernels::pass::of_network;
 use crate::cli::commands::profile::PassName;
@@ -14,16 +17,12 @@ use crate::workshop::tune::{Found, Other, measure};
 use clap::Args;
 
 #[derive(Args, Debug)]
-#[command(
-    after_help = "What is kept lies in tune.json in the user's cache folder, or in the folder that HUETAPE_CACHE names. It holds until the
-adapter, the driver or a kernel's text changes. Results may differ in rounding from those without it.
-
-Examples:
-  huetape tune
-  huetape tune colournet --size 64 --width 0.25 --device gpu
-  huetape tune --list
-  huetape tune --forget"
-)]
+#[command(after_help = examples(&[
+    "tune",
+    "tune {network} ⟨size⟩ 64 ⟨width⟩ 0.25 ⟨device⟩ gpu",
+    "tune ⟨list⟩",
+    "tune ⟨forget⟩",
+]))]
 pub struct TuneArgs {
     /// Network whose launches are measured [default: all]
     #[arg(value_name = "MODEL", value_parser = networks())]

@@ -45,8 +45,7 @@ impl Device {
         for (i, w) in written().enumerate() {
             let clash = ins.iter().any(|read| w.same_buffer(read)) || written().skip(i + 1).any(|o| w.overlaps(o));
             if clash {
-                let [ins, inouts, outs] =
-                    [ins, inouts, outs].map(|views| views.iter().map(|view| view.shape()).collect::<Vec<_>>());
+                let [ins, inouts, outs] = shapes_of([ins, inouts, outs]);
                 let message = format!("a buffer is written and bound twice in {}", describe(&ins, &inouts, &outs));
                 return Err(Error::kernel(launch.kernel.name(), message));
             }
@@ -93,10 +92,10 @@ impl Device {
     }
 
     /// The body that a launch takes, and why.
-    fn choose(&self, launch: &Launch<'_>, gpu: &GpuInfo, [ins, inouts, outs]: Views<'_>) -> Result<(usize, By)> {
+    fn choose(&self, launch: &Launch<'_>, gpu: &GpuInfo, views: Views<'_>) -> Result<(usize, By)> {
         let (kernel, state) = (launch.kernel, &self.0.bodies);
         let tuned = state.tuned();
-        let class = || shape_class(ins, inouts, outs);
+        let class = || shape_class(&shapes_of(views));
         let tuned = tuned.as_ref().and_then(|tuned| tuned.body(kernel.name(), &class));
         bodies::choose(kernel, &state.forced(), tuned, gpu, &|body| (launch.admits)(body, gpu))
     }
@@ -119,6 +118,10 @@ impl Device {
 
 /// Inputs, in-outs, outputs of a launch.
 type Views<'a> = [&'a [&'a View]; 3];
+
+fn shapes_of(views: Views<'_>) -> [Vec<&[usize]>; 3] {
+    views.map(|views| views.iter().map(|view| view.shape()).collect())
+}
 
 /// Bytes that a launch reads and writes at least.
 fn bytes_of([ins, inouts, outs]: Views<'_>) -> u64 {
@@ -166,13 +169,12 @@ impl Trial for Tried<'_> {
     }
 
     fn shapes(&self) -> String {
-        let [ins, inouts, outs] = self.views.map(|views| views.iter().map(|view| view.shape()).collect::<Vec<_>>());
+        let [ins, inouts, outs] = shapes_of(self.views);
         describe(&ins, &inouts, &outs)
     }
 
     fn class(&self) -> String {
-        let [ins, inouts, outs] = self.views;
-        shape_class(ins, inouts, outs)
+        shape_class(&shapes_of(self.views))
     }
 
     fn chosen(&self) -> Result<Option<(usize, By)>> {

@@ -1,6 +1,5 @@
 //! Bodies that were measured to be the fastest for launches of some kernels and shapes.
 
-use crate::engine::device::view::View;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -42,13 +41,13 @@ impl Tuned {
     }
 }
 
-/// The class of a launch with these buffers, see [`Tuned`].
-pub(super) fn shape_class(ins: &[&View], inouts: &[&View], outs: &[&View]) -> String {
+/// The class of a launch with inputs, in-outs and outputs of these shapes, see [`Tuned`].
+pub(super) fn shape_class(shapes: &[Vec<&[usize]>; 3]) -> String {
     let mut text = String::with_capacity(96);
-    for (mark, views) in [("", ins), (" <>", inouts), (" ->", outs)] {
-        text += if views.is_empty() { "" } else { mark };
-        for view in views {
-            let sizes: Vec<String> = view.shape().iter().map(|&size| class_of(size)).collect();
+    for (mark, shapes) in ["", " <>", " ->"].into_iter().zip(shapes) {
+        text += if shapes.is_empty() { "" } else { mark };
+        for shape in shapes {
+            let sizes: Vec<String> = shape.iter().map(|&size| class_of(size)).collect();
             // Writing to a string does not fail.
             let _ = write!(text, "{}{}", if text.is_empty() { "" } else { " " }, sizes.join("x"));
         }

@@ -158,8 +158,8 @@ impl SampleType {
         });
     }
 
-    /// Puts NaN into `values[i]` where the sample `first + i * stride` is `integer`. Only of wide integers, whose values
-    /// do not tell it.
+    /// Puts NaN into `values[i]` where the sample `first + i * stride` is `integer`. Only of wide integers, whose
+    /// values do not tell it.
     pub(super) fn mark(self, integer: i128, bytes: &[u8], first: usize, stride: usize, values: &mut [f64]) {
         let signed = self.is_signed();
         let of = |bytes| match signed {

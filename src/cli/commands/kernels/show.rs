@@ -26,8 +26,8 @@ pub struct ShowArgs {
     /// Entry point [default: the only one, or the first of --body]
     #[arg(long, value_name = "NAME")]
     entry: Option<String>,
-    /// Body and entry point as a card runs them for a convolution of these sizes: NxHxWxC,KhxKwxCxO and perhaps ,stride2
-    /// ,dilation2
+    /// Body and entry point as a card runs them for a convolution of these sizes: NxHxWxC,KhxKwxCxO and perhaps
+    /// ,stride2 ,dilation2
     #[arg(long, value_name = "SIZES")]
     shape: Option<String>,
     /// Language: wgsl with snippets and constants in place, spirv (Vulkan), msl (Metal) or hlsl (DX12)
