@@ -130,6 +130,10 @@ fn the_machines_code_is_written_and_one_body_is_enough() {
     let [figures, total] = &json["figures"].as_array().unwrap()[..] else { panic!("two entry points: {json}") };
     assert_eq!((&figures["entry"], &total["entry"]), (&"quads".into(), &"total".into()));
     assert_eq!((&figures["body"], &figures["subgroup_size"]), (&"quads".into(), &64.into()));
+    // The depth of these sizes is not cut: nothing is added up.
+    let shaped = isa("conv2d --shape 1x64x64x64,3x3x64x128 --gpu navi21 --json -");
+    let shaped: serde_json::Value = serde_json::from_str(&shaped.stdout).unwrap();
+    assert_eq!(shaped["figures"].as_array().unwrap()[..], [figures.clone()]);
     let asm = fs::read_to_string(asm).unwrap();
     assert!(asm.starts_with("; conv2d/quads for navi21 by Mesa ") && asm.contains("s_endpgm"), "{asm}");
     let quads = asm.split("\n; conv2d/quads/total").next().unwrap();
@@ -148,6 +152,7 @@ fn what_cannot_be_compiled_is_one_line() {
     assert!(refused(&isa("--text kernels/relu.wgsl --gpu navi21"), 2).contains("--text"));
     assert!(refused(&isa("relu --text kernels/nonesuch.wgsl --gpu navi21"), 2).contains("kernels/nonesuch.wgsl"));
     assert!(refused(&isa("relu --baseline Cargo.toml --gpu navi21"), 2).contains("Cargo.toml"));
+    assert!(refused(&isa("--shape 1x8x8x4,3x3x4x8 --gpu navi21"), 2).contains("--shape"));
     refused(&isa("relu"), 2);
 }
 

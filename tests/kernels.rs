@@ -101,6 +101,12 @@ fn kernels_are_listed_shown_and_checked() {
         let shown = huetape(root.path(), &format!("kernels show conv2d --entry quads --target {target}"));
         assert!(shown.code == 0 && shown.stdout.contains(sign), "{target}: {}{}", shown.stdout, shown.stderr);
     }
+    // What a card runs for three channels.
+    let shown = huetape(root.path(), "kernels show conv2d --shape 1x8x8x3,3x3x3x16 --target msl");
+    assert!(shown.code == 0 && shown.stdout.contains("kernel void scalars"), "{}{}", shown.stdout, shown.stderr);
+    let declined = "kernels show conv2d --body quads --shape 1x8x8x3,3x3x3x16";
+    refused(root.path(), declined, &["--body quads", "multiples of 4"]);
+    refused(root.path(), "kernels show relu --shape 1x8x8x3,3x3x3x16", &["relu", "no convolution", "conv2d_dw"]);
     assert_eq!(huetape(root.path(), "kernels show relu --target spirv --out relu.spv").code, 0);
     let words = std::fs::read(root.path().join("relu.spv")).unwrap();
     assert_eq!(words[..4], 0x0723_0203u32.to_ne_bytes(), "the magic number of SPIR-V");

@@ -1,5 +1,7 @@
 //! Every op by every body, with the driver's checks and without, guard bands behind all buffers.
 
+#![cfg(feature = "gpu")]
+
 mod common;
 
 use huetape::engine::device::{Device, DeviceChoice};

@@ -1,14 +1,57 @@
 #!/usr/bin/env python3
-"""on_gpu_summary.py WORK OUT: from what the stages of `tools/on-gpu run` left in WORK, writes OUT/on-gpu.json and OUT/on-gpu.md.
+"""on_gpu_summary.py WORK OUT | --readme ON-GPU.JSON README.MD
+
+The first: from what the stages of `tools/on-gpu run` left in WORK, writes OUT/on-gpu.json and OUT/on-gpu.md.
 
 Reads WORK/stages.tsv (name, exit code, seconds), NAME.log, profile-NETWORK-PASS-SIZE-BATCH.json (and tuned-...), torch-NETWORK.json, cache/*.json,
 steps-DEVICE/metrics.jsonl and train/metrics.jsonl; whatever is not there is left out.
+The second puts the table of such a JSON into a page, between the lines `<!-- on-gpu -->` and `<!-- /on-gpu -->`.
 """
 
 import json
 import re
 import sys
 from pathlib import Path
+
+PROGRAMS = ["huetape f32", "huetape tuned", *(f"PyTorch {precision}" for precision in ("f32", "tf32", "bf16", "f16"))]
+
+
+def table(result):
+    """The lines of the table beside PyTorch."""
+    rows = {}  # (network, pass, size, batch) -> {program: seconds}
+    for name, profile in result["profiles"].items():
+        kind, _, case = name.partition("profile-")
+        network, which, size, batch = case.split("-")
+        if profile:
+            row = rows.setdefault((network, which, int(size), int(batch)), {})
+            row["huetape tuned" if kind else "huetape f32"] = profile["seconds_median"]
+    for network, found in result["torch"].items():
+        for case in found["cases"]:
+            if "seconds_median" in case:
+                row = rows.setdefault((network, case["pass"], case["size"], case["batch"]), {})
+                row[f"PyTorch {case['precision']}"] = case["seconds_median"]
+    programs = [program for program in PROGRAMS if any(program in row for row in rows.values())]
+    versions = sorted({found["program"] for found in result["torch"].values()})
+    widths = sorted({profile["width"] for profile in result["profiles"].values() if profile})
+    lines = [f"Medians in ms, width {' and '.join(map(str, widths))}; {', '.join(versions) or 'no PyTorch'}", "",
+             "| network | pass | size | batch | " + " | ".join(programs) + " | huetape / PyTorch f32 |", "|---" * (len(programs) + 5) + "|"]
+    for (network, which, size, batch), seconds in sorted(rows.items()):
+        cells = [f"{1000 * seconds[p]:.2f}" if p in seconds else "" for p in programs]
+        both = "huetape f32" in seconds and "PyTorch f32" in seconds
+        cells.append(f"{seconds['huetape f32'] / seconds['PyTorch f32']:.2f}" if both else "")
+        lines.append(f"| {network} | {which} | {size} | {batch} | " + " | ".join(cells) + " |")
+    return lines if rows else []
+
+
+if sys.argv[1] == "--readme":
+    result, page = json.loads(Path(sys.argv[2]).read_text()), Path(sys.argv[3])
+    before, mark, rest = page.read_text().partition("<!-- on-gpu -->\n")
+    _, end, after = rest.partition("<!-- /on-gpu -->\n")
+    if not (mark and end):
+        sys.exit(f"{page}: has no lines <!-- on-gpu --> and <!-- /on-gpu -->")
+    lines = [f"**On a GPU:** {result['gpu'] or 'no name known'}, by `tools/on-gpu`. {table(result)[0]}", *table(result)[1:]]
+    page.write_text(before + mark + "\n".join(lines) + "\n" + end + after)
+    sys.exit()
 
 work, out = Path(sys.argv[1]), Path(sys.argv[2])
 
@@ -50,18 +93,6 @@ for stage in stages:
 
 torch = {name: found for name in ("colournet", "pix2pix") if (found := json_or_none(f"torch-{name}.json"))}
 profiles = {file.stem: json_or_none(file.name) for file in sorted(work.glob("*profile-*.json"))}
-rows = {}  # (network, pass, size, batch) -> {program: seconds}
-for name, profile in profiles.items():
-    kind, _, case = name.partition("profile-")
-    network, which, size, batch = case.split("-")
-    if profile:
-        row = rows.setdefault((network, which, int(size), int(batch)), {})
-        row["huetape tuned" if kind else "huetape f32"] = profile["seconds_median"]
-for network, found in torch.items():
-    for case in found["cases"]:
-        if "seconds_median" in case:
-            row = rows.setdefault((network, case["pass"], case["size"], case["batch"]), {})
-            row[f"PyTorch {case['precision']}"] = case["seconds_median"]
 # Of the profiles, in which it stands: what the device can do at best.
 roofline = next((profile["roofline"] for profile in profiles.values() if profile and profile.get("roofline")), None)
 
@@ -91,17 +122,8 @@ for stage in stages:
         page += [f"- failed: `{name}`" for name in stage.get("tests", {}).get("names", [])]
 if roofline:
     page += ["", f"Measured: {roofline['gflops']:.0f} GFLOP/s, {roofline['gbs']:.0f} GB/s, {roofline['launch_us']:.1f} microseconds a launch."]
-if rows:
-    all_programs = ["huetape f32", "huetape tuned", *(f"PyTorch {precision}" for precision in ("f32", "tf32", "bf16", "f16"))]
-    programs = [program for program in all_programs if any(program in row for row in rows.values())]
-    versions = sorted({found["program"] for found in torch.values()})
-    page += ["", f"Full width unless rehearsed, medians in ms; {', '.join(versions) or 'no PyTorch'}", "",
-             "| network | pass | size | batch | " + " | ".join(programs) + " | huetape / PyTorch f32 |", "|---" * (len(programs) + 5) + "|"]
-    for (network, which, size, batch), seconds in sorted(rows.items()):
-        cells = [f"{1000 * seconds[p]:.2f}" if p in seconds else "" for p in programs]
-        both = "huetape f32" in seconds and "PyTorch f32" in seconds
-        cells.append(f"{seconds['huetape f32'] / seconds['PyTorch f32']:.2f}" if both else "")
-        page.append(f"| {network} | {which} | {size} | {batch} | " + " | ".join(cells) + " |")
+if lines := table(result):
+    page += ["", *lines]
 if steps:
     page += ["", f"Five steps from the same weights, GPU against CPU: losses differ by at most {max(s['relative'] for s in steps):.1e} of their size."]
 if trained:

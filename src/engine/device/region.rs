@@ -6,6 +6,7 @@ use std::ops::Range;
 /// Elements of one buffer from `offset` on, with their shape. `M` is what the device keeps of a buffer.
 pub(super) struct Region<'a, M> {
     pub memory: &'a M,
+    #[cfg_attr(not(feature = "gpu"), allow(dead_code, reason = "the CPU has f32 alone"))]
     pub element: Element,
     /// In elements.
     pub offset: usize,
@@ -36,11 +37,13 @@ impl<M> Region<'_, M> {
     }
 
     /// Number of bytes.
+    #[cfg(feature = "gpu")]
     pub fn bytes(&self) -> u64 {
         (self.len() * self.element.bytes()) as u64
     }
 
     /// Where in the buffer it begins, in bytes.
+    #[cfg(feature = "gpu")]
     pub fn byte_offset(&self) -> u64 {
         (self.offset * self.element.bytes()) as u64
     }
