@@ -9,7 +9,7 @@ use std::time::Instant;
 const TELLING: f64 = 0.05;
 /// Seconds of a launch below which the whole pass is timed too: the wait for a launch is a large part of so short a
 /// time.
-const SHORT: f64 = 50e-6;
+pub(super) const SHORT: f64 = 50e-6;
 
 /// What to compare.
 pub struct Comparison<'a> {
@@ -126,7 +126,7 @@ fn in_turns(device: &Device, pass: &mut dyn FnMut() -> Result<()>, of: &Comparis
 }
 
 /// Means of own, changed, changed, own: what grows slower or faster meanwhile falls on both alike.
-fn rounds(count: usize, turn: &mut dyn FnMut(bool) -> Result<f64>) -> Result<Vec<[f64; 2]>> {
+pub(super) fn rounds(count: usize, turn: &mut dyn FnMut(bool) -> Result<f64>) -> Result<Vec<[f64; 2]>> {
     let mut all = Vec::new();
     for _ in 0..count {
         let [first, second, third, fourth] = [turn(false)?, turn(true)?, turn(true)?, turn(false)?];

@@ -180,6 +180,7 @@ mod tests {
             class: class.to_owned(),
             launches: 1,
             heuristic: "quads".to_owned(),
+            seconds: 1e-3,
             others: [("scalars".to_owned(), Other::Timed(Ratio { median, deviation: 0.0 }))].into(),
         }
     }

@@ -1,12 +1,13 @@
 //! Which bodies are the fastest on a device: measured within passes of a network.
 
-use crate::engine::device::{Device, Then, Trial};
+use crate::engine::device::{Device, Then, Trial, Tuned};
 use crate::engine::self_test::TOLERANCE;
 use crate::error::Result;
-use crate::workshop::compare::{Ratio, Verdict};
+use crate::workshop::compare::{Ratio, SHORT, Verdict, rounds};
 use crate::workshop::launches::watch;
 use crate::workshop::timing::{batch, difference, together};
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 /// Turns of four: the device's own choice, the other, the other, its own.
 const ROUNDS: usize = 10;
@@ -24,6 +25,8 @@ pub struct Found {
     pub launches: usize,
     /// The body that the device takes by itself.
     pub heuristic: String,
+    /// Seconds of a launch by it, the shortest of them.
+    pub seconds: f64,
     /// The other bodies, by name.
     pub others: BTreeMap<String, Other>,
 }
@@ -39,6 +42,8 @@ pub enum Other {
     Slower(f64),
     /// Both were timed in turns.
     Timed(Ratio),
+    /// It took less time in turns, but passes with it took so many times as long.
+    Unconfirmed(Ratio),
 }
 
 impl Found {
@@ -52,9 +57,42 @@ impl Found {
     }
 }
 
+/// Where winners are launches so short that the wait for them is a large part of their time, times whole passes too,
+/// with all winners and without, in turns. Winners that short do not win if the passes take longer with them.
+///
+/// # Errors
+/// Whatever a launch reports.
+pub fn confirm(device: &Device, pass: &mut dyn FnMut() -> Result<()>, found: &mut [Found]) -> Result<()> {
+    let mut tuned = Tuned::default();
+    let winners = found.iter().filter_map(|found| found.winner().map(|(body, _)| (found, body)));
+    winners.for_each(|(found, body)| tuned.insert(&found.kernel, &found.class, body));
+    if !found.iter().any(|found| found.seconds < SHORT && found.winner().is_some()) {
+        return Ok(());
+    }
+    let mut seconds = |changed: bool| -> Result<f64> {
+        device.use_tuned(if changed { tuned.clone() } else { Tuned::default() });
+        let start = Instant::now();
+        pass()?;
+        Ok(start.elapsed().as_secs_f64())
+    };
+    // What is compiled at the first launch is compiled before the first turn.
+    let timed = seconds(true).and_then(|_| rounds(ROUNDS, &mut seconds));
+    device.use_tuned(Tuned::default());
+    let ratio = Ratio::of(&timed?);
+    if ratio.verdict() == Verdict::Slower {
+        for found in found.iter_mut().filter(|found| found.seconds < SHORT) {
+            if let Some(body) = found.winner().map(|(body, _)| body.to_owned()) {
+                found.others.insert(body, Other::Unconfirmed(ratio));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Launches of one kernel and shape class so far.
 struct Class {
     heuristic: usize,
+    seconds: f64,
     /// Distinct launches: parameters and shapes, how many of each.
     launches: Vec<(Vec<u8>, String, usize)>,
     others: BTreeMap<usize, Candidate>,
@@ -82,6 +120,7 @@ pub fn measure(device: &Device, pass: &mut dyn FnMut() -> Result<()>) -> Result<
         let (kernel, shapes) = (trial.kernel(), trial.shapes());
         let class = classes.entry((kernel.name().to_owned(), trial.class())).or_insert_with(|| Class {
             heuristic,
+            seconds: f64::INFINITY,
             launches: Vec::new(),
             others: (0..kernel.bodies()).filter(|&b| b != heuristic).map(|b| (b, Candidate::In(Vec::new()))).collect(),
             names: (0..kernel.bodies()).map(|body| kernel.text(body).body.to_owned()).collect(),
@@ -111,7 +150,12 @@ impl Class {
                 None if heuristic != self.heuristic => Some(Other::Declines("the launches differ".to_owned())),
                 None => match difference(trial, Some(body), &mut expected)? {
                     // Not a number is as far as can be.
-                    off if off <= TOLERANCE => in_turns(device, trial, heuristic, body, launches)?,
+                    off if off <= TOLERANCE => {
+                        let out = in_turns(device, trial, [heuristic, body], launches)?;
+                        let own = launches.iter().flatten().map(|round| round[0]);
+                        self.seconds = own.fold(self.seconds, f64::min);
+                        out
+                    }
                     off => Some(Other::Wrong(off)),
                 },
             };
@@ -140,6 +184,7 @@ impl Class {
             class,
             launches: self.launches.iter().map(|(_, _, count)| count).sum(),
             heuristic: names[self.heuristic].clone(),
+            seconds: self.seconds,
             others: self.others.into_iter().map(|(body, candidate)| (names[body].clone(), other(candidate))).collect(),
         }
     }
@@ -149,8 +194,7 @@ impl Class {
 fn in_turns(
     device: &Device,
     trial: &dyn Trial,
-    heuristic: usize,
-    other: usize,
+    [heuristic, other]: [usize; 2],
     launches: &mut Vec<Vec<[f64; 2]>>,
 ) -> Result<Option<Other>> {
     // The first runs compile.
@@ -164,20 +208,15 @@ fn in_turns(
         }
     }
     let count = together(device, trial, Some(heuristic))?;
-    let time = |body: usize| batch(device, trial, Some(body), count);
-    let mut rounds = Vec::with_capacity(ROUNDS);
-    for _ in 0..ROUNDS {
-        let [first, second, third, fourth] = [time(heuristic)?, time(other)?, time(other)?, time(heuristic)?];
-        rounds.push([(first + fourth) / 2.0, (second + third) / 2.0]);
-    }
-    launches.push(rounds);
+    let mut time = |others: bool| batch(device, trial, Some(if others { other } else { heuristic }), count);
+    launches.push(rounds(ROUNDS, &mut time)?);
     Ok(None)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::device::{DeviceChoice, Tuned};
+    use crate::engine::device::DeviceChoice;
     use crate::engine::testing::check::devices;
     use crate::workshop::catalogue::kernel;
     use crate::workshop::launches::Convolution;
@@ -218,6 +257,7 @@ mod tests {
             class: "1".to_owned(),
             launches: 1,
             heuristic: "a".to_owned(),
+            seconds: 1e-3,
             others: [("b", timed(0.9)), ("c", timed(0.8)), ("d", Other::Wrong(1.0))]
                 .map(|(body, other)| (body.to_owned(), other))
                 .into(),
@@ -227,6 +267,33 @@ mod tests {
         assert_eq!(found.winner().unwrap().0, "b");
         found.others.insert("b".to_owned(), Other::Timed(Ratio { median: 0.9, deviation: 0.06 }));
         assert_eq!(found.winner(), None);
+    }
+
+    #[test]
+    fn a_short_launch_does_not_win_where_passes_with_it_take_longer() {
+        let Some(device) = gpu() else { return };
+        let found = |seconds| Found {
+            kernel: "conv2d".to_owned(),
+            class: "1x8x8x4 3x3x4x8 8 -> 1x8x8x8".to_owned(),
+            launches: 2,
+            heuristic: "software".to_owned(),
+            seconds,
+            others: [("scalars".to_owned(), Other::Timed(Ratio { median: 0.5, deviation: 0.0 }))].into(),
+        };
+        let won = |seconds: f64, slow: &str| {
+            let (mut all, on) = ([found(seconds)], device.clone());
+            let mut pass = || {
+                let is_slow = on.tuned().iter().next().map_or("software", |(_, _, body)| body) == slow;
+                std::thread::sleep(std::time::Duration::from_millis(if is_slow { 20 } else { 5 }));
+                Ok(())
+            };
+            confirm(&device, &mut pass, &mut all).unwrap();
+            assert!(device.tuned().is_empty());
+            all[0].winner().is_some()
+        };
+        assert!(won(1e-5, "software") && !won(1e-5, "scalars"));
+        // A long one is believed.
+        assert!(won(1e-3, "scalars"));
     }
 
     #[test]

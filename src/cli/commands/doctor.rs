@@ -151,14 +151,11 @@ fn check(device: &Device) -> usize {
 /// fastest for other launches; how many failed.
 #[cfg(feature = "gpu")]
 fn check_bodies(device: &Device, tests: &[SelfTest]) -> usize {
-    use crate::engine::device::{By, Forced};
+    use crate::engine::device::Forced;
     use crate::workshop::check::{bodies_beside, first};
     let mut ran: Vec<(String, Vec<String>)> = Vec::new();
     for run in device.bodies_run() {
-        let body = match run.by {
-            By::Heuristic => run.body,
-            by => format!("{} ({})", run.body, by.name()),
-        };
+        let body = format!("{} ({})", run.body, run.by.name());
         match ran.last_mut().filter(|(kernel, _)| *kernel == run.kernel) {
             Some((_, bodies)) => bodies.push(body),
             None => ran.push((run.kernel, vec![body])),

@@ -13,7 +13,7 @@ use crate::engine::device::{Forced, Tuned};
 use crate::error::{Error, ErrorKind};
 use crate::networks::NETWORKS;
 use crate::workshop::table::{self, Line};
-use crate::workshop::tune::{Found, Other, measure};
+use crate::workshop::tune::{Found, Other, confirm, measure};
 use clap::Args;
 
 #[derive(Args, Debug)]
@@ -77,7 +77,10 @@ pub fn run(args: &TuneArgs) -> Outcome {
     let (mut wins, mut wrong) = (0, Vec::new());
     for model in models {
         let pass = (args.pass, args.batch);
-        let found = of_network(&device, &args.network, model, pass, |pass| measure(&device, pass))?;
+        let found = of_network(&device, &args.network, model, pass, |pass| {
+            let mut found = measure(&device, pass)?;
+            confirm(&device, pass, &mut found).map(|()| found)
+        })?;
         outln!("\n{}: each body beside the device's own choice, by time", model.name());
         found.iter().for_each(print);
         wins += found.iter().filter(|found| found.winner().is_some()).count();
@@ -103,6 +106,7 @@ fn print(found: &Found) {
         Other::Declines(_) => format!("{body} declines"),
         Other::Wrong(off) => format!("{body} is WRONG by {off:.1e}"),
         Other::Slower(ratio) => format!("{body} {ratio:.1}"),
+        Other::Unconfirmed(ratio) => format!("{body} is faster, but passes with it take {:.2}", ratio.median),
         Other::Timed(ratio) => format!("{body} {:.2} +- {:.2}", ratio.median, ratio.deviation),
     };
     let others: Vec<String> = found.others.iter().map(other).collect();
