@@ -133,7 +133,7 @@ fn the_machines_code_is_written_and_one_body_is_enough() {
     // The depth of these sizes is not cut: nothing is added up.
     let shaped = isa("conv2d --shape 1x64x64x64,3x3x64x128 --gpu navi21 --json -");
     let shaped: serde_json::Value = serde_json::from_str(&shaped.stdout).unwrap();
-    assert_eq!(shaped["figures"].as_array().unwrap()[..], [figures.clone()]);
+    assert_eq!(shaped["figures"].as_array().unwrap()[..], json["figures"].as_array().unwrap()[..1]);
     let asm = fs::read_to_string(asm).unwrap();
     assert!(asm.starts_with("; conv2d/quads for navi21 by Mesa ") && asm.contains("s_endpgm"), "{asm}");
     let quads = asm.split("\n; conv2d/quads/total").next().unwrap();

@@ -18,9 +18,10 @@ impl Device {
     /// On a GPU this records the launch and returns; [`Device::read`] and [`Device::sync`] wait.
     ///
     /// # Errors
-    /// A view of another device ([`ErrorKind::Device`]); an [`ErrorKind::Kernel`] that names the kernel, its variant
-    /// and the shapes, when the bindings do not match the WGSL text, when a written buffer is bound twice, when the
-    /// grid is larger than the adapter allows, or when the driver refuses.
+    /// A view of another device ([`ErrorKind::Device`](crate::error::ErrorKind::Device)); an
+    /// [`ErrorKind::Kernel`](crate::error::ErrorKind::Kernel) that names the kernel, its variant and the shapes,
+    /// when the bindings do not match the WGSL text, when a written buffer is bound twice, when the grid is larger than
+    /// the adapter allows, or when the driver refuses.
     pub fn launch<P: bytemuck::Pod>(
         &self,
         kernel: &Kernel<'_, P>,
