@@ -6,7 +6,7 @@
 //! convolution): what the machine gives at that moment, and so the yardstick for the rest on one that others use too.
 //! It is in no total.
 
-use huetape::engine::device::Device;
+use huetape::engine::device::{Device, Timing};
 use huetape::engine::ops::conv2d::{Activation, Conv2d, Padding};
 use huetape::engine::tape::Tape;
 use huetape::engine::tensor::Tensor;
@@ -53,7 +53,7 @@ fn main() -> huetape::Result<()> {
         let gflop = 2e-9 * (dy.len() * kernel * kernel * c) as f64;
         let mut times: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for run in 0..=runs {
-            device.start_profile()?;
+            device.start_profile(Timing::Clock)?;
             let tape = Tape::new();
             // The picture itself wants no gradient.
             let input = if c == 1 { tape.constant(x.clone()) } else { tape.leaf(x.clone()) };
@@ -61,7 +61,7 @@ fn main() -> huetape::Result<()> {
             let y = tape.apply(conv, &[&input, &weight, &bias])?;
             tape.backward_from(y, dy.clone())?;
             // The first run warms up.
-            for launch in device.stop_profile()?.into_iter().filter(|_| run > 0) {
+            for launch in device.stop_profile()?.launches.into_iter().filter(|_| run > 0) {
                 times.entry(launch.kernel).or_default().push(launch.seconds);
             }
         }

@@ -32,7 +32,6 @@ pub mod random;
 pub mod report;
 pub mod run;
 pub mod train;
-#[cfg(feature = "gpu")]
 pub mod workshop;
 
 pub use error::{Error, Result};

@@ -257,7 +257,14 @@ impl Findings {
             };
             let chart = |title: &str, series| {
                 let (title, x_label) = (title.to_owned(), "update".to_owned());
-                Block::Chart(Chart { title, x_label, y_label: "nats".to_owned(), scale: AxisScale::Log, series })
+                Block::Chart(Chart {
+                    title,
+                    x_label,
+                    y_label: "nats".to_owned(),
+                    scale: AxisScale::Log,
+                    series,
+                    ..Chart::default()
+                })
             };
             let trained = series(SeriesStyle::Smoothed, |outcome| {
                 outcome.losses.iter().enumerate().map(|(i, loss)| (i as f64 + 1.0, *loss)).collect()

@@ -59,6 +59,8 @@ pub struct Backward<'a> {
     pub saved: &'a [Tensor],
     needs: &'a [bool],
     slots: Vec<Option<Tensor>>,
+    /// Whether an input is a parameter, for profiles.
+    parameters: Vec<bool>,
     grads: Vec<Option<Tensor>>,
 }
 
@@ -66,7 +68,13 @@ impl<'a> Backward<'a> {
     /// For a call of [`Op::backward`] without a tape. `needs[i]`: whether input i wants a gradient. `slots[i]`: where
     /// it is to be written, if it matters; one for each of `needs`.
     pub fn new(dy: &'a Tensor, saved: &'a [Tensor], needs: &'a [bool], slots: Vec<Option<Tensor>>) -> Self {
-        Backward { dy, saved, needs, slots, grads: vec![None; needs.len()] }
+        let parameters = slots.iter().map(Option::is_some).collect();
+        Backward { dy, saved, needs, slots, parameters, grads: vec![None; needs.len()] }
+    }
+
+    /// The same where some parameters have their places no longer.
+    pub(super) fn of_parameters(self, parameters: impl Iterator<Item = bool>) -> Self {
+        Backward { parameters: parameters.collect(), ..self }
     }
 
     /// Whether there is an input `i` and it wants a gradient.
@@ -84,6 +92,7 @@ impl<'a> Backward<'a> {
             Some(slot) => slot,
             None => Tensor::empty(self.dy.device(), shape)?,
         };
+        self.dy.device().expect_gradient(&grad, self.parameters[i]);
         crate::ensure!(
             grad.shape() == shape,
             Error::input(

@@ -19,7 +19,7 @@ struct AxpbyParams {
 
 static AXPBY: Kernel<AxpbyParams> = Kernel {
     name: "axpby",
-    bodies: &[Body::proved(kernel_text!("axpby"), &|p, _| Plan::linear(p.len as usize))],
+    bodies: &[Body::proved(kernel_text!("axpby"), &|p, _| Plan::linear(p.len as usize).each(3.0))],
     twin: &axpby_twin,
 };
 
@@ -64,7 +64,7 @@ struct DecayParams {
 
 static DECAY_TOWARDS: Kernel<DecayParams> = Kernel {
     name: "decay_towards",
-    bodies: &[Body::proved(kernel_text!("decay_towards"), &|p, _| Plan::linear(p.len as usize))],
+    bodies: &[Body::proved(kernel_text!("decay_towards"), &|p, _| Plan::linear(p.len as usize).each(3.0))],
     twin: &decay_towards_twin,
 };
 

@@ -36,6 +36,7 @@ struct Node {
     needs: Vec<bool>,
     saved: Vec<Tensor>,
     output: usize,
+    layer: Option<Arc<str>>,
 }
 
 /// The next tape's number.
@@ -152,6 +153,7 @@ impl Tape {
                 needs,
                 saved: forward.saved,
                 output: output.id,
+                layer: output.value.device().layer_now(),
             });
         }
         Ok(output)
@@ -252,9 +254,11 @@ fn walk<N: Borrow<Node>>(
     dy: Tensor,
     wanted: impl Fn(usize) -> bool,
 ) -> Result<HashMap<usize, Tensor>> {
+    let device = dy.device().clone();
     let mut grads = HashMap::from([(output, dy)]);
     for node in nodes.into_iter().rev() {
         let node = node.borrow();
+        let _scope = device.scope(|| node.layer.clone(), Some("backward"));
         // A result that nothing used has no gradient, and neither do its inputs through it.
         let Some(dy) = grads.remove(&node.output) else { continue };
         let needs: Vec<bool> = node.needs.iter().zip(&node.inputs).map(|(&needs, &id)| needs && wanted(id)).collect();
@@ -269,14 +273,13 @@ fn walk<N: Borrow<Node>>(
                 *place = None;
             }
         }
-        let mut backward = Backward::new(&dy, &node.saved, &needs, places);
+        let parameters = node.inputs.iter().map(|id| slots.contains_key(id));
+        let mut backward = Backward::new(&dy, &node.saved, &needs, places).of_parameters(parameters);
         node.op.backward(&mut backward)?;
         for ((id, grad), &needs) in node.inputs.iter().zip(backward.into_grads()).zip(&needs) {
             let Some(grad) = grad.filter(|_| needs) else { continue };
             match grads.remove(id) {
-                None => {
-                    grads.insert(*id, grad);
-                }
+                None => drop(grads.insert(*id, grad)),
                 Some(sum) if slots.contains_key(id) => {
                     primitives::accumulate(&grad, &sum)?;
                     grads.insert(*id, sum);
@@ -326,8 +329,7 @@ mod tests {
         let tape = Tape::new();
         let slot = tensor(99.0);
         let x = tape.leaf_into(tensor(1.0), slot.clone());
-        let a = tape.apply(Scale(3.0), &[&x]).unwrap();
-        let b = tape.apply(Scale(4.0), &[&x]).unwrap();
+        let [a, b] = [3.0, 4.0].map(|factor| tape.apply(Scale(factor), &[&x]).unwrap());
         let y = tape.apply(Add, &[&a, &b]).unwrap();
         tape.backward(y).unwrap();
         assert_eq!(slot.item().unwrap(), 7.0);

@@ -334,9 +334,13 @@ impl<G: Game> Learner for Adversarial<G> {
         let tape = Tape::new();
         let game = &self.game;
         let (g, d) = (self.g.parameters.bind(&tape, true), self.d.bind(&tape, true));
+        let scope = self.device.layer("data");
         let source = tape.constant(game.source(&self.g.network, &batch.source_on(&self.device)?)?);
         let real = tape.constant(game.target(batch, &self.device)?);
+        drop(scope);
         let made = game.generate(&self.g.network, &g, &source, Some(update))?;
+        // What has no name of its own.
+        let _scope = self.device.layer("loss");
         let distance = tape.apply(G::DISTANCE, &[&made, &real])?;
         // Real and made one after the other: together they would share the statistics of batch norm.
         let on_real = game.judge(&d, &source, &game.disguise(&tape, &real, Claim::Real, update)?)?;

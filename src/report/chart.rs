@@ -26,6 +26,8 @@ pub enum SeriesStyle {
     Line,
     /// Dots joined by a thin line, for values of few steps (validation).
     Dots,
+    /// Dots alone, for values that do not follow one another.
+    Scatter,
 }
 
 /// One curve.
@@ -59,6 +61,8 @@ pub struct Chart {
     pub y_label: String,
     /// The scale that it opens with; values of zero or below fall back to linear.
     pub scale: AxisScale,
+    /// The scale of the x axis; with [`AxisScale::Log`] all x are above zero.
+    pub x_scale: AxisScale,
     /// The curves.
     pub series: Vec<Series>,
 }
@@ -70,7 +74,8 @@ impl Chart {
         let xs = Range::of(curves.iter().flat_map(|curve| curve.raw.iter().map(|point| point.0)))?;
         let ys = Range::of(curves.iter().flat_map(|curve| curve.raw.iter().map(|point| point.1)))?;
         let logarithmic = ys.low > 0.0;
-        let mut html = format!("<figure class=\"chart\" data-x=\"{} {}\">\n", xs.low, xs.high);
+        let by_ratio = if self.x_scale == AxisScale::Log { " data-log" } else { "" };
+        let mut html = format!("<figure class=\"chart\" data-x=\"{} {}\"{by_ratio}>\n", xs.low, xs.high);
         let _ = writeln!(html, "<figcaption>{}</figcaption>", escape(&self.title));
         if logarithmic {
             for (scale, name, text) in [(AxisScale::Linear, "linear", "linear"), (AxisScale::Log, "log", "log")] {
@@ -88,17 +93,12 @@ impl Chart {
         }
         html.push_str(&self.plot(
             &curves,
-            Axis::new(xs, AxisScale::Linear),
+            Axis::new(xs, self.x_scale),
             Axis::new(ys, AxisScale::Linear),
             "plot-linear",
         ));
         if logarithmic {
-            html.push_str(&self.plot(
-                &curves,
-                Axis::new(xs, AxisScale::Linear),
-                Axis::new(ys, AxisScale::Log),
-                "plot-log",
-            ));
+            html.push_str(&self.plot(&curves, Axis::new(xs, self.x_scale), Axis::new(ys, AxisScale::Log), "plot-log"));
         }
         let _ = writeln!(html, "<p class=\"axis-name x\">{}</p>", escape(&self.x_label));
         html.push_str(&data(&curves));
@@ -152,6 +152,7 @@ impl<'a> Curve<'a> {
         let line = match series.style {
             SeriesStyle::Smoothed => thin(&smooth(&raw)),
             SeriesStyle::Line | SeriesStyle::Dots => thin(&raw),
+            SeriesStyle::Scatter => raw.clone(),
         };
         let curve = Curve { label: &series.label, style: series.style, colour: index % COLOURS, raw, line };
         (!curve.raw.is_empty()).then_some(curve)
@@ -175,12 +176,16 @@ impl<'a> Curve<'a> {
             SeriesStyle::Smoothed => path(&envelope(&self.raw), "raw") + &path(&self.line, "line"),
             SeriesStyle::Line => path(&self.line, "line"),
             SeriesStyle::Dots => path(&self.line, "joint") + &path(&self.line, "dots"),
+            SeriesStyle::Scatter => path(&self.line, "dots"),
         }
     }
 
     /// The curve in a sentence, for those who do not see it.
     fn in_words(&self) -> String {
         let (Some(first), Some(last)) = (self.line.first(), self.line.last()) else { return String::new() };
+        if self.style == SeriesStyle::Scatter {
+            return format!("{}: {} points.", self.label, self.line.len());
+        }
         let [y0, x0, y1, x1] = [first.1, first.0, last.1, last.0].map(number);
         format!("{} from {y0} at {x0} to {y1} at {x1}.", self.label)
     }
@@ -189,7 +194,8 @@ impl<'a> Curve<'a> {
 fn legend(curves: &[Curve]) -> String {
     let mut html = "<ul class=\"legend\" aria-live=\"polite\"><li class=\"at\" hidden></li>".to_string();
     for curve in curves {
-        let last = curve.line.last().map_or(String::new(), |point| number(point.1));
+        let last = curve.line.last().filter(|_| curve.style != SeriesStyle::Scatter);
+        let last = last.map_or(String::new(), |point| number(point.1));
         let smoothed = if curve.style == SeriesStyle::Smoothed { " <small>smoothed</small>" } else { "" };
         let _ = write!(
             html,

@@ -2,6 +2,7 @@
 for (const figure of document.querySelectorAll(".chart")) {
   const curves = JSON.parse(figure.querySelector("script").textContent);
   const [low, high] = figure.dataset.x.split(" ").map(Number);
+  const byRatio = "log" in figure.dataset;
   const at = figure.querySelector(".at");
   const values = [...figure.querySelectorAll(".legend b")];
   const last = values.map((value) => value.textContent);
@@ -21,10 +22,10 @@ for (const figure of document.querySelectorAll(".chart")) {
   };
   const show = (plot, fraction) => {
     place = Math.min(1, Math.max(0, fraction));
-    const x = low + place * span;
+    const x = byRatio ? low * (high / low) ** place : low + place * span;
     curves.forEach(([xs, ys], i) => (values[i].textContent = text(ys[nearest(xs, x)])));
     at.hidden = false;
-    at.textContent = `${unit} ${text(Math.round(x))}`;
+    at.textContent = `${unit} ${text(byRatio ? x : Math.round(x))}`;
     plot.querySelector(".cursor").style.cssText = `display:block;left:${100 * place}%`;
   };
   const rest = (plot) => {

@@ -195,7 +195,7 @@ fn losses_by_epoch(metrics: &Metrics, batches: u64) -> Section {
 }
 
 fn chart(title: &str, y_label: &str, scale: AxisScale, series: Vec<Series>) -> Chart {
-    Chart { title: title.into(), x_label: "step".into(), y_label: y_label.into(), scale, series }
+    Chart { title: title.into(), x_label: "step".into(), y_label: y_label.into(), scale, series, ..Chart::default() }
 }
 
 fn describe(spell: &Spell) -> String {

@@ -1,7 +1,7 @@
 //! One pass of a network over random data, to be timed.
 
 use crate::dataset::loader::Batch;
-use crate::engine::device::{Device, HostWork, LaunchTime};
+use crate::engine::device::{Device, HostWork, LaunchTime, Profile, Timing};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::paint::painter::Painter;
@@ -11,6 +11,8 @@ use std::time::Instant;
 
 /// Passes before the first that counts: the first compiles kernels, both fill the buffer pool and caches.
 const WARM_UP: u64 = 2;
+/// Passes whose launches are timed.
+const PROFILED: usize = 3;
 /// Learning rate of a training pass: small enough that random data cannot make the weights overflow.
 const LR: f64 = 1e-5;
 /// Seed of the data.
@@ -24,6 +26,16 @@ pub enum Pass {
     Forward,
     /// A whole update, of both networks of a pair: targets, forward passes, losses, gradients, optimisers.
     Train,
+}
+
+impl Pass {
+    /// `forward` or `train`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Pass::Forward => "forward",
+            Pass::Train => "train",
+        }
+    }
 }
 
 /// What a network is fed.
@@ -48,8 +60,21 @@ pub struct Measurement {
     pub peak_bytes: u64,
     /// What the host did for one of the passes that were timed, the last; its `seconds` are the median of all.
     pub host: HostWork,
-    /// Every launch of one more pass, in order.
+    /// Every launch of a pass, in order; times are the medians over a few more passes, whose launches were timed.
     pub launches: Vec<LaunchTime>,
+    /// The least seconds that each of them took in these passes.
+    pub fastest: Vec<f64>,
+    /// The launches of the last of these passes as they ran.
+    pub traced: Vec<LaunchTime>,
+    /// How launches were timed.
+    pub timing: Timing,
+    /// Timestamps that could not be used: where there are some, launches were timed by the clock instead.
+    pub unusable: usize,
+    /// The time of all launches as a share of the time that the device worked for such a pass; on the CPU, and by the
+    /// clock, of the pass.
+    pub accounted: f64,
+    /// The same as a share of the wall time of such a pass.
+    pub accounted_wall: f64,
 }
 
 impl Measurement {
@@ -92,10 +117,70 @@ pub fn measure(learner: &mut dyn Learner, config: &WorkloadConfig, iterations: u
     host_seconds.sort_by(f64::total_cmp);
     host.seconds = median(&host_seconds);
     let peak_bytes = device.memory().peak_bytes;
-    device.start_profile()?;
-    let ran = workload.run(&device);
-    let launches = device.stop_profile()?;
-    ran.map(|()| Measurement { seconds, peak_bytes, host, launches })
+    let (mut passes, mut wished, mut unusable) = (Vec::new(), Timing::Timestamps, 0);
+    while passes.len() < PROFILED {
+        let pass = profiled(&mut workload, &device, wished)?;
+        if pass.profile.unusable == 0 {
+            passes.push(pass);
+        } else {
+            unusable = pass.profile.unusable;
+            wished = Timing::Clock;
+            passes.clear();
+        }
+    }
+    let middle = |of: &dyn Fn(&Profiled) -> f64| ordered(passes.iter().map(of));
+    let total = |pass: &Profiled| pass.profile.launches.iter().map(|launch| launch.seconds).sum::<f64>();
+    let accounted = median(&middle(&|pass| total(pass) / pass.profile.busy_seconds.unwrap_or(pass.seconds)));
+    let accounted_wall = median(&middle(&|pass| total(pass) / pass.seconds));
+    let mut traced = Vec::new();
+    let mut timing = wished;
+    if let Some(last) = passes.last() {
+        (traced, timing) = (last.profile.launches.clone(), last.profile.timing);
+    }
+    // A pass may launch something every so many steps.
+    passes.retain(|pass| pass.profile.launches.len() == traced.len());
+    let (mut launches, mut fastest) = (traced.clone(), Vec::new());
+    for (i, launch) in launches.iter_mut().enumerate() {
+        let of = |value: &dyn Fn(&LaunchTime) -> f64| ordered(passes.iter().map(|p| value(&p.profile.launches[i])));
+        let times = of(&|launch| launch.seconds);
+        fastest.push(times[0]);
+        (launch.seconds, launch.host_seconds) = (median(&times), median(&of(&|launch| launch.host_seconds)));
+    }
+    Ok(Measurement {
+        seconds,
+        peak_bytes,
+        host,
+        launches,
+        fastest,
+        traced,
+        timing,
+        unusable,
+        accounted,
+        accounted_wall,
+    })
+}
+
+/// A pass whose launches were timed.
+struct Profiled {
+    profile: Profile,
+    /// Wall time of the pass.
+    seconds: f64,
+}
+
+fn profiled(workload: &mut Workload<'_>, device: &Device, timing: Timing) -> Result<Profiled> {
+    device.start_profile(timing)?;
+    let start = Instant::now();
+    let ran = workload.run(device);
+    let seconds = start.elapsed().as_secs_f64();
+    let profile = device.stop_profile()?;
+    ran.map(|()| Profiled { profile, seconds })
+}
+
+/// Values in order.
+fn ordered(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values
 }
 
 /// A learner with what it is fed, ready to run a pass again and again.

@@ -1,6 +1,6 @@
 //! A changed text of a kernel beside its own, timed in turns within a pass of a network.
 
-use crate::engine::device::{AnyKernel, Device};
+use crate::engine::device::{AnyKernel, Device, Timing};
 use crate::error::Result;
 use crate::workshop::timing::{middle, no_such_launch};
 use std::time::Instant;
@@ -97,9 +97,9 @@ fn in_turns(device: &Device, pass: &mut dyn FnMut() -> Result<()>, of: &Comparis
     let mut launches = 0;
     let mut timed = |changed: bool| -> Result<f64> {
         device.replace_text(of.kernel, of.body, text(changed));
-        device.start_profile()?;
+        device.start_profile(Timing::Clock)?;
         let ran = pass();
-        let times = device.stop_profile()?;
+        let times = device.stop_profile()?.launches;
         ran?;
         let ours = times.iter().filter(|launch| launch.kernel == of.kernel.name());
         let ours = ours.filter(|launch| of.shape.is_none_or(|shape| launch.shapes.contains(shape)));

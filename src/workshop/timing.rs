@@ -1,6 +1,6 @@
 //! Times of single launches by each body, caches warm and flushed, checked first.
 
-use crate::engine::device::{AnyKernel, By, Device, Then, Trial, Work};
+use crate::engine::device::{AnyKernel, By, Device, Then, Timing, Trial, Work};
 use crate::engine::self_test::{TOLERANCE, relative_difference};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, ErrorKind, Result};
@@ -123,9 +123,9 @@ pub(super) fn no_such_launch(kernel: &str) -> Error {
 /// Whatever the launch reports.
 pub fn waited_for(device: &Device) -> Result<f64> {
     let y = Tensor::empty(device, &[1])?;
-    device.start_profile()?;
+    device.start_profile(Timing::Clock)?;
     let ran = (0..SAMPLES).try_for_each(|_| device.fill(&y, 0.5));
-    let times = device.stop_profile()?;
+    let times = device.stop_profile()?.launches;
     ran.map(|()| middle(times.iter().map(|launch| launch.seconds)))
 }
 
@@ -219,9 +219,9 @@ pub(super) fn batch(device: &Device, trial: &dyn Trial, body: Option<usize>, cou
 
 /// The median time of a launch before each of which caches were flushed; the flush is outside of what is timed.
 fn flushed(device: &Device, trial: &dyn Trial, body: Option<usize>, large: &Tensor) -> Result<f64> {
-    device.start_profile()?;
+    device.start_profile(Timing::Clock)?;
     let ran = (0..SAMPLES).try_for_each(|turn| device.fill(large, turn as f32).and_then(|()| trial.run(body)));
-    let times = device.stop_profile()?;
+    let times = device.stop_profile()?.launches;
     ran?;
     // Each is a fill and the launch.
     let each = times.len() / SAMPLES;

@@ -6,11 +6,14 @@ use crate::cli::args::help::examples;
 use crate::cli::args::network::{Network, NetworkArgs, networks};
 use crate::cli::outcome::Outcome;
 use crate::cli::stdio::{make_way, write_result};
-use crate::engine::device::{Device, HostWork, LaunchTime, Roofline, human_bytes};
+use crate::engine::device::{Device, HostWork, LaunchTime, Roofline, Timing, human_bytes};
 use crate::error::{Error, Result};
-use crate::train::workload::{Measurement, Pass, WorkloadConfig, measure};
+use crate::train::workload::{Pass, WorkloadConfig, measure};
+use crate::workshop::profile::figures::{Figures, Sum, rates};
+use crate::workshop::profile::page::page;
+use crate::workshop::profile::regression;
+use crate::workshop::profile::trace::trace;
 use clap::{Args, ValueEnum};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Launches that are listed without `--all`.
@@ -29,7 +32,8 @@ pub enum PassName {
 #[command(after_help = examples(&[
     "profile {network} ⟨pass⟩ forward ⟨size⟩ 256 ⟨device⟩ cpu",
     "profile {network} ⟨pass⟩ train ⟨batch⟩ 8 ⟨iters⟩ 20 ⟨json⟩ step.json",
-    "profile {network} ⟨pass⟩ train ⟨width⟩ 0.25",
+    "profile {network} ⟨pass⟩ train ⟨width⟩ 0.25 ⟨html⟩ step.html ⟨trace⟩ step.trace.json",
+    "profile {network} ⟨pass⟩ train ⟨baseline⟩ step.json ⟨max-regression⟩ 10",
 ]))]
 pub struct ProfileArgs {
     /// Which network
@@ -49,7 +53,19 @@ pub struct ProfileArgs {
     /// Write the figures as JSON as well; - for standard output
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// List every launch, not the longest 15 alone
+    /// Write the launches of a pass for Chrome or Perfetto, as tracks of the host and the device
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Write a page with the roofline plot, kernels, layers and launches
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Compare with the JSON of an earlier profile: a pass or a launch that is slower ends with exit code 1
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// By how many percent the pass or a launch may be slower than in the baseline
+    #[arg(long, value_name = "PCT", default_value_t = 10.0, requires = "baseline")]
+    max_regression: f64,
+    /// List every launch, not the longest 15 alone, and what each layer takes
     #[arg(long)]
     all: bool,
     /// Measure what the device can do at best anew; else what was measured before holds
@@ -63,7 +79,7 @@ pub struct ProfileArgs {
 impl ProfileArgs {
     /// The files that it writes.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.json.iter().map(PathBuf::as_path)
+        [&self.json, &self.trace, &self.html].into_iter().flatten().map(PathBuf::as_path)
     }
 }
 
@@ -71,6 +87,12 @@ pub fn run(args: ProfileArgs) -> Outcome {
     make_way(args.files())?;
     crate::ensure!(args.iters > 0, Error::input("must be at least 1", "--iters 0", "use 1 or more").into());
     crate::ensure!(args.batch > 0, Error::input("must be at least 1", "--batch 0", "use 1 or more").into());
+    let percent = args.max_regression;
+    crate::ensure!(
+        percent.is_finite() && percent >= 0.0,
+        Error::input("must be at least 0", format!("--max-regression {percent}"), "use 0 or more").into()
+    );
+    let baseline = args.baseline.as_deref().map(|file| regression::read(file).map(|read| (file, read))).transpose()?;
     let (size, bins) = (args.network.size(args.model)?, args.network.bins(args.model)?);
     let device = args.device.open()?;
     let pass = args.pass.pass();
@@ -78,29 +100,53 @@ pub fn run(args: ProfileArgs) -> Outcome {
     let mut learner = args.network.learner(model, &device, None, pass == Pass::Train)?;
     let measurement = measure(learner.as_mut(), &WorkloadConfig { pass, size, batch, halo: model.halo() }, iters)?;
     let roofline = roofline_of(&args, &device)?;
-    let (least, most) = extremes(&measurement);
-    let width = args.network.width().unwrap_or(1.0);
-    outln!("{} {} pass on {}", model.name(), args.pass.name(), device.name());
+    let (width, device) = (args.network.width().unwrap_or(1.0), device.name());
+    let figures = Figures { model: model.name(), pass, size, batch, width, bins, device, measurement, roofline };
+    print(&figures, args.all);
+    let json = figures.json();
+    if let Some(path) = &args.json {
+        write_result(path, format!("{json:#}\n").as_bytes())?;
+    }
+    if let Some(path) = &args.trace {
+        write_result(path, trace(&figures).to_string().as_bytes())?;
+    }
+    if let Some(path) = &args.html {
+        write_result(path, page(&figures).to_html().as_bytes())?;
+    }
+    if let Some((file, before)) = baseline {
+        regression::check(&before, &json, percent, file)?;
+        outln!("\nno launch, nor the pass, is over {percent} % slower than in {}", file.display());
+    }
+    Ok(())
+}
+
+fn print(figures: &Figures, all: bool) {
+    let Figures { model, pass, size, batch, width, bins, device, measurement, .. } = figures;
     let of_bins = bins.map(|bins| format!(", {bins} bins")).unwrap_or_default();
-    outln!("{size}x{size}, batch {batch}, width {width}{of_bins}, {iters} passes after 2 of warm-up");
-    outln!("time: median {} ms ({} to {} ms)", ms(measurement.median_seconds()), ms(least), ms(most));
+    outln!("{model} {} pass on {device}", pass.name());
+    let passes = measurement.seconds.len();
+    outln!("{size}x{size}, batch {batch}, width {width}{of_bins}, {passes} passes after 2 of warm-up");
+    let [least, most] = figures.extremes().map(ms);
+    outln!("time: median {} ms ({least} to {most} ms)", ms(measurement.median_seconds()));
     outln!("memory: {} at most", human_bytes(measurement.peak_bytes));
-    if device.is_gpu() {
-        let HostWork { launches, dispatches, passes, submissions, reads, uploaded_bytes, seconds } = measurement.host;
+    let HostWork { launches, dispatches, passes, submissions, reads, uploaded_bytes, seconds } = measurement.host;
+    if launches > 0 {
         outln!(
             "host: {} ms to record {launches} launches, {dispatches} dispatches in {passes} compute passes and \
              {submissions} submissions; {reads} reads, {} uploaded",
             ms(seconds),
             human_bytes(uploaded_bytes)
         );
+    }
+    outln!("{}", figures.accounting());
+    if launches > 0 && measurement.timing == Timing::Clock {
         outln!("\nBelow, each launch was waited for: its submission, some tens of microseconds, is in every figure.");
     }
-    print_kernels(&measurement.launches);
-    print_launches(&measurement.launches, if args.all { usize::MAX } else { LISTED }, roofline.as_ref());
-    if let Some(path) = &args.json {
-        write_json(path, &args, [Some(size), bins], &device.name(), &measurement, roofline.as_ref())?;
+    print_kernels(figures);
+    if all {
+        print_layers(figures);
     }
-    Ok(())
+    print_launches(figures, if all { usize::MAX } else { LISTED });
 }
 
 /// What the device can do at best, and a line about it; `None` where there is no memory to measure it with.
@@ -139,134 +185,60 @@ impl PassName {
             PassName::Train => Pass::Train,
         }
     }
-
-    fn name(self) -> &'static str {
-        match self {
-            PassName::Forward => "forward",
-            PassName::Train => "train",
-        }
-    }
 }
 
 fn ms(seconds: f64) -> String {
     format!("{:.3}", 1e3 * seconds)
 }
 
-/// The shortest and the longest pass, in seconds.
-fn extremes(measurement: &Measurement) -> (f64, f64) {
-    let of = |seconds: Option<&f64>| seconds.copied().unwrap_or(f64::NAN);
-    (of(measurement.seconds.first()), of(measurement.seconds.last()))
-}
-
-/// Launches and seconds by kernel, the longest first.
-fn by_kernel(launches: &[LaunchTime]) -> Vec<(&str, usize, f64)> {
-    let mut kernels: BTreeMap<&str, (usize, f64)> = BTreeMap::new();
-    for launch in launches {
-        let (count, seconds) = kernels.entry(&launch.kernel).or_default();
-        *count += 1;
-        *seconds += launch.seconds;
-    }
-    let mut rows: Vec<_> = kernels.into_iter().map(|(kernel, (count, seconds))| (kernel, count, seconds)).collect();
-    rows.sort_by(|a, b| b.2.total_cmp(&a.2));
-    rows
-}
-
-fn print_kernels(launches: &[LaunchTime]) {
-    let rows = by_kernel(launches);
-    let total: f64 = launches.iter().map(|launch| launch.seconds).sum();
-    let width = rows.iter().map(|row| row.0.len()).max().unwrap_or(0).max("kernel".len());
+fn print_kernels(figures: &Figures) {
+    let (rows, launches) = (figures.by_kernel(), figures.measurement.launches.len());
+    let total: f64 = rows.iter().map(|row| row.seconds).sum();
+    let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0).max("kernel".len());
     outln!("\n{:<width$}  {:>6}  {:>10}  {:>6}", "kernel", "count", "total ms", "share");
-    for (kernel, count, seconds) in rows {
-        outln!("{kernel:<width$}  {count:>6}  {:>10}  {:>4.1} %", ms(seconds), 100.0 * seconds / total);
+    for Sum { name, launches, seconds, .. } in rows {
+        outln!("{name:<width$}  {launches:>6}  {:>10}  {:>4.1} %", ms(seconds), 100.0 * seconds / total);
     }
-    outln!("{:<width$}  {:>6}  {:>10}", "all", launches.len(), ms(total));
+    outln!("{:<width$}  {launches:>6}  {:>10}", "all", ms(total));
 }
 
-/// Operations and bytes a nanosecond.
-fn rates(launch: &LaunchTime) -> [f64; 2] {
-    [launch.work.flops, launch.work.bytes as f64].map(|amount| amount / launch.seconds / 1e9)
+fn print_layers(figures: &Figures) {
+    let rows = figures.by_layer();
+    let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0).max("layer".len());
+    outln!(
+        "\n{:<width$}  {:>6}  {:>10}  {:>12}  {:>10}  {:>10}",
+        "layer",
+        "count",
+        "forward ms",
+        "gradients ms",
+        "live",
+        "peak"
+    );
+    for Sum { name, launches, seconds, backward_seconds: back, live_bytes, peak_bytes, .. } in rows {
+        let name = if name.is_empty() { "-" } else { name };
+        let [live, peak] = [live_bytes, peak_bytes].map(human_bytes);
+        let forward = ms(seconds - back);
+        outln!("{name:<width$}  {launches:>6}  {forward:>10}  {:>12}  {live:>10}  {peak:>10}", ms(back));
+    }
 }
 
-fn print_launches(launches: &[LaunchTime], listed: usize, roofline: Option<&Roofline>) {
-    let mut longest: Vec<&LaunchTime> = launches.iter().collect();
-    longest.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
-    let width = launches.iter().map(|launch| launch.kernel.len()).max().unwrap_or(0);
+fn print_launches(figures: &Figures, listed: usize) {
+    let (longest, roofline) = (figures.longest(), figures.roofline.as_ref());
+    let width = |of: &dyn Fn(&LaunchTime) -> usize| longest.iter().map(|launch| of(launch)).max().unwrap_or(0);
+    let layers = width(&|launch| launch.layer.len());
+    let kernels = width(&|launch| launch.kernel.len());
     outln!("\nlaunches, longest first{}", if roofline.is_some() { ", with their share of the roofline" } else { "" });
     for launch in longest.iter().take(listed) {
-        let body = if ["main", "twin"].contains(&launch.body.as_str()) { "" } else { &launch.body };
+        let LaunchTime { layer, pass, kernel, body, shapes, work, seconds, .. } = launch;
+        let body = if ["main", "twin"].contains(&body.as_str()) { "" } else { body };
         let reached = roofline.map_or_else(String::new, |roof| {
-            let ([gflops, gbs], share) = (rates(launch), 100.0 * roof.share(&launch.work, launch.seconds));
+            let ([gflops, gbs], share) = (rates(work, *seconds), 100.0 * roof.share(work, *seconds));
             format!("{gflops:>8.1} GFLOP/s {gbs:>7.1} GB/s {share:>4.0} %  ")
         });
-        outln!("{:>10} ms  {:<width$}  {body:<8}  {reached}{}", ms(launch.seconds), launch.kernel, launch.shapes);
+        let name = format!("{layer:<layers$}  {pass:<8}  {kernel:<kernels$}");
+        outln!("{:>10} ms  {name}  {body:<8}  {reached}{shapes}", ms(*seconds));
     }
     if longest.len() > listed {
         outln!("and {} more (--all lists them)", longest.len() - listed);
-    }
-}
-
-fn write_json(
-    path: &Path,
-    args: &ProfileArgs,
-    [size, bins]: [Option<usize>; 2],
-    device: &str,
-    measurement: &Measurement,
-    roofline: Option<&Roofline>,
-) -> Result<()> {
-    let (least, most) = extremes(measurement);
-    let launch = |of: &LaunchTime| {
-        let (kernel, body, shapes) = (&of.kernel, &of.body, &of.shapes);
-        let mut value = serde_json::json!({ "kernel": kernel, "body": body, "shapes": shapes, "seconds": of.seconds });
-        if let Some(roof) = roofline {
-            let [gflops, gbs] = rates(of);
-            for (key, figure) in [
-                ("flops", of.work.flops),
-                ("bytes", of.work.bytes as f64),
-                ("gflops", gflops),
-                ("gbs", gbs),
-                ("attainable_gflops", roof.attainable_gflops(&of.work)),
-                ("share", roof.share(&of.work, of.seconds)),
-            ] {
-                value[key] = figure.into();
-            }
-        }
-        value
-    };
-    let value = serde_json::json!({
-        "model": args.model.name(),
-        "pass": args.pass.name(),
-        "size": size,
-        "batch": args.batch,
-        "width": args.network.width().unwrap_or(1.0),
-        "bins": bins,
-        "iterations": args.iters,
-        "device": device,
-        "seconds_median": measurement.median_seconds(),
-        "seconds_min": least,
-        "seconds_max": most,
-        "peak_bytes": measurement.peak_bytes,
-        "host": measurement.host,
-        "roofline": roofline,
-        "launches": measurement.launches.iter().map(launch).collect::<Vec<_>>(),
-    });
-    write_result(path, format!("{value:#}\n").as_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::device::Work;
-
-    #[test]
-    fn kernels_add_up_and_come_longest_first() {
-        let launch = |kernel: &str, seconds| LaunchTime {
-            kernel: kernel.into(),
-            body: "twin".into(),
-            shapes: String::new(),
-            work: Work::default(),
-            seconds,
-        };
-        let launches = [launch("a", 1.0), launch("b", 4.0), launch("a", 2.0)];
-        assert_eq!(by_kernel(&launches), [("b", 1, 4.0), ("a", 2, 3.0)]);
     }
 }

@@ -4,6 +4,7 @@ use crate::engine::device::bodies::Bodies;
 use crate::engine::device::cpu::{self, Cpu};
 use crate::engine::device::element::Element;
 use crate::engine::device::gpu::{self, Gpu};
+use crate::engine::device::profiler::Profiler;
 use crate::engine::device::region::{Place, Region};
 #[cfg(feature = "gpu")]
 use crate::engine::device::trial::Watched;
@@ -24,6 +25,7 @@ pub(super) struct Inner {
     /// Who looks at launches.
     #[cfg(feature = "gpu")]
     pub watched: Watched,
+    pub profiler: Profiler,
 }
 
 pub(super) enum Backend {
@@ -55,6 +57,7 @@ impl Inner {
             bodies: Bodies::default(),
             #[cfg(feature = "gpu")]
             watched: Watched::default(),
+            profiler: Profiler::default(),
         }
     }
 

@@ -2,8 +2,7 @@
 
 use crate::engine::device::kernel::Args;
 use crate::engine::device::pool::{Held, Pool, human_bytes};
-use crate::engine::device::profile::{LaunchTime, Work};
-use crate::engine::device::region::{Region, describe};
+use crate::engine::device::region::Region;
 use crate::error::{Error, ErrorKind, Result};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
@@ -26,12 +25,11 @@ impl Memory {
 
 pub(super) struct Cpu {
     pool: Mutex<Pool<Vec<f32>>>,
-    profile: Mutex<Option<Vec<LaunchTime>>>,
 }
 
 impl Cpu {
     pub fn new() -> Self {
-        Cpu { pool: Mutex::new(Pool::new(None)), profile: Mutex::new(None) }
+        Cpu { pool: Mutex::new(Pool::new(None)) }
     }
 
     pub fn pool(&self) -> MutexGuard<'_, Pool<Vec<f32>>> {
@@ -76,28 +74,17 @@ impl Cpu {
         region.memory.write()[region.range()].copy_from_slice(data);
     }
 
-    fn profile(&self) -> MutexGuard<'_, Option<Vec<LaunchTime>>> {
-        self.profile.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn start_profile(&self) {
-        *self.profile() = Some(Vec::new());
-    }
-
-    pub fn stop_profile(&self) -> Vec<LaunchTime> {
-        self.profile().take().unwrap_or_default()
-    }
-
+    /// When it began to compute, and the seconds that it took.
+    ///
     /// Not generic over the kernel: dozens of copies of this were 8 % of the program.
     pub fn launch(
         &self,
         kernel: &str,
         twin: &dyn Fn(Args<'_>) -> Result<()>,
-        work: &dyn Fn() -> Work,
         ins: &[Region<'_, Memory>],
         inouts: &[Region<'_, Memory>],
         outs: &[Region<'_, Memory>],
-    ) -> Result<()> {
+    ) -> Result<(Instant, f64)> {
         // Each buffer is locked once, all of them in one order: launches of other threads cannot wait for each other.
         let mut all: Vec<(&Region<'_, Memory>, bool)> = ins.iter().map(|region| (region, false)).collect();
         all.extend(inouts.iter().chain(outs).map(|region| (region, true)));
@@ -136,17 +123,6 @@ impl Cpu {
 
         let start = Instant::now();
         twin(args)?;
-        if let Some(times) = self.profile().as_mut() {
-            let shapes = |regions: &[Region<'_, Memory>]| regions.iter().map(|r| r.shape.to_vec()).collect::<Vec<_>>();
-            let [ins, inouts, outs] = [ins, inouts, outs].map(shapes);
-            times.push(LaunchTime {
-                body: "twin".to_owned(),
-                kernel: kernel.to_owned(),
-                shapes: describe(&ins, &inouts, &outs),
-                work: work(),
-                seconds: start.elapsed().as_secs_f64(),
-            });
-        }
-        Ok(())
+        Ok((start, start.elapsed().as_secs_f64()))
     }
 }

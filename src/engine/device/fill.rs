@@ -13,7 +13,7 @@ pub(crate) struct Params {
 /// The kernel behind [`Device::fill`].
 pub(crate) static FILL: Kernel<Params> = Kernel {
     name: "fill",
-    bodies: &[Body::proved(kernel_text!("fill"), &|p, _| Plan::linear(p.len as usize))],
+    bodies: &[Body::proved(kernel_text!("fill"), &|p, _| Plan::linear(p.len as usize).each(0.0))],
     twin: &fill_twin,
 };
 

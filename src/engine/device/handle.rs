@@ -11,7 +11,6 @@ use crate::engine::device::host_work::HostWork;
 use crate::engine::device::kernel::AnyKernel;
 use crate::engine::device::kernel::GpuInfo;
 use crate::engine::device::pool::{self, MemoryReport, human_bytes};
-use crate::engine::device::profile::LaunchTime;
 use crate::engine::device::read::{PendingRead, PendingState};
 use crate::engine::device::region::Place;
 use crate::engine::device::tuned::Tuned;
@@ -308,29 +307,6 @@ impl Device {
         match &self.0.backend {
             Backend::Cpu(_) => HostWork::default(),
             Backend::Gpu(gpu) => gpu.host_work(),
-        }
-    }
-
-    /// Starts to time every launch.
-    ///
-    /// # Errors
-    /// A lost device.
-    pub fn start_profile(&self) -> Result<()> {
-        match &self.0.backend {
-            Backend::Cpu(cpu) => cpu.start_profile(),
-            Backend::Gpu(gpu) => return gpu.start_profile(),
-        }
-        Ok(())
-    }
-
-    /// Ends the timing and hands out every launch since [`Device::start_profile`], in order.
-    ///
-    /// # Errors
-    /// A kernel that failed, or a lost device.
-    pub fn stop_profile(&self) -> Result<Vec<LaunchTime>> {
-        match &self.0.backend {
-            Backend::Cpu(cpu) => Ok(cpu.stop_profile()),
-            Backend::Gpu(gpu) => gpu.stop_profile(),
         }
     }
 }

@@ -203,7 +203,8 @@ pub struct Plan {
     pub dispatches: Vec<Dispatch>,
     /// Sizes, in f32 elements, of buffers that live for this launch only, bound after the outputs.
     pub scratch: Vec<usize>,
-    /// Floating-point operations of the whole launch, roughly: submissions are cut by it.
+    /// Floating-point operations of the whole launch, those that the formula has; an exponential, a root or a
+    /// comparison is one. Submissions are cut by it.
     pub flops: f64,
 }
 
@@ -247,9 +248,16 @@ pub fn linear_grid(items: usize, per_group: usize) -> [u32; 3] {
 }
 
 impl Plan {
-    /// One dispatch of entry `main` over `items` elements with 256 invocations in a group, one element each.
+    /// One dispatch of entry `main` over `items` elements with 256 invocations in a group, one element each, for which
+    /// an operation is counted.
     pub fn linear(items: usize) -> Self {
         Plan::single(linear_grid(items, 256), items as f64)
+    }
+
+    /// The same with so many operations for each that was counted: of [`Plan::linear`], for each element.
+    #[must_use]
+    pub fn each(self, flops: f64) -> Self {
+        Plan { flops: self.flops * flops, ..self }
     }
 
     /// One dispatch of entry `main` with the text's own constants.

@@ -4,13 +4,15 @@ use crate::engine::device::backend::{Backend, Storage};
 use crate::engine::device::bodies::{self, By};
 use crate::engine::device::handle::{Device, regions};
 use crate::engine::device::kernel::{AnyKernel, Args, GpuInfo, Kernel, Plan};
-use crate::engine::device::profile::Work;
+use crate::engine::device::profile::{LaunchTime, Work};
+use crate::engine::device::profiler::Ran;
 use crate::engine::device::region::describe;
 #[cfg(feature = "gpu")]
 use crate::engine::device::trial::{Then, Trial, Watcher};
 use crate::engine::device::tuned::shape_class;
 use crate::engine::device::view::View;
 use crate::error::{Error, Result};
+use std::time::Instant;
 
 impl Device {
     /// Runs a kernel: reads `ins`, updates `inouts`, writes `outs` whole.
@@ -61,12 +63,16 @@ impl Device {
 
     /// Runs a launch by one of its bodies, on the CPU by its twin.
     fn run_body(&self, launch: &Launch<'_>, body: Option<usize>, [ins, inouts, outs]: Views<'_>) -> Result<()> {
-        let bytes = bytes_of([ins, inouts, outs]);
+        let begun = Instant::now();
         match &self.0.backend {
             Backend::Cpu(cpu) => {
-                let work = || Work { flops: launch.flops(), bytes };
-                let [ins, inouts, outs] = [ins, inouts, outs].map(|views| regions(views, Storage::on_cpu));
-                cpu.launch(launch.kernel.name(), launch.twin, &work, &ins?, &inouts?, &outs?)
+                let on_cpu = |views| regions(views, Storage::on_cpu);
+                let (name, twin) = (launch.kernel.name(), launch.twin);
+                let (start, seconds) = cpu.launch(name, twin, &on_cpu(ins)?, &on_cpu(inouts)?, &on_cpu(outs)?)?;
+                if self.0.profiler.is_on() {
+                    self.noted(launch, "twin", None, [ins, inouts, outs], &Ran { begun, start, seconds });
+                }
+                Ok(())
             }
             Backend::Gpu(gpu) => {
                 let body = body.unwrap_or_default();
@@ -77,9 +83,29 @@ impl Device {
                 let text = launch.kernel.text(body);
                 let replaced = self.0.bodies.replacement(launch.kernel.name(), &text);
                 let text = replaced.as_deref().map_or(text, |source| text.with_source(source));
-                gpu.launch(launch.kernel.name(), &text, launch.params, &plan, (&args, ins.len()), bytes)
+                let (start, seconds) =
+                    gpu.launch(launch.kernel.name(), &text, launch.params, &plan, (&args, ins.len()))?;
+                if self.0.profiler.is_on() {
+                    let ran = Ran { begun, start, seconds };
+                    self.noted(launch, text.body, Some(plan.flops), [ins, inouts, outs], &ran);
+                }
+                Ok(())
             }
         }
+    }
+
+    /// Notes a launch for the profile.
+    fn noted(&self, launch: &Launch<'_>, body: &str, flops: Option<f64>, views: Views<'_>, ran: &Ran) {
+        let [ins, inouts, outs] = shapes_of(views);
+        let noted = LaunchTime {
+            kernel: launch.kernel.name().to_owned(),
+            body: body.to_owned(),
+            shapes: describe(&ins, &inouts, &outs),
+            work: Work { flops: flops.unwrap_or_else(|| launch.flops()), bytes: bytes_of(views) },
+            live_bytes: self.memory().live_bytes,
+            ..LaunchTime::default()
+        };
+        self.0.profiler.note(noted, ran, views[1].iter().chain(views[2]).map(|view| view.extent()));
     }
 
     /// The body that runs a launch, which is counted.

@@ -20,6 +20,8 @@ mod kernel;
 mod launch;
 mod pool;
 mod profile;
+mod profiler;
+mod profiling;
 mod read;
 mod region;
 #[cfg(test)]
@@ -44,7 +46,8 @@ pub use kernel::{
     Twin, linear_grid, texts,
 };
 pub use pool::{MemoryReport, human_bytes, parse_bytes};
-pub use profile::{LaunchTime, Roofline, Work};
+pub use profile::{LaunchTime, Profile, Roofline, Timing, Work};
+pub use profiling::LayerScope;
 pub use read::PendingRead;
 #[cfg(feature = "gpu")]
 pub use trial::{Then, Trial, Watcher};

@@ -4,15 +4,23 @@ use crate::engine::device::choice::{AdapterReport, DeviceChoice};
 use crate::engine::device::host_work::HostWork;
 use crate::engine::device::kernel::{GpuInfo, Plan, Text};
 use crate::engine::device::pool::Pool;
-use crate::engine::device::profile::LaunchTime;
+use crate::engine::device::profile::Timing;
 use crate::engine::device::region::Region;
 use crate::error::{Error, ErrorKind, Result};
+use std::ops::Range;
 use std::sync::MutexGuard;
+use std::time::Instant;
 
 pub(super) enum Adapter {}
 pub(super) enum Gpu {}
 pub(super) enum Memory {}
 pub(super) enum GpuRead {}
+
+pub(super) struct Stamped {
+    pub launches: Vec<Range<f64>>,
+    pub busy_seconds: f64,
+    pub unusable: usize,
+}
 
 /// Every adapter: none.
 pub fn adapters() -> Vec<AdapterReport> {
@@ -109,8 +117,7 @@ impl Gpu {
         _params: &[u8],
         _plan: &Plan,
         _args: (&[Region<'_, Memory>], usize),
-        _moved_bytes: u64,
-    ) -> Result<()> {
+    ) -> Result<(Instant, f64)> {
         match *self {}
     }
 
@@ -118,11 +125,11 @@ impl Gpu {
         match *self {}
     }
 
-    pub fn start_profile(&self) -> Result<()> {
+    pub fn start_profile(&self, _timing: Timing) -> Result<Timing> {
         match *self {}
     }
 
-    pub fn stop_profile(&self) -> Result<Vec<LaunchTime>> {
+    pub fn stop_profile(&self) -> Result<Option<Stamped>> {
         match *self {}
     }
 }

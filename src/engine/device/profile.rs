@@ -2,9 +2,38 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The time that one launch took.
+/// How launches are timed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timing {
+    /// By timestamps that a GPU writes before and after each dispatch. Nothing is waited for.
+    Timestamps,
+    /// By the host's clock. On a GPU each launch is waited for, which is right on every adapter; a submission and a
+    /// wait, some tens of microseconds, are in every figure.
+    Clock,
+}
+
+/// What was seen of launches.
 #[derive(Debug, Clone)]
+pub struct Profile {
+    /// Every launch, in order.
+    pub launches: Vec<LaunchTime>,
+    /// How they were timed.
+    pub timing: Timing,
+    /// Seconds that a GPU worked: from the first timestamp to the last of each submission, added up. `None` by the
+    /// clock.
+    pub busy_seconds: Option<f64>,
+    /// Dispatches whose timestamps are missing or not in order: with one such, no time of this profile can be used.
+    pub unusable: usize,
+}
+
+/// The time that one launch took.
+#[derive(Debug, Clone, Default)]
 pub struct LaunchTime {
+    /// The layer that it belongs to, see [`Device::layer`](crate::engine::device::Device::layer); may be empty.
+    pub layer: String,
+    /// What it is for: `forward`, `dx` (the gradient of a value), `dw` (of a parameter with several axes), `db` (of a
+    /// parameter with one), `backward` (another part of a gradient) or `update`.
+    pub pass: &'static str,
     /// Name of the kernel.
     pub kernel: String,
     /// Name of the body that ran, `twin` on the CPU.
@@ -13,14 +42,22 @@ pub struct LaunchTime {
     pub shapes: String,
     /// What there was to do.
     pub work: Work,
-    /// Seconds from its start to its end.
+    /// Seconds from its start to its end on the device.
     pub seconds: f64,
+    /// When the device began, in seconds since the profile began; of a GPU by timestamps, since its first launch did.
+    pub start: f64,
+    /// Seconds that the host spent beside: recording; on the CPU all but the computation.
+    pub host_seconds: f64,
+    /// When the host began, in seconds since the profile began.
+    pub host_start: f64,
+    /// Bytes of the buffers that were in use.
+    pub live_bytes: u64,
 }
 
 /// What there is to do in a launch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Work {
-    /// Floating-point operations; roughly where memory decides, an element one.
+    /// Floating-point operations; by the formula where memory decides, of copies none.
     pub flops: f64,
     /// Bytes that it must read and write at least: each input and output once, what is updated in place twice.
     pub bytes: u64,

@@ -140,6 +140,11 @@ impl View {
         self.placed(self.offset + self.len(), &[len])
     }
 
+    /// Which buffer, of those that are alive, and its first element and its end in it.
+    pub(super) fn extent(&self) -> [usize; 3] {
+        [Arc::as_ptr(&self.buffer).addr(), self.offset, self.offset + self.len()]
+    }
+
     pub(super) fn same_buffer(&self, other: &View) -> bool {
         Arc::ptr_eq(&self.buffer, &other.buffer)
     }

@@ -100,6 +100,7 @@ fn watched_convolution(
     run: impl Fn(conv2d::Activation) -> Result<Var>,
     kind: impl Fn(String) -> String,
 ) -> Result<Var> {
+    let _layer = bound.layer(name);
     let Some(watch) = bound.watched() else { return run(activation) };
     let weight = bound.tensor(&format!("{name}.weight"))?;
     let kernel = format!("{}x{}", weight.shape()[0], weight.shape()[1]);
@@ -116,6 +117,7 @@ fn watched_convolution(
 /// # Errors
 /// As [`convolve`].
 pub fn dense(bound: &Bound<'_>, name: &str, x: &Var) -> Result<Var> {
+    let _layer = bound.layer(name);
     let y = weighted(bound, name, Dense, x)?;
     report(bound, name, "dense", x, &y)?;
     Ok(y)
@@ -147,6 +149,7 @@ pub fn relu(bound: &Bound<'_>, name: &str, x: &Var) -> Result<Var> {
 }
 
 fn activated(bound: &Bound<'_>, name: &str, kind: impl Fn() -> String, op: impl Op + 'static, x: &Var) -> Result<Var> {
+    let _layer = bound.layer(name);
     let y = bound.tape().apply(op, &[x])?;
     if let Some(watch) = bound.watched() {
         watch.activation(name, &kind(), x.value(), y.value())?;
@@ -159,6 +162,7 @@ fn activated(bound: &Bound<'_>, name: &str, kind: impl Fn() -> String, op: impl 
 /// # Errors
 /// Whatever a launch reports.
 pub fn upsample_nearest(bound: &Bound<'_>, name: &str, factor: usize, x: &Var) -> Result<Var> {
+    let _layer = bound.layer(name);
     let y = bound.tape().apply(UpsampleNearest { factor }, &[x])?;
     report(bound, name, &format!("nearest x{factor}"), x, &y)?;
     Ok(y)
@@ -191,6 +195,7 @@ pub enum Norm {
 /// # Errors
 /// No such parameters, another number of channels, and whatever a launch reports.
 pub fn batch_norm(bound: &Bound<'_>, name: &str, x: &Var, norm: Norm) -> Result<Var> {
+    let _layer = bound.layer(name);
     let gamma = bound.var(&format!("{name}.gamma"))?;
     let beta = bound.var(&format!("{name}.beta"))?;
     let mean = bound.tensor(&format!("{name}.mean"))?;
@@ -221,6 +226,7 @@ pub fn batch_norm(bound: &Bound<'_>, name: &str, x: &Var, norm: Norm) -> Result<
 /// # Errors
 /// As [`batch_norm`].
 pub fn batch_norm_as_shift(bound: &Bound<'_>, name: &str, x: &Var) -> Result<Var> {
+    let _layer = bound.layer(name);
     let (tape, beta) = (bound.tape(), bound.var(&format!("{name}.beta"))?);
     let gamma = Tensor::full(x.value().device(), beta.value().shape(), 0.0)?;
     let [mean, var] = ["mean", "var"].map(|part| bound.tensor(&format!("{name}.{part}")));

@@ -75,6 +75,7 @@ impl Optimizer {
     /// Other parameters than it was made for, and whatever a launch reports.
     pub fn step(&self, parameters: &Parameters, step: u64, lr: f64) -> Result<()> {
         self.check(parameters)?;
+        let _scope = parameters.device().scope(|| Some("optimizer".into()), Some("update"));
         for (i, arena) in parameters.arenas.iter().enumerate() {
             let Some(grads) = &arena.grads else { continue };
             let decays = if arena.kind == ParamKind::Kernel { arena.values.len() } else { 0 };
@@ -101,6 +102,7 @@ impl Optimizer {
         if self.l2 == 0.0 {
             return Ok(None);
         }
+        let _scope = parameters.device().scope(|| Some("penalty".into()), None);
         let mut total: Option<Tensor> = None;
         for arena in parameters.arenas.iter().filter(|arena| arena.kind == ParamKind::Kernel) {
             let squares = reduce::sum_squares(&arena.values)?;

@@ -1,6 +1,6 @@
 //! The parameters of a model: named tensors in a few large arenas, so that an optimiser takes them in few launches.
 
-use crate::engine::device::{Device, VIEW_ALIGN};
+use crate::engine::device::{Device, LayerScope, VIEW_ALIGN};
 use crate::engine::nn::{Init, StateTensor, Watch, WeightFile};
 use crate::engine::tape::{Tape, Var};
 use crate::engine::tensor::Tensor;
@@ -280,6 +280,11 @@ impl Bound<'_> {
 
     fn vars(&self) -> MutexGuard<'_, HashMap<usize, Var>> {
         self.vars.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As [`Device::layer`].
+    pub fn layer(&self, name: &str) -> LayerScope {
+        self.parameters.device.layer(name)
     }
 
     /// Who sees the layers that run, if anybody does.

@@ -284,6 +284,7 @@ impl OpLayer {
 
 impl Layer for OpLayer {
     fn forward(&self, bound: &Bound<'_>, x: &Var, _: Norm) -> Result<Var> {
+        let _layer = bound.layer(&self.name);
         let y = bound.tape().apply(self.op.clone(), &[x])?;
         report(bound, &self.name, "op", x, &y)?;
         Ok(y)

@@ -77,7 +77,7 @@ impl Params {
 
 static ACTIVATION: Kernel<Params> = Kernel {
     name: "activation",
-    bodies: &[Body::proved(kernel_text!("activation"), &|p, _| Plan::linear(p.len as usize))],
+    bodies: &[Body::proved(kernel_text!("activation"), &|p, _| Plan::linear(p.len as usize).each(2.0))],
     twin: &activation_twin,
 };
 
@@ -127,7 +127,7 @@ pub(super) fn sigmoid(x: f32) -> f32 {
 
 static ACTIVATION_GRAD: Kernel<Params> = Kernel {
     name: "activation_grad",
-    bodies: &[Body::proved(kernel_text!("activation_grad"), &|p, _| Plan::linear(p.len as usize))],
+    bodies: &[Body::proved(kernel_text!("activation_grad"), &|p, _| Plan::linear(p.len as usize).each(2.0))],
     twin: &activation_grad_twin,
 };
 

@@ -35,7 +35,7 @@ struct Params {
 
 static ARITHMETIC: Kernel<Params> = Kernel {
     name: "arithmetic",
-    bodies: &[Body::proved(kernel_text!("arithmetic"), &|p, _| Plan::linear(p.len as usize))],
+    bodies: &[Body::proved(kernel_text!("arithmetic"), &|p, _| Plan::linear(p.len as usize).each(2.0))],
     twin: &arithmetic_twin,
 };
 

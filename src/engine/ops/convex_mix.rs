@@ -24,7 +24,7 @@ struct Params {
 
 static CONVEX_MIX: Kernel<Params> = Kernel {
     name: "convex_mix",
-    bodies: &[Body::proved(kernel_text!("convex_mix"), &|p, _| Plan::linear(p.len as usize))],
+    bodies: &[Body::proved(kernel_text!("convex_mix"), &|p, _| Plan::linear(p.len as usize).each(3.0))],
     twin: &convex_mix_twin,
 };
 

@@ -101,7 +101,7 @@ fn class(number: f32, classes: usize) -> Option<usize> {
 static CROSS_ENTROPY_GRAD: Kernel<Params> = Kernel {
     name: "cross_entropy_grad",
     bodies: &[Body::proved(kernel_text!("cross_entropy_grad"), &|p, _| {
-        Plan::linear(p.rows as usize * p.channels as usize)
+        Plan::linear(p.rows as usize * p.channels as usize).each(6.0)
     })],
     twin: &cross_entropy_grad_twin,
 };

@@ -42,7 +42,7 @@ impl Params {
 
 static MAX_POOL2D: Kernel<Params> = Kernel {
     name: "max_pool2d",
-    bodies: &[Body::proved(kernel_text!("max_pool2d"), &|p, _| Plan::linear(p.len as usize))],
+    bodies: &[Body::proved(kernel_text!("max_pool2d"), &|p, _| Plan::linear(p.len as usize).each(3.0))],
     twin: &max_pool2d_twin,
 };
 

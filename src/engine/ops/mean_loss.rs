@@ -146,7 +146,7 @@ fn mean(p: &Params, x: &[f32], t: &[f32], f: impl Fn(f32, f32) -> f32 + Sync) ->
 
 static MEAN_LOSS_GRAD: Kernel<Params> = Kernel {
     name: "mean_loss_grad",
-    bodies: &[Body::proved(kernel_text!("mean_loss_grad"), &|p, _| Plan::linear(p.len as usize))],
+    bodies: &[Body::proved(kernel_text!("mean_loss_grad"), &|p, _| Plan::linear(p.len as usize).each(3.0))],
     twin: &mean_loss_grad_twin,
 };
 

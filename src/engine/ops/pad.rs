@@ -21,7 +21,7 @@ struct Params {
 
 static PAD: Kernel<Params> = Kernel {
     name: "pad",
-    bodies: &[Body::proved(kernel_text!("pad"), &|p, _| Plan::linear(p.len as usize))],
+    bodies: &[Body::proved(kernel_text!("pad"), &|p, _| Plan::linear(p.len as usize).each(0.0))],
     twin: &pad_twin,
 };
 

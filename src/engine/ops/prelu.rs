@@ -29,7 +29,7 @@ impl Params {
 
 static PRELU: Kernel<Params> = Kernel {
     name: "prelu",
-    bodies: &[Body::proved(kernel_text!("prelu"), &|p, _| Plan::linear(p.len as usize))],
+    bodies: &[Body::proved(kernel_text!("prelu"), &|p, _| Plan::linear(p.len as usize).each(2.0))],
     twin: &prelu_twin,
 };
 
@@ -45,7 +45,7 @@ fn prelu_twin(p: &Params, args: Args) -> Result<()> {
 
 static PRELU_GRAD: Kernel<Params> = Kernel {
     name: "prelu_grad",
-    bodies: &[Body::proved(kernel_text!("prelu_grad"), &|p, _| Plan::linear(p.len as usize))],
+    bodies: &[Body::proved(kernel_text!("prelu_grad"), &|p, _| Plan::linear(p.len as usize).each(3.0))],
     twin: &prelu_grad_twin,
 };
 

@@ -78,7 +78,7 @@ struct CopyParams {
 
 static COPY: Kernel<CopyParams> = Kernel {
     name: "probe_copy",
-    bodies: &[Body::proved(kernel_text!("probe_copy"), &|p, _| Plan::linear(p.quads as usize))],
+    bodies: &[Body::proved(kernel_text!("probe_copy"), &|p, _| Plan::linear(p.quads as usize).each(0.0))],
     twin: &copy_twin,
 };
 

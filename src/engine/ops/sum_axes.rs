@@ -27,7 +27,9 @@ struct Params {
 
 static SUM_AXES: Kernel<Params> = Kernel {
     name: "sum_axes",
-    bodies: &[Body::proved(kernel_text!("sum_axes"), &|p, _| Plan::linear(p.rows as usize * p.step as usize))],
+    bodies: &[Body::proved(kernel_text!("sum_axes"), &|p, _| {
+        Plan::linear(p.rows as usize * p.step as usize).each(f64::from(p.len) / f64::from(p.step))
+    })],
     twin: &sum_axes_twin,
 };
 
@@ -49,7 +51,9 @@ fn sum_axes_twin(p: &Params, args: Args) -> Result<()> {
 
 static SUM_AXES_GRAD: Kernel<Params> = Kernel {
     name: "sum_axes_grad",
-    bodies: &[Body::proved(kernel_text!("sum_axes_grad"), &|p, _| Plan::linear(p.rows as usize * p.len as usize))],
+    bodies: &[Body::proved(kernel_text!("sum_axes_grad"), &|p, _| {
+        Plan::linear(p.rows as usize * p.len as usize).each(0.0)
+    })],
     twin: &sum_axes_grad_twin,
 };
 

@@ -184,12 +184,15 @@ impl Classification {
     /// The loss of a batch as a value on `tape`.
     fn loss(&self, classifier: &Classifier, tape: &Tape, batch: &Batch, norm: Norm) -> Result<Loss> {
         let device = classifier.bins.device();
+        let scope = device.layer("targets");
         let grey = batch.source_on(device)?;
         // The pixels that the network gives colours.
         let target = centre(&batch.target_on(device)?, classifier.framing().halo)?;
         let (input, ab) = lab::split(&target)?;
         let encoding = soft_encode(&ab, &classifier.bins, self.sigma)?;
+        drop(scope);
         let (logits, predicted) = classifier.logits_and_lightness(tape, &grey, norm)?;
+        let _scope = device.layer("loss");
         let op = RebalancedCrossEntropy {
             index: encoding.index,
             weight: encoding.weight,
@@ -218,6 +221,7 @@ impl Learner for Classification {
         let tape = Tape::new();
         let Loss { whole, lightness } = self.loss(&self.classifier, &tape, batch, Norm::Training)?;
         let value = whole.value().clone();
+        let _scope = value.device().layer("loss");
         let lightness = lightness.map(|loss| loss.value().clone());
         tape.backward(whole)?;
         if let Some(penalty) = self.optimizer.penalty(&self.classifier.parameters)? {

@@ -188,6 +188,7 @@ impl Classifier {
     /// # Errors
     /// Whatever the launch reports.
     pub fn input(grey: &Tensor) -> Result<Tensor> {
+        let _layer = grey.device().layer("input");
         let half = Tensor::empty(grey.device(), grey.shape())?;
         primitives::fill(&half, 0.5)?;
         let input = Tensor::empty(grey.device(), grey.shape())?;
@@ -291,6 +292,7 @@ impl Painter for Classifier {
     fn answer(&self, source: &Tensor) -> Result<Tensor> {
         let tape = Tape::inference();
         let logits = self.logits(&tape, source, Norm::Running)?;
+        let _layer = logits.value().device().layer("softmax");
         Ok(tape.apply(Softmax, &[&logits])?.value().clone())
     }
 }

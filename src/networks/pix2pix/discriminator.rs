@@ -77,9 +77,14 @@ impl Discriminator {
         let tape = bound.tape();
         let leaky = Activation::LeakyRelu { slope: self.slope };
         let valid = Conv2d { stride: 1, padding: Padding::Valid, ..halving() };
-        let mut x = tape.apply(Concat, &[source, picture])?;
+        let join = || {
+            let _layer = bound.layer("d.join");
+            tape.apply(Concat, &[source, picture])
+        };
+        let mut x = join()?;
         for k in 1..=self.convs.len() {
             let name = conv(k);
+            let _layer = bound.layer(&name);
             if k < self.convs.len() {
                 x = convolve(bound, &name, halving(), &x)?;
             } else {
@@ -91,6 +96,7 @@ impl Discriminator {
             }
             x = activate(bound, &name, leaky, &x)?;
         }
+        let _layer = bound.layer("d.out");
         x = tape.apply(ZeroPad::all(1), &[&x])?;
         convolve(bound, "d.out", valid, &x)
     }

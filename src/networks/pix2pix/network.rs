@@ -180,6 +180,7 @@ impl Generator {
         let mut skips = Vec::new();
         for k in 1..=self.down.len() {
             let name = down(k);
+            let _layer = bound.layer(&name);
             x = convolve(bound, &name, halving(), &x)?;
             if k == self.down.len() && shift_only {
                 x = batch_norm_as_shift(bound, &innermost, &x)?;
@@ -192,6 +193,7 @@ impl Generator {
         skips.pop();
         for k in 1..=self.up.len() {
             let name = up(k);
+            let _layer = bound.layer(&name);
             x = self.up_by.run(bound, &name, &x)?;
             x = batch_norm(bound, &norm(&name), &x, pass.norm)?;
             if k <= self.down.len() - LEAST_DEPTH && pass.dropout > 0.0 {

@@ -232,6 +232,7 @@ impl Discriminator {
             x = conv(bound, &d_conv(k), &x, 2, conv2d::Activation::None)?;
             x = activate(bound, &d_conv(k), Activation::LeakyRelu { slope: LEAKY_SLOPE }, &x)?;
         }
+        let _layer = bound.layer("d.pool");
         let pooled = bound.tape().apply(AdaptiveAvgPool2d { output: [1, 1] }, &[&x])?;
         report(bound, "d.pool", "average pooling", &x, &pooled)?;
         dense(bound, "d.out", &pooled)

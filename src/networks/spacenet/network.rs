@@ -77,6 +77,7 @@ impl Generator {
         let mut last = conv(bound, "g.in0", x, conv2d::Activation::None)?;
         for k in 1..=LAYERS {
             let name = |part: &str| format!("g.layer{k}.{part}");
+            let _layer = bound.layer(&name("mix"));
             let mut x = tape.apply(ConvexMix, &[&last, &before, &bound.var(&name("mix"))?])?;
             report(bound, &name("mix"), "convex mix", &last, &x)?;
             for part in ["conv1", "conv2"] {
@@ -192,8 +193,10 @@ impl Discriminator {
         let mut x = picture.clone();
         for k in 1..=self.convs.len() {
             x = conv(bound, &conv_name(k), &x, conv2d::Activation::Relu)?;
+            let name = format!("d.pool{k}");
+            let _layer = bound.layer(&name);
             let pooled = bound.tape().apply(MaxPool2d, &[&x])?;
-            report(bound, &format!("d.pool{k}"), "max pooling 2x2", &x, &pooled)?;
+            report(bound, &name, "max pooling 2x2", &x, &pooled)?;
             x = pooled;
         }
         dense(bound, "d.out", &x)

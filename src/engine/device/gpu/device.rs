@@ -8,10 +8,11 @@ use crate::engine::device::gpu::memory::Memory;
 use crate::engine::device::gpu::pace::Pace;
 use crate::engine::device::gpu::read::{Copy, GpuRead, Staging};
 use crate::engine::device::gpu::recorder::{Launch, Recorder};
+use crate::engine::device::gpu::stamps::{Stamped, Stamps};
 use crate::engine::device::host_work::HostWork;
 use crate::engine::device::kernel::{GpuInfo, Plan, Text};
 use crate::engine::device::pool::{Held, Pool};
-use crate::engine::device::profile::{LaunchTime, Work};
+use crate::engine::device::profile::Timing;
 use crate::engine::device::region::Region;
 use crate::error::{Error, ErrorKind, Result};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -38,8 +39,12 @@ impl Gpu {
     pub fn new(adapter: wgpu::Adapter) -> Result<Self> {
         let adapter_info = adapter.get_info();
         let limits = adapter.limits();
-        let descriptor =
-            wgpu::DeviceDescriptor { label: Some("huetape"), required_limits: limits.clone(), ..Default::default() };
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("huetape"),
+            required_limits: limits.clone(),
+            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+            ..Default::default()
+        };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).map_err(lost)?;
         let complaint = Complaint::default();
         complaint.listen(&device);
@@ -205,8 +210,8 @@ impl Gpu {
         Ok(places.into_iter().map(|place| GpuRead { copy: copy.clone(), place }).collect())
     }
 
-    /// Records a launch: `args` are its buffers in the order of their bindings, the first `ins` of which are only read;
-    /// it reads and writes `moved_bytes` of them at least.
+    /// Records a launch: `args` are its buffers in the order of their bindings, the first `ins` of which are only read.
+    /// Where launches are timed by the clock, it runs now: when it began, and the seconds that it took.
     pub fn launch(
         &self,
         kernel: &str,
@@ -214,8 +219,7 @@ impl Gpu {
         params: &[u8],
         plan: &Plan,
         (args, ins): (&[Region<'_, Memory>], usize),
-        moved_bytes: u64,
-    ) -> Result<()> {
+    ) -> Result<(Instant, f64)> {
         let mut launch = Launch { kernel, param_bytes: params.len(), param_offset: 0, args, ins };
         self.check_grids(plan, &launch)?;
         let mut recorder = lock(&self.recorder);
@@ -223,13 +227,14 @@ impl Gpu {
         let bytes: u64 = args.iter().map(Region::bytes).sum();
         let cost = plan.flops.max(COST_OF_A_BYTE * bytes as f64);
         let full = recorder.cost > 0.0 && recorder.cost + cost > self.pace.most();
-        if full || !recorder.has_room(params) {
+        if full || recorder.clocked || !recorder.has_room(params, plan.dispatches.len()) {
             self.flush(recorder)?;
         }
-        let timed = recorder.times.is_some();
-        if timed {
-            self.flush(recorder)?;
+        if recorder.clocked {
             self.wait()?;
+        }
+        if let Some(stamps) = &mut recorder.stamps {
+            stamps.launch(plan.dispatches.len());
         }
         let start = Instant::now();
         recorder.work.launches += 1;
@@ -240,16 +245,13 @@ impl Gpu {
             recorder.dispatch(&self.device, &compiled, &launch, dispatch.groups)?;
         }
         recorder.work.seconds += start.elapsed().as_secs_f64();
-        if timed {
+        let start = Instant::now();
+        if recorder.clocked {
             self.flush(recorder)?;
             self.wait()?;
-            if let Some(times) = &mut recorder.times {
-                let (kernel, body, shapes) = (kernel.to_owned(), text.body.to_owned(), launch.shapes());
-                let work = Work { flops: plan.flops, bytes: moved_bytes };
-                times.push(LaunchTime { kernel, body, shapes, work, seconds: start.elapsed().as_secs_f64() });
-            }
+            return Ok((start, start.elapsed().as_secs_f64()));
         }
-        Ok(())
+        Ok((start, 0.0))
     }
 
     /// Refuses a grid that is larger than the adapter allows, before anything of the launch is recorded.
@@ -272,14 +274,22 @@ impl Gpu {
         lock(&self.recorder).work
     }
 
-    pub fn start_profile(&self) -> Result<()> {
+    /// How launches are timed from now on: as is wished, or by the clock where there are no timestamps.
+    pub fn start_profile(&self, wished: Timing) -> Result<Timing> {
         self.sync()?;
-        lock(&self.recorder).times = Some(Vec::new());
-        Ok(())
+        let stamped = wished == Timing::Timestamps && self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
+        let mut recorder = lock(&self.recorder);
+        recorder.clocked = !stamped;
+        recorder.stamps = stamped.then(|| Stamps::new(&self.device));
+        Ok(if stamped { Timing::Timestamps } else { Timing::Clock })
     }
 
-    pub fn stop_profile(&self) -> Result<Vec<LaunchTime>> {
+    /// What timestamps say of the launches since the profile began.
+    pub fn stop_profile(&self) -> Result<Option<Stamped>> {
         self.sync()?;
-        Ok(lock(&self.recorder).times.take().unwrap_or_default())
+        let mut recorder = lock(&self.recorder);
+        recorder.clocked = false;
+        let stamps = recorder.stamps.take();
+        stamps.map(|stamps| stamps.finish(self.queue.get_timestamp_period())).transpose()
     }
 }

@@ -8,6 +8,7 @@ mod pace;
 mod pipelines;
 mod read;
 mod recorder;
+mod stamps;
 mod stderr;
 
 pub use adapter::adapters;

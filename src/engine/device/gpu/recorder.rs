@@ -2,8 +2,8 @@
 
 use crate::engine::device::gpu::memory::Memory;
 use crate::engine::device::gpu::pipelines::{Compiled, Pipelines};
+use crate::engine::device::gpu::stamps::Stamps;
 use crate::engine::device::host_work::HostWork;
-use crate::engine::device::profile::LaunchTime;
 use crate::engine::device::region::{Region, describe};
 use crate::engine::device::wgsl::{Binding, BindingKind, kernel_error};
 use crate::error::{Error, Result};
@@ -40,9 +40,10 @@ pub(super) struct Recorder {
     most_bytes: u64,
     /// What has been recorded and submitted so far.
     pub work: HostWork,
-    /// While launches are timed, their times. Each is waited for, which is right on every adapter; the cost of a
-    /// submission and a wait, some tens of microseconds, is in every figure.
-    pub times: Option<Vec<LaunchTime>>,
+    /// Whether each launch is waited for, to be timed by the clock.
+    pub clocked: bool,
+    /// While launches are timed by the GPU, its timestamps: then each dispatch has a pass of its own.
+    pub stamps: Option<Stamps>,
 }
 
 impl Recorder {
@@ -67,7 +68,8 @@ impl Recorder {
             guard_bytes: 0,
             most_bytes: device.limits().max_storage_buffer_binding_size,
             work: HostWork::default(),
-            times: None,
+            clocked: false,
+            stamps: None,
         }
     }
 
@@ -92,7 +94,11 @@ impl Recorder {
         let commands = encoder.finish();
         self.work.seconds += start.elapsed().as_secs_f64();
         // Some drivers let a submission wait for the one before it: that is no work of the host.
-        Some(queue.submit([commands]))
+        let submission = queue.submit([commands]);
+        if let Some(stamps) = &mut self.stamps {
+            stamps.submitted(queue);
+        }
+        Some(submission)
     }
 
     /// Whether a recorded launch uses this buffer.
@@ -100,9 +106,11 @@ impl Recorder {
         self.used.contains(&memory.id)
     }
 
-    /// Whether one more block of so many bytes fits the submission that is recorded.
-    pub fn has_room(&self, params: &[u8]) -> bool {
-        self.params.len() + params.len().next_multiple_of(self.align).max(self.align) <= self.align * RING_SLOTS
+    /// Whether one more launch with this block and so many dispatches fits the submission that is recorded.
+    pub fn has_room(&self, params: &[u8], dispatches: usize) -> bool {
+        let stamped = self.stamps.as_ref().is_none_or(|stamps| stamps.has_room(dispatches));
+        stamped
+            && self.params.len() + params.len().next_multiple_of(self.align).max(self.align) <= self.align * RING_SLOTS
     }
 
     /// Places a parameter block; its offset in the ring.
@@ -110,7 +118,7 @@ impl Recorder {
     /// # Errors
     /// A block that is larger than the ring.
     pub fn push_params(&mut self, kernel: &str, params: &[u8]) -> Result<u32> {
-        if !self.has_room(params) {
+        if !self.has_room(params, 0) {
             let most = self.align * RING_SLOTS;
             return Err(kernel_error(kernel, format!("{} bytes of parameters, {most} at most", params.len())));
         }
@@ -146,14 +154,20 @@ impl Recorder {
         self.used.extend(launch.args.iter().map(|region| region.memory.id));
         if self.pass.is_none() {
             self.work.passes += 1;
-            let descriptor = wgpu::ComputePassDescriptor { label: Some("launches"), timestamp_writes: None };
-            self.pass = Some(self.encoder(device).begin_compute_pass(&descriptor).forget_lifetime());
+            self.encoder(device);
+            let timestamp_writes = self.stamps.as_mut().map(Stamps::next);
+            let descriptor = wgpu::ComputePassDescriptor { label: Some("launches"), timestamp_writes };
+            let pass = self.encoder.as_mut().map(|encoder| encoder.begin_compute_pass(&descriptor).forget_lifetime());
+            self.pass = pass;
         }
         let Some(pass) = &mut self.pass else { return Ok(()) };
         pass.set_pipeline(&compiled.pipeline);
         pass.set_bind_group(0, &group, if has_params { &dynamic } else { &[] });
         let [x, y, z] = groups;
         pass.dispatch_workgroups(x, y, z);
+        if self.stamps.is_some() {
+            self.pass = None;
+        }
         Ok(())
     }
 

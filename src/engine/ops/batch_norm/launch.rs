@@ -133,7 +133,7 @@ pub(super) struct NormalizeParams {
 
 pub(super) static NORMALIZE: Kernel<NormalizeParams> = Kernel {
     name: "batch_norm",
-    bodies: &[Body::proved(kernel_text!("batch_norm"), &|p, _| Plan::linear(p.len as usize))],
+    bodies: &[Body::proved(kernel_text!("batch_norm"), &|p, _| Plan::linear(p.len as usize).each(4.0))],
     twin: &normalize_twin,
 };
 
@@ -166,7 +166,7 @@ pub(super) struct RunningParams {
 
 pub(super) static RUNNING: Kernel<RunningParams> = Kernel {
     name: "batch_norm_running",
-    bodies: &[Body::proved(kernel_text!("batch_norm_running"), &|p, _| Plan::linear(p.channels as usize))],
+    bodies: &[Body::proved(kernel_text!("batch_norm_running"), &|p, _| Plan::linear(p.channels as usize).each(6.0))],
     twin: &running_twin,
 };
 
@@ -235,7 +235,7 @@ pub(super) struct InputGradParams {
 
 pub(super) static INPUT_GRAD: Kernel<InputGradParams> = Kernel {
     name: "batch_norm_input_grad",
-    bodies: &[Body::proved(kernel_text!("batch_norm_input_grad"), &|p, _| Plan::linear(p.len as usize))],
+    bodies: &[Body::proved(kernel_text!("batch_norm_input_grad"), &|p, _| Plan::linear(p.len as usize).each(9.0))],
     twin: &input_grad_twin,
 };
 
