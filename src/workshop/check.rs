@@ -197,6 +197,16 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_in_the_second_chunk_of_one_body_is_found_where_that_body_runs() {
+        // Sums from the second chunk on begin one pixel too late.
+        let index = "let i = pixel * across + (at - chunk * across);";
+        if let Some(device) = with_fault("conv2d_dz", "quads", index, "let i = pixel * across + at;") {
+            // `main` is the other body.
+            assert_eq!(failed(&device, "conv2d"), ["quads", "scalars", "software"]);
+        }
+    }
+
+    #[test]
     fn one_element_read_too_far_meets_the_guard_band() {
         // The weight of that channel is zero: without the band nothing shows.
         let guard = "if (c < p.c) {";

@@ -12,7 +12,7 @@ use clap::Args;
 /// What runs, and which of its launches count.
 #[derive(Args, Debug)]
 pub struct PassArgs {
-    /// Network within whose pass
+    /// Network whose pass is run
     #[arg(long, value_name = "NETWORK", default_value = NETWORKS[0].name(), value_parser = networks())]
     model: Network,
     /// Which pass
