@@ -223,7 +223,7 @@ fn launches_are_timed_by_each_body_that_computes_right() {
     let named = times("--device gpu --body scalars");
     assert_eq!(named["launches"][0]["bodies"].as_array().unwrap().len(), 1);
     // A network's launches, by part of their shapes.
-    let line = "kernels time conv2d --shape [3,  --pass forward --size 16 --width 0.125 --device gpu --body all";
+    let line = "kernels time conv2d --shape [8] --pass forward --size 16 --width 0.125 --device gpu --body all";
     let said = common::binary::done(root.path(), line);
     assert!(said.contains("quads declines it: channels in multiples of 4"), "{said}");
 }

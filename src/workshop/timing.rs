@@ -1,6 +1,6 @@
 //! Times of single launches by each body, caches warm and flushed, checked first.
 
-use crate::engine::device::{AnyKernel, By, Device, Then, Timing, Trial, Work};
+use crate::engine::device::{AnyKernel, By, Device, Profile, Then, Timing, Trial, Work};
 use crate::engine::self_test::{TOLERANCE, relative_difference};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, ErrorKind, Result};
@@ -13,7 +13,7 @@ const LEAST_SECONDS: f64 = 0.005;
 /// Launches that are timed together, at most.
 const MOST_TOGETHER: usize = 256;
 /// Times of which the median counts.
-const SAMPLES: usize = 7;
+const SAMPLES: usize = 5;
 /// Elements that are filled to flush caches: 256 MiB on a card, 128 MiB else, much more than any cache holds.
 const FLUSHED: [usize; 2] = [1 << 26, 1 << 25];
 
@@ -117,16 +117,29 @@ pub(super) fn no_such_launch(kernel: &str) -> Error {
 }
 
 /// Seconds that a launch takes which computes next to nothing and is waited for: so much is in the time of a launch
-/// with flushed caches where the device has no clock of its own.
+/// with flushed caches where the device has no timestamps that can be used; `None` where it has.
 ///
 /// # Errors
 /// Whatever the launch reports.
-pub fn waited_for(device: &Device) -> Result<f64> {
+pub fn waited_for(device: &Device) -> Result<Option<f64>> {
     let y = Tensor::empty(device, &[1])?;
-    device.start_profile(Timing::Clock)?;
-    let ran = (0..SAMPLES).try_for_each(|_| device.fill(&y, 0.5));
-    let times = device.stop_profile()?.launches;
-    ran.map(|()| middle(times.iter().map(|launch| launch.seconds)))
+    let profile = profile(device, &mut || (0..SAMPLES).try_for_each(|_| device.fill(&y, 0.5)))?;
+    let seconds = middle(profile.launches.iter().map(|launch| launch.seconds));
+    Ok((profile.timing == Timing::Clock).then_some(seconds))
+}
+
+/// Launches timed by timestamps, by the clock where there are none or they cannot be used.
+fn profile(device: &Device, run: &mut dyn FnMut() -> Result<()>) -> Result<Profile> {
+    let mut timed = |timing: Timing| {
+        device.start_profile(timing)?;
+        let ran = run();
+        let profile = device.stop_profile()?;
+        ran.map(|()| profile)
+    };
+    match timed(Timing::Timestamps)? {
+        unusable if unusable.unusable > 0 => timed(Timing::Clock),
+        profile => Ok(profile),
+    }
 }
 
 fn bodies_of(
@@ -219,10 +232,8 @@ pub(super) fn batch(device: &Device, trial: &dyn Trial, body: Option<usize>, cou
 
 /// The median time of a launch before each of which caches were flushed; the flush is outside of what is timed.
 fn flushed(device: &Device, trial: &dyn Trial, body: Option<usize>, large: &Tensor) -> Result<f64> {
-    device.start_profile(Timing::Clock)?;
-    let ran = (0..SAMPLES).try_for_each(|turn| device.fill(large, turn as f32).and_then(|()| trial.run(body)));
-    let times = device.stop_profile()?.launches;
-    ran?;
+    let mut run = || (0..SAMPLES).try_for_each(|turn| device.fill(large, turn as f32).and_then(|()| trial.run(body)));
+    let times = profile(device, &mut run)?.launches;
     // Each is a fill and the launch.
     let each = times.len() / SAMPLES;
     let of_launch = |turn: usize| times[turn * each..][..each].iter().skip(1).map(|launch| launch.seconds).sum::<f64>();

@@ -58,11 +58,11 @@ pub fn run(args: &TimeArgs) -> Outcome {
     let wanted = Wanted { kernel: args.kernel.clone(), shape, bodies };
     let launches = args.pass.run(&device, |pass| time(&device, pass, wanted))?;
     print(&launches, roof.as_ref());
-    outln!(
-        "\nwarm: among launches of the same; flushed: after more was written than caches hold, each waited for, which \
-         takes {} ms by itself",
-        ms(waited)
-    );
+    let how = match waited {
+        Some(seconds) => format!("each waited for, which takes {} ms by itself", ms(seconds)),
+        None => "by the device's timestamps".to_owned(),
+    };
+    outln!("\nwarm: among launches of the same; flushed: after more was written than caches hold, {how}");
     if let Some(roof) = &roof {
         outln!(
             "share: of the roofline, {:.1} GFLOP/s and {:.1} GB/s; off: largest difference from the twin",
@@ -125,7 +125,13 @@ fn print(launches: &[LaunchTimes], roof: Option<&Roofline>) {
     }
 }
 
-fn json(args: &TimeArgs, device: &Device, launches: &[LaunchTimes], roof: Option<&Roofline>, waited: f64) -> String {
+fn json(
+    args: &TimeArgs,
+    device: &Device,
+    launches: &[LaunchTimes],
+    roof: Option<&Roofline>,
+    waited: Option<f64>,
+) -> String {
     let body = |of: &BodyTimes| {
         let figures = |seconds: Option<f64>| {
             seconds.map(|seconds| {

@@ -11,7 +11,13 @@ pub(in crate::engine::device) type Adapter = wgpu::Adapter;
 const BUDGET_PERCENT: u8 = 95;
 
 /// What a device is opened with where the adapter has it.
-const ASKED_FOR: [(wgpu::Features, &str); 0] = [];
+const ASKED_FOR: [(wgpu::Features, &str); 1] = [(wgpu::Features::TIMESTAMP_QUERY, "timestamps")];
+
+/// The features that a device is opened with.
+pub(super) fn asked_for(adapter: &wgpu::Adapter) -> wgpu::Features {
+    let all = ASKED_FOR.iter().fold(wgpu::Features::empty(), |all, (feature, _)| all | *feature);
+    adapter.features() & all
+}
 
 fn instance() -> wgpu::Instance {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
@@ -60,7 +66,7 @@ fn report(adapter: &wgpu::Adapter) -> AdapterReport {
         note: note(&info),
         features: ASKED_FOR
             .iter()
-            .filter(|(bit, _)| adapter.features().contains(*bit))
+            .filter(|(feature, _)| adapter.features().contains(*feature))
             .map(|&(_, name)| name)
             .collect(),
     }

@@ -2,7 +2,7 @@
 
 use crate::engine::device::backend::GUARD;
 use crate::engine::device::element::Element;
-use crate::engine::device::gpu::adapter::note;
+use crate::engine::device::gpu::adapter::{asked_for, note};
 use crate::engine::device::gpu::fault::{Complaint, lock, lost, wait_for};
 use crate::engine::device::gpu::memory::Memory;
 use crate::engine::device::gpu::pace::Pace;
@@ -42,7 +42,7 @@ impl Gpu {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("huetape"),
             required_limits: limits.clone(),
-            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+            required_features: asked_for(&adapter),
             ..Default::default()
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).map_err(lost)?;
