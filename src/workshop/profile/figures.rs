@@ -129,72 +129,70 @@ impl Figures {
         let timing = if *timing == Timing::Clock { "clock" } else { "timestamps" };
         let launches = self.measurement.launches.iter().zip(&self.measurement.fastest);
         let layer = |sum: Sum<'_>| {
-            json!({
-                "layer": sum.name,
-                "launches": sum.launches,
-                "seconds": sum.seconds,
-                "backward_seconds": sum.backward_seconds,
-                "live_bytes": sum.live_bytes,
-                "peak_bytes": sum.peak_bytes,
-            })
+            object(vec![
+                ("layer", sum.name.into()),
+                ("launches", sum.launches.into()),
+                ("seconds", sum.seconds.into()),
+                ("backward_seconds", sum.backward_seconds.into()),
+                ("live_bytes", sum.live_bytes.into()),
+                ("peak_bytes", sum.peak_bytes.into()),
+            ])
         };
         let [least, most] = self.extremes();
-        json!({
-            "model": self.model,
-            "pass": self.pass.name(),
-            "size": self.size,
-            "batch": self.batch,
-            "width": self.width,
-            "bins": self.bins,
-            "iterations": self.measurement.seconds.len(),
-            "device": self.device,
-            "seconds_median": self.measurement.median_seconds(),
-            "seconds_min": least,
-            "seconds_max": most,
-            "peak_bytes": self.measurement.peak_bytes,
-            "host": host,
-            "roofline": self.roofline,
-            "timing": timing,
-            "unusable_timestamps": unusable,
-            "accounted": accounted,
-            "accounted_wall": accounted_wall,
-            "layers": self.by_layer().into_iter().map(layer).collect::<Vec<_>>(),
-            "launches": launches.map(|(launch, fastest)| self.launch(launch, *fastest)).collect::<Vec<_>>(),
-        })
+        object(vec![
+            ("model", self.model.into()),
+            ("pass", self.pass.name().into()),
+            ("size", self.size.into()),
+            ("batch", self.batch.into()),
+            ("width", self.width.into()),
+            ("bins", self.bins.into()),
+            ("iterations", self.measurement.seconds.len().into()),
+            ("device", self.device.as_str().into()),
+            ("seconds_median", self.measurement.median_seconds().into()),
+            ("seconds_min", least.into()),
+            ("seconds_max", most.into()),
+            ("peak_bytes", self.measurement.peak_bytes.into()),
+            ("host", json!(host)),
+            ("roofline", json!(self.roofline)),
+            ("timing", timing.into()),
+            ("unusable_timestamps", (*unusable).into()),
+            ("accounted", (*accounted).into()),
+            ("accounted_wall", (*accounted_wall).into()),
+            ("layers", Value::Array(self.by_layer().into_iter().map(layer).collect())),
+            ("launches", Value::Array(launches.map(|(launch, fastest)| self.launch(launch, *fastest)).collect())),
+        ])
     }
 
     fn launch(&self, launch: &LaunchTime, fastest: f64) -> Value {
-        let LaunchTime { layer, pass, kernel, body, shapes, work, seconds, host_seconds, live_bytes, .. } = launch;
-        let mut value = json!({
-            "layer": layer,
-            "pass": pass,
-            "kernel": kernel,
-            "body": body,
-            "shapes": shapes,
-            "seconds": seconds,
-            "seconds_min": fastest,
-            "host_seconds": host_seconds,
-            "live_bytes": live_bytes,
-        });
+        let &LaunchTime { pass, work, seconds, host_seconds, live_bytes, .. } = launch;
+        let mut pairs = vec![
+            ("layer", launch.layer.as_str().into()),
+            ("pass", pass.into()),
+            ("kernel", launch.kernel.as_str().into()),
+            ("body", launch.body.as_str().into()),
+            ("shapes", launch.shapes.as_str().into()),
+            ("seconds", seconds.into()),
+            ("seconds_min", fastest.into()),
+            ("host_seconds", host_seconds.into()),
+            ("live_bytes", live_bytes.into()),
+        ];
         // Without GPUs there are no plans, which know the operations.
         if cfg!(feature = "gpu") {
-            let [gflops, gbs] = rates(work, *seconds);
-            let roof = self.roofline.as_ref();
-            for (key, figure) in [
-                ("flops", Some(work.flops)),
-                ("bytes", Some(work.bytes as f64)),
-                ("gflops", Some(gflops)),
-                ("gbs", Some(gbs)),
-                ("attainable_gflops", roof.map(|roof| roof.attainable_gflops(work))),
-                ("share", roof.map(|roof| roof.share(work, *seconds))),
-            ] {
-                if let Some(figure) = figure {
-                    value[key] = figure.into();
-                }
+            let [gflops, gbs] = rates(&work, seconds);
+            let flops = [("flops", work.flops), ("bytes", work.bytes as f64), ("gflops", gflops), ("gbs", gbs)];
+            pairs.extend(flops.map(|(key, figure)| (key, figure.into())));
+            if let Some(roof) = &self.roofline {
+                pairs.push(("attainable_gflops", roof.attainable_gflops(&work).into()));
+                pairs.push(("share", roof.share(&work, seconds).into()));
             }
         }
-        value
+        object(pairs)
     }
+}
+
+/// A JSON object. Not `json!`, which repeats much code for each value.
+pub(super) fn object(pairs: Vec<(&str, Value)>) -> Value {
+    Value::Object(pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The launches of a pass as a trace that Chrome (`chrome://tracing`) and Perfetto (<https://ui.perfetto.dev>) show.
 
 use crate::engine::device::{LaunchTime, Timing};
-use crate::workshop::profile::figures::Figures;
-use serde_json::{Value, json};
+use crate::workshop::profile::figures::{Figures, object};
+use serde_json::Value;
 
 /// The numbers of the tracks: what the host does, and what the device does.
 const HOST: u32 = 1;
@@ -29,20 +29,32 @@ pub fn trace(figures: &Figures) -> Value {
         busy_until = host_start + host_seconds;
         events.push(event(launch, HOST, host_start, host_seconds));
         events.push(event(launch, DEVICE, launch.start + shift, launch.seconds));
-        let (ts, bytes) = (1e6 * host_start, launch.live_bytes);
-        events.push(json!({ "name": "memory", "ph": "C", "pid": 1, "ts": ts, "args": { "bytes": bytes } }));
+        let bytes = vec![("bytes", launch.live_bytes.into())];
+        events.push(entry("memory", "C", HOST, bytes, vec![("ts", (1e6 * host_start).into())]));
     }
-    json!({ "displayTimeUnit": "ms", "traceEvents": events })
+    object(vec![("displayTimeUnit", "ms".into()), ("traceEvents", Value::Array(events))])
 }
 
 fn named(what: &str, track: u32, name: &str) -> Value {
-    json!({ "name": what, "ph": "M", "pid": 1, "tid": track, "args": { "name": name } })
+    entry(what, "M", track, vec![("name", name.into())], Vec::new())
 }
 
 fn event(launch: &LaunchTime, track: u32, start: f64, seconds: f64) -> Value {
     let LaunchTime { layer, pass, kernel, body, shapes, work, .. } = launch;
-    let args = json!({ "kernel": kernel, "body": body, "shapes": shapes, "flops": work.flops, "bytes": work.bytes });
+    let texts = [("kernel", kernel), ("body", body), ("shapes", shapes)];
+    let mut args: Vec<(&str, Value)> = texts.map(|(key, text)| (key, text.as_str().into())).into();
+    args.extend([("flops", work.flops.into()), ("bytes", work.bytes.into())]);
+    let times = [("ts", 1e6 * start), ("dur", 1e6 * seconds)].map(|(key, time)| (key, time.into()));
     let name = format!("{layer} {pass} {kernel}");
-    let (name, ts, dur) = (name.trim_start(), 1e6 * start, 1e6 * seconds);
-    json!({ "name": name, "cat": pass, "ph": "X", "pid": 1, "tid": track, "ts": ts, "dur": dur, "args": args })
+    let more = times.into_iter().chain([("cat", (*pass).into())]).collect();
+    entry(name.trim_start(), "X", track, args, more)
+}
+
+/// An entry of a phase, as the format calls its kinds.
+fn entry(name: &str, phase: &str, track: u32, args: Vec<(&str, Value)>, more: Vec<(&str, Value)>) -> Value {
+    let mut pairs = more;
+    let fixed = [("name", name.into()), ("ph", phase.into()), ("pid", 1.into()), ("tid", track.into())];
+    pairs.extend(fixed);
+    pairs.push(("args", object(args)));
+    object(pairs)
 }
