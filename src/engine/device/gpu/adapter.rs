@@ -11,7 +11,8 @@ pub(in crate::engine::device) type Adapter = wgpu::Adapter;
 const BUDGET_PERCENT: u8 = 95;
 
 /// What a device is opened with where the adapter has it.
-const ASKED_FOR: [(wgpu::Features, &str); 1] = [(wgpu::Features::TIMESTAMP_QUERY, "timestamps")];
+const ASKED_FOR: [(wgpu::Features, &str); 2] =
+    [(wgpu::Features::TIMESTAMP_QUERY, "timestamps"), (wgpu::Features::IMMEDIATES, "immediates")];
 
 /// The features that a device is opened with.
 pub(super) fn asked_for(adapter: &wgpu::Adapter) -> wgpu::Features {

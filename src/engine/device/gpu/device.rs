@@ -158,7 +158,7 @@ impl Gpu {
     /// Submits what is recorded; the number of the submission, if there was anything to submit.
     fn flush(&self, recorder: &mut Recorder) -> Result<Option<wgpu::SubmissionIndex>> {
         self.pace.submitted(recorder.cost);
-        let submission = recorder.submit(&self.queue);
+        let submission = recorder.submit(&self.device, &self.queue)?;
         self.complaint.check()?;
         Ok(submission)
     }
@@ -193,7 +193,7 @@ impl Gpu {
         let elements: usize = from.iter().map(Region::len).sum();
         let staging = self.staging.take(&self.device, from.iter().map(Region::bytes).sum());
         let mut recorder = lock(&self.recorder);
-        let encoder = recorder.encoder(&self.device);
+        let encoder = recorder.encoder(&self.device)?;
         let (mut at, mut byte, mut places) = (0, 0, Vec::new());
         for region in from {
             let (offset, bytes) = (region.byte_offset(), region.bytes());
@@ -242,9 +242,12 @@ impl Gpu {
         recorder.cost += cost;
         for dispatch in &plan.dispatches {
             let compiled = recorder.pipelines.get(&self.device, kernel, text, &dispatch.entry, &dispatch.constants)?;
-            recorder.dispatch(&self.device, &compiled, &launch, dispatch.groups)?;
+            recorder.dispatch(&self.device, compiled, &launch, dispatch.groups)?;
         }
         recorder.work.seconds += start.elapsed().as_secs_f64();
+        if recorder.clocked {
+            recorder.encode(&self.device)?;
+        }
         let start = Instant::now();
         if recorder.clocked {
             self.flush(recorder)?;

@@ -1,11 +1,13 @@
 //! Pipelines of a GPU, each compiled once.
 
+use crate::engine::device::gpu::fault::lock;
 use crate::engine::device::kernel::{Constants, Text};
 use crate::engine::device::wgsl::{self, Binding, BindingKind, kernel_error};
 use crate::error::Result;
+use rayon::prelude::*;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// A pipeline and all that it follows from: text, entry point, constants, whether the driver's checks are on. Never a
 /// name: two texts of one name have two pipelines.
@@ -15,39 +17,119 @@ pub(super) struct Compiled {
     constants: Vec<(&'static str, f64)>,
     checked: bool,
     pub label: String,
-    pub pipeline: wgpu::ComputePipeline,
     pub layout: wgpu::BindGroupLayout,
     pub layout_id: u64,
     pub bindings: Vec<Binding>,
+    /// Bytes of the parameter block where it goes into the commands themselves, 0 where it lies in the ring.
+    pub immediate_bytes: u32,
+    /// What there is to compile, until that is done.
+    parsed: Mutex<Option<Parsed>>,
+    /// Compiled, or why not, once it was asked for.
+    pipeline: OnceLock<std::result::Result<wgpu::ComputePipeline, String>>,
+}
+
+/// A text and the values of its constants.
+struct Parsed {
+    module: naga::Module,
+    overrides: Vec<(String, f64)>,
 }
 
 impl Compiled {
     fn is_of(&self, text: &Text<'_>, entry: &str, constants: &Constants, checked: bool) -> bool {
         self.source == text.source && self.entry == entry && self.constants == constants && self.checked == checked
     }
+
+    /// Whether the text has a parameter block.
+    pub fn has_params(&self) -> bool {
+        matches!(self.bindings.first(), Some(Binding { number: 0, .. }))
+    }
+
+    /// The pipeline, compiled unless it is already.
+    ///
+    /// # Errors
+    /// What the driver refuses.
+    pub fn pipeline(&self, device: &wgpu::Device) -> Result<&wgpu::ComputePipeline> {
+        let made = self.pipeline.get_or_init(|| match lock(&self.parsed).take() {
+            Some(parsed) => self.compile(device, parsed),
+            None => Err("its text is gone".to_owned()),
+        });
+        made.as_ref().map_err(|message| kernel_error(&self.label, message))
+    }
+
+    fn compile(&self, device: &wgpu::Device, parsed: Parsed) -> std::result::Result<wgpu::ComputePipeline, String> {
+        let label = Some(self.label.as_str());
+        // What a driver's compiler refuses is an internal error, what wgpu refuses a validation error.
+        let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let source = wgpu::ShaderSource::Naga(std::borrow::Cow::Owned(parsed.module));
+        let descriptor = wgpu::ShaderModuleDescriptor { label, source };
+        let module = match self.checked {
+            true => device.create_shader_module(descriptor),
+            false => trusted_module(device, descriptor),
+        };
+        let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label,
+            bind_group_layouts: &[Some(&self.layout)],
+            immediate_size: self.immediate_bytes,
+        });
+        let constants: Vec<(&str, f64)> = parsed.overrides.iter().map(|(key, value)| (key.as_str(), *value)).collect();
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label,
+            layout: Some(&layout),
+            module: &module,
+            entry_point: Some(&self.entry),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &constants,
+                // Every kernel of this crate writes its workgroup memory before it reads it; of others nobody knows.
+                zero_initialize_workgroup_memory: self.checked,
+            },
+            cache: None,
+        });
+        let refused = pollster::block_on(validation.pop());
+        match pollster::block_on(internal.pop()).or(refused) {
+            None => Ok(pipeline),
+            Some(error) => Err(error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")),
+        }
+    }
+}
+
+/// Compiles those that are not compiled yet, side by side on all threads.
+///
+/// # Errors
+/// What the driver refuses.
+pub(super) fn compile_all<'a>(device: &wgpu::Device, wanted: impl Iterator<Item = &'a Arc<Compiled>>) -> Result<()> {
+    let mut missing: Vec<&Arc<Compiled>> = wanted.filter(|compiled| compiled.pipeline.get().is_none()).collect();
+    missing.sort_by_key(|compiled| Arc::as_ptr(compiled));
+    missing.dedup_by_key(|compiled| Arc::as_ptr(compiled));
+    missing.par_iter().try_for_each(|compiled| compiled.pipeline(device).map(drop))
 }
 
 /// The pipelines of a device.
 pub(super) struct Pipelines {
     /// Whether kernels that have proved their extents run with the driver's checks all the same.
     pub check_all: bool,
+    /// The largest parameter block that a command can hold.
+    most_immediate_bytes: u32,
     /// By the hash of what they follow from; those of one hash are told apart by the whole of it.
     compiled: HashMap<u64, Vec<Arc<Compiled>>>,
     layouts: HashMap<Vec<Binding>, (u64, wgpu::BindGroupLayout)>,
 }
 
-impl Default for Pipelines {
-    fn default() -> Self {
-        let asked = std::env::var_os("HUETAPE_CHECKED").is_some_and(|value| value == "1");
-        Pipelines { check_all: asked || cfg!(debug_assertions), compiled: HashMap::new(), layouts: HashMap::new() }
-    }
-}
-
 impl Pipelines {
-    /// The pipeline of an entry point with these constants, compiled unless there is one already.
+    pub fn new(device: &wgpu::Device) -> Self {
+        let asked = std::env::var_os("HUETAPE_CHECKED").is_some_and(|value| value == "1");
+        Pipelines {
+            check_all: asked || cfg!(debug_assertions),
+            most_immediate_bytes: device.limits().max_immediate_size,
+            compiled: HashMap::new(),
+            layouts: HashMap::new(),
+        }
+    }
+
+    /// What an entry point with these constants compiles to, see [`Compiled::pipeline`].
     ///
     /// # Errors
-    /// A text that does not parse, has no such entry point or constant, or is refused by the driver.
+    /// A text that does not parse, or has no such entry point or constant.
     pub fn get(
         &mut self,
         device: &wgpu::Device,
@@ -62,12 +144,12 @@ impl Pipelines {
         if let Some(compiled) = known.into_iter().find(|known| known.is_of(text, entry, constants, checked)) {
             return Ok(compiled.clone());
         }
-        let compiled = Arc::new(self.compile(device, kernel, text, entry, constants, checked)?);
+        let compiled = Arc::new(self.parse(device, kernel, text, entry, constants, checked)?);
         self.compiled.entry(key).or_default().push(compiled.clone());
         Ok(compiled)
     }
 
-    fn compile(
+    fn parse(
         &mut self,
         device: &wgpu::Device,
         kernel: &str,
@@ -88,59 +170,45 @@ impl Pipelines {
             .bindings
             .clone();
         let overrides = wgsl::overrides(&label, &parsed.module, constants)?;
-        let overrides: Vec<(&str, f64)> = overrides.iter().map(|(key, value)| (key.as_str(), *value)).collect();
-
-        // What a driver's compiler refuses is an internal error, what wgpu refuses a validation error.
-        let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let mut module = parsed.module;
+        let most = if device.features().contains(wgpu::Features::IMMEDIATES) { self.most_immediate_bytes } else { 0 };
+        let immediate_bytes = match bindings.first() {
+            Some(Binding { kind: BindingKind::Uniform { bytes }, .. }) if *bytes <= most => {
+                as_immediate(&mut module);
+                *bytes
+            }
+            _ => 0,
+        };
+        let bound = bindings[usize::from(immediate_bytes > 0)..].to_vec();
         let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let next_layout = self.layouts.len() as u64;
-        let (layout_id, layout) = self
-            .layouts
-            .entry(bindings.clone())
-            .or_insert_with(|| (next_layout, layout_of(device, &label, &bindings)))
-            .clone();
-        let descriptor = wgpu::ShaderModuleDescriptor {
-            label: Some(&label),
-            source: wgpu::ShaderSource::Naga(std::borrow::Cow::Owned(parsed.module)),
-        };
-        let module = match checked {
-            true => device.create_shader_module(descriptor),
-            false => trusted_module(device, descriptor),
-        };
-        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some(&label),
-            bind_group_layouts: &[Some(&layout)],
-            immediate_size: 0,
-        });
-        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(&label),
-            layout: Some(&pipeline_layout),
-            module: &module,
-            entry_point: Some(entry),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                constants: &overrides,
-                // Every kernel of this crate writes its workgroup memory before it reads it; of others nobody knows.
-                zero_initialize_workgroup_memory: checked,
-            },
-            cache: None,
-        });
-        let refused = pollster::block_on(validation.pop());
-        match pollster::block_on(internal.pop()).or(refused) {
-            None => Ok(Compiled {
-                source: text.source.to_owned(),
-                entry: entry.to_owned(),
-                constants: constants.to_vec(),
-                checked,
-                label,
-                pipeline,
-                layout,
-                layout_id,
-                bindings,
-            }),
-            Some(error) => {
-                Err(kernel_error(&label, error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")))
-            }
+        let of_bound = |bound: &Vec<Binding>| (next_layout, layout_of(device, &label, bound));
+        let (layout_id, layout) = self.layouts.entry(bound).or_insert_with_key(of_bound).clone();
+        if let Some(error) = pollster::block_on(validation.pop()) {
+            let message = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+            return Err(kernel_error(&label, message));
         }
+        Ok(Compiled {
+            source: text.source.to_owned(),
+            entry: entry.to_owned(),
+            constants: constants.to_vec(),
+            checked,
+            label,
+            layout,
+            layout_id,
+            bindings,
+            immediate_bytes,
+            parsed: Mutex::new(Some(Parsed { module, overrides })),
+            pipeline: OnceLock::new(),
+        })
+    }
+}
+
+/// Makes the parameter block one that goes into the commands themselves.
+fn as_immediate(module: &mut naga::Module) {
+    let blocks = module.global_variables.iter_mut().map(|(_, global)| global);
+    for block in blocks.filter(|global| global.space == naga::AddressSpace::Uniform) {
+        (block.space, block.binding) = (naga::AddressSpace::Immediate, None);
     }
 }
 

@@ -1,13 +1,15 @@
 //! Launches recorded for the next submission.
 
 use crate::engine::device::gpu::memory::Memory;
-use crate::engine::device::gpu::pipelines::{Compiled, Pipelines};
+use crate::engine::device::gpu::pipelines::{Compiled, Pipelines, compile_all};
 use crate::engine::device::gpu::stamps::Stamps;
 use crate::engine::device::host_work::HostWork;
 use crate::engine::device::region::{Region, describe};
-use crate::engine::device::wgsl::{Binding, BindingKind, kernel_error};
+use crate::engine::device::wgsl::{BindingKind, kernel_error};
 use crate::error::{Error, Result};
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Parameter blocks that one submission can hold.
@@ -23,13 +25,15 @@ pub(super) struct Recorder {
     pub pipelines: Pipelines,
     bind_groups: HashMap<BindGroupKey, wgpu::BindGroup>,
     encoder: Option<wgpu::CommandEncoder>,
-    /// The compute pass of the encoder that dispatches go to, until something else is recorded.
-    pass: Option<wgpu::ComputePass<'static>>,
+    /// Dispatches that are to be encoded: not before all of their pipelines can be compiled side by side.
+    waiting: Vec<Waiting>,
     /// Numbers of the buffers that the recorded launches use.
     used: HashSet<u64>,
     /// Parameter blocks of the launches recorded since the last submission.
     params: Vec<u8>,
     ring: wgpu::Buffer,
+    /// Whether a recorded launch reads its block there.
+    in_ring: bool,
     /// Bytes from one parameter block to the next.
     align: usize,
     /// Estimated work of what is recorded, in floating-point operations.
@@ -56,13 +60,14 @@ impl Recorder {
             mapped_at_creation: false,
         });
         Recorder {
-            pipelines: Pipelines::default(),
+            pipelines: Pipelines::new(device),
             bind_groups: HashMap::new(),
             encoder: None,
-            pass: None,
+            waiting: Vec::new(),
             used: HashSet::new(),
             params: Vec::new(),
             ring,
+            in_ring: false,
             align,
             cost: 0.0,
             guard_bytes: 0,
@@ -74,22 +79,69 @@ impl Recorder {
     }
 
     /// The encoder of what is recorded, for anything but dispatches.
-    pub fn encoder(&mut self, device: &wgpu::Device) -> &mut wgpu::CommandEncoder {
-        self.pass = None;
-        self.encoder.get_or_insert_with(|| device.create_command_encoder(&Default::default()))
+    ///
+    /// # Errors
+    /// As [`Recorder::encode`].
+    pub fn encoder(&mut self, device: &wgpu::Device) -> Result<&mut wgpu::CommandEncoder> {
+        self.encode(device)?;
+        Ok(self.encoder.get_or_insert_with(|| device.create_command_encoder(&Default::default())))
+    }
+
+    /// Encodes the dispatches that wait, and compiles the pipelines that they lack.
+    ///
+    /// # Errors
+    /// A text that the driver refuses; nothing of what was recorded is left then.
+    pub fn encode(&mut self, device: &wgpu::Device) -> Result<()> {
+        let waiting = std::mem::take(&mut self.waiting);
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let start = Instant::now();
+        if let Err(error) = compile_all(device, waiting.iter().map(|dispatch| &dispatch.compiled)) {
+            (self.encoder, self.cost) = (None, 0.0);
+            self.params.clear();
+            self.used.clear();
+            return Err(error);
+        }
+        let encoder = self.encoder.get_or_insert_with(|| device.create_command_encoder(&Default::default()));
+        let mut open = None;
+        for Waiting { compiled, group, params, groups: [x, y, z] } in &waiting {
+            let pass = open.get_or_insert_with(|| {
+                self.work.passes += 1;
+                let timestamp_writes = self.stamps.as_mut().map(Stamps::next);
+                let descriptor = wgpu::ComputePassDescriptor { label: Some("launches"), timestamp_writes };
+                encoder.begin_compute_pass(&descriptor).forget_lifetime()
+            });
+            pass.set_pipeline(compiled.pipeline(device)?);
+            if compiled.immediate_bytes > 0 {
+                pass.set_immediates(0, &self.params[params.clone()]);
+            }
+            let in_ring = compiled.has_params() && compiled.immediate_bytes == 0;
+            let dynamic = [params.start as u32];
+            pass.set_bind_group(0, group, if in_ring { &dynamic } else { &[] });
+            pass.dispatch_workgroups(*x, *y, *z);
+            if self.stamps.is_some() {
+                open = None;
+            }
+        }
+        self.work.seconds += start.elapsed().as_secs_f64();
+        Ok(())
     }
 
     /// Submits what is recorded; the number of the submission, if there was anything to submit.
-    pub fn submit(&mut self, queue: &wgpu::Queue) -> Option<wgpu::SubmissionIndex> {
-        self.pass = None;
+    ///
+    /// # Errors
+    /// As [`Recorder::encode`].
+    pub fn submit(&mut self, device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Option<wgpu::SubmissionIndex>> {
+        self.encode(device)?;
         self.used.clear();
-        let encoder = self.encoder.take()?;
+        let Some(encoder) = self.encoder.take() else { return Ok(None) };
         let start = Instant::now();
         self.work.submissions += 1;
-        if !self.params.is_empty() {
+        if std::mem::take(&mut self.in_ring) {
             queue.write_buffer(&self.ring, 0, &self.params);
-            self.params.clear();
         }
+        self.params.clear();
         self.cost = 0.0;
         let commands = encoder.finish();
         self.work.seconds += start.elapsed().as_secs_f64();
@@ -98,7 +150,7 @@ impl Recorder {
         if let Some(stamps) = &mut self.stamps {
             stamps.submitted(queue);
         }
-        Some(submission)
+        Ok(Some(submission))
     }
 
     /// Whether a recorded launch uses this buffer.
@@ -108,7 +160,7 @@ impl Recorder {
 
     /// Whether one more launch with this block and so many dispatches fits the submission that is recorded.
     pub fn has_room(&self, params: &[u8], dispatches: usize) -> bool {
-        let stamped = self.stamps.as_ref().is_none_or(|stamps| stamps.has_room(dispatches));
+        let stamped = self.stamps.as_ref().is_none_or(|stamps| stamps.has_room(self.waiting.len() + dispatches));
         stamped
             && self.params.len() + params.len().next_multiple_of(self.align).max(self.align) <= self.align * RING_SLOTS
     }
@@ -143,31 +195,16 @@ impl Recorder {
     pub fn dispatch(
         &mut self,
         device: &wgpu::Device,
-        compiled: &Compiled,
+        compiled: Arc<Compiled>,
         launch: &Launch<'_>,
         groups: [u32; 3],
     ) -> Result<()> {
-        let group = self.bind_group(device, compiled, launch)?;
+        let group = self.bind_group(device, &compiled, launch)?;
         self.work.dispatches += 1;
-        let has_params = matches!(compiled.bindings.first(), Some(Binding { number: 0, .. }));
-        let dynamic = [launch.param_offset];
         self.used.extend(launch.args.iter().map(|region| region.memory.id));
-        if self.pass.is_none() {
-            self.work.passes += 1;
-            self.encoder(device);
-            let timestamp_writes = self.stamps.as_mut().map(Stamps::next);
-            let descriptor = wgpu::ComputePassDescriptor { label: Some("launches"), timestamp_writes };
-            let pass = self.encoder.as_mut().map(|encoder| encoder.begin_compute_pass(&descriptor).forget_lifetime());
-            self.pass = pass;
-        }
-        let Some(pass) = &mut self.pass else { return Ok(()) };
-        pass.set_pipeline(&compiled.pipeline);
-        pass.set_bind_group(0, &group, if has_params { &dynamic } else { &[] });
-        let [x, y, z] = groups;
-        pass.dispatch_workgroups(x, y, z);
-        if self.stamps.is_some() {
-            self.pass = None;
-        }
+        self.in_ring |= compiled.has_params() && compiled.immediate_bytes == 0;
+        let first = launch.param_offset as usize;
+        self.waiting.push(Waiting { compiled, group, params: first..first + launch.param_bytes, groups });
         Ok(())
     }
 
@@ -217,8 +254,9 @@ impl Recorder {
         if let Some(group) = self.bind_groups.get(&key) {
             return Ok(group.clone());
         }
-        let mut entries = Vec::with_capacity(compiled.bindings.len());
-        for binding in &compiled.bindings {
+        let bound = &compiled.bindings[usize::from(compiled.immediate_bytes > 0)..];
+        let mut entries = Vec::with_capacity(bound.len());
+        for binding in bound {
             let (buffer, offset, bytes) = if binding.number == 0 {
                 (&self.ring, 0, launch.param_bytes as u64)
             } else {
@@ -246,6 +284,15 @@ impl Recorder {
         self.bind_groups.insert(key, group.clone());
         Ok(group)
     }
+}
+
+/// A dispatch that is recorded and not encoded yet.
+struct Waiting {
+    compiled: Arc<Compiled>,
+    group: wgpu::BindGroup,
+    /// Of its parameter block among those of the submission.
+    params: Range<usize>,
+    groups: [u32; 3],
 }
 
 /// What the dispatches of one launch share.
