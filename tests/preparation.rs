@@ -80,6 +80,38 @@ fn a_run_on_scenes_goes_on_bit_for_bit_and_colours_as_it_was_trained() {
 }
 
 #[test]
+fn several_filters_are_channels_side_by_side_which_runs_and_weights_remember() {
+    let root = folder();
+    let data = "--source sar.tif --target optical.tif --stretch db:-25,0 --despeckle none/lee:3/lee:7,2";
+    let flags = "--device cpu --threads 1 --batch 2 --steps 1";
+    for (model, own) in [
+        ("colournet", "--width 0.05 --size 16"),
+        ("window8", "--size 32 --bins kmeans:4 --band 1"),
+        ("pix2pix", "--width 0.02 --size 32"),
+        ("spacenet", "--width 0.05 --size 32"),
+    ] {
+        done(root.path(), &format!("train {model} {data} --out {model} {flags} {own}"));
+        let weights = format!("{model}/checkpoints/step-00000001.safetensors");
+        let colours = |from: &str, out: &str| {
+            done(root.path(), &format!("colorize sar.tif {from} --out {out} --overwrite --device cpu"));
+            read(&root.path().join(out))
+        };
+        let by_run = colours(&format!("--run {model} --checkpoint last"), "a.tif");
+        assert!(by_run == colours(&format!("--weights {weights}"), "b.tif"), "{model}");
+        // Filters in another order are other inputs; fewer are too few.
+        let turned = colours(&format!("--weights {weights} --despeckle lee:7,2/lee:3/none"), "c.tif");
+        assert!(by_run.samples != turned.samples, "{model}");
+        let line = format!("colorize sar.tif --weights {weights} --despeckle lee:3/lee:5 --out d.tif --device cpu");
+        refused(root.path(), &line, &["the number of bands is 2, not 3", "sar.tif"]);
+        let described = huetape(root.path(), &format!("inspect {weights}")).stdout;
+        assert!(described.contains("despeckle none/lee:3/lee:7,2"), "{described}");
+        assert!(described.contains("reads 3, makes 3"), "{described}");
+    }
+    let line = format!("train sicgan {data} --out no {flags}");
+    refused(root.path(), &line, &["sicgan reads one band", "--despeckle none/lee:3/lee:7,2"]);
+}
+
+#[test]
 fn floats_without_a_stretch_get_one_by_percentiles_which_is_told_and_kept() {
     let root = folder();
     let line = format!("train colournet --source sar.tif --target optical.tif --out run {FLAGS} --steps 1");
@@ -124,6 +156,7 @@ fn what_does_not_go_together_is_refused_by_name() {
     refused("--source sar.tif --target .", &["sar.tif", "two scenes or two folders"]);
     refused("--source sar.tif --target optical.tif --stretch 9,1", &["9 is not below 1", "--stretch 9,1"]);
     refused("--source sar.tif --target optical.tif --despeckle lee:4", &["--despeckle lee:4", "odd"]);
+    refused("--source sar.tif --target optical.tif --despeckle lee:5/none/lee:5", &["lee:5 is named twice"]);
     refused("--images . --despeckle lee:3", &["--despeckle beside --images"]);
     refused("--source sar.tif --target optical.tif --size 128", &["128x128", "sar.tif", "--size"]);
     assert!(!root.path().join("run").exists());

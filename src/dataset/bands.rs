@@ -10,6 +10,11 @@ use crate::imaging::raster::{Backscatter, Scale, Stretch, Stretches};
 pub struct BandList(Vec<usize>);
 
 impl BandList {
+    /// One band alone, from 1.
+    pub(crate) fn one(band: usize) -> Self {
+        BandList(vec![band.max(1)])
+    }
+
     /// The numbers.
     pub fn numbers(&self) -> &[usize] {
         &self.0

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::pair::Pair;
 use crate::dataset::pairs::Dataset;
-use crate::dataset::preparation::{Despeckle, LOOKS};
+use crate::dataset::despeckle::{Despeckle, LOOKS};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::imaging::ops::lee::lee;

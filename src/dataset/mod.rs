@@ -3,6 +3,7 @@
 pub mod bands;
 pub mod cache;
 pub mod check;
+pub mod despeckle;
 pub mod facts;
 pub mod folder;
 mod gaps;

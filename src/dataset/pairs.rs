@@ -208,7 +208,8 @@ impl DataSource {
         if let DataSource::Images { .. } = self {
             return Ok(self.readings(band));
         }
-        let all_or_one = |all: usize| if band.is_some() { Reading::Grey { band } } else { Reading::Bands(all) };
+        let one = band.is_some() && how.source.bands.is_none();
+        let all_or_one = |all: usize| if one { Reading::Grey { band } } else { Reading::Bands(all) };
         if let DataSource::Scenes { source, target } = self {
             let bands = |path: &Path, how: &Preparation| {
                 let files = stack::parts(path);

@@ -6,9 +6,9 @@
 
 use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 
 use crate::dataset::bands::BandList;
+use crate::dataset::despeckle::{Despeckle, Filters};
 use crate::dataset::stack::Looks;
 use crate::dataset::zero_border::ZeroBorder;
 use crate::engine::device::Device;
@@ -18,64 +18,8 @@ use crate::imaging::codec::decode::check_meaning;
 use crate::imaging::ops::lee::lee;
 use crate::imaging::raster::{Backscatter, RasterInfo, Stretch, Stretches};
 
-/// Looks of Sentinel-1's interferometric wide swath products of high resolution (ESA, Sentinel-1 Product Definition,
-/// 2016).
-pub(super) const LOOKS: f32 = 4.4;
-
 /// Percent of the values that are clipped at either end, for a scene without a stretch of its own.
 const PERCENT: f32 = 2.0;
-
-/// Lee's filter; written as `lee:N` or `lee:N,LOOKS`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Despeckle {
-    /// Side of the window in pixels, odd.
-    pub side: usize,
-    /// Equivalent number of looks of the radar image: how many independent measurements a value is the mean of.
-    pub looks: f32,
-}
-
-impl Despeckle {
-    /// The squared coefficient of variation of the speckle: `1 / looks` of intensities, `(4 / pi - 1) / looks` of
-    /// amplitudes (Oliver, Quegan, "Understanding Synthetic Aperture Radar Images", 2004, section 4.3).
-    pub fn variation(&self, of: Backscatter) -> f32 {
-        match of {
-            Backscatter::Intensity => 1.0 / self.looks,
-            Backscatter::Amplitude => (4.0 / std::f32::consts::PI - 1.0) / self.looks,
-        }
-    }
-}
-
-impl FromStr for Despeckle {
-    type Err = String;
-
-    /// Reads the text of `despeckle`; the error says what is wrong with it and what is possible.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let read = || -> Result<Self, String> {
-            let settings = text.strip_prefix("lee:").ok_or("only Lee's filter exists")?;
-            let (side, looks) = settings.split_once(',').map_or((settings, None), |(side, looks)| (side, Some(looks)));
-            let side: usize = side.trim().parse().map_err(|_| format!("`{side}` is not a side in pixels"))?;
-            let looks = match looks {
-                None => LOOKS,
-                Some(text) => text.trim().parse().map_err(|_| format!("`{text}` is not a number of looks"))?,
-            };
-            match side % 2 == 1 && (3..=31).contains(&side) {
-                false => Err(format!("{side} is not an odd side from 3 to 31")),
-                true if looks > 0.0 && looks.is_finite() => Ok(Despeckle { side, looks }),
-                true => Err(format!("{looks} is not a number of looks")),
-            }
-        };
-        read().map_err(|why| format!("{why}; use lee:N or lee:N,LOOKS, e.g. lee:7 or lee:7,4.4"))
-    }
-}
-
-impl fmt::Display for Despeckle {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self.looks == LOOKS {
-            true => write!(f, "lee:{}", self.side),
-            false => write!(f, "lee:{},{}", self.side, self.looks),
-        }
-    }
-}
 
 /// How a source is prepared.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -87,8 +31,9 @@ pub struct Preparation {
     pub ratio: bool,
     /// How values become 0..1. `None`: by the file, see [`Preparation::stretch_for`].
     pub stretch: Option<Stretches>,
-    /// The filter of speckle that runs before the stretch, on the linear values of the file.
-    pub despeckle: Option<Despeckle>,
+    /// The filters of speckle that run before the stretch, on the linear values of the file; of several each makes
+    /// channels of its own of all bands.
+    pub despeckle: Option<Filters>,
     /// What zeros at the border mean.
     pub zero_border: ZeroBorder,
     /// What is made of the images of several dates.
@@ -103,7 +48,7 @@ impl fmt::Display for Preparation {
         if self.ratio {
             f.write_str("ratio ")?;
         }
-        if let Some(despeckle) = self.despeckle {
+        if let Some(despeckle) = &self.despeckle {
             write!(f, "{despeckle} ")?;
         }
         if self.zero_border != ZeroBorder::Auto {
@@ -129,7 +74,8 @@ impl Preparation {
     /// How many values a pixel of files of `bands` bands, alpha left out, of so many dates has once it is prepared.
     pub fn channels(&self, bands: usize, dates: usize) -> usize {
         let of_date = self.bands.as_ref().map_or(bands, |list| list.numbers().len());
-        of_date * if self.looks == Looks::Bands { dates } else { 1 } + usize::from(self.ratio)
+        let dates = if self.looks == Looks::Bands { dates } else { 1 };
+        of_date * dates * self.despeckle.as_ref().map_or(1, Filters::len) + usize::from(self.ratio)
     }
 
     /// The same, where it does not depend on the files' bands.
@@ -177,14 +123,15 @@ impl Preparation {
         }
     }
 
-    /// The filter's side and the variation of the speckle; values are assumed to be amplitudes, unless the stretch
-    /// takes decibels of intensities.
-    pub(super) fn filter(&self) -> Option<(usize, f32)> {
+    /// The side of each filter and the variation of the speckle, `None` for values as they are; empty where no filter
+    /// runs. Values are assumed to be amplitudes, unless the stretch takes decibels of intensities.
+    pub(super) fn filters(&self) -> Vec<Option<(usize, f32)>> {
         let of = match self.stretch.as_ref().map(|stretches| stretches.of(0)) {
             Some(Stretch::Db { of, .. }) => of,
             _ => Backscatter::Amplitude,
         };
-        self.despeckle.map(|despeckle| (despeckle.side, despeckle.variation(of)))
+        let one = |filter: Option<Despeckle>| filter.map(|filter| (filter.side, filter.variation(of)));
+        self.despeckle.as_ref().map_or(Vec::new(), |filters| filters.iter().map(one).collect())
     }
 }
 
@@ -192,10 +139,10 @@ impl Preparation {
 pub(super) fn filtered(
     device: &Device,
     [h, w, bands]: [usize; 3],
-    values: Vec<f32>,
+    values: &[f32],
     (side, variation): (usize, f32),
 ) -> Result<Vec<f32>> {
-    lee(&Tensor::new(device, &[1, h, w, bands], &values)?, side, variation)?.to_vec()
+    lee(&Tensor::new(device, &[1, h, w, bands], values)?, side, variation)?.to_vec()
 }
 
 /// How the two sides are prepared.
@@ -205,26 +152,4 @@ pub struct Preparations {
     pub source: Preparation,
     /// The targets.
     pub target: Preparation,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn filters_are_read_and_written_alike() {
-        for text in ["lee:3", "lee:7", "lee:31,1", "lee:5,2.5"] {
-            assert_eq!(text.parse::<Despeckle>().unwrap().to_string(), text);
-        }
-        for (text, why) in [
-            ("median:3", "only Lee"),
-            ("lee:4", "not an odd side"),
-            ("lee:1", "not an odd side"),
-            ("lee:3,0", "0 is not a number"),
-            ("lee:x", "`x`"),
-        ] {
-            let error = text.parse::<Despeckle>().unwrap_err();
-            assert!(error.contains(why) && error.contains("lee:7"), "{error}");
-        }
-    }
 }

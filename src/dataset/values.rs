@@ -35,7 +35,8 @@ pub(super) struct PreparedValues {
     /// One a channel.
     scales: Vec<Scale>,
     meaning: Meaning,
-    filter: Option<(usize, f32)>,
+    /// See [`Preparation::filters`].
+    filters: Vec<Option<(usize, f32)>>,
     device: Device,
     stretches: Stretches,
     /// Whether the stretch was chosen by the file, since none was given.
@@ -64,10 +65,10 @@ impl PreparedValues {
         }
         let ratio = preparation.ratio && band.is_none();
         check_count(&stretches, bands.len(), ratio, &path)?;
-        let filter = preparation.filter();
+        let filters = preparation.filters();
         let meaning = match stretches.is_none() {
             true if info.sample.is_float() => Meaning::Unit,
-            true if info.is_bytes() && filter.is_none() && !ratio && dates == 1 => Meaning::Bytes,
+            true if info.is_bytes() && filters.is_empty() && !ratio && dates == 1 => Meaning::Bytes,
             _ => Meaning::Stretched,
         };
         let chosen = preparation.stretch.is_none() && !stretches.is_none();
@@ -82,7 +83,7 @@ impl PreparedValues {
             )
         );
         let (scales, device) = (Vec::new(), device.clone());
-        let mut values = PreparedValues { stack, ratio: None, scales, meaning, filter, device, stretches, chosen };
+        let mut values = PreparedValues { stack, ratio: None, scales, meaning, filters, device, stretches, chosen };
         values.fit(ratio)?;
         Ok(values)
     }
@@ -112,7 +113,8 @@ impl PreparedValues {
             _ => Some(of(channel).scale(&info)),
         };
         let scales: Option<Vec<Scale>> = histograms.iter().enumerate().map(scale).collect();
-        self.scales = scales.ok_or_else(|| no_data(self.file().path()))?;
+        // Each filter's channels are stretched alike.
+        self.scales = scales.ok_or_else(|| no_data(self.file().path()))?.repeat(self.filters.len().max(1));
         if ratio {
             let kind = self.stack.ratio(stretches.of(0))?;
             let stretch = Ratio::stretch(stretches, bands);
@@ -239,23 +241,21 @@ impl PreparedValues {
     pub fn picture(&self, area: Area) -> Result<(Picture, Vec<bool>)> {
         let part = self.stack.part();
         // The filter sees what lies around, so that it leaves no seams.
-        let margin = self.filter.map_or(0, |(side, _)| side / 2);
+        let margin = self.filters.iter().flatten().map(|(side, _)| side / 2).max().unwrap_or(0);
         let grow = |start: usize, len: usize, end: usize| start.saturating_sub(margin)..(start + len + margin).min(end);
         let around = Area::of(grow(area.x, area.width, part.width), grow(area.y, area.height, part.height));
         let mut window = self.stack.window(around)?;
-        let bands = self.stack.channels();
-        if let Some(filter) = self.filter {
+        let mut bands = self.stack.channels();
+        if !self.filters.is_empty() {
             for (pixel, valid) in window.samples.chunks_exact_mut(bands).zip(&window.valid) {
                 if !valid {
                     pixel.fill(f32::NAN);
                 }
             }
-            let size = [around.height, around.width, bands];
-            let values = filtered(&self.device, size, window.samples, filter)?;
-            let pixels = Pixels { width: around.width, height: around.height, bands, values };
             let within = Area { x: area.x - around.x, y: area.y - around.y, ..area };
             let first = |y: usize| y * around.width + within.x;
-            window.samples = pixels.part(within).values;
+            window.samples = self.through_filters(window.samples, around, within)?;
+            bands *= self.filters.len();
             window.valid = within.rows().flat_map(|y| &window.valid[first(y)..][..area.width]).copied().collect();
         }
         let Window { mut samples, valid } = window;
@@ -288,6 +288,26 @@ impl PreparedValues {
             _ => Samples::F32(samples),
         };
         Ok((Picture { info, samples }, valid))
+    }
+}
+
+impl PreparedValues {
+    /// What the filters make of the values of an area, of a part within it: `[height, width, filters, channels]`.
+    fn through_filters(&self, samples: Vec<f32>, Area { width, height, .. }: Area, within: Area) -> Result<Vec<f32>> {
+        let bands = self.stack.channels();
+        let of = |filter: &Option<(usize, f32)>| {
+            let values = match *filter {
+                Some(filter) => filtered(&self.device, [height, width, bands], &samples, filter)?,
+                None => samples.clone(),
+            };
+            Ok(Pixels { width, height, bands, values }.part(within).values)
+        };
+        let mut all = self.filters.iter().map(of).collect::<Result<Vec<_>>>()?;
+        if all.len() == 1 {
+            return Ok(all.remove(0));
+        }
+        let pixels = 0..within.width * within.height;
+        Ok(pixels.flat_map(|pixel| all.iter().flat_map(move |of| &of[pixel * bands..][..bands])).copied().collect())
     }
 }
 

@@ -39,7 +39,8 @@ impl Options {
     /// # Errors
     /// A band chosen for a network that reads several.
     pub fn reading(&self, source_bands: usize, path: &Path) -> Result<Reading> {
-        match (source_bands, self.band) {
+        // A band of which channels are made is known to the preparation.
+        match (source_bands, self.band.filter(|_| self.preparation.bands.is_none())) {
             (1, _) if self.lightness => Ok(Reading::Lightness),
             (1, band) => Ok(Reading::Grey { band }),
             (bands, None) => Ok(Reading::Bands(bands)),

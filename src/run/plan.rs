@@ -78,9 +78,15 @@ impl Plan {
                 "lower ⟨batch⟩ or ⟨size⟩"
             )
         );
+        let preparations = settings.preparations()?;
+        let filters = preparations.source.despeckle.as_ref().filter(|filters| filters.len() > 1);
+        if let (Some(filters), false) = (filters, recipe.own_settings().contains(&"bands")) {
+            let (what, subject) = (format!("{} reads one band", recipe.name()), format!("⟨despeckle⟩ {filters}"));
+            return Err(Error::input(what, subject, "name one filter"));
+        }
         Ok(Plan {
             validation,
-            preparations: settings.preparations()?,
+            preparations,
             session: SessionConfig {
                 steps: settings.steps.unwrap_or_default(),
                 loader: LoaderOptions {

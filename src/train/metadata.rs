@@ -7,10 +7,11 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::dataset::bands::BandList;
+use crate::dataset::despeckle::Filters;
 use crate::dataset::lightness::LightnessMatch;
 use crate::dataset::loader_options::LoaderOptions;
 use crate::dataset::pairs::Dataset;
-use crate::dataset::preparation::{Despeckle, Preparation, Preparations};
+use crate::dataset::preparation::{Preparation, Preparations};
 use crate::dataset::stack::Looks;
 use crate::dataset::zero_border::ZeroBorder;
 use crate::engine::nn::{FORMAT, WeightFile};
@@ -78,9 +79,9 @@ pub struct Input {
     /// How source values became 0..1, see [`Preparation::stretch`].
     #[serde(with = "text", skip_serializing_if = "Option::is_none")]
     pub stretch: Option<Stretches>,
-    /// How speckle was taken off sources.
+    /// How speckle was taken off sources, or several ways side by side.
     #[serde(with = "text", skip_serializing_if = "Option::is_none")]
-    pub despeckle: Option<Despeckle>,
+    pub despeckle: Option<Filters>,
     /// What zeros at the border of sources meant.
     #[serde(with = "plain", skip_serializing_if = "is_default")]
     pub zero_border: ZeroBorder,
@@ -223,7 +224,7 @@ impl Input {
             bands: self.bands.clone(),
             ratio: self.ratio,
             stretch: self.stretch.clone(),
-            despeckle: self.despeckle,
+            despeckle: self.despeckle.clone(),
             zero_border: self.zero_border,
             looks: self.looks,
         }

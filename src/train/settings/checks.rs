@@ -2,7 +2,7 @@
 
 use crate::dataset::bands::BandList;
 use crate::dataset::loader_options::Turns;
-use crate::dataset::preparation::Despeckle;
+use crate::dataset::despeckle::Filters;
 use crate::dataset::stack::Looks;
 use crate::dataset::zero_border::ZeroBorder;
 use crate::engine::device::{Forced, texts};
@@ -197,11 +197,11 @@ pub fn read_bands(text: &str, key: &str) -> Result<BandList> {
     text.parse().map_err(|why: String| refused(&why, key, text))
 }
 
-/// The filter that a text stands for, `none` for none.
+/// The filters that a text stands for, `none` for none.
 ///
 /// # Errors
 /// A text that is not one.
-pub fn read_despeckle(text: &str, key: &str) -> Result<Option<Despeckle>> {
+pub fn read_despeckle(text: &str, key: &str) -> Result<Option<Filters>> {
     if text == "none" {
         return Ok(None);
     }

@@ -1,9 +1,10 @@
 //! Where settings say that the data come from, and how they are prepared.
 
 use crate::dataset::bands::BandList;
+use crate::dataset::despeckle::Filters;
 use crate::dataset::pairs::DataSource;
 use crate::dataset::picture_file::Half;
-use crate::dataset::preparation::{Despeckle, Preparation, Preparations};
+use crate::dataset::preparation::{Preparation, Preparations};
 use crate::dataset::stack::{self, Looks};
 use crate::dataset::zero_border::ZeroBorder;
 use crate::error::{Error, Result};
@@ -109,15 +110,18 @@ impl Settings {
     /// # Errors
     /// A setting that makes no sense.
     pub fn preparation_over(&self, before: Preparation) -> Result<Preparation> {
-        let despeckle: Option<Despeckle> = match &self.despeckle {
+        let despeckle: Option<Filters> = match &self.despeckle {
             Some(text) => read_despeckle(text, "despeckle")?,
             None => before.despeckle,
         };
         let chosen = bands(self.bands.as_deref(), "bands")?;
+        let several = despeckle.as_ref().is_some_and(|filters| filters.len() > 1);
+        // Channels by several filters are read together, as bands are: of one band, where no bands are chosen.
+        let one = several.then(|| BandList::one(self.band.unwrap_or(1)));
         let ratio = self.ratio.unwrap_or(before.ratio && self.band.is_none());
         Ok(Preparation {
             // One band that is asked for takes the place of several.
-            bands: chosen.or(before.bands.filter(|_| self.band.is_none())),
+            bands: chosen.or(before.bands.filter(|_| self.band.is_none())).or(one),
             ratio,
             stretch: stretch(self.stretch.as_deref(), "stretch")?.or(before.stretch),
             despeckle,

@@ -162,7 +162,8 @@ settings! {
         About { value_name: "HOW", settled: true, hyphens: true, ..DATA };
     "despeckle" despeckle: String, checks::despeckle,
         "Take speckle off sources before, in the values of the file: lee:N, a window of NxN pixels, lee:N,LOOKS, or \
-         none",
+         none; several with slashes between, e.g. none/lee:5/lee:15, are read side by side, of ⟨bands⟩ or else of one \
+         band",
         About { value_name: "HOW", otherwise: Some("none"), settled: true, ..DATA };
     "zero-border" zero_border: String, checks::zero_border,
         "What zeros at the border of sources mean: keep, what they say; nodata, no data; auto, no data in radar scenes \

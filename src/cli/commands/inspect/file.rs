@@ -157,7 +157,7 @@ fn describe_input(input: &Input) -> String {
         parts.push("ratio".to_owned());
     }
     parts.extend(input.stretch.as_ref().map(|stretch| format!("stretch {stretch}")));
-    parts.extend(input.despeckle.map(|despeckle| format!("despeckle {despeckle}")));
+    parts.extend(input.despeckle.as_ref().map(|despeckle| format!("despeckle {despeckle}")));
     if input.zero_border != ZeroBorder::default() {
         parts.push(format!("zero-border {}", input.zero_border));
     }
