@@ -31,7 +31,7 @@ mod network {
         layers: |width, bins| network((16.0 * width).ceil() as usize, bins),
         layers_of: network_of,
         upsample: 1,
-        framing: Framing { stride: 1, halo: 0, reach: 1, window: None },
+        framing: Framing { stride: 1, halo: 0, reach: 1, window: None, margin: 0 },
     };
 
     fn network(hidden: usize, bins: usize) -> Sequential {

@@ -67,11 +67,11 @@ impl<'a> Canvas<'a> {
     /// What the network reads for a piece: mirrored at the picture's border, and continued by the edge where the
     /// picture is smaller than what is painted.
     fn piece(&self, band: &Band, source: &Pixels, across: &Span, down: &Span) -> Pixels {
-        let halo = self.plan.halo;
+        let halo = self.plan.halo as isize;
         let places = |span: &Span, spans: &[Span], len: usize, first: usize| -> Vec<usize> {
-            let full = spans.last().map_or(len, Span::end);
-            let place = |i| mirrored(i as isize - halo as isize, full).min(len - 1) - first;
-            (span.origin..span.end() + 2 * halo).map(place).collect()
+            let full = spans.last().map_or(len, |last| last.end() as usize - self.plan.margin);
+            let place = |i| mirrored(i, full).min(len - 1) - first;
+            (span.origin - halo..span.end() + halo).map(place).collect()
         };
         let columns = places(across, &self.plan.across, self.plan.size[0], band.source.x);
         let rows = places(down, &self.plan.down, self.plan.size[1], band.source.y);
@@ -90,7 +90,7 @@ impl<'a> Canvas<'a> {
         let mut tile = Pixels::new(area.width, area.height, self.bands);
         let Some(painted) = painted else { return tile };
         for (y, to) in area.rows().zip(tile.values.chunks_exact_mut(area.width * self.bands)) {
-            let first = (y - down.origin) * across.len + area.x - across.origin;
+            let first = place(down, y) * across.len + place(across, area.x);
             to.copy_from_slice(&painted[first * self.bands..][..to.len()]);
         }
         tile
@@ -101,7 +101,7 @@ impl<'a> Canvas<'a> {
         let bands = self.bands;
         let weights = &across.weights[area.x - across.first..][..area.width];
         for (y, weight_down) in area.rows().zip(&down.weights) {
-            let from = &painted[((y - down.origin) * across.len + area.x - across.origin) * bands..];
+            let from = &painted[(place(down, y) * across.len + place(across, area.x)) * bands..];
             let to = &mut self.rows[((y - target.y) * target.width + area.x - target.x) * bands..];
             for ((to, from), weight_across) in to.chunks_exact_mut(bands).zip(from.chunks_exact(bands)).zip(weights) {
                 let weight = weight_down * weight_across;
@@ -109,6 +109,11 @@ impl<'a> Canvas<'a> {
             }
         }
     }
+}
+
+/// Where a place that is used of a span lies within it.
+fn place(span: &Span, at: usize) -> usize {
+    (at as isize - span.origin) as usize
 }
 
 /// Whether a pixel of `area` has data, by a mask of `outer`.

@@ -66,8 +66,9 @@ impl Tiling {
 /// One axis of a piece: what goes through the network, and what is used of it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Span {
-    /// First place that goes through the network, of a picture that is continued where it is too small.
-    pub origin: usize,
+    /// First place that goes through the network, of a picture that is continued where it is too small; below 0 in the
+    /// margin.
+    pub origin: isize,
     /// How many do.
     pub len: usize,
     /// First place of those that are used.
@@ -77,8 +78,8 @@ pub(super) struct Span {
 }
 
 impl Span {
-    pub fn end(&self) -> usize {
-        self.origin + self.len
+    pub fn end(&self) -> isize {
+        self.origin + self.len as isize
     }
 
     /// The places that are used.
@@ -93,14 +94,16 @@ fn tiles(len: usize, stride: usize, tile: usize, overlap: usize) -> Vec<Span> {
     let span = |first: usize| {
         let end = (first + tile).min(full);
         let origin = first.saturating_sub(overlap);
-        Span { origin, len: (end + overlap).min(full) - origin, first, weights: vec![1.0; end.min(len) - first] }
+        let weights = vec![1.0; end.min(len) - first];
+        Span { origin: origin as isize, len: (end + overlap).min(full) - origin, first, weights }
     };
     (0..len).step_by(tile.min(full)).map(span).collect()
 }
 
-/// Spans of `side` places, half of that apart, the last one flush with the end.
-fn windows(len: usize, side: usize) -> Vec<Span> {
-    let full = len.max(side);
+/// Spans of `side` places, half of that apart, from `margin` before the picture, the last one flush with the end of
+/// as many behind it.
+fn windows(len: usize, side: usize, margin: usize) -> Vec<Span> {
+    let full = (len + 2 * margin).max(side);
     let last = full - side;
     let origins: Vec<usize> = (0..last).step_by((side / 2).max(1)).chain([last]).collect();
     let mut total = vec![0.0f32; full];
@@ -108,9 +111,10 @@ fn windows(len: usize, side: usize) -> Vec<Span> {
         (0..side).for_each(|i| total[origin + i] += taper(i, side, origin, full));
     }
     let span = |origin: usize| {
-        let used = side.min(len - origin);
-        let weights = (0..used).map(|i| taper(i, side, origin, full) / total[origin + i]).collect();
-        Span { origin, len: side, first: origin, weights }
+        // Places count from the margin's beginning here, and from the picture's in what comes out.
+        let used = origin.max(margin)..(origin + side).min(margin + len);
+        let weights = used.clone().map(|place| taper(place - origin, side, origin, full) / total[place]).collect();
+        Span { origin: origin as isize - margin as isize, len: side, first: used.start - margin, weights }
     };
     origins.into_iter().map(span).collect()
 }
@@ -147,6 +151,7 @@ impl Band {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     pub(super) halo: usize,
+    pub(super) margin: usize,
     /// Whether pieces are windows, which overlap in what is used of them.
     pub(super) blended: bool,
     /// Width and height.
@@ -161,12 +166,13 @@ impl Plan {
     /// The pieces of a picture of a width and a height, of which neither is zero.
     pub fn new(framing: Framing, size: [usize; 2], tiling: &Tiling) -> Self {
         let spans = |len| match framing.window {
-            Some(side) => windows(len, side),
+            Some(side) => windows(len, side, framing.margin),
             None => tiles(len, framing.stride, tiling.tile, tiling.overlap),
         };
         let [across, down] = size.map(spans);
         let blended = framing.window.is_some();
-        Plan { halo: framing.halo, blended, size, across, down, panel: tiling.panel.min(size[0]), align: tiling.align }
+        let (halo, margin, panel) = (framing.halo, framing.margin, tiling.panel.min(size[0]));
+        Plan { halo, margin, blended, size, across, down, panel, align: tiling.align }
     }
 
     /// The bands in the order in which they are painted: panel by panel, each from the top.
@@ -209,9 +215,11 @@ impl Plan {
         start..self.across.partition_point(|span| span.first < panel.end)
     }
 
-    /// The places of the picture that painting `span` needs, those that are mirrored into its halo among them.
-    fn reading(&self, span: Range<usize>, len: usize) -> Range<usize> {
-        span.start.saturating_sub(self.halo)..(span.end + self.halo).min(len)
+    /// The places of the picture that painting `span` needs, those that are mirrored into its halo and the margin among
+    /// them.
+    fn reading(&self, span: Range<isize>, len: usize) -> Range<usize> {
+        let within = |place: isize| place.clamp(0, len as isize) as usize;
+        within(span.start - self.halo as isize)..within(span.end + self.halo as isize)
     }
 }
 
@@ -220,15 +228,25 @@ mod tests {
     use super::*;
     use approx::abs_diff_eq;
 
-    fn origins(spans: &[Span]) -> Vec<(usize, usize)> {
+    fn origins(spans: &[Span]) -> Vec<(isize, usize)> {
         spans.iter().map(|span| (span.origin, span.len)).collect()
     }
 
     #[test]
     fn windows_lie_half_a_side_apart_and_the_last_one_is_flush() {
-        assert_eq!(origins(&windows(37, 16)), [(0, 16), (8, 16), (16, 16), (21, 16)]);
-        assert_eq!(origins(&windows(16, 16)), [(0, 16)]);
-        assert_eq!(origins(&windows(9, 16)), [(0, 16)]);
+        assert_eq!(origins(&windows(37, 16, 0)), [(0, 16), (8, 16), (16, 16), (21, 16)]);
+        assert_eq!(origins(&windows(16, 16, 0)), [(0, 16)]);
+        assert_eq!(origins(&windows(9, 16, 0)), [(0, 16)]);
+    }
+
+    #[test]
+    fn with_a_margin_windows_begin_before_the_picture_and_end_behind_it() {
+        assert_eq!(origins(&windows(37, 16, 2)), [(-2, 16), (6, 16), (14, 16), (22, 16), (23, 16)]);
+        assert_eq!(origins(&windows(16, 16, 3)), [(-3, 16), (3, 16)]);
+        assert_eq!(origins(&windows(12, 16, 2)), [(-2, 16)]);
+        assert_eq!(origins(&windows(1, 16, 2)), [(-2, 16)]);
+        let used: Vec<_> = windows(16, 16, 3).iter().map(Span::used).collect();
+        assert_eq!(used, [0..13, 3..16]);
     }
 
     #[test]
@@ -241,7 +259,7 @@ mod tests {
 
     #[test]
     fn the_tiles_of_a_scene_fit_its_panels_and_those_of_its_file() {
-        let framing = Framing { stride: 8, halo: 0, reach: 183, window: None };
+        let framing = Framing { stride: 8, halo: 0, reach: 183, window: None, margin: 0 };
         let of = |tile| Tiling::of_scene(&framing, tile, None);
         assert_eq!(of(512), Tiling { tile: 512, overlap: 184, panel: 4096, align: 512 });
         assert_eq!(of(1000), Tiling { tile: 1024, overlap: 184, panel: 2048, align: 512 });
@@ -249,7 +267,7 @@ mod tests {
         assert_eq!(of(5000).panel, 5056);
         assert_eq!(Tiling::of_scene(&framing, 512, Some(3)).overlap, 8);
         assert_eq!(of(512).piece(&framing), 512 + 2 * 184);
-        let windows = Framing { stride: 1, halo: 1, reach: 0, window: Some(100) };
+        let windows = Framing { stride: 1, halo: 1, reach: 0, window: Some(100), margin: 0 };
         assert_eq!((Tiling::of_scene(&windows, 512, None).align, of(512).align), (256, 512));
         assert_eq!(Tiling::of_scene(&windows, 512, None).piece(&windows), 102);
     }
@@ -257,7 +275,7 @@ mod tests {
     #[test]
     fn weights_are_one_in_sum_at_every_place() {
         for len in [1, 7, 16, 17, 24, 61] {
-            for spans in [windows(len, 16), windows(len, 5), tiles(len, 4, 8, 4)] {
+            for spans in [windows(len, 16, 0), windows(len, 5, 0), windows(len, 16, 3), tiles(len, 4, 8, 4)] {
                 let mut sums = vec![0.0f32; len];
                 for span in &spans {
                     span.used().zip(&span.weights).for_each(|(place, weight)| sums[place] += weight);
@@ -270,8 +288,8 @@ mod tests {
 
     #[test]
     fn bands_hand_out_every_pixel_once_and_aligned() {
-        for (window, align) in [(None, 8), (Some(20), 16), (Some(6), 64)] {
-            let framing = Framing { stride: 2, halo: 1, reach: 3, window };
+        for (window, margin, align) in [(None, 0, 8), (Some(20), 0, 16), (Some(20), 4, 16), (Some(6), 0, 64)] {
+            let framing = Framing { stride: 2, halo: 1, reach: 3, window, margin };
             let tiling = Tiling { panel: 64, align, ..Tiling::new(&framing, 32) };
             let plan = Plan::new(framing, [150, 83], &tiling);
             let mut seen = vec![0; 150 * 83];

@@ -65,10 +65,11 @@ fn copied(framing: Framing, width: usize, height: usize) -> (Pixels, Pixels, usi
 #[test]
 fn a_copying_network_gives_any_picture_back() {
     let framings = [
-        Framing { stride: 8, halo: 0, reach: 20, window: None },
-        Framing { stride: 1, halo: 8, reach: 0, window: None },
-        Framing { stride: 1, halo: 1, reach: 0, window: Some(16) },
-        Framing { stride: 16, halo: 0, reach: 0, window: Some(16) },
+        Framing { stride: 8, halo: 0, reach: 20, window: None, margin: 0 },
+        Framing { stride: 1, halo: 8, reach: 0, window: None, margin: 0 },
+        Framing { stride: 1, halo: 1, reach: 0, window: Some(16), margin: 0 },
+        Framing { stride: 16, halo: 0, reach: 0, window: Some(16), margin: 0 },
+        Framing { stride: 16, halo: 0, reach: 0, window: Some(16), margin: 3 },
     ];
     for framing in framings {
         for (width, height) in [(1, 1), (16, 16), (5, 40), (37, 18), (48, 16), (1025, 9)] {
@@ -83,13 +84,39 @@ fn a_copying_network_gives_any_picture_back() {
 
 #[test]
 fn large_pictures_go_by_tiles_and_small_ones_in_one_go() {
-    let framing = Framing { stride: 2, halo: 3, reach: 4, window: None };
+    let framing = Framing { stride: 2, halo: 3, reach: 4, window: None, margin: 0 };
     let (source, result, asked) = copied(framing, 1025, 600);
     assert_eq!(source.values, result.values);
     assert_eq!(asked, 6);
     assert_eq!(copied(framing, 1024, 600).2, 1);
-    let windows = Framing { stride: 1, halo: 0, reach: 0, window: Some(16) };
+    let windows = Framing { stride: 1, halo: 0, reach: 0, window: Some(16), margin: 0 };
     assert_eq!([(16, 16), (9, 3), (32, 16)].map(|(width, height)| copied(windows, width, height).2), [1, 1, 3]);
+    let margin = Framing { margin: 2, ..windows };
+    assert_eq!([(12, 12), (9, 3), (16, 16)].map(|(width, height)| copied(margin, width, height).2), [1, 1, 4]);
+}
+
+#[test]
+fn a_frame_that_a_network_paints_is_cut_off_with_the_margin() {
+    let [side, frame] = [16, 2];
+    for (margin, seen) in [(0, 1.0), (frame, 0.0)] {
+        let framing = Framing { stride: side, halo: 0, reach: 0, window: Some(side), margin };
+        let plan = Plan::new(framing, [side, side], &Tiling::new(&framing, side));
+        let mut canvas = Canvas::new(&plan, 1);
+        let mut picture = Pixels::new(side, side, 1);
+        let inside = |at: usize| (frame..side - frame).contains(&at);
+        let framed = |i: usize| if inside(i / side) && inside(i % side) { 0.0 } else { 1.0 };
+        for band in plan.bands() {
+            let source = Pixels::new(band.source.width, band.source.height, 1);
+            let paint = |_| Ok((0..side * side).map(framed).collect());
+            let finished = |area: Area, tile: Pixels| {
+                picture.put([area.x, area.y], &tile);
+                Ok(())
+            };
+            canvas.paint(&band, &source, None, paint, finished).unwrap();
+        }
+        let corners = [0, side - 1, side * (side - 1), side * side - 1].map(|i| picture.values[i]);
+        assert_eq!(corners, [seen; 4], "margin {margin}");
+    }
 }
 
 #[test]
@@ -101,7 +128,7 @@ fn places_outside_are_mirrored_without_the_border() {
 
 #[test]
 fn a_piece_without_data_is_left_unpainted() {
-    let framing = Framing { stride: 1, halo: 2, reach: 0, window: None };
+    let framing = Framing { stride: 1, halo: 2, reach: 0, window: None, margin: 0 };
     let plan = Plan::new(framing, [8, 4], &Tiling::new(&framing, 4));
     let mut canvas = Canvas::new(&plan, 1);
     let bands = plan.bands();

@@ -24,7 +24,7 @@ pub static ARCHITECTURE: Architecture = Architecture {
     layers: network,
     layers_of: network_of,
     upsample: UPSAMPLE,
-    framing: Framing { stride: STRIDE, halo: 0, reach: REACH, window: None },
+    framing: Framing { stride: STRIDE, halo: 0, reach: REACH, window: None, margin: 0 },
 };
 
 /// Out, stride, dilation of the 3x3 convolutions, block by block.

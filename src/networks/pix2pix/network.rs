@@ -38,6 +38,8 @@ const DROPOUT_TENSOR: &str = "dropout";
 const SIDE_TENSOR: &str = "side";
 /// Where a weight file says how many bands of the source are read, where that is more than one.
 const BANDS_TENSOR: &str = "source_bands";
+/// Pixels along the border of a window where the zeros that its layers pad with are seen: a pale line.
+const MARGIN: usize = 16;
 
 /// Channels after each halving, and after each doubling, of the published network. One of fewer halvings leaves out the
 /// innermost.
@@ -224,7 +226,9 @@ impl painter::Generator for Generator {
     const NAME: &'static str = "pix2pix";
 
     fn framing(&self) -> Framing {
-        Framing { stride: self.stride(), halo: 0, reach: 0, window: Some(self.side) }
+        // The published network paints windows as they are.
+        let margin = if self.up_by == Up::Resize { MARGIN.min(self.side / 8) } else { 0 };
+        Framing { stride: self.stride(), halo: 0, reach: 0, window: Some(self.side), margin }
     }
 
     fn source_bands(&self) -> usize {

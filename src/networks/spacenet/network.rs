@@ -95,7 +95,7 @@ impl painter::Generator for Generator {
     const NAME: &'static str = "spacenet";
 
     fn framing(&self) -> Framing {
-        Framing { stride: 1, halo: 0, reach: REACH, window: None }
+        Framing { stride: 1, halo: 0, reach: REACH, window: None, margin: 0 }
     }
 
     fn source_bands(&self) -> usize {

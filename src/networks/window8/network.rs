@@ -22,7 +22,7 @@ pub static ARCHITECTURE: Architecture = Architecture {
     layers: |_, bins| network(bins),
     layers_of: network_of,
     upsample: 1,
-    framing: Framing { stride: 1, halo: HALO, reach: 0, window: None },
+    framing: Framing { stride: 1, halo: HALO, reach: 0, window: None, margin: 0 },
 };
 
 /// The network for `bins` colour bins. Its output is logits; the softmax belongs to the loss and the decoding.

@@ -140,13 +140,13 @@ mod tests {
     fn a_picture_is_framed_as_it_is_painted() {
         let pixels = Pixels { width: 5, height: 1, bands: 1, values: vec![0.0, 1.0, 2.0, 3.0, 4.0] };
         let row = |framing, size| framed(&pixels, framing, size).0;
-        let framing = Framing { stride: 4, halo: 0, reach: 0, window: None };
+        let framing = Framing { stride: 4, halo: 0, reach: 0, window: None, margin: 0 };
         assert_eq!(framed(&pixels, framing, None).1, [8, 4]);
         assert_eq!(row(framing, None)[..8], [0.0, 1.0, 2.0, 3.0, 4.0, 4.0, 4.0, 4.0]);
-        let halo = Framing { stride: 1, halo: 2, reach: 0, window: None };
+        let halo = Framing { stride: 1, halo: 2, reach: 0, window: None, margin: 0 };
         assert_eq!(row(halo, None)[..9], [2.0, 1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 3.0, 2.0]);
         // The centre has its true neighbours around it.
-        let window = Framing { stride: 1, halo: 1, reach: 0, window: Some(3) };
+        let window = Framing { stride: 1, halo: 1, reach: 0, window: Some(3), margin: 0 };
         assert_eq!(row(window, None)[..5], [0.0, 1.0, 2.0, 3.0, 4.0]);
         assert_eq!(
             row(Framing { window: Some(8), ..window }, None)[..10],
