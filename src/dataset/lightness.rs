@@ -8,9 +8,9 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::dataset::despeckle::{Despeckle, LOOKS};
 use crate::dataset::pair::Pair;
 use crate::dataset::pairs::Dataset;
-use crate::dataset::despeckle::{Despeckle, LOOKS};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::imaging::ops::lee::lee;

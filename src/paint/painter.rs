@@ -19,8 +19,8 @@ pub struct Framing {
     /// make no difference.
     pub reach: usize,
     /// Side of the windows, a multiple of the stride, that a picture is painted by, at half overlap and blended; a
-    /// picture of just that size, less the margins, is painted in one go. `None`: any picture can be, or tile by tile, which makes no
-    /// difference.
+    /// picture of just that size, less the margins, is painted in one go. `None`: any picture can be, or tile by tile,
+    /// which makes no difference.
     pub window: Option<usize>,
     /// Pixels of mirror image on each side of a picture that its windows cover with it and that are cut off again: a
     /// network that pads its own layers paints a frame along the border of what it is given. Less than half a window.

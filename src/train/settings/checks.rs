@@ -1,8 +1,8 @@
 //! What values of a setting make sense.
 
 use crate::dataset::bands::BandList;
-use crate::dataset::loader_options::Turns;
 use crate::dataset::despeckle::Filters;
+use crate::dataset::loader_options::Turns;
 use crate::dataset::stack::Looks;
 use crate::dataset::zero_border::ZeroBorder;
 use crate::engine::device::{Forced, texts};
