@@ -59,7 +59,6 @@ impl Options {
     pub fn source(&self, source_bands: usize, picture: &Picture, path: &Path) -> Result<Pixels> {
         let reading = self.reading(source_bands, path)?;
         picture.check_size(path)?;
-        reading.check(&picture.info, path)?;
         let prepared;
         let picture = match self.preparation.is_none() {
             true => picture,
@@ -68,6 +67,7 @@ impl Options {
                 &prepared
             }
         };
+        reading.check(&picture.info, path)?;
         picture.check_range(path)?;
         let mut pixels = Pixels::new(picture.info.width, picture.info.height, reading.channels());
         picture.read(reading, picture.area(), &mut pixels.values);
@@ -280,5 +280,28 @@ impl Colorizer {
     /// As [`Options::reading`].
     pub fn reading(&self, path: &Path, options: &Options) -> Result<Reading> {
         options.reading(self.painter.source_bands(), path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imaging::picture::{Depth, PictureInfo, Samples};
+
+    #[test]
+    fn several_filters_make_channels_of_one_band_in_memory() {
+        let info = PictureInfo { width: 4, height: 3, bands: 1, depth: Depth::U8 };
+        let picture = Picture { info, samples: Samples::U8((0..12).map(|i| i * 20).collect()) };
+        let preparation = Preparation {
+            bands: Some("1".parse().unwrap()),
+            despeckle: Some("none/lee:3".parse().unwrap()),
+            ..Preparation::default()
+        };
+        let options = Options { preparation, band: Some(1), ..Options::default() };
+        let read = options.source(2, &picture, Path::new("a.png")).unwrap();
+        let channel = |c: usize| read.values.iter().skip(c).step_by(2).copied().collect::<Vec<f32>>();
+        let plain: Vec<f32> = (0..12).map(|i| (i * 20) as f32 / 255.0).collect();
+        assert!(read.bands == 2 && channel(0) == plain && channel(1) != plain, "{read:?}");
+        assert!(options.source(3, &picture, Path::new("a.png")).unwrap_err().to_string().contains("is 2, not 3"));
     }
 }
