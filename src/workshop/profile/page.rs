@@ -32,7 +32,7 @@ pub fn page(figures: &Figures) -> Page {
     if let Some(roof) = &figures.roofline {
         sections.push(roofline(figures, roof, &kernels));
     }
-    let head = ["kernel", "launches", "ms", "share %", "GFLOP/s", "GB/s", "of the roofline %"];
+    let head = ["kernel", "launches", "ms", "share %", "GFLOP/s", "GB/s", "roofline %"];
     let rows = kernels.iter().map(|kernel| {
         let [gflops, gbs] = rates(&kernel.work, kernel.seconds).map(number);
         let share = format!("{:.1}", 100.0 * kernel.seconds / total);
@@ -49,23 +49,25 @@ pub fn page(figures: &Figures) -> Page {
         series: vec![Series::new("in use", live.collect(), SeriesStyle::Line)],
         ..Chart::default()
     };
-    let head = ["layer", "launches", "forward ms", "gradients ms", "GFLOP", "live MiB", "peak MiB"];
+    let head = ["layer", "launches", "forward ms", "gradients ms", "MFLOP", "live MiB", "peak MiB"];
     let rows = figures.by_layer().into_iter().map(|layer: Sum<'_>| {
         let name = if layer.name.is_empty() { "(no layer)" } else { layer.name };
         let [live, peak] = [layer.live_bytes, layer.peak_bytes].map(|bytes| format!("{:.1}", mib(bytes)));
         let forward = ms(layer.seconds - layer.backward_seconds);
-        let gflop = number(layer.work.flops / 1e9);
-        vec![name.to_owned(), layer.launches.to_string(), forward, ms(layer.backward_seconds), gflop, live, peak]
+        let mflop = number(layer.work.flops / 1e6);
+        vec![name.to_owned(), layer.launches.to_string(), forward, ms(layer.backward_seconds), mflop, live, peak]
     });
     let note = "Live is what was in use after the layer's forward pass, peak the most while one of its launches ran.";
     sections.push(section("Layers and memory", note, vec![Block::Chart(memory), table(&head, rows)]));
-    let head = ["layer", "pass", "kernel", "body", "ms", "host ms", "GFLOP/s", "GB/s", "of the roofline %", "shapes"];
+    let head = ["layer", "pass", "kernel", "body", "ms", "host ms", "GFLOP/s", "GB/s", "roofline %", "shapes"];
     let longest = figures.longest();
     let rows = longest.iter().take(LISTED).map(|launch| {
         let LaunchTime { layer, pass, kernel, body, shapes, work, seconds, host_seconds, .. } = launch;
         let [gflops, gbs] = rates(work, *seconds).map(number);
+        // Shapes stay on one line.
+        let line = shapes.replace(' ', "\u{a0}");
         let names = [layer, *pass, kernel, body].map(str::to_owned);
-        let figures = [ms(*seconds), ms(*host_seconds), gflops, gbs, figures.reached(work, *seconds), shapes.clone()];
+        let figures = [ms(*seconds), ms(*host_seconds), gflops, gbs, figures.reached(work, *seconds), line];
         names.into_iter().chain(figures).collect()
     });
     let note = format!("The longest {} of {}.", longest.len().min(LISTED), longest.len());
