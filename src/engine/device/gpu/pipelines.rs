@@ -4,9 +4,9 @@ use crate::engine::device::gpu::fault::lock;
 use crate::engine::device::kernel::{Constants, Text};
 use crate::engine::device::wgsl::{self, Binding, BindingKind, kernel_error};
 use crate::error::Result;
-use rayon::prelude::*;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 /// A pipeline and all that it follows from: text, entry point, constants, whether the driver's checks are on. Never a
@@ -93,7 +93,7 @@ impl Compiled {
     }
 }
 
-/// Compiles those that are not compiled yet, side by side on all threads.
+/// Compiles those that are not compiled yet, side by side on all cores.
 ///
 /// # Errors
 /// What the driver refuses.
@@ -101,7 +101,23 @@ pub(super) fn compile_all<'a>(device: &wgpu::Device, wanted: impl Iterator<Item 
     let mut missing: Vec<&Arc<Compiled>> = wanted.filter(|compiled| compiled.pipeline.get().is_none()).collect();
     missing.sort_by_key(|compiled| Arc::as_ptr(compiled));
     missing.dedup_by_key(|compiled| Arc::as_ptr(compiled));
-    missing.par_iter().try_for_each(|compiled| compiled.pipeline(device).map(drop))
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(missing.len());
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(compiled) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+            // What was refused is told below.
+            let _ = compiled.pipeline(device);
+        }
+    };
+    // Threads of their own: one of a pool that waits takes up other work, which may want the lock that is held here.
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            // Where there is no thread more, this one does the work.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, work);
+        }
+        work();
+    });
+    missing.iter().try_for_each(|compiled| compiled.pipeline(device).map(drop))
 }
 
 /// The pipelines of a device.

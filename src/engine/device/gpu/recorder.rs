@@ -98,7 +98,7 @@ impl Recorder {
         }
         let start = Instant::now();
         if let Err(error) = compile_all(device, waiting.iter().map(|dispatch| &dispatch.compiled)) {
-            (self.encoder, self.cost) = (None, 0.0);
+            (self.encoder, self.cost, self.in_ring) = (None, 0.0, false);
             self.params.clear();
             self.used.clear();
             return Err(error);
