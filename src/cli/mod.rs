@@ -14,6 +14,8 @@ mod signals;
 mod tables;
 mod training;
 
+#[cfg(feature = "completions")]
+use crate::cli::commands::completions;
 use crate::cli::commands::{check_data, colorize, demo, doctor, evaluate, inspect, profile, register, train, weights};
 #[cfg(feature = "gpu")]
 use crate::cli::commands::{kernels, tune};
@@ -62,6 +64,9 @@ enum Command {
     /// or in that of HUETAPE_CACHE, until the adapter, the driver or a kernel's text changes
     #[cfg(feature = "gpu")]
     Tune(Box<tune::TuneArgs>),
+    /// Writes completions of commands and flags for a shell, and pages for man
+    #[cfg(feature = "completions")]
+    Completions(completions::CompletionsArgs),
 }
 
 /// Runs the command that the process's arguments name; prints a failure as one line and turns it into the exit code:
@@ -107,6 +112,8 @@ fn run(command: Command) -> Outcome {
         Command::Kernels(args) => args.files().next().is_none(),
         #[cfg(feature = "gpu")]
         Command::Tune(args) => args.prints_only(),
+        #[cfg(feature = "completions")]
+        Command::Completions(_) => true,
         _ => false,
     };
     if prints_only {
@@ -127,6 +134,8 @@ fn run(command: Command) -> Outcome {
         Command::Kernels(args) => kernels::run(args),
         #[cfg(feature = "gpu")]
         Command::Tune(args) => tune::run(&args),
+        #[cfg(feature = "completions")]
+        Command::Completions(args) => completions::run(&args, command_line(std::iter::empty())),
     }
 }
 

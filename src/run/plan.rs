@@ -108,6 +108,7 @@ impl Plan {
                 keep: settings.keep.unwrap_or_default(),
                 keep_best: true,
                 sample_every: settings.sample_every.unwrap_or_default(),
+                tensorboard: settings.tensorboard.unwrap_or_default(),
             },
             epochs: settings.epochs,
             patches: match (settings.patches, settings.min_distance) {

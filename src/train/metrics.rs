@@ -36,6 +36,20 @@ pub struct StepMetrics<'a> {
     pub further: &'a [(&'a str, f64)],
 }
 
+impl StepMetrics<'_> {
+    /// Its numbers by name, but for when it was done.
+    pub fn values(&self) -> impl Iterator<Item = (&str, f32)> {
+        let own = [
+            ("seconds", self.seconds),
+            ("images_per_s", self.images_per_s),
+            ("lr", self.lr),
+            ("epoch", self.epoch as f64),
+        ];
+        let others = own.into_iter().chain(self.further.iter().copied()).map(|(name, value)| (name, value as f32));
+        self.losses.iter().copied().chain(others)
+    }
+}
+
 impl Serialize for StepMetrics<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;

@@ -3,6 +3,7 @@
 pub mod about;
 pub mod built_in;
 pub mod checkpoint;
+pub mod events;
 pub mod health;
 pub mod learner;
 pub mod metadata;

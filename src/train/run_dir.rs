@@ -8,6 +8,9 @@ use crate::error::{Error, Result};
 use crate::files::{UNFINISHED, folder_of, io_error};
 use crate::report::page::ended_of;
 
+/// How the names of event files begin, by which TensorBoard knows them.
+const EVENTS: &str = "events.out.tfevents.";
+
 /// A checkpoint of a run folder: `checkpoints/step-00000600.safetensors`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckpointFile {
@@ -38,7 +41,7 @@ impl SampleFile {
     }
 }
 
-/// A run folder: `config.toml`, `metrics.jsonl`, `checkpoints/`, `samples/`, `report.html`.
+/// A run folder: `config.toml`, `metrics.jsonl`, `checkpoints/`, `samples/`, `report.html`, event files if wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunDir {
     root: PathBuf,
@@ -126,6 +129,33 @@ impl RunDir {
     /// `metrics.jsonl`: one line a step.
     pub fn metrics(&self) -> PathBuf {
         self.root.join("metrics.jsonl")
+    }
+
+    /// `events.out.tfevents.1764201600.huetape`: the event file for TensorBoard that was begun in this second since
+    /// 1970.
+    pub fn events(&self, second: u64) -> PathBuf {
+        self.root.join(format!("{EVENTS}{second:010}.huetape"))
+    }
+
+    /// When the event files of the run were begun, the newest last; those of other programs are not among them.
+    ///
+    /// # Errors
+    ///
+    /// A folder that cannot be read.
+    pub fn event_files(&self) -> Result<Vec<u64>> {
+        let second = |name: &str| name.strip_prefix(EVENTS)?.strip_suffix(".huetape")?.parse().ok();
+        let mut found: Vec<u64> = entries(&self.root)?.iter().filter_map(|(name, _)| second(name)).collect();
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Removes an event file.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be removed.
+    pub fn remove_events(&self, second: u64) -> Result<()> {
+        remove(&self.events(second))
     }
 
     /// `statistics.json`: means and regression of the training data, for baselines.

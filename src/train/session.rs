@@ -9,6 +9,7 @@ use crate::engine::device::PendingRead;
 use crate::engine::nn::StateTensor;
 use crate::error::{Error, ErrorKind, Result};
 use crate::train::checkpoint::{self, Checkpoint};
+use crate::train::events::EventWriter;
 use crate::train::health::{Health, Notice, is_pair};
 use crate::train::learner::{Learner, Update};
 use crate::train::metadata::Metadata;
@@ -44,6 +45,8 @@ pub struct SessionConfig {
     pub keep_best: bool,
     /// Updates between sample images; 0 for none but the last.
     pub sample_every: u64,
+    /// Whether event files for TensorBoard are written too.
+    pub tensorboard: bool,
 }
 
 /// What the loop tells as it goes.
@@ -170,6 +173,7 @@ struct Loop<'s, 'o> {
     session: &'s Session<'s>,
     observe: &'o mut dyn FnMut(Event<'_>),
     metrics: MetricsWriter,
+    events: Option<EventWriter>,
     pace: Pace,
     health: Health,
     clock: Instant,
@@ -204,11 +208,13 @@ impl Session<'_> {
             self.dir.prune(config.keep)?;
         }
         let metrics = MetricsWriter::open(self.dir.metrics(), after)?;
+        let events = config.tensorboard.then(|| EventWriter::open(&self.dir)).transpose()?;
         observe(Event::Started { after });
         let mut state = Loop {
             session: self,
             observe,
             metrics,
+            events,
             pace: Pace::default(),
             health: Health::default(),
             clock: Instant::now(),
@@ -319,6 +325,9 @@ impl Loop<'_, '_> {
         if due.samples {
             let stride = learner.painter().framing().stride;
             samples::write(&self.session.dir, step, learner, &self.session.sample_batches(stride)?)?;
+            if let Some(events) = &mut self.events {
+                events.sampled(&self.session.dir, step)?;
+            }
         }
         if due.checkpoint {
             self.save(learner, step, validation)?;
@@ -392,7 +401,7 @@ impl Loop<'_, '_> {
         let further = validation.map(figures).unwrap_or_default();
         let epoch = self.session.config.loader.epoch_of(step, self.session.data.pairs.len());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.metrics.append(&StepMetrics {
+        let metrics = StepMetrics {
             step,
             losses: &losses,
             seconds,
@@ -401,7 +410,11 @@ impl Loop<'_, '_> {
             epoch,
             time: now.as_millis() as f64 / 1e3,
             further: &further,
-        })?;
+        };
+        self.metrics.append(&metrics)?;
+        if let Some(events) = &mut self.events {
+            events.step(step, metrics.time, metrics.values())?;
+        }
         let notice = self.health.record(&losses);
         (self.observe)(Event::Step { step, losses: &losses, pace: &self.pace, notice });
         Ok(())

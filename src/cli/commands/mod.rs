@@ -2,6 +2,8 @@
 
 pub mod check_data;
 pub mod colorize;
+#[cfg(feature = "completions")]
+pub mod completions;
 pub mod demo;
 pub mod doctor;
 pub mod evaluate;

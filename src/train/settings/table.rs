@@ -348,6 +348,9 @@ settings! {
     "sample-every" sample_every: u64 = 500u64, checks::any,
         "Updates between sample images, 0 for the last only",
         About { value_name: "N", ..RUN };
+    "tensorboard" tensorboard: bool = false, checks::any,
+        "Write an event file for TensorBoard too: losses, rates, figures of validation, sample images",
+        About { otherwise: Some("metrics.jsonl alone"), ..RUN };
     "device" device: String, checks::any,
         "Where to compute: auto, cpu, gpu, gpu:NUMBER or gpu:NAME, as `huetape doctor ⟨list⟩` lists them",
         About { otherwise: Some("HUETAPE_DEVICE, else auto"), ..DEVICE };
