@@ -1,7 +1,7 @@
 //! huetape: a GPU compute engine written by hand, with networks that colour pictures.
 //!
 //! A module uses only those named above it in this list: `error`, `files`, `random`, `engine`, `imaging`, `dataset`,
-//! `paint`, `report`, `train`, `networks`, `evaluate`, `run`, `workshop`, `cli`.
+//! `paint`, `report`, `train`, `exchange`, `networks`, `evaluate`, `run`, `workshop`, `cli`.
 //!
 //! A tensor, an op, a gradient:
 //!
@@ -24,6 +24,8 @@ pub mod dataset;
 pub mod engine;
 pub mod error;
 pub mod evaluate;
+#[cfg(feature = "convert")]
+pub mod exchange;
 pub mod files;
 pub mod imaging;
 pub mod networks;

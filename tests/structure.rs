@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use syn::visit::Visit;
 
 /// The modules in order: each uses only those before it.
-const ORDER: [&str; 14] = [
-    "error", "files", "random", "engine", "imaging", "dataset", "paint", "report", "train", "networks", "evaluate",
-    "run", "workshop", "cli",
+const ORDER: [&str; 15] = [
+    "error", "files", "random", "engine", "imaging", "dataset", "paint", "report", "train", "exchange", "networks",
+    "evaluate", "run", "workshop", "cli",
 ];
 /// Lines that a file may have. A longer one says why in one of its first lines, see [`LONG`].
 const MOST_LINES: usize = 450;

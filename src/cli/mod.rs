@@ -16,6 +16,8 @@ mod training;
 
 #[cfg(feature = "completions")]
 use crate::cli::commands::completions;
+#[cfg(feature = "convert")]
+use crate::cli::commands::convert;
 use crate::cli::commands::{check_data, colorize, demo, doctor, evaluate, inspect, profile, register, train, weights};
 #[cfg(feature = "gpu")]
 use crate::cli::commands::{kernels, tune};
@@ -53,6 +55,9 @@ enum Command {
     Register(register::RegisterArgs),
     /// Lists the weights that come along, writes them out, and makes files to pass on of runs
     Weights(Box<weights::WeightsArgs>),
+    /// Writes networks as ONNX files
+    #[cfg(feature = "convert")]
+    Convert(convert::ConvertArgs),
     /// Says what `train` would read, what is wrong with it, and what a step would cost
     CheckData(check_data::CheckDataArgs),
     /// Lists what there is to compute with and tests every kernel on it
@@ -128,6 +133,8 @@ fn run(command: Command) -> Outcome {
         Command::Profile(args) => profile::run(args),
         Command::Register(args) => register::run(args),
         Command::Weights(args) => weights::run(*args),
+        #[cfg(feature = "convert")]
+        Command::Convert(args) => convert::run(&args),
         Command::CheckData(args) => check_data::run(args),
         Command::Doctor(args) => doctor::run(args),
         #[cfg(feature = "gpu")]

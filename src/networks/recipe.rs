@@ -4,6 +4,12 @@ use crate::dataset::stats::Survey;
 use crate::engine::device::Device;
 use crate::engine::nn::{Parameters, WeightFile};
 use crate::error::{Error, Result};
+#[cfg(feature = "convert")]
+use crate::exchange::onnx::graph::Value;
+#[cfg(feature = "convert")]
+use crate::exchange::onnx::layers::Layers;
+#[cfg(feature = "convert")]
+use crate::paint::painter::Look;
 use crate::paint::painter::{Generator, Painter, Trained};
 use crate::train::learner::Learner;
 use crate::train::settings::table::{Settings, TABLE};
@@ -72,6 +78,17 @@ pub trait Recipe: Sync {
     /// Settings that won for a task, by the task's name; whoever takes one is given them as defaults.
     fn presets(&self) -> Vec<(&'static str, Settings)> {
         Vec::new()
+    }
+
+    /// Writes the network into a graph, with weights that [`Recipe::painter`] has found whole: of `source` `[N,
+    /// source_bands, H, W]` 0..1 the image `[N, bands, H, W]` 0..1, as it paints one in one go.
+    ///
+    /// # Errors
+    /// A network that has no such form.
+    #[cfg(feature = "convert")]
+    fn onnx(&self, layers: &mut Layers<'_>, _source: &Value, _look: &Look) -> Result<Value> {
+        let what = format!("{} cannot be written as a graph", self.name());
+        Err(Error::input(what, layers.weights.source(), "use weights of another network"))
     }
 
     /// A learner over fresh weights, or on from given ones, which it recognises.

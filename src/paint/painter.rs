@@ -62,6 +62,11 @@ pub trait Painter: Send + Sync {
     /// Bands that it puts out; three are sRGB.
     fn bands(&self) -> usize;
 
+    /// How it paints where nothing else is said.
+    fn look(&self) -> Look {
+        Look::default()
+    }
+
     /// The picture `[N, H, W, bands]` 0..1 of a source `[N, H + 2 halo, W + 2 halo, source_bands]` 0..1, H and W
     /// multiples of the stride.
     ///

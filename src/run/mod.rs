@@ -1,6 +1,8 @@
 //! Runs: trainings, and trained networks with everything that their run knows.
 
 pub mod colorizer;
+#[cfg(feature = "convert")]
+pub mod onnx;
 pub mod pack;
 pub mod plan;
 mod record;

@@ -4,6 +4,8 @@ pub mod check_data;
 pub mod colorize;
 #[cfg(feature = "completions")]
 pub mod completions;
+#[cfg(feature = "convert")]
+pub mod convert;
 pub mod demo;
 pub mod doctor;
 pub mod evaluate;

@@ -15,7 +15,8 @@ use crate::error::Result;
 
 /// Batch norm as Keras has it by default.
 const MOMENTUM: f32 = 0.99;
-const EPS: f32 = 1e-3;
+/// What is added to a variance before its root is taken.
+pub const EPS: f32 = 1e-3;
 
 /// `NAME.weight` `[k, k, c_in, c_out]` of a convolution, plain or transposed.
 pub fn kernel_spec(name: &str, size: usize, c_in: usize, c_out: usize, init: Init) -> ParamSpec {

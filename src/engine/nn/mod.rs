@@ -1,6 +1,7 @@
 //! Parameters, initialisers, layers and optimisers.
 
 mod average;
+mod form;
 mod init;
 pub mod layer;
 mod optimizer;
@@ -10,10 +11,13 @@ mod watch;
 mod weights;
 
 pub use average::RAW;
+pub use form::Form;
 pub use init::Init;
 pub use layer::Norm;
 pub use optimizer::{Optimizer, OptimizerKind};
 pub use parameters::{Bound, ParamKind, ParamSpec, Parameters};
-pub use sequential::{BatchNormLayer, ConvLayer, DenseLayer, Layer, OpLayer, Sequential, UpsampleLayer};
+pub use sequential::{
+    BatchNormLayer, ConvLayer, ConvTransposeLayer, DenseLayer, Layer, OpLayer, Sequential, UpsampleLayer, ZeroPadLayer,
+};
 pub use watch::{Seen, Trace, Watch};
 pub use weights::{Element, FORMAT, StateTensor, WeightFile, save_as, save_described, save_tensors};

@@ -1,11 +1,14 @@
 //! A chain of layers: its parameters and its forward pass.
 
 use crate::engine::nn::layer::{
-    Norm, batch_norm, batch_norm_specs, conv_specs, convolve, dense, dense_specs, report, upsample_nearest,
+    Norm, batch_norm, batch_norm_specs, conv_specs, convolve, convolve_transposed, dense, dense_specs, report,
+    upsample_nearest,
 };
-use crate::engine::nn::{Bound, ParamSpec};
+use crate::engine::nn::{Bound, Form, ParamSpec};
 use crate::engine::op::Op;
+use crate::engine::ops::conv_transpose2d::ConvTranspose2d;
 use crate::engine::ops::conv2d::Conv2d;
+use crate::engine::ops::pad::ZeroPad;
 use crate::engine::tape::Var;
 use crate::error::Result;
 use std::sync::Arc;
@@ -62,6 +65,11 @@ pub trait Layer: Send + Sync {
     /// # Errors
     /// Shapes that do not fit, and whatever a launch reports.
     fn forward(&self, bound: &Bound<'_>, x: &Var, norm: Norm) -> Result<Var>;
+
+    /// What it is, for the formats of other programs. Without a definition: nothing that they know.
+    fn form(&self) -> Form {
+        Form::Other
+    }
 }
 
 /// Layers in a row.
@@ -115,6 +123,11 @@ impl Sequential {
     /// Channels of the output.
     pub fn channels_out(&self) -> usize {
         self.layers.iter().fold(self.channels_in, |channels, layer| layer.channels_out(channels))
+    }
+
+    /// What the layers are, in order.
+    pub fn forms(&self) -> Vec<Form> {
+        self.layers.iter().map(|layer| layer.form()).collect()
     }
 
     /// Runs the chain on `x` `[N, H, W, channels_in]`, or whatever the first layer takes.
@@ -199,6 +212,55 @@ impl Layer for ConvLayer {
     fn forward(&self, bound: &Bound<'_>, x: &Var, _: Norm) -> Result<Var> {
         convolve(bound, &self.name, self.op, x)
     }
+
+    fn form(&self) -> Form {
+        Form::Conv { name: self.name.clone(), op: self.op }
+    }
+}
+
+/// A transposed convolution: `NAME.weight` `[k, k, c_in, c_out]`, `NAME.bias` `[c_out]`, and an activation.
+#[derive(Debug, Clone)]
+pub struct ConvTransposeLayer {
+    /// Prefix of its parameters.
+    pub name: String,
+    /// Kernel height and width, in pixels.
+    pub kernel: usize,
+    /// Channels out.
+    pub out: usize,
+    /// Stride and activation.
+    pub op: ConvTranspose2d,
+}
+
+impl Layer for ConvTransposeLayer {
+    fn param_specs(&self, channels: usize) -> Vec<ParamSpec> {
+        conv_specs(&self.name, self.kernel, channels, self.out).into()
+    }
+
+    fn channels_out(&self, _: usize) -> usize {
+        self.out
+    }
+
+    fn forward(&self, bound: &Bound<'_>, x: &Var, _: Norm) -> Result<Var> {
+        convolve_transposed(bound, &self.name, self.op, x)
+    }
+
+    fn form(&self) -> Form {
+        Form::ConvTranspose { name: self.name.clone(), op: self.op }
+    }
+}
+
+/// Zeros around each image.
+#[derive(Debug, Clone)]
+pub struct ZeroPadLayer(pub ZeroPad);
+
+impl Layer for ZeroPadLayer {
+    fn forward(&self, bound: &Bound<'_>, x: &Var, _: Norm) -> Result<Var> {
+        bound.tape().apply(self.0, &[x])
+    }
+
+    fn form(&self) -> Form {
+        Form::ZeroPad(self.0)
+    }
 }
 
 /// A dense layer of x `[N, channels]`: `NAME.weight` `[channels, out]`, `NAME.bias` `[out]`.
@@ -253,6 +315,10 @@ impl Layer for BatchNormLayer {
     fn forward(&self, bound: &Bound<'_>, x: &Var, norm: Norm) -> Result<Var> {
         batch_norm(bound, &self.name, x, norm)
     }
+
+    fn form(&self) -> Form {
+        Form::BatchNorm { name: self.name.clone() }
+    }
 }
 
 /// Each pixel repeated `factor` times along both axes.
@@ -265,6 +331,10 @@ pub struct UpsampleLayer {
 impl Layer for UpsampleLayer {
     fn forward(&self, bound: &Bound<'_>, x: &Var, _: Norm) -> Result<Var> {
         upsample_nearest(bound, "upsample", self.factor, x)
+    }
+
+    fn form(&self) -> Form {
+        Form::Nearest { factor: self.factor }
     }
 }
 

@@ -120,7 +120,7 @@ fn tanh(x: f32) -> f32 {
 
 /// `1 / (1 + e^-x)` without overflow.
 #[inline(always)]
-pub(super) fn sigmoid(x: f32) -> f32 {
+pub(crate) fn sigmoid(x: f32) -> f32 {
     let e = exp(-x.abs());
     (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
 }

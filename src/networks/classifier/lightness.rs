@@ -15,6 +15,10 @@ use crate::engine::ops::upsample_bilinear::UpsampleBilinear;
 use crate::engine::tape::{Tape, Var};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
+#[cfg(feature = "convert")]
+use crate::exchange::onnx::graph::{Attribute, Value};
+#[cfg(feature = "convert")]
+use crate::exchange::onnx::layers::{Layers, enlarged};
 
 /// The head's layer.
 const NAME: &str = "l";
@@ -74,6 +78,29 @@ impl LightnessHead {
         if self.detail {
             let detail = tape.apply(Arithmetic::Multiply, &[&self.detail(tape, grey)?, &bound.var(DETAIL)?])?;
             y = tape.apply(Add, &[&y, &detail])?;
+        }
+        Ok(y)
+    }
+
+    /// As [`LightnessHead::predict`], in a graph; features have `border` pixels on each side that are left out.
+    #[cfg(feature = "convert")]
+    pub(super) fn onnx(self, layers: &mut Layers<'_>, features: &Value, grey: &Value, border: usize) -> Result<Value> {
+        let mut y = layers.conv(NAME, Conv2d::same(), features)?;
+        let graph = &mut *layers.graph;
+        if border > 0 {
+            let ends = [border as i64, -(border as i64)].map(|place| graph.integers(&[place; 2]));
+            let axes = graph.integers(&[2, 3]);
+            y = graph.plain("Slice", [&y, &ends[0], &ends[1], &axes]);
+        }
+        y = enlarged(graph, &y, self.upsample);
+        if self.detail {
+            let sides = || vec![self.upsample as i64; 2];
+            let pool = [Attribute::Ints("kernel_shape", sides()), Attribute::Ints("strides", sides())];
+            let small = graph.node("AveragePool", &[grey], pool);
+            let smooth = enlarged(graph, &small, self.upsample);
+            let detail = graph.plain("Sub", [grey, &smooth]);
+            let detail = graph.scaled(&detail, layers.weights.expect(DETAIL, &[1])?[0]);
+            y = graph.plain("Add", [&y, &detail]);
         }
         Ok(y)
     }

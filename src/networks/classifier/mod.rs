@@ -5,6 +5,8 @@ pub mod learner;
 mod learner_tests;
 pub mod lightness;
 pub mod network;
+#[cfg(feature = "convert")]
+pub mod onnx;
 pub mod recipe;
 #[cfg(test)]
 mod workload_tests;

@@ -4,10 +4,18 @@ use crate::dataset::loader_options::Turns;
 use crate::engine::device::Device;
 use crate::engine::nn::WeightFile;
 use crate::error::Result;
+#[cfg(feature = "convert")]
+use crate::exchange::onnx::graph::Value;
+#[cfg(feature = "convert")]
+use crate::exchange::onnx::layers::Layers;
+#[cfg(feature = "convert")]
+use crate::networks::classifier;
 use crate::networks::classifier::network::Classifier;
 use crate::networks::classifier::recipe as classification;
 use crate::networks::colournet::network::{ARCHITECTURE, STRIDE};
 use crate::networks::recipe::{Demo, Recipe, Setup};
+#[cfg(feature = "convert")]
+use crate::paint::painter::Look;
 use crate::paint::painter::Painter;
 use crate::train::learner::Learner;
 use crate::train::settings::table::Settings;
@@ -30,6 +38,11 @@ impl Recipe for Colournet {
 
     fn painter(&self, device: &Device, file: &WeightFile) -> Result<Box<dyn Painter>> {
         Ok(Box::new(Classifier::read(device, &ARCHITECTURE, file, false)?))
+    }
+
+    #[cfg(feature = "convert")]
+    fn onnx(&self, layers: &mut Layers<'_>, source: &Value, look: &Look) -> Result<Value> {
+        classifier::onnx::onnx(&ARCHITECTURE, layers, source, look.temperature)
     }
 
     fn stride(&self) -> usize {

@@ -25,12 +25,14 @@ pub struct Discriminator {
     pub convs: [usize; 4],
     /// Slope of the leaky ReLU, above 0.
     pub slope: f32,
+    /// Whether the first convolution has a bias, as in its authors' PyTorch program.
+    pub first_bias: bool,
 }
 
 impl Discriminator {
     /// The published network at a channel multiplier of `width`.
     pub fn new(channels_in: usize, width: f64, slope: f32) -> Self {
-        Discriminator { channels_in, convs: PATCH.map(|c| scaled(c, width)), slope }
+        Discriminator { channels_in, convs: PATCH.map(|c| scaled(c, width)), slope, first_bias: false }
     }
 
     /// The network whose weights a file holds, beside `generator`; of a file without one, that of the generator's
@@ -48,6 +50,7 @@ impl Discriminator {
         for (k, channels) in network.convs.iter_mut().enumerate() {
             [_, *channels] = kernel_channels(file, &conv(k + 1))?;
         }
+        network.first_bias = file.get(&format!("{}.bias", conv(1))).is_some();
         Ok(network)
     }
 
@@ -60,6 +63,8 @@ impl Discriminator {
             specs.push(kernel_spec(&name, KERNEL, channels, out, INIT));
             if k > 0 {
                 specs.extend(batch_norm_specs(&norm(&name), out));
+            } else if self.first_bias {
+                specs.push(bias_spec(&name, out));
             }
             channels = out;
         }

@@ -87,7 +87,7 @@ impl Start {
         let fits = |&width: &f64| {
             let like = Generator::of_side(generator.stride(), channels, width, slope);
             (&like.down, &like.up) == (&generator.down, &generator.up)
-                && Discriminator::new(channels, width, slope) == discriminator
+                && Discriminator::new(channels, width, slope).convs == discriminator.convs
         };
         if let Some(width) = self.width.filter(|width| !fits(width)) {
             return refuse("the weights are of another width", format!("⟨width⟩ {width}"));

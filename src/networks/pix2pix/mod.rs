@@ -3,5 +3,7 @@
 pub mod discriminator;
 pub mod game;
 pub mod network;
+#[cfg(feature = "convert")]
+mod onnx;
 pub mod recipe;
 pub mod up;

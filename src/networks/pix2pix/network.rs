@@ -13,6 +13,7 @@ use crate::engine::nn::{Bound, Init, Norm, ParamSpec, Parameters, StateTensor, W
 use crate::engine::ops::activation::Activation;
 use crate::engine::ops::concat::Concat;
 use crate::engine::ops::perturb::{Draw, Dropout};
+use crate::engine::ops::relu::Relu;
 use crate::engine::tape::{Tape, Var};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
@@ -92,6 +93,9 @@ pub struct Generator {
     /// Side of the pictures that it was trained on, which can be halved as often as it halves: inference is on windows
     /// of that side.
     pub side: usize,
+    /// Whether it is laid out as in its authors' PyTorch program: the innermost halving has no batch norm and is
+    /// followed by a ReLU, and what skips passes a ReLU too. A file is known to be so by having no such batch norm.
+    pub rectified: bool,
     /// Whether the innermost batch norm saw one value per channel in each batch of the training: batches of one picture
     /// that is halved down to a pixel.
     pub one_value: bool,
@@ -109,7 +113,8 @@ impl Generator {
         let down = DOWN[..depth(side)].iter().map(|c| scaled(*c, width)).collect();
         let up = UP[left_out..].iter().map(|c| scaled(*c, width)).collect();
         let (source_bands, up_by) = (1, Up::Transposed);
-        Generator { channels_in, source_bands, down, up, up_by, slope, dropout: DROPOUT, side, one_value: false }
+        let (rectified, one_value) = (false, false);
+        Generator { channels_in, source_bands, down, up, up_by, slope, dropout: DROPOUT, side, rectified, one_value }
     }
 
     /// Sides of what it paints are multiples of this.
@@ -152,8 +157,9 @@ impl Generator {
         network.slope = slope.unwrap_or(network.slope);
         network.dropout = dropout.unwrap_or(network.dropout);
         network.side = side.map_or(network.side, |side| side as usize);
-        let innermost = format!("{}.var", norm(&down(network.down.len())));
-        network.one_value = file.get(&innermost).is_some_and(|var| saw_one_value(&var.data));
+        let innermost = file.get(&format!("{}.var", norm(&down(network.down.len()))));
+        network.rectified = innermost.is_none();
+        network.one_value = innermost.is_some_and(|var| saw_one_value(&var.data));
         Ok(network)
     }
 
@@ -186,10 +192,13 @@ impl Generator {
             x = convolve(bound, &name, halving(), &x)?;
             if k == self.down.len() && shift_only {
                 x = batch_norm_as_shift(bound, &innermost, &x)?;
-            } else if k > 1 {
+            } else if self.has_norm(k) {
                 x = batch_norm(bound, &norm(&name), &x, pass.norm)?;
             }
-            x = activate(bound, &name, leaky, &x)?;
+            x = match self.rectified && k == self.down.len() {
+                true => relu(bound, &name, &x)?,
+                false => activate(bound, &name, leaky, &x)?,
+            };
             skips.push(x.clone());
         }
         skips.pop();
@@ -198,17 +207,29 @@ impl Generator {
             let _layer = bound.layer(&name);
             x = self.up_by.run(bound, &name, &x)?;
             x = batch_norm(bound, &norm(&name), &x, pass.norm)?;
-            if k <= self.down.len() - LEAST_DEPTH && pass.dropout > 0.0 {
+            if self.drops(k) && pass.dropout > 0.0 {
                 let draw = Draw { seed: pass.seed, step: pass.step, layer: k as u32 };
                 x = tape.apply(Dropout { rate: pass.dropout, draw }, &[&x])?;
             }
             x = relu(bound, &name, &x)?;
             if let Some(skip) = skips.pop() {
+                let skip = if self.rectified { tape.apply(Relu, &[&skip])? } else { skip };
                 x = tape.apply(Concat, &[&x, &skip])?;
             }
         }
         x = self.up_by.run(bound, "g.out", &x)?;
         activate(bound, "g.out", Activation::Tanh, &x)
+    }
+
+    /// Whether batch norm follows the k-th halving.
+    pub(super) fn has_norm(&self, k: usize) -> bool {
+        k > 1 && !(self.rectified && k == self.down.len())
+    }
+
+    /// Whether dropout follows the k-th doubling. In the authors' program the innermost has none.
+    fn drops(&self, k: usize) -> bool {
+        let (count, left_out) = (self.down.len() - LEAST_DEPTH, usize::from(self.rectified));
+        (1 + left_out..=count + left_out).contains(&k)
     }
 
     /// The network's input from sources `[N, H, W, source_bands]` 0..1: -1..1, a single band repeated to `channels_in`
@@ -246,7 +267,7 @@ impl painter::Generator for Generator {
         for (k, &out) in self.down.iter().enumerate() {
             let name = down(k + 1);
             specs.push(kernel_spec(&name, KERNEL, channels, out, INIT));
-            if k > 0 {
+            if self.has_norm(k + 1) {
                 specs.extend(batch_norm_specs(&norm(&name), out));
             }
             channels = out;
@@ -286,11 +307,11 @@ fn saw_one_value(variances: &[f32]) -> bool {
     variances.iter().all(|&v| v == variances[0] && v < 1.0)
 }
 
-fn down(k: usize) -> String {
+pub(super) fn down(k: usize) -> String {
     format!("g.down{k}")
 }
 
-fn up(k: usize) -> String {
+pub(super) fn up(k: usize) -> String {
     format!("g.up{k}")
 }
 

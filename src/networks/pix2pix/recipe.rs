@@ -4,11 +4,17 @@ use crate::dataset::loader_options::Turns;
 use crate::engine::device::Device;
 use crate::engine::nn::WeightFile;
 use crate::error::Result;
+#[cfg(feature = "convert")]
+use crate::exchange::onnx::graph::Value;
+#[cfg(feature = "convert")]
+use crate::exchange::onnx::layers::Layers;
 use crate::networks::adversarial::AdversarialConfig;
 use crate::networks::pix2pix::game::Start;
 use crate::networks::pix2pix::network::{self as pix2pix, Generator};
 use crate::networks::pix2pix::up::Up;
 use crate::networks::recipe::{Demo, Recipe, Setup, trained};
+#[cfg(feature = "convert")]
+use crate::paint::painter::Look;
 use crate::paint::painter::{self, Painter};
 use crate::train::learner::Learner;
 use crate::train::settings::table::Settings;
@@ -31,6 +37,11 @@ impl Recipe for Pix2pix {
 
     fn painter(&self, device: &Device, file: &WeightFile) -> Result<Box<dyn Painter>> {
         trained(device, Generator::of(file)?, file)
+    }
+
+    #[cfg(feature = "convert")]
+    fn onnx(&self, layers: &mut Layers<'_>, source: &Value, _: &Look) -> Result<Value> {
+        super::onnx::onnx(&Generator::of(layers.weights)?, layers, source)
     }
 
     fn trained_size(&self, file: &WeightFile) -> Result<Option<usize>> {

@@ -2,4 +2,6 @@
 
 pub mod game;
 pub mod network;
+#[cfg(feature = "convert")]
+mod onnx;
 pub mod recipe;

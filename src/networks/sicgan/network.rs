@@ -30,7 +30,7 @@ pub const HALO: usize = 1;
 pub const BANDS: usize = 3;
 
 /// What ab is divided by, to lie in -1..1.
-const AB_RANGE: f32 = 110.0;
+pub(super) const AB_RANGE: f32 = 110.0;
 /// L / 100, Sobel magnitude, Laplacian, x / p, y / p.
 const FEATURES: usize = 5;
 /// Side of all kernels.
@@ -253,7 +253,7 @@ fn conv(bound: &Bound<'_>, name: &str, x: &Var, stride: usize, activation: conv2
     convolve(bound, name, Conv2d { stride, dilation: 1, padding: Padding::Same, activation }, x)
 }
 
-fn g_conv(k: usize) -> String {
+pub(super) fn g_conv(k: usize) -> String {
     format!("g.conv{k}")
 }
 

@@ -26,7 +26,7 @@ pub const SIZE: usize = 64;
 pub const REACH: usize = LAYERS * 3;
 
 /// Outer layers of the generator.
-const LAYERS: usize = 3;
+pub(super) const LAYERS: usize = 3;
 const WIDTH: usize = 64;
 const CONVS: [usize; 5] = [64, 128, 256, 512, 1024];
 /// Side of the kernels that see neighbours.

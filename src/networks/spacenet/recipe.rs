@@ -4,10 +4,16 @@ use crate::dataset::stats::Survey;
 use crate::engine::device::Device;
 use crate::engine::nn::WeightFile;
 use crate::error::Result;
+#[cfg(feature = "convert")]
+use crate::exchange::onnx::graph::Value;
+#[cfg(feature = "convert")]
+use crate::exchange::onnx::layers::Layers;
 use crate::networks::adversarial::{AdversarialConfig, has_discriminator};
 use crate::networks::recipe::{Demo, Recipe, Setup, trained};
 use crate::networks::spacenet::game::Start;
 use crate::networks::spacenet::network::{Discriminator, Generator, SIZE, STRIDE};
+#[cfg(feature = "convert")]
+use crate::paint::painter::Look;
 use crate::paint::painter::{self, Painter};
 use crate::train::learner::Learner;
 use crate::train::settings::table::Settings;
@@ -30,6 +36,11 @@ impl Recipe for Spacenet {
 
     fn painter(&self, device: &Device, file: &WeightFile) -> Result<Box<dyn Painter>> {
         trained(device, Generator::of(file)?, file)
+    }
+
+    #[cfg(feature = "convert")]
+    fn onnx(&self, layers: &mut Layers<'_>, source: &Value, _: &Look) -> Result<Value> {
+        super::onnx::onnx(layers, source)
     }
 
     fn trained_size(&self, file: &WeightFile) -> Result<Option<usize>> {

@@ -1,0 +1,3 @@
+//! Networks and weights as other programs have them.
+
+pub mod onnx;
