@@ -13,6 +13,7 @@ use huetape::networks::NETWORKS;
 use huetape::networks::recipe::{Recipe, Setup, check, fill};
 use huetape::paint::colorizer::Colorizer;
 use huetape::random::{Rng, Stream};
+use huetape::run::convert::of_programs;
 use huetape::run::onnx::to_onnx;
 use huetape::train::built_in::BUILT_IN;
 use huetape::train::settings::table::Settings;
@@ -95,6 +96,16 @@ fn cases() -> Vec<(String, WeightFile, [[usize; 2]; 2])> {
     .into_iter()
     .map(|(name, weights, sizes)| (name.to_owned(), weights, sizes))
     .collect::<Vec<_>>();
+    // Weights of published programs, which have layers of their own.
+    for (name, file, sizes) in [
+        ("eccv16", "eccv16.pth", [[64, 48], [45, 83]]),
+        ("unet_256", "unet_256.pth", [[256, 256], [100, 180]]),
+        ("tutorial", "tutorial.npz", [[256, 256], [31, 80]]),
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/published").join(file);
+        let converted = of_programs(&[(file.to_owned(), std::fs::read(path).unwrap())], None, None).unwrap();
+        cases.push((name.to_owned(), converted.weights, sizes));
+    }
     for built_in in BUILT_IN {
         let sizes = [[224, 224], [90, 131]];
         cases.push((built_in.name.to_owned(), built_in.read().unwrap(), sizes));

@@ -55,7 +55,7 @@ enum Command {
     Register(register::RegisterArgs),
     /// Lists the weights that come along, writes them out, and makes files to pass on of runs
     Weights(Box<weights::WeightsArgs>),
-    /// Writes networks as ONNX files
+    /// Reads weights of other programs, and writes networks as ONNX files
     #[cfg(feature = "convert")]
     Convert(convert::ConvertArgs),
     /// Says what `train` would read, what is wrong with it, and what a step would cost

@@ -50,7 +50,7 @@ impl<'a> Evaluator<'a> {
     /// An evaluator of a network that has just been trained, beside the baselines of its training data. Its images get
     /// another lightness, if `lightness` is given, as when it colours.
     pub fn of_painter(painter: &'a dyn Painter, lightness: Option<LightnessMatch>, stats: DataStats) -> Self {
-        let paint = move |source: &Pixels| paint_matched(painter, lightness.as_ref(), source, &Look::default());
+        let paint = move |source: &Pixels| paint_matched(painter, lightness.as_ref(), source, &painter.look());
         Evaluator { paint: Box::new(paint), stats: Some(stats), rebalance: None, crop: None }
     }
 

@@ -2,8 +2,12 @@
 
 use crate::dataset::stats::Survey;
 use crate::engine::device::Device;
+#[cfg(feature = "convert")]
+use crate::engine::nn::StateTensor;
 use crate::engine::nn::{Parameters, WeightFile};
 use crate::error::{Error, Result};
+#[cfg(feature = "convert")]
+use crate::exchange::foreign::layout::Layout;
 #[cfg(feature = "convert")]
 use crate::exchange::onnx::graph::Value;
 #[cfg(feature = "convert")]
@@ -89,6 +93,18 @@ pub trait Recipe: Sync {
     fn onnx(&self, layers: &mut Layers<'_>, _source: &Value, _look: &Look) -> Result<Value> {
         let what = format!("{} cannot be written as a graph", self.name());
         Err(Error::input(what, layers.weights.source(), "use weights of another network"))
+    }
+
+    /// How published programs name the tensors of this network.
+    #[cfg(feature = "convert")]
+    fn layouts(&self) -> &'static [Layout] {
+        &[]
+    }
+
+    /// The tensor by which weights of several channels read that many bands of a source; nothing where none is needed.
+    #[cfg(feature = "convert")]
+    fn source_bands_setting(&self, _bands: usize) -> Option<StateTensor> {
+        None
     }
 
     /// A learner over fresh weights, or on from given ones, which it recognises.

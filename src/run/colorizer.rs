@@ -69,7 +69,8 @@ impl Colorizer {
             (Some(units), Some(files)) => Some(units.of_files(&files.sample, files.nodata.as_deref(), &files.units)),
             (units, _) => units,
         };
-        Ok(colorizer.with_options(options_of(&metadata.input)).with_units(units))
+        let options = options_of(&colorizer, &metadata.input);
+        Ok(colorizer.with_options(options).with_units(units))
     }
 
     /// The network of the run in a folder, which colours as `huetape colorize` does for it: with its best weights,
@@ -90,14 +91,15 @@ impl Colorizer {
         let by = matched(lightness.unwrap_or(run.input().lightness), || run.lightness_match())?;
         let file = WeightFile::read(&run.weights()?)?;
         let colorizer = Colorizer::of(device, &file, Some(Lightness::Input))?.with_lightness(by)?;
-        Ok(colorizer.with_options(options_of(run.input())))
+        let options = options_of(&colorizer, run.input());
+        Ok(colorizer.with_options(options))
     }
 }
 
 /// How images are coloured that are read as `input` says.
-fn options_of(input: &Input) -> Options {
+fn options_of(colorizer: &Colorizer, input: &Input) -> Options {
     let (band, lightness) = (input.band, input.of_colour_images);
-    Options { band, lightness, preparation: input.source(), ..Options::default() }
+    Options { look: colorizer.painter().look(), band, lightness, preparation: input.source() }
 }
 
 /// The match of lightness that is wanted, if one is.

@@ -2,6 +2,8 @@
 
 pub mod colorizer;
 #[cfg(feature = "convert")]
+pub mod convert;
+#[cfg(feature = "convert")]
 pub mod onnx;
 pub mod pack;
 pub mod plan;

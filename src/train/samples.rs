@@ -5,7 +5,6 @@ use crate::error::Result;
 use crate::imaging::codec::save::{predicted_by, save_png, to_u8};
 use crate::imaging::pixels::Pixels;
 use crate::imaging::quality::Image8;
-use crate::paint::painter::Look;
 use crate::paint::whole::paint;
 use crate::report::strip::side_by_side;
 use crate::train::learner::Learner;
@@ -60,7 +59,7 @@ pub(crate) fn predict(learner: &dyn Learner, batch: &Batch) -> Result<Vec<f32>> 
     let painter = learner.painter();
     let source =
         Pixels { width: batch.size, height: batch.size, bands: painter.source_bands(), values: batch.source.clone() };
-    Ok(paint(painter, &source, &Look::default())?.values)
+    Ok(paint(painter, &source, &painter.look())?.values)
 }
 
 #[cfg(test)]

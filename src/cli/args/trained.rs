@@ -33,9 +33,9 @@ pub struct TrainedArgs {
 /// How it colours.
 #[derive(Args, Debug)]
 pub struct LookArgs {
-    /// Of a classifier: towards 0 the likeliest colour, 1 the mean colour
-    #[arg(long, value_name = "T", default_value_t = 0.38)]
-    temperature: f32,
+    /// Of a classifier: towards 0 the likeliest colour, 1 the mean colour [default: the weights', else 0.38]
+    #[arg(long, value_name = "T")]
+    temperature: Option<f32>,
     /// Statistics of batch norm: running, or batch, with dropout where the network has it, as some GANs are published
     #[arg(long, value_name = "WHICH", default_value = "running")]
     norm: NormName,
@@ -146,14 +146,13 @@ impl TrainedArgs {
 
 impl LookArgs {
     fn check(&self) -> Result<()> {
-        crate::ensure!(
-            (1e-4..=5.0).contains(&self.temperature),
-            Error::input(
+        if let Some(value) = self.temperature.filter(|value| !(1e-4..=5.0).contains(value)) {
+            return Err(Error::input(
                 "out of range",
-                format!("--temperature {}", self.temperature),
-                "use a number from 0.0001 to 5"
-            )
-        );
+                format!("--temperature {value}"),
+                "use a number from 0.0001 to 5",
+            ));
+        }
         self.input.settings.check_values()
     }
 
@@ -165,7 +164,7 @@ impl LookArgs {
             NormName::Batch => Norm::Batch,
         };
         Ok(Options {
-            look: Look { temperature: self.temperature, norm },
+            look: Look { temperature: self.temperature.unwrap_or(before.look.temperature), norm },
             band: given.band.or(before.band.filter(|_| given.bands.is_none())),
             // A band asked for now is read, also where the training was on the lightness of colour images.
             lightness: before.lightness && given.band.is_none() && given.bands.is_none(),

@@ -7,6 +7,7 @@ use crate::engine::ops::conv_transpose2d::ConvTranspose2d;
 use crate::engine::ops::conv2d::{self, Conv2d, Padding};
 use crate::engine::ops::pad::ZeroPad;
 use crate::error::{Error, Result};
+use crate::exchange::axes::permuted;
 use crate::exchange::onnx::graph::{Attribute, Graph, Value};
 
 /// A graph with the weights of its layers.
@@ -15,22 +16,6 @@ pub struct Layers<'a> {
     pub graph: &'a mut Graph,
     /// The weights, known to be whole.
     pub weights: &'a WeightFile,
-}
-
-/// `[kh, kw, c_in, c_out]` with its axes in another order: axis `k` of the result is axis `order[k]` of it.
-pub fn permuted(shape: [usize; 4], values: &[f32], order: [usize; 4]) -> ([usize; 4], Vec<f32>) {
-    let steps = [shape[1] * shape[2] * shape[3], shape[2] * shape[3], shape[3], 1];
-    let (sizes, steps) = (order.map(|axis| shape[axis]), order.map(|axis| steps[axis]));
-    let mut out = Vec::with_capacity(values.len());
-    for a in 0..sizes[0] {
-        for b in 0..sizes[1] {
-            for c in 0..sizes[2] {
-                let first = a * steps[0] + b * steps[1] + c * steps[2];
-                out.extend((0..sizes[3]).map(|d| values[first + d * steps[3]]));
-            }
-        }
-    }
-    (sizes, out)
 }
 
 /// Padding before and after an axis of a convolution padded "same", of images whose sides are multiples of

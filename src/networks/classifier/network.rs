@@ -18,6 +18,9 @@ use crate::paint::painter::{Framing, Look, Painter, bands_and_lightness, some_ba
 use std::fmt;
 use std::sync::Arc;
 
+/// A weight file's tensor `[1]` that holds the temperature of the annealed mean, where that is not the usual one.
+pub const TEMPERATURE_TENSOR: &str = "temperature";
+
 /// What differs between classification networks.
 pub struct Architecture {
     /// Its name, on the command line and in files.
@@ -60,6 +63,8 @@ pub struct Classifier {
     pub bins: Tensor,
     /// Share of each bin in the training data, smoothed, sum 1: `[Q]`. The class weights follow from it.
     pub prior: Vec<f32>,
+    /// Temperature of the annealed mean where nothing else is said, if it is not the usual one.
+    pub temperature: Option<f32>,
 }
 
 impl Classifier {
@@ -111,7 +116,7 @@ impl Classifier {
         );
         let parameters = Parameters::new(device, network.param_specs(), seed, training)?;
         let (network, bins) = (Arc::new(network), centres(device, bins)?);
-        Ok(Classifier { architecture, network, parameters, lightness: None, bins, prior })
+        Ok(Classifier { architecture, network, parameters, lightness: None, bins, prior, temperature: None })
     }
 
     /// The same network with a head that predicts the lightness, at its start where there was none.
@@ -145,7 +150,8 @@ impl Classifier {
         let parameters = Parameters::new(device, specs, 0, training)?;
         parameters.load(file)?;
         let (network, bins) = (Arc::new(network), centres(device, &bins)?);
-        Ok(Classifier { architecture, network, parameters, lightness, bins, prior })
+        let temperature = temperature(file)?;
+        Ok(Classifier { architecture, network, parameters, lightness, bins, prior, temperature })
     }
 
     /// The same network with the same values in other memory, without gradients.
@@ -160,6 +166,7 @@ impl Classifier {
             lightness: self.lightness,
             bins: self.bins.clone(),
             prior: self.prior.clone(),
+            temperature: self.temperature,
         })
     }
 
@@ -180,6 +187,9 @@ impl Classifier {
         let (bins, prior) = (self.bins.to_vec()?, self.prior.clone());
         state.push(StateTensor { name: "bins".to_owned(), shape: self.bins.shape().to_vec(), data: bins });
         state.push(StateTensor { name: "prior".to_owned(), shape: vec![prior.len()], data: prior });
+        let temperature = self.temperature.map(|value| vec![value]);
+        let tensor = |data| StateTensor { name: TEMPERATURE_TENSOR.to_owned(), shape: vec![1], data };
+        state.extend(temperature.map(tensor));
         Ok(state)
     }
 
@@ -257,6 +267,11 @@ impl Painter for Classifier {
 
     fn framing(&self) -> Framing {
         self.architecture.framing
+    }
+
+    fn look(&self) -> Look {
+        let usual = Look::default();
+        Look { temperature: self.temperature.unwrap_or(usual.temperature), ..usual }
     }
 
     fn source_bands(&self) -> usize {
@@ -349,6 +364,20 @@ pub fn bins_and_prior(file: &WeightFile) -> Result<(Bins, Vec<f32>)> {
     };
     let centres = file.expect("bins", &[q, 2])?.chunks_exact(2).map(|ab| [ab[0], ab[1]]).collect();
     Ok((Bins { centres }, file.expect("prior", &[q])?.to_vec()))
+}
+
+/// The temperature that a weight file holds.
+fn temperature(file: &WeightFile) -> Result<Option<f32>> {
+    if file.get(TEMPERATURE_TENSOR).is_none() {
+        return Ok(None);
+    }
+    let value = file.expect(TEMPERATURE_TENSOR, &[1])?[0];
+    let what = format!("tensor {TEMPERATURE_TENSOR} holds {value}");
+    crate::ensure!(
+        (1e-4..=5.0).contains(&value),
+        Error::input(what, file.source(), "use a temperature from 0.0001 to 5")
+    );
+    Ok(Some(value))
 }
 
 #[cfg(test)]

@@ -3,8 +3,16 @@
 //! After Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, with the layer table of the project's first
 //! note: eight blocks of 3x3 convolutions with ReLU, batch norm after each block, three halvings, dilated blocks at an
 //! eighth of the size, one doubling, and a 1x1 convolution to Q bins at a quarter of the size.
+//!
+//! Weights of the authors' own program have three differences, and are known by the first: the doubling is a transposed
+//! convolution of 4x4, the last block has no batch norm, and convolutions that halve pad one pixel before.
 
-use crate::engine::nn::{BatchNormLayer, ConvLayer, Sequential, UpsampleLayer, WeightFile};
+use crate::engine::nn::{
+    BatchNormLayer, ConvLayer, ConvTransposeLayer, Sequential, UpsampleLayer, WeightFile, ZeroPadLayer,
+};
+use crate::engine::ops::conv_transpose2d::ConvTranspose2d;
+use crate::engine::ops::conv2d::Activation;
+use crate::engine::ops::pad::ZeroPad;
 use crate::error::Result;
 use crate::networks::classifier::network::Architecture;
 use crate::networks::common::{kernel_channels, scaled};
@@ -13,7 +21,8 @@ use std::convert::Infallible;
 
 /// Height and width of an input must be multiples of this.
 pub const STRIDE: usize = 8;
-/// Pixels on each side of a pixel that its colour depends on: 176 before and 183 after it, in whole strides.
+/// Pixels on each side of a pixel that its colour depends on: 176 before and 183 after it (in the authors' program 183
+/// before and 176 after), in whole strides.
 pub const REACH: usize = 184;
 /// A quarter of the input's size comes out; the loss and the decoding upsample by this factor.
 pub const UPSAMPLE: usize = 4;
@@ -27,8 +36,10 @@ pub static ARCHITECTURE: Architecture = Architecture {
     framing: Framing { stride: STRIDE, halo: 0, reach: REACH, window: None, margin: 0 },
 };
 
+/// Side of the kernel that doubles in the authors' program.
+const DOUBLING: usize = 4;
 /// Out, stride, dilation of the 3x3 convolutions, block by block.
-const BLOCKS: [&[(usize, usize, usize)]; 8] = [
+pub(super) const BLOCKS: [&[(usize, usize, usize)]; 8] = [
     &[(64, 1, 1), (64, 2, 1)],
     &[(128, 1, 1), (128, 2, 1)],
     &[(256, 1, 1), (256, 1, 1), (256, 2, 1)],
@@ -43,7 +54,7 @@ const BLOCKS: [&[(usize, usize, usize)]; 8] = [
 /// the loss and the decoding.
 pub fn network(width: f64, bins: usize) -> Sequential {
     let filters = |_: &str, published: Option<usize>| Ok(published.map_or(bins, |out| scaled(out, width)));
-    let Ok(network) = of_filters::<Infallible>(filters);
+    let Ok(network) = of_filters::<Infallible>(filters, false);
     network
 }
 
@@ -52,24 +63,38 @@ pub fn network(width: f64, bins: usize) -> Sequential {
 /// # Errors
 /// Tensors that are missing or have other numbers of axes.
 pub fn network_of(file: &WeightFile) -> Result<Sequential> {
-    of_filters(|name, _| kernel_channels(file, name).map(|[_, out]| out))
+    let doubling = file.require("conv8_1.weight")?;
+    let authors = doubling.shape.starts_with(&[DOUBLING; 2]);
+    of_filters(|name, _| kernel_channels(file, name).map(|[_, out]| out), authors)
 }
 
 /// The network with as many channels out of each convolution as `filters` says for its name and its published number;
-/// the last one has no such number.
-fn of_filters<E>(filters: impl Fn(&str, Option<usize>) -> Result<usize, E>) -> Result<Sequential, E> {
+/// the last one has no such number. `authors`: as in the authors' program.
+fn of_filters<E>(filters: impl Fn(&str, Option<usize>) -> Result<usize, E>, authors: bool) -> Result<Sequential, E> {
     let mut network = Sequential::new(1);
     for (block, convs) in BLOCKS.iter().enumerate() {
         let block = block + 1;
-        if block == 8 {
+        if block == 8 && !authors {
             network = network.then(UpsampleLayer { factor: 2 });
         }
         for (i, &(out, stride, dilation)) in convs.iter().enumerate() {
             let name = format!("conv{block}_{}", i + 1);
             let out = filters(&name, Some(out))?;
-            network = network.then(ConvLayer::same(name, 3, out).stride(stride).dilation(dilation).relu());
+            network = match (authors, block, i, stride) {
+                (true, 8, 0, _) => {
+                    let op = ConvTranspose2d { stride: 2, activation: Activation::Relu };
+                    network.then(ConvTransposeLayer { name, kernel: DOUBLING, out, op })
+                }
+                (true, _, _, 2) => {
+                    let before = ZeroPad { top: 1, left: 1, bottom: 0, right: 0 };
+                    network.then(ZeroPadLayer(before)).then(ConvLayer::valid(name, 3, out).stride(2).relu())
+                }
+                _ => network.then(ConvLayer::same(name, 3, out).stride(stride).dilation(dilation).relu()),
+            };
         }
-        network = network.then(BatchNormLayer::new(format!("bn{block}")));
+        if block < 8 || !authors {
+            network = network.then(BatchNormLayer::new(format!("bn{block}")));
+        }
     }
     Ok(network.then(ConvLayer::same("out", 1, filters("out", None)?)))
 }

@@ -5,6 +5,8 @@ use crate::engine::device::Device;
 use crate::engine::nn::WeightFile;
 use crate::error::Result;
 #[cfg(feature = "convert")]
+use crate::exchange::foreign::layout::Layout;
+#[cfg(feature = "convert")]
 use crate::exchange::onnx::graph::Value;
 #[cfg(feature = "convert")]
 use crate::exchange::onnx::layers::Layers;
@@ -38,6 +40,11 @@ impl Recipe for Colournet {
 
     fn painter(&self, device: &Device, file: &WeightFile) -> Result<Box<dyn Painter>> {
         Ok(Box::new(Classifier::read(device, &ARCHITECTURE, file, false)?))
+    }
+
+    #[cfg(feature = "convert")]
+    fn layouts(&self) -> &'static [Layout] {
+        std::slice::from_ref(&super::foreign::ECCV16)
     }
 
     #[cfg(feature = "convert")]

@@ -34,20 +34,20 @@ pub const LEAKY_SLOPE: f32 = 0.3;
 pub const DROPOUT: f32 = 0.5;
 /// Tensors `[1]` of a weight file that say what shapes do not: the slope of the leaky ReLU, the share that dropout
 /// takes, the side of the training pictures. Where there is none, the published value holds.
-const SLOPE_TENSOR: &str = "leaky_slope";
+pub(super) const SLOPE_TENSOR: &str = "leaky_slope";
 const DROPOUT_TENSOR: &str = "dropout";
-const SIDE_TENSOR: &str = "side";
+pub(super) const SIDE_TENSOR: &str = "side";
 /// Where a weight file says how many bands of the source are read, where that is more than one.
-const BANDS_TENSOR: &str = "source_bands";
+pub(super) const BANDS_TENSOR: &str = "source_bands";
 /// Pixels along the border of a window where the zeros that its layers pad with are seen: a pale line.
 const MARGIN: usize = 16;
 
 /// Channels after each halving, and after each doubling, of the published network. One of fewer halvings leaves out the
 /// innermost.
-const DOWN: [usize; 8] = [64, 128, 256, 512, 512, 512, 512, 512];
+pub(super) const DOWN: [usize; 8] = [64, 128, 256, 512, 512, 512, 512, 512];
 const UP: [usize; 7] = [512, 512, 512, 512, 256, 128, 64];
 /// Halvings at least, and after which upward layers have no dropout: the innermost three of eight have it.
-const LEAST_DEPTH: usize = 5;
+pub(super) const LEAST_DEPTH: usize = 5;
 pub(super) const INIT: Init = Init::Normal(0.02);
 
 /// Shorter side of the pictures that crops of `size` are cut from by chance: 286 for 256.

@@ -2,8 +2,12 @@
 
 use crate::dataset::loader_options::Turns;
 use crate::engine::device::Device;
+#[cfg(feature = "convert")]
+use crate::engine::nn::StateTensor;
 use crate::engine::nn::WeightFile;
 use crate::error::Result;
+#[cfg(feature = "convert")]
+use crate::exchange::foreign::layout::{Layout, setting};
 #[cfg(feature = "convert")]
 use crate::exchange::onnx::graph::Value;
 #[cfg(feature = "convert")]
@@ -37,6 +41,16 @@ impl Recipe for Pix2pix {
 
     fn painter(&self, device: &Device, file: &WeightFile) -> Result<Box<dyn Painter>> {
         trained(device, Generator::of(file)?, file)
+    }
+
+    #[cfg(feature = "convert")]
+    fn layouts(&self) -> &'static [Layout] {
+        &super::foreign::LAYOUTS
+    }
+
+    #[cfg(feature = "convert")]
+    fn source_bands_setting(&self, bands: usize) -> Option<StateTensor> {
+        Some(setting(pix2pix::BANDS_TENSOR, bands as f32))
     }
 
     #[cfg(feature = "convert")]
