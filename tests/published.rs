@@ -139,7 +139,7 @@ fn tensor(shape: [u8; 2], strides: [u8; 2], storage: &str) -> Vec<u8> {
     let mut pickle =
         b"\x80\x02}X\x0f\0\0\0model1.0.weightctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storage".to_vec();
     pickle.extend(storage.as_bytes());
-    pickle.extend(b"X\x01\0\0\00X\x03\0\0\0cpuK\x02tQK\0");
+    pickle.extend(b"X\x01\0\0\x000X\x03\0\0\0cpuK\x02tQK\0");
     pickle.extend(pair(shape));
     pickle.extend(pair(strides));
     pickle.extend(b"\x89Ntds.".map(|byte| if byte == b'd' { b'R' } else { byte }));
