@@ -151,6 +151,7 @@ fn hostile_damaged_and_foreign_files_get_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let whole = fs::read(golden("eccv16.pth")).unwrap();
     let npz = fs::read(golden("tutorial.npz")).unwrap();
+    let legacy = fs::read(golden("patchgan.pth")).unwrap();
     let mut damaged = whole.clone();
     let middle = damaged.len() / 2;
     damaged[middle] ^= 1;
@@ -162,6 +163,7 @@ fn hostile_damaged_and_foreign_files_get_one_line() {
         ("stack.pth", torch(b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93\x8c\x011\x85R."), &["builtins.eval"]),
         ("build.pth", torch(b"\x80\x02ctorch\nFloatStorage\n}b."), &["gives a state"]),
         ("call.pth", torch(b"\x80\x02ctorch\nFloatStorage\n)R."), &["calls something"]),
+        ("python2.pth", torch(b"\x80\x02ccollections\nOrderedDict\n]]X\x01\0\0\0aaa\x85R."), &["cut short or damaged"]),
         ("inst.pth", torch(b"\x80\x02(ios\nsystem\n."), &["code 0x69"]),
         ("object.pth", torch(b"\x80\x02ccollections\nOrderedDict\n)\x81."), &["code 0x81"]),
         ("model.pth", torch(b"\x80\x02cmodels.networks\nUnetGenerator\n)\x81."), &["models.networks.UnetGenerator"]),
@@ -186,7 +188,15 @@ fn hostile_damaged_and_foreign_files_get_one_line() {
         ("empty.zip", zip(&[("readme", b"text")]), &["without weights"]),
         ("model.keras", zip(&[("model.weights.h5", b"")]), &["Keras", "numpy.savez"]),
         ("model.weights.h5", b"\x89HDF\r\n\x1a\n\0\0\0\0".to_vec(), &["HDF5", "numpy.savez"]),
-        ("legacy.pth", b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.".to_vec(), &["before version 1.6"]),
+        ("legacy-head.pth", legacy[..15].to_vec(), &["cut short"]),
+        ("legacy-cut.pth", legacy[..legacy.len() - 3].to_vec(), &["cut short"]),
+        ("legacy-system.pth", [&legacy[..15], b"\x80\x02cos\nsystem\nX\x02\0\0\0ls\x85R."].concat(), &["os.system"]),
+        ("legacy-list.pth", [&legacy[..15], b"\x80\x02K\x01.\x80\x02}.\x80\x02}.\x80\x02}."].concat(), &["no list"]),
+        (
+            "legacy-name.pth",
+            [&legacy[..15], b"\x80\x02K\x01.\x80\x02}.\x80\x02}.\x80\x02]X\x01\0\0\0aa."].concat(),
+            &["storage a"],
+        ),
         ("plain.pkl", b"\x80\x04}.".to_vec(), &["a pickle without tensors"]),
         ("photo.png", b"\x89PNG\r\n\x1a\n".to_vec(), &["not a whole safetensors file"]),
         ("nothing.pth", Vec::new(), &["not a whole safetensors file"]),

@@ -9,7 +9,7 @@ the names that `torch.save` puts into them.
 eccv16.pth         richzhang/colorization, colorizers/eccv16.py: `ECCVGenerator(pretrained=False)`, in evaluation mode
 unet_256.pth       junyanz/pytorch-CycleGAN-and-pix2pix, models/networks.py: `define_G(3, 3, ngf, "unet_256", "batch")`, in
                    evaluation mode; elements of 16 bits
-patchgan.pth       the same: `define_D(6, ndf, "basic", norm="batch")`
+patchgan.pth       the same: `define_D(6, ndf, "basic", norm="batch")`; as PyTorch wrote before version 1.6
 tutorial.npz       tensorflow.org/tutorials/generative/pix2pix: `numpy.savez(FILE, *generator.get_weights())`, by the running
                    statistics
 *.out.npy          the image, sRGB 0..1 [H, W, 3]: of the U-Nets every eighth pixel
@@ -117,8 +117,8 @@ class Weights:
         return batch_norm(x, *parts, 1e-5)
 
 
-def save_torch(tensors, path):
-    """As `torch.save(state_dict, path)` does since version 1.6."""
+def save_torch(tensors, path, legacy=False):
+    """As `torch.save(state_dict, path)` does since version 1.6, or did before."""
     kinds = {"<f4": "FloatStorage", "<f2": "HalfStorage", "<i8": "LongStorage"}
     torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
 
@@ -145,7 +145,8 @@ def save_torch(tensors, path):
 
         def storage(self):
             storage = Storage()
-            storage.of = ("storage", storages[self.array.dtype.str], str(self.key), "cpu", self.array.size)
+            view = (None,) if legacy else ()
+            storage.of = ("storage", storages[self.array.dtype.str], str(self.key), "cpu", self.array.size, *view)
             return storage
 
     class Storage:
@@ -159,6 +160,14 @@ def save_torch(tensors, path):
     state._metadata = collections.OrderedDict({"": {"version": 1}})
     data = io.BytesIO()
     Pickler(data, protocol=2).dump(state)
+    if legacy:
+        system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+        parts = [pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, system)] + [data.getvalue()]
+        parts.append(pickle.dumps([str(k) for k in range(len(tensors))], 2))
+        for array in tensors.values():
+            parts += [np.int64(array.size).tobytes(), array.tobytes()]
+        path.write_bytes(b"".join(parts))
+        return
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         # Times of writing would differ.
         put = lambda name, what: archive.writestr(zipfile.ZipInfo(f"archive/{name}"), what)
@@ -261,7 +270,7 @@ def unet(folder, width):
         before = out * ngf
     w.kernel("model.11.weight", 1, before, 4, 4)
     w.bias("model.11.bias", 1)
-    save_torch(w.tensors, folder / "patchgan.pth")
+    save_torch(w.tensors, folder / "patchgan.pth", legacy=True)
 
 
 def tutorial(folder, width):

@@ -23,10 +23,7 @@ pub fn read(source: &str, bytes: &[u8]) -> Result<Foreign> {
     let refuse = |what: String, remedy: &str| Err(Error::input(what, source, remedy).of(ErrorKind::File));
     let found = match bytes {
         _ if bytes.starts_with(HDF5) => return refuse("an HDF5 file, as Keras writes it, is not read".into(), NPZ),
-        _ if bytes.starts_with(torch::LEGACY) => {
-            let remedy = "write it anew by Python: torch.save(torch.load(FILE), \"weights.pth\")";
-            return refuse("a file of PyTorch before version 1.6".into(), remedy);
-        }
+        _ if bytes.starts_with(torch::LEGACY) => torch::legacy_tensors(bytes).map_err(|what| (what, STATE)),
         _ if bytes.starts_with(ZIP) => {
             let zip = match Zip::of(bytes) {
                 Ok(zip) => zip,

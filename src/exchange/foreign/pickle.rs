@@ -32,7 +32,7 @@ pub enum Value {
 pub enum Known {
     /// `collections.OrderedDict`.
     Dict,
-    /// `torch._utils._rebuild_tensor_v2`.
+    /// `torch._utils._rebuild_tensor_v2`, and `_rebuild_tensor` of earlier versions, which has fewer arguments.
     Tensor,
     /// `torch._utils._rebuild_parameter`: its first argument.
     Parameter,
@@ -44,7 +44,7 @@ impl Known {
     fn of(module: &str, name: &str) -> Result<Self, String> {
         match (module, name) {
             ("collections", "OrderedDict") => Ok(Known::Dict),
-            ("torch._utils", "_rebuild_tensor_v2") => Ok(Known::Tensor),
+            ("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor") => Ok(Known::Tensor),
             ("torch._utils", "_rebuild_parameter") => Ok(Known::Parameter),
             ("torch" | "torch.storage", _) if name.ends_with("Storage") => Ok(Known::Storage(name.to_owned())),
             _ => Err(format!("it names {module}.{name}, and nothing but tensors is read")),
@@ -60,16 +60,21 @@ pub struct Pickle {
 }
 
 impl Pickle {
-    /// Reads a pickle of protocol 2 to 5.
+    /// Reads a pickle of protocol 2 to 5 that begins at the start of `bytes`, and says how long it is.
     ///
     /// # Errors
     /// A pickle that is cut short, names what is not in the list, calls anything, or uses what no file of tensors does;
     /// in words.
-    pub fn read(bytes: &[u8]) -> Result<Self, String> {
-        let mut machine =
-            Machine { bytes, at: 0, values: Vec::new(), stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() };
+    pub fn read(bytes: &[u8]) -> Result<(Self, usize), String> {
+        let (values, stack, marks, memo) = Default::default();
+        let mut machine = Machine { bytes, at: 0, values, stack, marks, memo };
         let top = machine.run()?;
-        Ok(Pickle { values: machine.values, top })
+        Ok((Pickle { values: machine.values, top }, machine.at))
+    }
+
+    /// All values, in the order in which they were made.
+    pub fn values(&self) -> &[Value] {
+        &self.values
     }
 
     /// What the whole pickle is.
@@ -180,7 +185,15 @@ impl<'a> Machine<'a> {
         let (arguments, callee) = (self.pop()?, self.pop()?);
         let Value::Row(arguments) = self.values[arguments].clone() else { return Err(broken()) };
         match &self.values[callee] {
-            Value::Known(Known::Dict) if arguments.is_empty() => self.push(Value::Dict(Vec::new())),
+            // Python 2 passes the pairs to the call.
+            Value::Known(Known::Dict) if arguments.len() <= 1 => {
+                let row = |id: &Id| if let Value::Row(row) = &self.values[*id] { Some(row) } else { None };
+                let pairs = arguments.first().map_or(Some(Vec::new()), |pairs| {
+                    let pair = |id| row(id).and_then(|pair| Some((*pair.first()?, *pair.get(1)?)));
+                    row(pairs)?.iter().map(pair).collect()
+                });
+                self.push(Value::Dict(pairs.ok_or_else(broken)?));
+            }
             Value::Known(Known::Tensor) => self.push(Value::Tensor(arguments)),
             Value::Known(Known::Parameter) => self.stack.push(*arguments.first().ok_or_else(broken)?),
             _ => return Err("it calls something, and nothing but tensors is read".to_owned()),
@@ -304,6 +317,39 @@ impl<'a> Machine<'a> {
                 }
                 code => return Err(format!("the pickle in it uses code {code:#04x}, which no file of tensors does")),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dictionary_of_python_2_brings_its_pairs_in_the_call() {
+        let bytes = b"\x80\x02ccollections\nOrderedDict\nq\x01]q\x02(]q\x03(U\x01aK\x05e\
+            ]q\x04(U\x01bh\x03ee\x85q\x05Rq\x06. more";
+        let (pickle, len) = Pickle::read(bytes).unwrap();
+        assert_eq!(len, bytes.len() - 5);
+        let Value::Dict(pairs) = pickle.value(pickle.top()) else { panic!("{pickle:?}") };
+        let &[(a, five), (b, row)] = &pairs[..] else { panic!("{pairs:?}") };
+        let text = |text: &str| Value::Text(text.to_owned());
+        assert_eq!([pickle.value(a), pickle.value(b)], [&text("a"), &text("b")]);
+        assert_eq!((pickle.value(five), pickle.value(row)), (&Value::Int(5), &Value::Row(vec![a, five])));
+    }
+
+    #[test]
+    fn whole_numbers_have_their_signs() {
+        for (bytes, number) in [
+            (&b"J\xfe\xff\xff\xff."[..], -2),
+            (b"\x8a\x00.", 0),
+            (b"\x8a\x01\x80.", -128),
+            (b"\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f.", i64::MAX),
+            (b"M\xff\xff.", 65_535),
+            (b"\x88.", 1),
+        ] {
+            let (pickle, _) = Pickle::read(bytes).unwrap();
+            assert_eq!(pickle.value(pickle.top()), &Value::Int(number), "{bytes:?}");
         }
     }
 }
