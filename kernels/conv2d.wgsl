@@ -1,11 +1,15 @@
 // y[n, oy, ox, o] = act(b[o] + sum over ky, kx, c of x[n, oy s + ky d - top, ox s + kx d - left, c] w[ky, kx, c, o])
-// use: linear, conv, tile
+// use: linear, conv, lanes, tile, wide_tile, narrow_tile
+// Long because: five bodies share what they know of pixels, taps and weights.
 //
 // An implicit matrix product: rows are the output pixels (N Ho Wo), columns the outputs O, the depth runs over taps and
 // quads of channels (Kh Kw C / 4). Pixels outside the picture are zero.
 //
 // `quads` and `scalars`: a workgroup of 128 makes a tile of 64 x 64 through workgroup memory, half of it loading x and
-// half w, each invocation a block of 4 x 4; `quads` needs C and O that are multiples of 4. `software`: an invocation
+// half w, each invocation a block of 4 x 4; `quads` needs C and O that are multiples of 4. `wide`: a workgroup of 256
+// makes a tile of 128 x 128, and loads the next slice while it works on one; C is a multiple of 16, so that a slice
+// lies within a tap, O one of 4. `narrow`, for up to 4 outputs: a workgroup of 256 makes a tile of 256 x 4; C is a
+// multiple of 16. `software`: an invocation
 // makes 8 pixels x 4 outputs from registers alone, a workgroup of 8 lies along the outputs, so that x is read once for
 // all lanes. A great depth is cut into chunks, so that no invocation loops for long: their sums go to `partial`, and
 // `total` adds them in order. The grid is folded into y.
@@ -18,6 +22,7 @@
 @group(0) @binding(4) var<storage, read_write> y: array<f32>; // (N, Ho, Wo, O)
 @group(0) @binding(4) var<storage, read_write> y4: array<vec4<f32>>; // (N, Ho, Wo, O / 4)
 @group(0) @binding(5) var<storage, read_write> partial: array<f32>; // (chunks, N, Ho, Wo, O), of more than one chunk
+@group(0) @binding(5) var<storage, read_write> partial4: array<vec4<f32>>; // (chunks, N, Ho, Wo, O / 4)
 
 // The window of an output pixel: index of its picture's first row, and the place of its first tap.
 struct Window {
@@ -232,6 +237,121 @@ fn quads(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
     }
 }
 
+// Of four pixels each the channels of a quad, a column a pixel.
+fn fetch_input(windows: array<Window, 4>, at: Depth, quad: u32) -> Fetched {
+    let a = address(windows[0], at);
+    let b = address(windows[1], at);
+    let c = address(windows[2], at);
+    let d = address(windows[3], at);
+    return Fetched(
+        mat4x4<f32>(x4[a.x + quad], x4[b.x + quad], x4[c.x + quad], x4[d.x + quad]),
+        vec4<bool>(a.y != 0u, b.y != 0u, c.y != 0u, d.y != 0u),
+    );
+}
+
+// The place in x4 of a pixel's first channels under a tap, any where it lies outside the picture, and whether it does
+// not.
+fn address(place: Window, at: Depth) -> vec2<u32> {
+    let iy = place.y + i32(at.ky * p.dilation);
+    let ix = place.x + i32(at.kx * p.dilation);
+    let inside = u32(iy) < p.h && u32(ix) < p.w;
+    let pixel = select(0u, u32((place.row + iy) * i32(p.w) + ix), inside);
+    return vec2<u32>(pixel * (p.c / 4u) + at.quad, u32(inside));
+}
+
+// Of a tap's channels 4 quad + 0..3, a column each, the weights of outputs o..o+3, or of those outputs, a column each,
+// the weights of these channels.
+fn fetch_weights(at: Depth, quad: u32, o: u32) -> Fetched {
+    let inside = o < p.o;
+    let tap = (at.ky * p.kw + at.kx) * p.c * p.o;
+    let first = (tap + 4u * (at.quad + quad) * p.channel_step + select(0u, o, inside) * p.output_step) / 4u;
+    let next = max(p.channel_step, p.output_step) / 4u;
+    return Fetched(
+        mat4x4<f32>(weight4[first], weight4[first + next], weight4[first + 2u * next], weight4[first + 3u * next]),
+        vec4<bool>(inside),
+    );
+}
+
+// A block of the slice at `at`, which is the same for the whole workgroup.
+fn fetch(job: Loader, windows: array<Window, 4>, at: Depth, o: u32) -> Fetched {
+    if (job.rows) {
+        return fetch_input(windows, at, job.depth_quad);
+    }
+    return fetch_weights(at, job.depth_quad, o);
+}
+
+// An invocation's place in a tile.
+struct WideTile {
+    chunk: u32,
+    first_pixel: u32,
+    first_output: u32,
+    local: u32,
+}
+
+// The two quads of its i-th row.
+fn store_wide_quads(tile: WideTile, i: u32, left: vec4<f32>, right: vec4<f32>) {
+    let pixels = p.n * p.ho * p.wo;
+    let pixel = tile.first_pixel + wide_row(tile.local, i);
+    let o = tile.first_output + wide_column(tile.local);
+    if (pixel < pixels) {
+        store_wide_quad(tile.chunk, pixel, o, left);
+        store_wide_quad(tile.chunk, pixel, o + 32u, right);
+    }
+}
+
+fn store_wide_quad(chunk: u32, pixel: u32, o: u32, sum: vec4<f32>) {
+    if (o < p.o) {
+        if (p.chunks > 1u) {
+            partial4[((chunk * p.n * p.ho * p.wo + pixel) * p.o + o) / 4u] = sum;
+        } else {
+            y4[(pixel * p.o + o) / 4u] = activate(sum + biases(o));
+        }
+    }
+}
+
+@compute @workgroup_size(256)
+fn wide(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let pixels = p.n * p.ho * p.wo;
+    let columns = (p.o + WIDE - 1u) / WIDE;
+    let tiles = (pixels + WIDE - 1u) / WIDE * columns;
+    let chunk = group_index(group) / tiles;
+    if (chunk >= p.chunks) {
+        return;
+    }
+    let first_pixel = group_index(group) % tiles / columns * WIDE;
+    let first_output = group_index(group) % tiles % columns * WIDE;
+    let job = loader(local, local < 128u || p.output_step != 1u);
+    let line = first_pixel + 4u * job.line;
+    let windows = array<Window, 4>(window(line), window(line + 1u), window(line + 2u), window(line + 3u));
+    let o = first_output + 4u * job.line;
+    let begin = chunk * p.chunk;
+    let end = min(begin + p.chunk, p.kh * p.kw * p.c / 4u);
+    var at = depth_at(begin);
+    var fetched = fetch(job, windows, at, o);
+    var sum: array<vec4<f32>, 16>;
+    for (var done = begin; done < end; done += WIDE_SLICE / 4u) {
+        workgroupBarrier();
+        store_wide(job, fetched, job.rows || p.output_step != 1u);
+        workgroupBarrier();
+        if (done + WIDE_SLICE / 4u < end) {
+            // On its way while this slice is worked on.
+            at = advance(at, WIDE_SLICE / 4u);
+            fetched = fetch(job, windows, at, o);
+        }
+        add_wide_slice(&sum, local);
+    }
+    let tile = WideTile(chunk, first_pixel, first_output, local);
+    // One by one: an index that is computed would keep the sums out of the registers.
+    store_wide_quads(tile, 0u, sum[0], sum[1]);
+    store_wide_quads(tile, 1u, sum[2], sum[3]);
+    store_wide_quads(tile, 2u, sum[4], sum[5]);
+    store_wide_quads(tile, 3u, sum[6], sum[7]);
+    store_wide_quads(tile, 4u, sum[8], sum[9]);
+    store_wide_quads(tile, 5u, sum[10], sum[11]);
+    store_wide_quads(tile, 6u, sum[12], sum[13]);
+    store_wide_quads(tile, 7u, sum[14], sum[15]);
+}
+
 @compute @workgroup_size(128)
 fn scalars(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let job = work(group, local);
@@ -264,6 +384,35 @@ fn scalars(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
         if (pixel < p.n * p.ho * p.wo) {
             store_scalars(job.chunk, pixel, job.first_output + tile_column(local, i), sum[i]);
         }
+    }
+}
+
+@compute @workgroup_size(256)
+fn narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let pixels = p.n * p.ho * p.wo;
+    let tiles = (pixels + NARROW - 1u) / NARROW;
+    let chunk = group_index(group) / tiles;
+    if (chunk >= p.chunks) {
+        return;
+    }
+    let first_pixel = group_index(group) % tiles * NARROW;
+    let line = first_pixel + local / 4u * 4u;
+    let windows = array<Window, 4>(window(line), window(line + 1u), window(line + 2u), window(line + 3u));
+    let begin = chunk * p.chunk;
+    let end = min(begin + p.chunk, p.kh * p.kw * p.c / 4u);
+    var at = depth_at(begin);
+    var sum: vec4<f32>;
+    for (var done = begin; done < end; done += NARROW_SLICE / 4u) {
+        let fetched = fetch_input(windows, at, local % 4u);
+        var columns: vec4<f32>;
+        if (local < NARROW_SLICE) {
+            columns = weight_scalars(Depth(at.ky, at.kx, at.quad + local / 4u), local % 4u, 0u);
+        }
+        sum = add_narrow_slice(sum, local, fetched, columns);
+        at = advance(at, NARROW_SLICE / 4u);
+    }
+    if (first_pixel + local < pixels) {
+        store_scalars(chunk, first_pixel + local, 0u, sum);
     }
 }
 

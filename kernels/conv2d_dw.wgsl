@@ -1,19 +1,21 @@
 // dw[ky, kx, c, o] = sum over n, oy, ox of x[n, oy s + ky d - top, ox s + kx d - left, c] dz[n, oy, ox, o]
-// use: linear, conv, tile
+// use: linear, conv, lanes, tile, wide_tile
 //
 // A matrix product: rows are taps and channels (Kh Kw C), columns the outputs O, the depth runs over the output pixels
-// (N Ho Wo). The depth is split into chunks of `p.chunk` pixels, whose sums go to `partial`; `total` adds them in
-// order. The grid is folded into y.
+// (N Ho Wo). The depth is split into chunks of `p.chunk` pixels; where there are several, their sums go to `partial`,
+// and `total` adds them in order. The grid is folded into y.
 //
-// `quads`, `scalars` and `software` divide the work as in conv2d.wgsl; rows of the first two are padded to quads of
-// channels.
+// `quads`, `wide`, `scalars` and `software` divide the work as in conv2d.wgsl; rows of all but the last are padded to
+// quads of channels.
 
 @group(0) @binding(1) var<storage, read> x: array<f32>; // (N, H, W, C)
 @group(0) @binding(1) var<storage, read> x4: array<vec4<f32>>; // (N, H, W, C / 4)
 @group(0) @binding(2) var<storage, read> dz: array<f32>; // (N, Ho, Wo, O)
 @group(0) @binding(2) var<storage, read> dz4: array<vec4<f32>>; // (N, Ho, Wo, O / 4)
 @group(0) @binding(3) var<storage, read_write> dw: array<f32>; // (Kh, Kw, C, O), or (Kh, Kw, O, C)
-@group(0) @binding(4) var<storage, read_write> partial: array<f32>; // (chunks), each as dw
+@group(0) @binding(3) var<storage, read_write> dw4: array<vec4<f32>>; // the same in quads
+@group(0) @binding(4) var<storage, read_write> partial: array<f32>; // (chunks), each as dw, of more than one chunk
+@group(0) @binding(4) var<storage, read_write> partial4: array<vec4<f32>>; // the same in quads
 
 // An output pixel: its index, and picture, row and column.
 struct Pixel {
@@ -101,10 +103,15 @@ fn gradient_scalars(index: u32, end: u32, o: u32) -> vec4<f32> {
 }
 
 fn store(tap: u32, c: u32, o: u32, chunk: u32, sum: vec4<f32>) {
-    let row = (chunk * p.kh * p.kw + tap) * p.c * p.o + c * p.channel_step;
+    let row = tap * p.c * p.o + c * p.channel_step;
     for (var j = 0u; j < 4u; j++) {
         if (o + j < p.o) {
-            partial[row + (o + j) * p.output_step] = sum[j];
+            let to = row + (o + j) * p.output_step;
+            if (p.chunks > 1u) {
+                partial[chunk * p.kh * p.kw * p.c * p.o + to] = sum[j];
+            } else {
+                dw[to] = sum[j];
+            }
         }
     }
 }
@@ -152,7 +159,7 @@ fn work(group: vec3<u32>, local: u32) -> Work {
 
 fn store_tile(job: Work, local: u32, sum: ptr<function, array<vec4<f32>, 8>>) {
     let quads = (p.c + 3u) / 4u;
-    let quad_row = job.first_row / 4u + local / 8u;
+    let quad_row = job.first_row / 4u + tile_row(local, 0u) / 4u;
     let tap = quad_row / quads;
     for (var i = 0u; i < 8u; i++) {
         let c = 4u * (quad_row - tap * quads) + i / 2u;
@@ -190,6 +197,117 @@ fn quads(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
         at = advance(at, SLICE);
     }
     store_tile(job, local, &sum);
+}
+
+// A quad of channels under a tap of each of four pixels that follow one another, a column a pixel.
+fn fetch_input(at: Pixel, end: u32, ky: u32, kx: u32, quad: u32) -> Fetched {
+    let second = advance(at, 1u);
+    let third = advance(second, 1u);
+    let a = address(at, end, ky, kx, quad);
+    let b = address(second, end, ky, kx, quad);
+    let c = address(third, end, ky, kx, quad);
+    let d = address(advance(third, 1u), end, ky, kx, quad);
+    return Fetched(
+        mat4x4<f32>(x4[a.x], x4[b.x], x4[c.x], x4[d.x]),
+        vec4<bool>(a.y != 0u, b.y != 0u, c.y != 0u, d.y != 0u),
+    );
+}
+
+// The place in x4 of a quad of channels under a tap, any where it lies outside the picture, and whether it does not.
+fn address(at: Pixel, end: u32, ky: u32, kx: u32, quad: u32) -> vec2<u32> {
+    let iy = i32(at.y * p.stride + ky * p.dilation) - i32(p.pad_top);
+    let ix = i32(at.x * p.stride + kx * p.dilation) - i32(p.pad_left);
+    let inside = at.index < end && ky < p.kh && u32(iy) < p.h && u32(ix) < p.w;
+    let pixel = select(0u, u32((i32(at.n * p.h) + iy) * i32(p.w) + ix), inside);
+    return vec2<u32>(pixel * (p.c / 4u) + quad, u32(inside));
+}
+
+// Outputs o..o+3 of four pixels from `index` on, a column a pixel.
+fn fetch_gradient(index: u32, end: u32, o: u32) -> Fetched {
+    let place = (index * p.o + o) / 4u;
+    let next = p.o / 4u;
+    let inside = vec4<bool>(index < end, index + 1u < end, index + 2u < end, index + 3u < end) & vec4<bool>(o < p.o);
+    return Fetched(
+        mat4x4<f32>(
+            dz4[select(0u, place, inside.x)], dz4[select(0u, place + next, inside.y)],
+            dz4[select(0u, place + 2u * next, inside.z)], dz4[select(0u, place + 3u * next, inside.w)],
+        ),
+        inside,
+    );
+}
+
+// A block of the slice whose first pixels are at `at`: rows of taps and quads of channels, or outputs from o on.
+fn fetch(side: Loader, at: Pixel, end: u32, ky: u32, kx: u32, quad: u32, o: u32) -> Fetched {
+    if (side.rows) {
+        return fetch_input(at, end, ky, kx, quad);
+    }
+    return fetch_gradient(at.index, end, o);
+}
+
+fn store_wide_quad(chunk: u32, at: u32, sum: vec4<f32>) {
+    if (p.chunks > 1u) {
+        partial4[(chunk * p.kh * p.kw * p.c * p.o + at) / 4u] = sum;
+    } else {
+        dw4[at / 4u] = sum;
+    }
+}
+
+// A block of 4 channels, a column each, x 4 outputs from o on; `quad_row` counts taps and quads of channels.
+fn store_wide_block(chunk: u32, quad_row: u32, o: u32, block: mat4x4<f32>) {
+    let quads = p.c / 4u;
+    let tap = quad_row / quads;
+    if (tap < p.kh * p.kw && o < p.o) {
+        let c = 4u * (quad_row - tap * quads);
+        let first = tap * p.c * p.o + c * p.channel_step + o * p.output_step;
+        let next = max(p.channel_step, p.output_step);
+        var lines = block;
+        if (p.output_step != 1u) {
+            lines = transpose(block);
+        }
+        store_wide_quad(chunk, first, lines[0]);
+        store_wide_quad(chunk, first + next, lines[1]);
+        store_wide_quad(chunk, first + 2u * next, lines[2]);
+        store_wide_quad(chunk, first + 3u * next, lines[3]);
+    }
+}
+
+@compute @workgroup_size(256)
+fn wide(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let quads = p.c / 4u;
+    let columns = (p.o + WIDE - 1u) / WIDE;
+    let tiles = (4u * p.kh * p.kw * quads + WIDE - 1u) / WIDE * columns;
+    let chunk = group_index(group) / tiles;
+    if (chunk >= p.chunks) {
+        return;
+    }
+    let first_row = group_index(group) % tiles / columns * WIDE;
+    let first_output = group_index(group) % tiles % columns * WIDE;
+    let begin = chunk * p.chunk;
+    let end = min(begin + p.chunk, p.n * p.ho * p.wo);
+    let side = loader(local, false);
+    let tap = (first_row / 4u + side.line) / quads;
+    let quad = (first_row / 4u + side.line) % quads;
+    let o = first_output + 4u * side.line;
+    var at = pixel_at(begin + 4u * side.depth_quad);
+    var fetched = fetch(side, at, end, tap / p.kw, tap % p.kw, quad, o);
+    var sum: array<vec4<f32>, 16>;
+    for (var done = begin; done < end; done += WIDE_SLICE) {
+        workgroupBarrier();
+        store_wide(side, fetched, false);
+        workgroupBarrier();
+        if (done + WIDE_SLICE < end) {
+            // On its way while this slice is worked on.
+            at = advance(at, WIDE_SLICE);
+            fetched = fetch(side, at, end, tap / p.kw, tap % p.kw, quad, o);
+        }
+        add_wide_slice(&sum, local);
+    }
+    let quad_row = (first_row + wide_row(local, 0u)) / 4u;
+    let left = first_output + wide_column(local);
+    store_wide_block(chunk, quad_row, left, mat4x4<f32>(sum[0], sum[2], sum[4], sum[6]));
+    store_wide_block(chunk, quad_row, left + 32u, mat4x4<f32>(sum[1], sum[3], sum[5], sum[7]));
+    store_wide_block(chunk, quad_row + 4u, left, mat4x4<f32>(sum[8], sum[10], sum[12], sum[14]));
+    store_wide_block(chunk, quad_row + 4u, left + 32u, mat4x4<f32>(sum[9], sum[11], sum[13], sum[15]));
 }
 
 @compute @workgroup_size(128)

@@ -1,6 +1,7 @@
 // dx[n, iy, ix, c] = sum over ky, kx, o of dz[n, oy, ox, o] w[ky, kx, c, o], where oy s + ky d - top = iy and
 // ox s + kx d - left = ix: for each input pixel the taps that reach it.
-// use: linear, conv, tile
+// use: linear, conv, lanes, tile, wide_tile, narrow_tile
+// Long because: five bodies share what they know of pixels, taps and weights.
 //
 // As the forward pass of a transposed convolution it also adds a bias and applies an activation.
 //
@@ -8,8 +9,8 @@
 // x s phases, and each phase is an implicit matrix product: rows are its pixels, columns the channels C, the depth
 // runs over its taps and quads of outputs (O / 4). A phase that no tap reaches is zero.
 //
-// `quads`, `scalars` and `software` divide the work as in conv2d.wgsl, chunks of the depth included; phases come before
-// chunks.
+// `quads`, `wide`, `narrow`, `scalars` and `software` divide the work as in conv2d.wgsl, chunks of the depth included;
+// phases come before chunks.
 
 @group(0) @binding(1) var<storage, read> dz: array<f32>; // (N, Ho, Wo, O)
 @group(0) @binding(1) var<storage, read> dz4: array<vec4<f32>>; // (N, Ho, Wo, O / 4)
@@ -17,7 +18,9 @@
 @group(0) @binding(2) var<storage, read> weight4: array<vec4<f32>>; // (Kh, Kw, C, O / 4), or (Kh, Kw, O, C / 4)
 @group(0) @binding(3) var<storage, read> bias: array<f32>; // (C), where `p.biased`
 @group(0) @binding(4) var<storage, read_write> dx: array<f32>; // (N, H, W, C)
+@group(0) @binding(4) var<storage, read_write> dx4: array<vec4<f32>>; // (N, H, W, C / 4)
 @group(0) @binding(5) var<storage, read_write> partial: array<f32>; // (chunks, N, H, W, C), of more than one chunk
+@group(0) @binding(5) var<storage, read_write> partial4: array<vec4<f32>>; // (chunks, N, H, W, C / 4)
 
 // One axis of a phase: the first coordinate and how many there are, the first tap and how many.
 struct Axis {
@@ -260,6 +263,109 @@ fn quads(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
     store_tile(job, local, &sum);
 }
 
+// Of four pixels each the outputs of a quad, a column a pixel.
+fn fetch_gradient(reaches: array<Reach, 4>, at: Depth, quad: u32, ay: Axis, ax: Axis) -> Fetched {
+    let up = i32((at.ky * p.dilation - ay.phase) / p.stride);
+    let left = i32((at.kx * p.dilation - ax.phase) / p.stride);
+    let a = address(reaches[0], up, left);
+    let b = address(reaches[1], up, left);
+    let c = address(reaches[2], up, left);
+    let d = address(reaches[3], up, left);
+    let q = at.quad + quad;
+    return Fetched(
+        mat4x4<f32>(dz4[a.x + q], dz4[b.x + q], dz4[c.x + q], dz4[d.x + q]),
+        vec4<bool>(a.y != 0u, b.y != 0u, c.y != 0u, d.y != 0u),
+    );
+}
+
+// The place in dz4 of the first outputs of the pixel so far above and to the left, any where it lies outside the
+// picture, and whether it does not.
+fn address(place: Reach, up: i32, left: i32) -> vec2<u32> {
+    let oy = place.y - up;
+    let ox = place.x - left;
+    let inside = u32(oy) < p.ho && u32(ox) < p.wo;
+    let pixel = select(0u, u32((place.row + oy) * i32(p.wo) + ox), inside);
+    return vec2<u32>(pixel * (p.o / 4u), u32(inside));
+}
+
+// Of a tap's outputs 4 quad + 0..3, a column each, the weights of channels c..c+3, or of those channels, a column each,
+// the weights of these outputs.
+fn fetch_weights(at: Depth, quad: u32, c: u32) -> Fetched {
+    // A phase that no tap reaches fetches a block, too, and leaves it.
+    let inside = c < p.c && at.ky < p.kh && at.kx < p.kw;
+    let tap = (at.ky * p.kw + at.kx) * p.c * p.o;
+    let place = tap + 4u * (at.quad + quad) * p.output_step + c * p.channel_step;
+    let first = select(0u, place, inside) / 4u;
+    let next = max(p.channel_step, p.output_step) / 4u;
+    return Fetched(
+        mat4x4<f32>(weight4[first], weight4[first + next], weight4[first + 2u * next], weight4[first + 3u * next]),
+        vec4<bool>(inside),
+    );
+}
+
+// A block of the slice at `at`, which is the same for the whole workgroup.
+fn fetch(side: Loader, job: Work, reaches: array<Reach, 4>, at: Depth, c: u32) -> Fetched {
+    if (side.rows) {
+        return fetch_gradient(reaches, at, side.depth_quad, job.ay, job.ax);
+    }
+    return fetch_weights(at, side.depth_quad, c);
+}
+
+// The two quads of an invocation's i-th row.
+fn store_wide_quads(job: Work, local: u32, i: u32, left: vec4<f32>, right: vec4<f32>) {
+    let index = job.first_pixel + wide_row(local, i);
+    let c = job.first_channel + wide_column(local);
+    if (index < p.n * job.ay.count * job.ax.count) {
+        let pixel = reach(index, job.ay, job.ax).pixel;
+        store_wide_quad(job.chunk, pixel, c, left);
+        store_wide_quad(job.chunk, pixel, c + 32u, right);
+    }
+}
+
+fn store_wide_quad(chunk: u32, pixel: u32, c: u32, sum: vec4<f32>) {
+    if (c < p.c) {
+        if (p.chunks > 1u) {
+            partial4[((chunk * p.n * p.h * p.w + pixel) * p.c + c) / 4u] = sum;
+        } else {
+            dx4[(pixel * p.c + c) / 4u] = activate(sum + biases(c));
+        }
+    }
+}
+
+@compute @workgroup_size(256)
+fn wide(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let job = work(group, WIDE, WIDE);
+    if (job.chunk >= p.chunks) {
+        return;
+    }
+    let side = loader(local, local < 128u || p.output_step == 1u);
+    let reaches = reaches_of(job, side.line);
+    let c = job.first_channel + 4u * side.line;
+    var at = depth_at(job.begin, job.ay, job.ax);
+    var fetched = fetch(side, job, reaches, at, c);
+    var sum: array<vec4<f32>, 16>;
+    for (var done = job.begin; done < job.end; done += WIDE_SLICE / 4u) {
+        workgroupBarrier();
+        store_wide(side, fetched, side.rows || p.output_step == 1u);
+        workgroupBarrier();
+        if (done + WIDE_SLICE / 4u < job.end) {
+            // On its way while this slice is worked on.
+            at = advance(at, WIDE_SLICE / 4u, job.ax);
+            fetched = fetch(side, job, reaches, at, c);
+        }
+        add_wide_slice(&sum, local);
+    }
+    // One by one: an index that is computed would keep the sums out of the registers.
+    store_wide_quads(job, local, 0u, sum[0], sum[1]);
+    store_wide_quads(job, local, 1u, sum[2], sum[3]);
+    store_wide_quads(job, local, 2u, sum[4], sum[5]);
+    store_wide_quads(job, local, 3u, sum[6], sum[7]);
+    store_wide_quads(job, local, 4u, sum[8], sum[9]);
+    store_wide_quads(job, local, 5u, sum[10], sum[11]);
+    store_wide_quads(job, local, 6u, sum[12], sum[13]);
+    store_wide_quads(job, local, 7u, sum[14], sum[15]);
+}
+
 @compute @workgroup_size(128)
 fn scalars(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let job = work(group, TILE, TILE);
@@ -290,6 +396,35 @@ fn scalars(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
         at = advance(at, SLICE / 4u, job.ax);
     }
     store_tile(job, local, &sum);
+}
+
+@compute @workgroup_size(256)
+fn narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let job = work(group, NARROW, 4u);
+    if (job.chunk >= p.chunks) {
+        return;
+    }
+    let reaches = reaches_of(job, local / 4u);
+    var at = depth_at(job.begin, job.ay, job.ax);
+    var sum: vec4<f32>;
+    for (var done = job.begin; done < job.end; done += NARROW_SLICE / 4u) {
+        let fetched = fetch_gradient(reaches, at, local % 4u, job.ay, job.ax);
+        var columns: vec4<f32>;
+        if (local < NARROW_SLICE) {
+            // Of an output the weights of the channels.
+            let place = Depth(at.ky, at.kx, at.quad + local / 4u);
+            columns = vec4<f32>(
+                weight_scalars(place, 0u)[local % 4u], weight_scalars(place, 1u)[local % 4u],
+                weight_scalars(place, 2u)[local % 4u], weight_scalars(place, 3u)[local % 4u],
+            );
+        }
+        sum = add_narrow_slice(sum, local, fetched, columns);
+        at = advance(at, NARROW_SLICE / 4u, job.ax);
+    }
+    let index = job.first_pixel + local;
+    if (index < p.n * job.ay.count * job.ax.count) {
+        store(job.chunk, reach(index, job.ay, job.ax).pixel, 0u, sum);
+    }
 }
 
 @compute @workgroup_size(8)

@@ -1,7 +1,7 @@
 // A 64 x 64 tile of a matrix product, by 128 invocations of 4 x 8 values each, in slices of 16 along its depth.
 //
-// Invocation `local` holds rows 4 * (local / 8) + 0..3 and columns 4 * (local % 8) + 0..3 and the same + 32: `sum[2 *
-// r]` and `sum[2 * r + 1]` are those of row r.
+// An invocation holds rows r..r+3 and columns c..c+3 and c+32..c+35 (`tile_row`, `tile_column`): `sum[2 * i]` and
+// `sum[2 * i + 1]` are those of its i-th row.
 const TILE: u32 = 64u;
 const SLICE: u32 = 16u;
 // Quads (vec4) from one depth to the next: 16 hold the tile, one more lets the depths start in different banks.
@@ -25,18 +25,18 @@ fn store_slice_b(depth_quad: u32, line: u32, m: mat4x4<f32>) {
 
 // Row and column within the tile of the first of the four values `sum[i]`.
 fn tile_row(local: u32, i: u32) -> u32 {
-    return 4u * (local / 8u) + i / 2u;
+    return 4u * (local / 32u * 4u + lane_row(local)) + i / 2u;
 }
 
 fn tile_column(local: u32, i: u32) -> u32 {
-    return 4u * (local % 8u) + 32u * (i % 2u);
+    return 4u * lane_column(local) + 32u * (i % 2u);
 }
 
 // sum += slice_a^T slice_b, this invocation's part of it, once all have written their blocks of both; when it returns
 // the slices may be written anew.
 fn add_slice(sum: ptr<function, array<vec4<f32>, 8>>, local: u32) {
-    let row = local / 8u;
-    let column = local % 8u;
+    let row = local / 32u * 4u + lane_row(local);
+    let column = lane_column(local);
     workgroupBarrier();
     for (var k = 0u; k < SLICE; k++) {
         let a = slice_a[k * PITCH + row];

@@ -17,6 +17,14 @@ pub(super) fn file(name: &str) -> Option<PathBuf> {
     variable("HUETAPE_CACHE").or_else(of_user).map(|folder| folder.join(name))
 }
 
+/// Lets a device keep what its driver compiles in a file of that folder, one an adapter and driver.
+pub fn keep_pipelines(device: &Device) {
+    let name: String = key(device).chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    if let Some(file) = file(&format!("pipelines-{name}.bin")) {
+        device.keep_pipelines(&file);
+    }
+}
+
 /// Writes such a file; its folder is made where it is missing.
 pub(super) fn write(file: &Path, value: &serde_json::Value) -> Result<()> {
     if let Some(folder) = file.parent() {

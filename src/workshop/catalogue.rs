@@ -191,7 +191,7 @@ mod tests {
         assert_eq!((software.workgroup_bytes, software.barriers), (0, 0));
         assert_eq!(software.bodies, ["software"]);
         let total = entries.iter().find(|entry| entry.entry == "total").unwrap();
-        assert_eq!(total.bodies, ["quads", "scalars", "software"]);
+        assert_eq!(total.bodies, ["wide", "narrow", "quads", "scalars", "software"]);
     }
 
     #[test]

@@ -186,23 +186,31 @@ mod tests {
         // Outputs from 64 on get the weights of the first ones.
         let step = "o * p.output_step) / 4u";
         if let Some(device) = with_fault("conv2d", "quads", step, "(o % 64u) * p.output_step) / 4u") {
-            // `main` is a body of conv2d_dz; with it conv2d runs the first of its own.
-            assert_eq!(failed(&device, "conv2d"), ["quads", "main"]);
+            // What `wide` and `narrow` decline `quads` runs; `main` is a body of conv2d_dz, with which conv2d runs what
+            // it likes best.
+            assert_eq!(failed(&device, "conv2d"), ["wide", "narrow", "quads", "main"]);
+        }
+        // The same of the wide tile, whose second one begins at 128.
+        let step = "select(0u, o, inside) * p.output_step) / 4u";
+        let wrong = "select(0u, o % 128u, inside) * p.output_step) / 4u";
+        if let Some(device) = with_fault("conv2d", "wide", step, wrong) {
+            assert_eq!(failed(&device, "conv2d"), ["wide", "narrow", "main"]);
         }
         // Sums over pixels from the second chunk on begin one too late.
-        let begin = "var pixel = chunk * p.chunk;";
-        if let Some(device) = with_fault("conv2d_db", "main", begin, "var pixel = chunk * p.chunk + min(chunk, 1u);") {
-            assert_eq!(failed(&device, "conv2d"), ["quads", "scalars", "software", "main"]);
+        let begin = "var i = chunk * p.chunk * p.o";
+        let wrong = "var i = (chunk * p.chunk + min(chunk, 1u)) * p.o";
+        if let Some(device) = with_fault("conv2d_db", "main", begin, wrong) {
+            assert_eq!(failed(&device, "conv2d"), ["wide", "narrow", "quads", "scalars", "software", "main"]);
         }
     }
 
     #[test]
     fn a_fault_in_the_second_chunk_of_one_body_is_found_where_that_body_runs() {
         // Sums from the second chunk on begin one pixel too late.
-        let index = "let i = pixel * across + (at - chunk * across);";
-        if let Some(device) = with_fault("conv2d_dz", "quads", index, "let i = pixel * across + at;") {
+        let index = "across + (at - chunk * across);";
+        if let Some(device) = with_fault("conv2d_dz", "quads", index, "across + at;") {
             // `main` is the other body.
-            assert_eq!(failed(&device, "conv2d"), ["quads", "scalars", "software"]);
+            assert_eq!(failed(&device, "conv2d"), ["wide", "narrow", "quads", "scalars", "software"]);
         }
     }
 

@@ -118,7 +118,7 @@ pub fn on_a_card(sizes: Convolution, kernel: &dyn AnyKernel, body: Option<&str>)
             let mut can = |at: usize| trial.admits(at, &CARD).map_err(|reason| declined.push(reason)).is_ok();
             let asked = |at: usize| match &body_of {
                 Some(body) => kernel.text(at).body == body,
-                None => kernel.suits(at, &CARD),
+                None => trial.prefers(at, &CARD),
             };
             let found = (0..kernel.bodies()).find(|&at| asked(at) && can(at));
             *seen = Some(found.map(|at| (at, trial.plan(at, &CARD))).ok_or_else(|| declined.join("; ")));
@@ -166,7 +166,8 @@ mod tests {
         assert_eq!(on("1x4x4x4,3x3x4x8", None).unwrap(), "quads: quads");
         assert_eq!(on("1x4x4x3,3x3x3x8", None).unwrap(), "scalars: scalars");
         assert_eq!(on("1x4x4x4,3x3x4x8", Some("software")).unwrap(), "software: software");
-        assert_eq!(on("1x2x2x3644,3x3x3644x4", None).unwrap(), "quads: quads total");
+        assert_eq!(on("1x2x2x3644,3x3x3644x8", None).unwrap(), "quads: quads total");
+        assert_eq!(on("1x2x2x3648,3x3x3648x3", None).unwrap(), "narrow: narrow total");
         let error = on("1x4x4x3,3x3x3x8", Some("quads")).unwrap_err();
         assert!(error.exit_code() == 2 && error.to_string().contains("multiples of 4"), "{error}");
         assert!(on("1x4x4x4,3x3x4x8", Some("quad")).unwrap_err().to_string().contains("scalars"));

@@ -2,7 +2,7 @@
 //! computes right and fast, and what a pass takes.
 
 #[cfg(feature = "gpu")]
-mod cache;
+pub mod cache;
 #[cfg(feature = "gpu")]
 pub mod catalogue;
 #[cfg(feature = "gpu")]

@@ -25,6 +25,8 @@ const LEAST_COPIED: usize = 1 << 20;
 const MULTIPLYING: [usize; 2] = [1 << 20, 1 << 14];
 /// Rounds that the fastest card needs for [`LEAST_SECONDS`], and no more.
 const MOST_ROUNDS: u32 = 1 << 14;
+/// Copies that the fastest card needs for it, and no more.
+const MOST_COPIES: u32 = 1 << 10;
 /// Launches that are timed together.
 const LAUNCHES: u32 = 200;
 
@@ -147,8 +149,17 @@ fn bandwidth(device: &Device) -> Result<f64> {
         }
     };
     device.fill(&x, 0.5)?;
-    let seconds = best(|| copy(&x, &y).and_then(|()| device.sync()))?;
-    Ok(8.0 * len as f64 / seconds)
+    let run = |times: u32| (0..times).try_for_each(|_| copy(&x, &y)).and_then(|()| device.sync());
+    run(1)?;
+    let mut times = 1;
+    loop {
+        let start = Instant::now();
+        run(times)?;
+        if start.elapsed().as_secs_f64() >= LEAST_SECONDS || times >= MOST_COPIES {
+            return Ok(8.0 * len as f64 * f64::from(times) / best(|| run(times))?);
+        }
+        times *= 2;
+    }
 }
 
 /// Seconds that a launch takes which computes next to nothing, among many.

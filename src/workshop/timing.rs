@@ -295,7 +295,7 @@ mod tests {
         assert!(matches!(found[0].bodies[0].outcome, Outcome::Wrong(off) if off > 0.1), "{found:?}");
         let found = timed("conv2d_dw");
         // With a ReLU and without, one launch: the shapes and the parameters are the same.
-        assert_eq!((found.len(), found[0].count, found[0].bodies.len()), (1, 2, 3));
+        assert_eq!((found.len(), found[0].count, found[0].bodies.len()), (1, 2, 4));
         for body in &found[0].bodies {
             assert!(matches!(body.outcome, Outcome::Timed { warm, flushed: Some(_), .. } if warm > 0.0), "{body:?}");
         }

@@ -28,8 +28,16 @@ pub fn devices() -> Vec<Device> {
                 let card = GpuInfo { software: false, ..info };
                 let preferred = Forced::suiting(kernels, &card);
                 let pairs = preferred.pairs().map(|(kernel, body)| (kernel.to_owned(), body.to_owned()));
-                let fallen_back_on: Forced = pairs.collect::<Vec<_>>().into_iter().rev().collect();
-                for bodies in [preferred, fallen_back_on] {
+                let pairs: Vec<(String, String)> = pairs.collect();
+                let of = |kernel: &str, pairs: &[(String, String)]| pairs.iter().filter(|(k, _)| k == kernel).count();
+                // Where there are three, the second would never run otherwise.
+                let second = pairs
+                    .iter()
+                    .enumerate()
+                    .filter(|(i, (kernel, _))| of(kernel, &pairs[..*i]) > 0 || of(kernel, &pairs) < 3);
+                let second: Forced = second.map(|(_, pair)| pair.clone()).collect();
+                let fallen_back_on: Forced = pairs.iter().rev().cloned().collect();
+                for bodies in [preferred, second, fallen_back_on] {
                     let device = Device::open(&DeviceChoice::Gpu).unwrap();
                     device.force_bodies(bodies);
                     devices.push(device);

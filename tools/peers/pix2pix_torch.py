@@ -107,10 +107,8 @@ def step(networks, optimizers, scaler, autocast, source, target):
         both = losses(*networks, source, target)
     # Both gradients from the same passes, each for its own network.
     for i, (network, loss) in enumerate(zip(networks, both)):
-        parameters = list(network.parameters())
-        gradients = torch.autograd.grad(scaler.scale(loss), parameters, retain_graph=i == 0)
-        for parameter, gradient in zip(parameters, gradients):
-            parameter.grad = gradient
+        network.zero_grad()
+        scaler.scale(loss).backward(inputs=list(network.parameters()), retain_graph=i == 0)
     for optimizer in optimizers:
         scaler.step(optimizer)
     scaler.update()

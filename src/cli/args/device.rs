@@ -110,7 +110,8 @@ fn open_choice(settings: &Settings, choice: &DeviceChoice) -> Result<Device> {
     device.force_bodies(forced);
     #[cfg(feature = "gpu")]
     if device.is_gpu() {
-        use crate::workshop::table;
+        use crate::workshop::{cache, table};
+        cache::keep_pipelines(&device);
         device.use_tuned(table::tuned(table::file().as_deref(), &device));
     }
     Ok(device)

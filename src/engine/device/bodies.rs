@@ -205,12 +205,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The body, from 0, that runs a launch of `kernel`, and why. `tuned` is the one that was measured to be the fastest;
-/// `admits` says of one whether it can.
+/// `prefers` says of one whether it is likely to be, `admits` whether it can run it.
 pub(super) fn choose(
     kernel: &dyn AnyKernel,
     forced: &Forced,
     tuned: Option<&str>,
-    gpu: &GpuInfo,
+    prefers: &dyn Fn(usize) -> bool,
     admits: &dyn Fn(usize) -> std::result::Result<(), String>,
 ) -> Result<(usize, By)> {
     let mut declined = Vec::new();
@@ -244,7 +244,7 @@ pub(super) fn choose(
     if let Some(body) = bodies().find(|&body| Some(kernel.text(body).body) == tuned && can(body)) {
         return Ok((body, By::Tuned));
     }
-    let found = bodies().find(|&body| kernel.suits(body, gpu) && can(body));
+    let found = bodies().find(|&body| prefers(body) && can(body));
     found
         .or_else(|| bodies().find(|&body| can(body)))
         .map(|body| (body, By::Heuristic))

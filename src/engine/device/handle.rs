@@ -16,6 +16,7 @@ use crate::engine::device::region::Place;
 use crate::engine::device::tuned::Tuned;
 use crate::engine::device::view::{View, check_len, elements, shape_error};
 use crate::error::{Error, ErrorKind, Result};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -226,6 +227,15 @@ impl Device {
     /// Runs these bodies from now on where none is forced and they admit a launch; without effect on the CPU.
     pub fn use_tuned(&self, tuned: Tuned) {
         self.0.bodies.tune(tuned);
+    }
+
+    /// Takes what a driver compiled from this file, and writes it there when the device goes: the next process begins
+    /// sooner. Without effect on the CPU, and where the adapter has no pipeline cache (only Vulkan has); a file that is
+    /// damaged or of another driver is written anew, one that cannot be written is left.
+    pub fn keep_pipelines(&self, file: &Path) {
+        if let Backend::Gpu(gpu) = &self.0.backend {
+            gpu.keep_pipelines(file);
+        }
     }
 
     /// What was last given to [`Device::use_tuned`].

@@ -12,6 +12,9 @@ pub type Planner<'a, P> = dyn Fn(&P, &GpuInfo) -> Plan + Sync + 'a;
 /// Whether a body can run a launch with these parameters on this GPU; the error is the reason why it cannot.
 pub type Admission<'a, P> = dyn Fn(&P, &GpuInfo) -> std::result::Result<(), String> + Sync + 'a;
 
+/// Whether a body is likely to be the fastest of those that admit a launch with these parameters.
+pub type Preference<'a, P> = dyn Fn(&P, &GpuInfo) -> bool + Sync + 'a;
+
 /// What a CPU runs for a launch with these parameters.
 pub type Twin<'a, P> = dyn Fn(&P, Args<'_>) -> Result<()> + Sync + 'a;
 
@@ -34,7 +37,8 @@ pub struct Kernel<'a, P: 'static> {
 /// One way for a GPU to run a kernel. All bodies of a kernel mean the same and may differ in rounding.
 ///
 /// A launch takes the body that was asked for ([`Device::force_bodies`](crate::engine::device::Device::force_bodies));
-/// else the first that admits it and [suits](Body::suiting) the GPU; else the first that admits it.
+/// else the first that admits it, [suits](Body::suiting) the GPU and is [preferred](Body::preferred) for such a launch;
+/// else the first that admits it.
 pub struct Body<'a, P: 'static> {
     /// The text, and what is known of it without parameters.
     pub text: Text<'a>,
@@ -42,6 +46,8 @@ pub struct Body<'a, P: 'static> {
     admits: Option<&'a Admission<'a, P>>,
     /// Whether it is likely to be the fastest on this GPU.
     suits: fn(&GpuInfo) -> bool,
+    /// Whether it is, where it suits, for a launch of such sizes.
+    preferred: Option<&'a Preference<'a, P>>,
     /// How the GPU runs a launch that it admits.
     plan: &'a Planner<'a, P>,
 }
@@ -80,7 +86,7 @@ impl<'a, P: 'static> Body<'a, P> {
     /// the same buffer, or nothing at all. It admits every launch.
     pub const fn new(source: &'a str, plan: &'a Planner<'a, P>) -> Self {
         let text = Text { body: "main", source, entries: &[], variants: &[&[]], trusted: false };
-        Body { text, admits: None, suits: |_| true, plan }
+        Body { text, admits: None, suits: |_| true, preferred: None, plan }
     }
 
     /// A body of this crate, all launches of which prove their extents on the host.
@@ -111,6 +117,12 @@ impl<'a, P: 'static> Body<'a, P> {
     #[must_use]
     pub const fn suiting(self, suits: fn(&GpuInfo) -> bool) -> Self {
         Body { suits, ..self }
+    }
+
+    /// The same, preferred for some launches alone.
+    #[must_use]
+    pub const fn preferred(self, preferred: &'a Preference<'a, P>) -> Self {
+        Body { preferred: Some(preferred), ..self }
     }
 }
 
@@ -162,6 +174,12 @@ impl<P> Kernel<'_, P> {
     /// Whether a body can run this launch.
     pub(super) fn admits(&self, body: usize, params: &P, gpu: &GpuInfo) -> std::result::Result<(), String> {
         self.bodies[body].admits.map_or(Ok(()), |admits| admits(params, gpu))
+    }
+
+    /// Whether a body that admits this launch is likely to be the fastest.
+    pub(super) fn prefers(&self, body: usize, params: &P, gpu: &GpuInfo) -> bool {
+        let body = &self.bodies[body];
+        (body.suits)(gpu) && body.preferred.is_none_or(|preferred| preferred(params, gpu))
     }
 
     /// How a body that admits this launch runs it.

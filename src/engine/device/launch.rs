@@ -36,6 +36,7 @@ impl Device {
             kernel,
             params: bytemuck::bytes_of(params),
             admits: &|body, info| kernel.admits(body, params, info),
+            prefers: &|body, info| kernel.prefers(body, params, info),
             plan: &|body, info| kernel.plan(body, params, info),
             twin: &|args| (kernel.twin)(params, args),
         };
@@ -124,7 +125,8 @@ impl Device {
         let tuned = state.tuned();
         let class = || shape_class(&shapes_of(views));
         let tuned = tuned.as_ref().and_then(|tuned| tuned.body(kernel.name(), &class));
-        bodies::choose(kernel, &state.forced(), tuned, gpu, &|body| (launch.admits)(body, gpu))
+        let prefers = |body| (launch.prefers)(body, gpu);
+        bodies::choose(kernel, &state.forced(), tuned, &prefers, &|body| (launch.admits)(body, gpu))
     }
 
     /// Shows a launch to whoever looks at launches; whether it is not to run.
@@ -161,6 +163,7 @@ struct Launch<'a> {
     kernel: &'a dyn AnyKernel,
     params: &'a [u8],
     admits: &'a dyn Fn(usize, &GpuInfo) -> std::result::Result<(), String>,
+    prefers: &'a dyn Fn(usize, &GpuInfo) -> bool,
     plan: &'a dyn Fn(usize, &GpuInfo) -> Plan,
     twin: &'a dyn Fn(Args<'_>) -> Result<()>,
 }
@@ -210,6 +213,10 @@ impl Trial for Tried<'_> {
 
     fn admits(&self, body: usize, gpu: &GpuInfo) -> std::result::Result<(), String> {
         (self.launch.admits)(body, gpu)
+    }
+
+    fn prefers(&self, body: usize, gpu: &GpuInfo) -> bool {
+        (self.launch.prefers)(body, gpu)
     }
 
     fn plan(&self, body: usize, gpu: &GpuInfo) -> Plan {

@@ -26,6 +26,8 @@ pub trait Trial {
     fn chosen(&self) -> Result<Option<(usize, By)>>;
     /// Whether a body can run it on such a GPU; the error is the reason why it cannot.
     fn admits(&self, body: usize, gpu: &GpuInfo) -> std::result::Result<(), String>;
+    /// Whether a body that admits it is likely to be the fastest on such a GPU.
+    fn prefers(&self, body: usize, gpu: &GpuInfo) -> bool;
     /// How a body that admits it runs it.
     fn plan(&self, body: usize, gpu: &GpuInfo) -> Plan;
     /// What there is to do; of a body that admits it.

@@ -10,14 +10,17 @@ const SNIPPETS: &[(&str, &str)] = &[
     ("conv", include_str!("../../../kernels/lib/conv.wgsl")),
     ("group_reduce", include_str!("../../../kernels/lib/group_reduce.wgsl")),
     ("lab", include_str!("../../../kernels/lib/lab.wgsl")),
+    ("lanes", include_str!("../../../kernels/lib/lanes.wgsl")),
     ("linear", include_str!("../../../kernels/lib/linear.wgsl")),
     ("log1p", include_str!("../../../kernels/lib/log1p.wgsl")),
+    ("narrow_tile", include_str!("../../../kernels/lib/narrow_tile.wgsl")),
     ("nan", include_str!("../../../kernels/lib/nan.wgsl")),
     ("philox", include_str!("../../../kernels/lib/philox.wgsl")),
     ("sigmoid", include_str!("../../../kernels/lib/sigmoid.wgsl")),
     ("squares", include_str!("../../../kernels/lib/squares.wgsl")),
     ("sum_lanes", include_str!("../../../kernels/lib/sum_lanes.wgsl")),
     ("tile", include_str!("../../../kernels/lib/tile.wgsl")),
+    ("wide_tile", include_str!("../../../kernels/lib/wide_tile.wgsl")),
 ];
 
 /// A parsed and validated kernel with what the host needs to know of it.
@@ -222,8 +225,8 @@ mod tests {
 
     #[test]
     fn a_constant_of_a_snippet_is_applied() {
-        let text = "// A test.\n// use: tile\n@group(0) @binding(1) var<storage, read_write> y: array<f32>;\n@compute \
-             @workgroup_size(1) fn main() { y[0] = f32(PITCH); }\n";
+        let text = "// A test.\n// use: lanes, tile\n@group(0) @binding(1) var<storage, read_write> y: array<f32>;\n\
+             @compute @workgroup_size(1) fn main() { y[0] = f32(PITCH); }\n";
         let composed = compose("t", text, &[("PITCH", 18.0)]).unwrap();
         assert!(composed.contains("const PITCH: u32 = 18u;") && !composed.contains("17u"), "{composed}");
         assert_eq!(overrides("t", &parse("t", &composed).unwrap().module, &[("PITCH", 18.0)]).unwrap(), []);

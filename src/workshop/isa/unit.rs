@@ -141,9 +141,9 @@ mod tests {
             let units = units_of("conv2d", &bodies_of(conv, body).unwrap(), None).unwrap();
             units.iter().map(|unit| format!("{}/{}", unit.body, unit.entry)).collect::<Vec<_>>()
         };
-        assert_eq!(names(None), ["quads/quads", "quads/total", "scalars/scalars"]);
+        assert_eq!(names(None), ["wide/wide", "wide/total", "narrow/narrow", "quads/quads", "scalars/scalars"]);
         assert_eq!(names(Some("software")), ["software/software", "software/total"]);
-        assert!(bodies_of(conv, Some("quad")).unwrap_err().to_string().contains("quads, scalars, software"));
+        assert!(bodies_of(conv, Some("quad")).unwrap_err().to_string().contains("narrow, quads, scalars, software"));
     }
 
     #[test]

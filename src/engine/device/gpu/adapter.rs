@@ -11,8 +11,11 @@ pub(in crate::engine::device) type Adapter = wgpu::Adapter;
 const BUDGET_PERCENT: u8 = 95;
 
 /// What a device is opened with where the adapter has it.
-const ASKED_FOR: [(wgpu::Features, &str); 2] =
-    [(wgpu::Features::TIMESTAMP_QUERY, "timestamps"), (wgpu::Features::IMMEDIATES, "immediates")];
+const ASKED_FOR: [(wgpu::Features, &str); 3] = [
+    (wgpu::Features::TIMESTAMP_QUERY, "timestamps"),
+    (wgpu::Features::IMMEDIATES, "immediates"),
+    (wgpu::Features::PIPELINE_CACHE, "pipeline cache"),
+];
 
 /// The features that a device is opened with.
 pub(super) fn asked_for(adapter: &wgpu::Adapter) -> wgpu::Features {

@@ -6,6 +6,7 @@ use crate::engine::device::gpu::adapter::{asked_for, note};
 use crate::engine::device::gpu::fault::{Complaint, lock, lost, wait_for};
 use crate::engine::device::gpu::memory::Memory;
 use crate::engine::device::gpu::pace::Pace;
+use crate::engine::device::gpu::pipeline_cache::PipelineCache;
 use crate::engine::device::gpu::read::{Copy, GpuRead, Staging};
 use crate::engine::device::gpu::recorder::{Launch, Recorder};
 use crate::engine::device::gpu::stamps::{Stamped, Stamps};
@@ -15,6 +16,7 @@ use crate::engine::device::pool::{Held, Pool};
 use crate::engine::device::profile::Timing;
 use crate::engine::device::region::Region;
 use crate::error::{Error, ErrorKind, Result};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -78,6 +80,13 @@ impl Gpu {
     /// See [`Device::check_bounds`](crate::engine::device::Device::check_bounds).
     pub fn check_bounds(&self, on: bool) {
         lock(&self.recorder).pipelines.check_all = on;
+    }
+
+    /// See [`Device::keep_pipelines`](crate::engine::device::Device::keep_pipelines).
+    pub fn keep_pipelines(&self, file: &Path) {
+        if self.device.features().contains(wgpu::Features::PIPELINE_CACHE) {
+            lock(&self.recorder).pipelines.cache = Some(PipelineCache::load(&self.device, file));
+        }
     }
 
     /// See [`Device::lose`](crate::engine::device::Device::lose).
@@ -294,5 +303,13 @@ impl Gpu {
         recorder.clocked = false;
         let stamps = recorder.stamps.take();
         stamps.map(|stamps| stamps.finish(self.queue.get_timestamp_period())).transpose()
+    }
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        if let Some(cache) = &lock(&self.recorder).pipelines.cache {
+            cache.save();
+        }
     }
 }

@@ -5,6 +5,7 @@ mod device;
 mod fault;
 mod memory;
 mod pace;
+mod pipeline_cache;
 mod pipelines;
 mod read;
 mod recorder;

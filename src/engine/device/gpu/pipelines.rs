@@ -1,6 +1,7 @@
 //! Pipelines of a GPU, each compiled once.
 
 use crate::engine::device::gpu::fault::lock;
+use crate::engine::device::gpu::pipeline_cache::PipelineCache;
 use crate::engine::device::kernel::{Constants, Text};
 use crate::engine::device::wgsl::{self, Binding, BindingKind, kernel_error};
 use crate::error::Result;
@@ -48,15 +49,20 @@ impl Compiled {
     ///
     /// # Errors
     /// What the driver refuses.
-    pub fn pipeline(&self, device: &wgpu::Device) -> Result<&wgpu::ComputePipeline> {
+    pub fn pipeline(&self, device: &wgpu::Device, cache: Option<&PipelineCache>) -> Result<&wgpu::ComputePipeline> {
         let made = self.pipeline.get_or_init(|| match lock(&self.parsed).take() {
-            Some(parsed) => self.compile(device, parsed),
+            Some(parsed) => self.compile(device, parsed, cache),
             None => Err("its text is gone".to_owned()),
         });
         made.as_ref().map_err(|message| kernel_error(&self.label, message))
     }
 
-    fn compile(&self, device: &wgpu::Device, parsed: Parsed) -> std::result::Result<wgpu::ComputePipeline, String> {
+    fn compile(
+        &self,
+        device: &wgpu::Device,
+        parsed: Parsed,
+        cache: Option<&PipelineCache>,
+    ) -> std::result::Result<wgpu::ComputePipeline, String> {
         let label = Some(self.label.as_str());
         // What a driver's compiler refuses is an internal error, what wgpu refuses a validation error.
         let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
@@ -83,7 +89,7 @@ impl Compiled {
                 // Every kernel of this crate writes its workgroup memory before it reads it; of others nobody knows.
                 zero_initialize_workgroup_memory: self.checked,
             },
-            cache: None,
+            cache: cache.map(PipelineCache::get),
         });
         let refused = pollster::block_on(validation.pop());
         match pollster::block_on(internal.pop()).or(refused) {
@@ -97,7 +103,11 @@ impl Compiled {
 ///
 /// # Errors
 /// What the driver refuses.
-pub(super) fn compile_all<'a>(device: &wgpu::Device, wanted: impl Iterator<Item = &'a Arc<Compiled>>) -> Result<()> {
+pub(super) fn compile_all<'a>(
+    device: &wgpu::Device,
+    cache: Option<&PipelineCache>,
+    wanted: impl Iterator<Item = &'a Arc<Compiled>>,
+) -> Result<()> {
     let mut missing: Vec<&Arc<Compiled>> = wanted.filter(|compiled| compiled.pipeline.get().is_none()).collect();
     missing.sort_by_key(|compiled| Arc::as_ptr(compiled));
     missing.dedup_by_key(|compiled| Arc::as_ptr(compiled));
@@ -106,7 +116,7 @@ pub(super) fn compile_all<'a>(device: &wgpu::Device, wanted: impl Iterator<Item 
     let work = || {
         while let Some(compiled) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
             // What was refused is told below.
-            let _ = compiled.pipeline(device);
+            let _ = compiled.pipeline(device, cache);
         }
     };
     // Threads of their own: one of a pool that waits takes up other work, which may want the lock that is held here.
@@ -117,13 +127,15 @@ pub(super) fn compile_all<'a>(device: &wgpu::Device, wanted: impl Iterator<Item 
         }
         work();
     });
-    missing.iter().try_for_each(|compiled| compiled.pipeline(device).map(drop))
+    missing.iter().try_for_each(|compiled| compiled.pipeline(device, cache).map(drop))
 }
 
 /// The pipelines of a device.
 pub(super) struct Pipelines {
     /// Whether kernels that have proved their extents run with the driver's checks all the same.
     pub check_all: bool,
+    /// What is kept of them for the next process.
+    pub cache: Option<PipelineCache>,
     /// The largest parameter block that a command can hold.
     most_immediate_bytes: u32,
     /// By the hash of what they follow from; those of one hash are told apart by the whole of it.
@@ -136,6 +148,7 @@ impl Pipelines {
         let asked = std::env::var_os("HUETAPE_CHECKED").is_some_and(|value| value == "1");
         Pipelines {
             check_all: asked || cfg!(debug_assertions),
+            cache: None,
             most_immediate_bytes: device.limits().max_immediate_size,
             compiled: HashMap::new(),
             layouts: HashMap::new(),

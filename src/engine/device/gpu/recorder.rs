@@ -97,7 +97,8 @@ impl Recorder {
             return Ok(());
         }
         let start = Instant::now();
-        if let Err(error) = compile_all(device, waiting.iter().map(|dispatch| &dispatch.compiled)) {
+        let cache = self.pipelines.cache.as_ref();
+        if let Err(error) = compile_all(device, cache, waiting.iter().map(|dispatch| &dispatch.compiled)) {
             (self.encoder, self.cost, self.in_ring) = (None, 0.0, false);
             self.params.clear();
             self.used.clear();
@@ -112,7 +113,7 @@ impl Recorder {
                 let descriptor = wgpu::ComputePassDescriptor { label: Some("launches"), timestamp_writes };
                 encoder.begin_compute_pass(&descriptor).forget_lifetime()
             });
-            pass.set_pipeline(compiled.pipeline(device)?);
+            pass.set_pipeline(compiled.pipeline(device, cache)?);
             if compiled.immediate_bytes > 0 {
                 pass.set_immediates(0, &self.params[params.clone()]);
             }

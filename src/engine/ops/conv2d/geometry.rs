@@ -168,6 +168,11 @@ impl Geometry {
         self.n as usize * self.ho as usize * self.wo as usize
     }
 
+    /// `N * H * W`.
+    pub fn input_pixels(&self) -> usize {
+        self.n as usize * self.h as usize * self.w as usize
+    }
+
     /// `Kh * Kw * C * O`.
     pub fn weights(&self) -> usize {
         self.kh as usize * self.kw as usize * self.c as usize * self.o as usize

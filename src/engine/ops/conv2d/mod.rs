@@ -9,6 +9,8 @@ mod geometry;
 mod launch;
 mod op;
 mod outliers;
+mod params;
+mod products;
 mod transform;
 mod twin;
 mod winograd;

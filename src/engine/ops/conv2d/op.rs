@@ -127,12 +127,16 @@ pub(crate) fn before_activation(grad: &mut Backward<'_>, y: Option<&Tensor>) -> 
 pub fn self_test(device: &Device) -> Result<Vec<Tensor>> {
     let plain = Conv2d { stride: 1, dilation: 1, padding: Padding::Same, activation: Activation::None };
     let mut results = Vec::new();
-    // A tile of a GPU's bodies has up to 64 pixels, rows of weights and outputs: the second and third case have several
-    // of each and parts of them, and sums over pixels that are cut, the last two sums over channels that are.
+    // A tile of a GPU's bodies has up to 64 pixels, rows of weights and outputs, a wide one 128: the second and third
+    // case have several of each and parts of them, the fourth of wide ones, and sums over pixels that are cut, the
+    // fifth and sixth few outputs and few channels, the last two sums over channels that are cut.
     for (conv, x, w) in [
         (Conv2d { stride: 2, ..plain }, [2, 9, 7, 4], [3, 3, 4, 8]),
         (plain, [1, 17, 19, 20], [3, 3, 20, 72]),
         (Conv2d { dilation: 2, ..plain }, [1, 17, 16, 7], [3, 3, 7, 67]),
+        (plain, [1, 12, 13, 32], [3, 3, 32, 144]),
+        (plain, [1, 17, 18, 32], [3, 3, 32, 3]),
+        (Conv2d { stride: 2, ..plain }, [1, 35, 34, 3], [4, 4, 3, 32]),
         (plain, [1, 2, 2, 3644], [3, 3, 3644, 4]),
         (plain, [1, 2, 2, 4], [3, 3, 4, 3644]),
     ] {

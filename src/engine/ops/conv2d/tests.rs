@@ -1,8 +1,8 @@
-use crate::engine::device::{Device, DeviceChoice, View};
+use crate::engine::device::{Device, DeviceChoice, View, texts};
 use crate::engine::op::{Backward, Op};
-use crate::engine::ops::conv2d::launch::{
-    DEPTH_QUADS, FORWARD, INPUT_GRADIENT, Params, WEIGHT_GRADIENT, by_images, forward, input_gradient,
-};
+use crate::engine::ops::conv2d::launch::{by_images, forward, input_gradient};
+use crate::engine::ops::conv2d::params::{DEPTH_QUADS, Params};
+use crate::engine::ops::conv2d::products::{FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT};
 use crate::engine::ops::conv2d::*;
 use crate::engine::tensor::Tensor;
 use crate::engine::testing::check::{Check, Tolerance, cases, devices};
@@ -142,29 +142,32 @@ mod bodies {
         let geometry = conv.geometry(&x, &w).unwrap();
         let y_shape = geometry.output_shape();
         let run = |device: &Device, body: &str| -> [Vec<f32>; 3] {
-            device.force_bodies(
-                ["conv2d", "conv2d_dx", "conv2d_dw"].map(|k| (k.into(), body.into())).into_iter().collect(),
-            );
+            // What a body declines the one that declines nothing runs.
+            let pairs = KERNELS.iter().flat_map(|kernel| {
+                let has = |wanted| texts(*kernel).any(|text| text.body == wanted);
+                let bodies = [body, "scalars"].into_iter().filter(move |&wanted| has("scalars") && has(wanted));
+                bodies.map(|body| (kernel.name().to_owned(), body.to_owned()))
+            });
+            device.force_bodies(pairs.collect());
             let tensor = |shape: &[usize], seed| crate::engine::self_test::seeded(device, shape, seed).unwrap();
             let (x, w, b, dz) = (tensor(&x, 1), tensor(&w, 2), tensor(&w[3..], 3), tensor(&y_shape, 4));
             let [y, dx, dw] = [dz.shape(), x.shape(), w.shape()].map(|shape| Tensor::empty(device, shape).unwrap());
             let plain = Params::new(&geometry, layout);
-            let params = plain.finished(Activation::Relu, true).cut(geometry.c, most);
+            let params = plain.finished(Activation::Relu, true).cut(geometry.c, most, [1 << 16, 64]);
             let split = plain.chunked(3, 16);
             device.launch(&FORWARD, &params, &[&x, &w, &b], &[], &[&y]).unwrap();
-            let params = plain.finished(Activation::Relu, true).cut(geometry.o, most);
+            let params = plain.finished(Activation::Relu, true).cut(geometry.o, most, [1 << 16, 64]);
             let channel_bias = tensor(&x.shape()[3..], 5);
             device.launch(&INPUT_GRADIENT, &params, &[&dz, &w, &channel_bias], &[], &[&dx]).unwrap();
             device.launch(&WEIGHT_GRADIENT, &split, &[&x, &dz], &[], &[&dw]).unwrap();
             [y, dx, dw].map(|t| t.to_vec().unwrap())
         };
-        let quads = x[3].is_multiple_of(4) && w[3].is_multiple_of(4);
         let expected = run(&Device::cpu(), "quads");
         // A device of its own, whose bodies no other test changes.
         for device in devices().iter().filter(|device| device.is_gpu()).map(|_| Device::open(&DeviceChoice::Gpu)) {
             let device = device.unwrap();
             device.poison_new_buffers();
-            for body in &["quads", "scalars", "software"][usize::from(!quads)..] {
+            for body in ["wide", "narrow", "quads", "scalars", "software"] {
                 for ((name, got), expected) in ["y", "dx", "dw"].iter().zip(run(&device, body)).zip(&expected) {
                     let largest = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
                     for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
@@ -194,6 +197,14 @@ mod bodies {
         compare(DILATED, [1, 12, 11, 8], [3, 3, 8, 8]);
         compare(Conv2d { stride: 2, ..DILATED }, [1, 12, 11, 4], [3, 3, 4, 4]);
         compare(VALID, [1, 9, 12, 12], [4, 4, 12, 8]);
+        // For wide tiles, of more than one in each direction.
+        compare(SAME, [2, 11, 13, 32], [3, 3, 32, 144]);
+        compare(SAME, [1, 12, 13, 144], [3, 3, 144, 32]);
+        compare(STRIDED, [2, 13, 12, 16], [4, 4, 16, 32]);
+        compare(Conv2d { stride: 2, ..DILATED }, [1, 12, 11, 16], [3, 3, 16, 16]);
+        // For narrow ones, of y and of dx.
+        compare(SAME, [2, 11, 13, 32], [3, 3, 32, 3]);
+        compare(STRIDED, [2, 35, 34, 1], [4, 4, 1, 32]);
     }
 }
 
@@ -344,7 +355,7 @@ fn images_that_go_apart_have_the_same_bits() {
         input_gradient(&geometry, Layout::Hwio, Activation::None, &y, &w, None, &dx).unwrap();
         let counts = RefCell::new(Vec::new());
         let launch = |kernel, channels| {
-            let params = move |g: Geometry| Params::new(&g, Layout::Hwio).cut(channels, DEPTH_QUADS);
+            let params = move |g: Geometry| Params::new(&g, Layout::Hwio).cut(channels, DEPTH_QUADS, [1 << 16, 64]);
             let (device, w, counts) = (&device, &w, &counts);
             move |g: Geometry, from: &View, to: &View| {
                 counts.borrow_mut().push(g.n);
