@@ -50,9 +50,10 @@ pub fn formatted() -> BTreeSet<PathBuf> {
 
 /// The root files of the package's targets: those that Cargo finds by itself, and those that the manifest names.
 fn roots() -> BTreeSet<PathBuf> {
-    let mut roots: BTreeSet<PathBuf> = ["src/lib.rs", "src/main.rs"].map(PathBuf::from).into();
-    // tools/test formats the crate of the fuzz targets too.
-    for folder in ["src/bin", "tests", "benches", "examples", "tools/fuzz/targets"] {
+    let mut roots: BTreeSet<PathBuf> =
+        ["src/lib.rs", "src/main.rs", "capi/src/lib.rs", "capi/build.rs"].map(PathBuf::from).into();
+    // tools/test formats the crates of the C library and of the fuzz targets too.
+    for folder in ["src/bin", "tests", "capi/tests", "benches", "examples", "tools/fuzz/targets"] {
         for entry in fs::read_dir(folder).into_iter().flatten() {
             let path = entry.unwrap().path();
             let root = if path.is_dir() { path.join("main.rs") } else { path };
