@@ -1,5 +1,6 @@
 //! What commands print in the same way: progress, a bar on a terminal and plain lines elsewhere, and tables of figures.
 
+use crate::cli::stdio::{Volume, volume};
 use crate::evaluate::scoreboard::Scoreboard;
 use crate::imaging::quality::Measure;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -19,7 +20,7 @@ pub struct Progress {
 impl Progress {
     /// Progress towards `total` units called `unit`, `done` of them done already.
     pub fn new(total: u64, done: u64, unit: &str) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
+        let bar = (std::io::stderr().is_terminal() && volume() == Volume::Usual).then(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             let template = format!("{{bar:30}} {{pos}}/{{len}} {unit}  {{msg}}");
             if let Ok(style) = ProgressStyle::with_template(&template) {
@@ -32,7 +33,7 @@ impl Progress {
     }
 
     /// `done` units are done; `message` says how it goes. Elsewhere than on a terminal a line appears for the first and
-    /// the last unit and every ten seconds.
+    /// the last unit and every ten seconds, or, where much is to be told, for each.
     pub fn at(&mut self, done: u64, message: &str) {
         match &self.bar {
             Some(bar) => {
@@ -40,8 +41,9 @@ impl Progress {
                 bar.set_message(message.to_owned());
             }
             None => {
-                if done == self.total || self.last_line.is_none_or(|at| at.elapsed() >= PLAIN_EVERY) {
-                    errln!("{done}/{} {message}", self.total);
+                let due = done == self.total || self.last_line.is_none_or(|at| at.elapsed() >= PLAIN_EVERY);
+                if due || volume() == Volume::Verbose {
+                    noteln!("{done}/{} {message}", self.total);
                     self.last_line = Some(Instant::now());
                 }
             }
@@ -52,7 +54,15 @@ impl Progress {
     pub fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => errln!("{text}"),
+            None => noteln!("{text}"),
+        }
+    }
+
+    /// Prints an error that does not end the work.
+    pub fn error(&self, error: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(format!("error: {error}")),
+            None => errln!("error: {error}"),
         }
     }
 }
@@ -63,6 +73,13 @@ impl Drop for Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+/// The most memory that this process has had, bytes; `None` where the system does not say (other than Linux).
+pub fn peak_bytes_of_process() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(peak.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
 }
 
 /// Prints the means over the images, a measure a line, and the verdict on stdout.

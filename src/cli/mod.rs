@@ -21,18 +21,28 @@ use crate::cli::commands::convert;
 use crate::cli::commands::{check_data, colorize, demo, doctor, evaluate, inspect, profile, register, train, weights};
 #[cfg(feature = "gpu")]
 use crate::cli::commands::{kernels, tune};
+use crate::cli::console::peak_bytes_of_process;
 use crate::cli::outcome::Outcome;
+use crate::cli::stdio::{Volume, volume};
+use crate::engine::device::human_bytes;
 use crate::error::Error;
 use crate::networks::NETWORKS;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Instant;
 
 #[derive(Parser)]
 #[command(name = "huetape", version, about, max_term_width = 110, args_override_self = true)]
 #[command(after_help = "Start with `huetape demo`: it needs no data and no GPU. Each command's --help has an example.")]
 struct Cli {
+    /// Say nothing on stderr but errors
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more on stderr: each step or picture, what caused an error, what it took
+    #[arg(long, short, global = true)]
+    verbose: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -91,16 +101,31 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    match (cli.quiet, cli.verbose) {
+        (true, _) => stdio::set_volume(Volume::Quiet),
+        (_, true) => stdio::set_volume(Volume::Verbose),
+        _ => {}
+    }
+    let begun = Instant::now();
     let run = || {
         signals::listen()?;
         run(cli.command)?;
         Ok(stdio::check_printed()?)
     };
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Ok(())) => {
+            if volume() == Volume::Verbose {
+                let memory = peak_bytes_of_process().map(|bytes| format!(", {} of memory", human_bytes(bytes)));
+                errln!("done in {:.1} s{}", begun.elapsed().as_secs_f64(), memory.unwrap_or_default());
+            }
+            ExitCode::SUCCESS
+        }
         Ok::<Outcome, _>(Err(error)) => {
             let known = error.downcast_ref::<Error>();
             errln!("error: {}", known.map_or_else(|| error.to_string(), |error| error.line(names::flag)));
+            if volume() == Volume::Verbose {
+                error.chain().skip(1).for_each(|cause| errln!("caused by: {cause}"));
+            }
             ExitCode::from(known.map_or(1, Error::exit_code))
         }
         Err(_) => ExitCode::from(1),
@@ -109,7 +134,9 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Outcome {
     let prints_only = match &command {
-        Command::Inspect(_) | Command::CheckData(_) | Command::Doctor(_) => true,
+        Command::Inspect(args) => args.files().next().is_none(),
+        Command::CheckData(args) => args.files().next().is_none(),
+        Command::Doctor(args) => args.files().next().is_none(),
         Command::Evaluate(args) => args.files().next().is_none(),
         Command::Profile(args) => args.files().next().is_none(),
         Command::Weights(args) => args.files().next().is_none(),

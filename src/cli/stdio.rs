@@ -6,7 +6,7 @@ use crate::files::write_whole;
 use std::fmt::Arguments;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Prints on stdout.
@@ -25,12 +25,40 @@ macro_rules! errln {
     ($($text:tt)*) => { $crate::cli::stdio::complain(format_args!($($text)*)) };
 }
 
+/// Prints a line on stderr that is no complaint: a note, how far the work is.
+macro_rules! noteln {
+    ($($text:tt)*) => { $crate::cli::stdio::note(format_args!($($text)*)) };
+}
+
+/// How much is told on stderr beside errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Volume {
+    /// Nothing.
+    Quiet,
+    /// Notes, and how far the work is.
+    Usual,
+    /// Each step, what caused an error, what it all took.
+    Verbose,
+}
+
+static VOLUME: AtomicU8 = AtomicU8::new(Volume::Usual as u8);
 /// Whether printing is all that the command does.
 static PRINTS_ONLY: AtomicBool = AtomicBool::new(false);
 /// Whether what is printed goes to stderr, stdout being a file's.
 static ASIDE: AtomicBool = AtomicBool::new(false);
 /// What kept stdout from being written first.
 static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// Sets how much is told.
+pub fn set_volume(volume: Volume) {
+    VOLUME.store(volume as u8, Ordering::Relaxed);
+}
+
+/// How much is told.
+pub fn volume() -> Volume {
+    let known = [Volume::Quiet, Volume::Verbose];
+    known.into_iter().find(|known| *known as u8 == VOLUME.load(Ordering::Relaxed)).unwrap_or(Volume::Usual)
+}
 
 /// From here on the command prints and does nothing else: it ends with its reader.
 pub fn prints_only() {
@@ -68,6 +96,14 @@ pub fn write_result(path: &Path, bytes: &[u8]) -> Result<()> {
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| lost(&error))
 }
 
+/// Writes figures as JSON where they are asked for, see [`write_result`].
+///
+/// # Errors
+/// As [`write_whole`].
+pub fn write_json(path: Option<&Path>, figures: impl FnOnce() -> serde_json::Value) -> Result<()> {
+    path.map_or(Ok(()), |path| write_result(path, format!("{:#}\n", figures()).as_bytes()))
+}
+
 /// What `out!` does.
 pub fn print(text: Arguments<'_>) {
     if ASIDE.load(Ordering::Relaxed) {
@@ -84,6 +120,13 @@ pub fn print(text: Arguments<'_>) {
 /// What `errln!` does: where nobody can be told, nobody is.
 pub fn complain(text: Arguments<'_>) {
     let _ = io::stderr().write_fmt(format_args!("{text}\n"));
+}
+
+/// What `noteln!` does.
+pub fn note(text: Arguments<'_>) {
+    if volume() > Volume::Quiet {
+        complain(text);
+    }
 }
 
 /// Whether everything has been printed that a command was there to print.

@@ -1,7 +1,7 @@
 //! What commands that train show of it.
 
 use crate::cli::args::device;
-use crate::cli::console::Progress;
+use crate::cli::console::{Progress, peak_bytes_of_process};
 use crate::cli::names::flags;
 use crate::cli::signals::{Patience, be_patient};
 use crate::engine::device::{Device, human_bytes};
@@ -68,18 +68,27 @@ fn show(progress: &mut Progress, steps: u64, event: Event<'_>) {
     }
 }
 
-/// The most memory that this process has had, bytes; `None` where the system does not say (other than Linux).
-fn peak_bytes_of_process() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(peak.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
+/// What a step of a training takes.
+pub struct Step {
+    /// How long, in seconds.
+    pub seconds: f64,
+    device_bytes: u64,
+    process_bytes: Option<u64>,
 }
 
-/// Prints the time and the memory of a step; its seconds.
+impl Step {
+    /// As JSON has it.
+    pub fn json(&self) -> serde_json::Value {
+        let Step { seconds, device_bytes, process_bytes } = self;
+        serde_json::json!({ "seconds": seconds, "device_bytes": device_bytes, "process_bytes": process_bytes })
+    }
+}
+
+/// Prints the time and the memory of a step.
 ///
 /// # Errors
 /// As [`Training::rehearse`].
-pub fn print_rehearsal(training: &Training, device: &Device) -> Result<f64> {
+pub fn print_rehearsal(training: &Training, device: &Device) -> Result<Step> {
     let rehearsal = training.rehearse(device)?;
     let loader = &training.plan().session.loader;
     outln!("{}", device::line(device));
@@ -93,8 +102,9 @@ pub fn print_rehearsal(training: &Training, device: &Device) -> Result<f64> {
         size = loader.size
     );
     outln!("memory on the device: {}", human_bytes(rehearsal.peak_bytes));
-    if let Some(peak) = peak_bytes_of_process() {
-        outln!("memory of the process: about {}", human_bytes(peak + training.loading_bytes()));
+    let process_bytes = peak_bytes_of_process().map(|peak| peak + training.loading_bytes());
+    if let Some(bytes) = process_bytes {
+        outln!("memory of the process: about {}", human_bytes(bytes));
     }
-    Ok(rehearsal.seconds)
+    Ok(Step { seconds: rehearsal.seconds, device_bytes: rehearsal.peak_bytes, process_bytes })
 }

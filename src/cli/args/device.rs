@@ -81,7 +81,7 @@ pub fn set_threads(settings: &Settings) -> Result<()> {
         crate::ensure!(threads > 0, Error::input("no threads to work with", "⟨threads⟩ 0", "use 1 or more"));
         let most = THREADS_A_CORE * std::thread::available_parallelism().map_or(1, usize::from);
         if threads > most {
-            errln!("--threads {threads}: {most} are used, {THREADS_A_CORE} for each core");
+            noteln!("--threads {threads}: {most} are used, {THREADS_A_CORE} for each core");
         }
         let threads = threads.min(most);
         // Fails only when the pool exists already: the first call stands.

@@ -6,8 +6,9 @@ use crate::cli::args::help::examples;
 use crate::cli::args::network::{Network, networks};
 use crate::cli::names::{flag, flags};
 use crate::cli::outcome::Outcome;
-use crate::cli::training::print_rehearsal;
-use crate::dataset::check::{DataReport, ValueRange, check};
+use crate::cli::stdio::{make_way, write_json};
+use crate::cli::training::{Step, print_rehearsal};
+use crate::dataset::check::{DataReport, PairReport, ValueRange, check};
 use crate::dataset::grey::grey_notice;
 use crate::dataset::guess::Guess;
 use crate::dataset::pairs::DataSource;
@@ -16,7 +17,8 @@ use crate::networks::NETWORKS;
 use crate::run::plan::Plan;
 use crate::run::training::Training;
 use clap::Args;
-use std::path::PathBuf;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 
 /// Files that are named of a list before the rest is counted.
 const NAMED: usize = 5;
@@ -56,21 +58,33 @@ impl Choice for OfData {
 #[derive(Args, Debug)]
 #[command(after_help = examples(&[
     "check-data ⟨source⟩ sar/ ⟨target⟩ optical/",
+    "check-data ⟨source⟩ sar/ ⟨target⟩ optical/ ⟨json⟩ data.json",
     "check-data ⟨images⟩ photos/ ⟨size⟩ 128 ⟨batch⟩ 4 ⟨width⟩ 0.5",
 ]))]
 pub struct CheckDataArgs {
     /// Which network they are for
     #[arg(long, value_parser = networks(), default_value = NETWORKS[0].name())]
     model: Network,
+    /// What is printed as JSON, of every picture; - for standard output
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
     #[command(flatten)]
     given: Given<OfData>,
+}
+
+impl CheckDataArgs {
+    /// The files that it writes.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.json.iter().map(PathBuf::as_path)
+    }
 }
 
 /// Faults that are printed; the rest are counted.
 const MOST_REFUSALS: usize = 50;
 
 pub fn run(args: CheckDataArgs) -> Outcome {
-    let CheckDataArgs { model, given: Given { settings, .. } } = args;
+    make_way(args.files())?;
+    let CheckDataArgs { model, json: file, given: Given { settings, .. } } = args;
     let device = device::open(&settings)?;
     let plan = Plan::new(model, &settings)?;
     let crop = plan.session.loader.size;
@@ -86,14 +100,48 @@ pub fn run(args: CheckDataArgs) -> Outcome {
         if refusals.len() > MOST_REFUSALS {
             outln!("  and {} more", refusals.len() - MOST_REFUSALS);
         }
+        write_json(file.as_deref(), || json_of(&report, &refusals, None))?;
         let what = format!("{} that `train` would refuse", count(refusals.len(), "fault"));
         return Err(Error::input(what, folders(&plan.data), "mend what is listed above").into());
     }
     let training = Training::new(model, settings)?;
-    training.data().notices.iter().for_each(|notice| errln!("{}", flags(notice)));
+    training.data().notices.iter().for_each(|notice| noteln!("{}", flags(notice)));
     outln!();
-    print_rehearsal(&training, &device)?;
-    Ok(())
+    let step = print_rehearsal(&training, &device)?;
+    Ok(write_json(file.as_deref(), || json_of(&report, &[], Some(&step)))?)
+}
+
+/// What is printed, as JSON has it; nothing of a list is left out.
+fn json_of(report: &DataReport, refusals: &[Error], step: Option<&Step>) -> Value {
+    let text = |path: &Path| path.display().to_string();
+    let texts = |paths: &[PathBuf]| paths.iter().map(|path| text(path)).collect::<Vec<_>>();
+    let guess = |guess: &Option<Guess>| {
+        let Guess { quantity, sample, stretch } = guess.as_ref()?;
+        Some(json!({ "quantity": quantity.to_string(), "sample": sample, "stretch": stretch }))
+    };
+    let values = |range: &Option<ValueRange>| {
+        let ValueRange { min, percentile_1, median, percentile_99, max, not_finite } = range.as_ref()?;
+        Some(json!({
+            "min": min, "percentile_1": percentile_1, "median": median, "percentile_99": percentile_99, "max": max,
+            "without_data": not_finite,
+        }))
+    };
+    let pair = |found: &PairReport| {
+        json!({
+            "source": text(found.pair.source.path()), "target": text(found.pair.target.path()),
+            "width": found.info.width, "height": found.info.height, "grey_target": found.grey,
+            "shift": found.shift.map(|shift| [shift.dx, shift.dy]),
+        })
+    };
+    json!({
+        "pairs": report.pairs.iter().map(pair).collect::<Vec<_>>(),
+        "sources_without_target": texts(&report.lone_sources),
+        "targets_without_source": texts(&report.lone_targets),
+        "source": { "guess": guess(&report.source_guess), "values": values(&report.source_values) },
+        "target": { "guess": guess(&report.target_guess), "values": values(&report.target_values) },
+        "refused": refusals.iter().map(|error| error.line(flag)).collect::<Vec<_>>(),
+        "step": step.map(Step::json),
+    })
 }
 
 fn folders(data: &DataSource) -> String {

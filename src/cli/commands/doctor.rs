@@ -3,44 +3,74 @@
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::names::flag;
 use crate::cli::outcome::Outcome;
+use crate::cli::stdio::{make_way, write_json};
 use crate::engine::device::{AdapterReport, Device, DeviceChoice, adapters, human_bytes};
 #[cfg(feature = "gpu")]
-use crate::engine::self_test::{SelfTest, self_test_of};
-use crate::engine::self_test::{TOLERANCE, self_test};
+use crate::engine::self_test::self_test_of;
+use crate::engine::self_test::{SelfTest, TOLERANCE, self_test};
 use crate::error::Error;
 use crate::{engine, imaging};
 use clap::Args;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   huetape doctor
   huetape doctor --list
+  huetape doctor --device cpu --json -
   huetape doctor --device gpu:llvmpipe")]
 pub struct DoctorArgs {
     /// List what there is, by the numbers that --device gpu:NUMBER takes, and test nothing
     #[arg(long)]
     list: bool,
+    /// What is printed as JSON; - for standard output
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
 }
 
+impl DoctorArgs {
+    /// The files that it writes.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.json.iter().map(PathBuf::as_path)
+    }
+}
+
 pub fn run(args: DoctorArgs) -> Outcome {
+    make_way(args.files())?;
+    let mut tested = Vec::new();
+    let (adapters, verdict) = look(&args, &mut tested)?;
+    write_json(args.json.as_deref(), || {
+        let adapters: Vec<Value> = adapters.iter().map(adapter_json).collect();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"), "arch": std::env::consts::ARCH, "os": std::env::consts::OS,
+            "cores": cores(), "simd": simd_features(), "adapters": adapters, "tests": tested,
+        })
+    })?;
+    verdict
+}
+
+/// Prints what there is and tests it; the adapters that were asked for, and what came of it.
+fn look(args: &DoctorArgs, tested: &mut Vec<Value>) -> anyhow::Result<(Vec<AdapterReport>, Outcome)> {
     if args.list {
         let adapters = adapters();
         print_cpu();
         print_adapters(&adapters);
         advise(&adapters);
-        return Ok(());
+        return Ok((adapters, Ok(())));
     }
     if args.device.device().is_some() {
         let device = args.device.open()?;
         print_cpu();
         // With --device cpu no driver is asked: that must work where one is broken.
+        let adapters = if device.is_gpu() { adapters() } else { Vec::new() };
         if device.is_gpu() {
-            print_adapters(&adapters());
+            print_adapters(&adapters);
         }
-        let failed = check(&device);
-        return verdict(if failed > 0 { vec![device.name()] } else { Vec::new() });
+        let failed = check(&device, tested);
+        return Ok((adapters, verdict(if failed > 0 { vec![device.name()] } else { Vec::new() })));
     }
     let adapters = adapters();
     print_cpu();
@@ -50,7 +80,7 @@ pub fn run(args: DoctorArgs) -> Outcome {
     let mut bad = Vec::new();
     for choice in choices {
         match args.device.open_choice(&choice) {
-            Ok(device) if check(&device) > 0 => bad.push(device.name()),
+            Ok(device) if check(&device, tested) > 0 => bad.push(device.name()),
             Ok(_) => {}
             Err(error) => {
                 outln!("\nself-test did not start: {}", error.line(flag));
@@ -62,7 +92,7 @@ pub fn run(args: DoctorArgs) -> Outcome {
         }
     }
     advise(&adapters);
-    verdict(bad)
+    Ok((adapters, verdict(bad)))
 }
 
 fn verdict(bad: Vec<String>) -> Outcome {
@@ -75,10 +105,23 @@ fn verdict(bad: Vec<String>) -> Outcome {
 
 fn print_cpu() {
     outln!("huetape {} on {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = cores();
     let simd = simd_features();
     let simd = if simd.is_empty() { "no SIMD that huetape knows of".to_owned() } else { simd.join(" ") };
     outln!("\ncpu: {cores} {}, {simd}", if cores == 1 { "core" } else { "cores" });
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// An adapter as JSON has it.
+fn adapter_json(adapter: &AdapterReport) -> Value {
+    json!({
+        "name": adapter.name, "backend": adapter.backend, "kind": adapter.kind, "driver": adapter.driver,
+        "software": adapter.software, "note": adapter.note, "max_binding_bytes": adapter.max_binding_bytes,
+        "workgroup_bytes": adapter.workgroup_bytes, "features": adapter.features,
+    })
 }
 
 /// The instruction sets that the twins' matrix products choose among, as this processor has them.
@@ -118,8 +161,8 @@ fn print_adapters(adapters: &[AdapterReport]) {
     }
 }
 
-/// Prints the self-test of a device; the number of ops that failed.
-fn check(device: &Device) -> usize {
+/// Prints the self-test of a device, and adds it to `tested`; the number of ops that failed.
+fn check(device: &Device, tested: &mut Vec<Value>) -> usize {
     outln!("\nself-test on {}", device.name());
     if device.is_gpu() {
         outln!(
@@ -141,6 +184,13 @@ fn check(device: &Device) -> usize {
         }
     }
     let failed = tests.iter().filter(|test| !test.passed()).count();
+    let op = |test: &SelfTest| {
+        let error = test.difference.as_ref().err().map(|error| error.line(flag));
+        json!({
+            "op": test.op, "difference": test.difference.as_ref().ok(), "error": error, "passed": test.passed(),
+        })
+    };
+    tested.push(json!({ "device": device.name(), "ops": tests.iter().map(op).collect::<Vec<_>>() }));
     outln!("  {} of {} passed", tests.len() - failed, tests.len());
     #[cfg(feature = "gpu")]
     let failed = failed + check_bodies(device, &tests);

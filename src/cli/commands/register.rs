@@ -90,7 +90,7 @@ pub fn run(args: RegisterArgs) -> Outcome {
     let points = Points::read(&args.points, args.columns.as_deref())?;
     let target = args.to.as_deref().map(open).transpose()?;
     let notices = source.notices().iter().chain(target.iter().flat_map(|target| target.notices()));
-    notices.for_each(|notice| errln!("note: {notice}"));
+    notices.for_each(|notice| noteln!("note: {notice}"));
     let target = target.map(|target| target.info().clone());
     let grid = args.size.or(target.as_ref().map(|target| [target.width, target.height]));
 
@@ -193,18 +193,20 @@ fn print_notes(points: &Points, found: &Estimate, size: [usize; 2], grid: Option
     let outside = |place: [f64; 2], size: [usize; 2]| (0..2).any(|i| !(-1.0..=size[i] as f64).contains(&place[i]));
     let off_source = points.pairs.iter().filter(|pair| outside(pair.source, size)).count();
     if off_source > 0 {
-        errln!("note: {off_source} source points lie outside the picture of {}x{}", size[0], size[1]);
+        noteln!("note: {off_source} source points lie outside the picture of {}x{}", size[0], size[1]);
     }
     if let Some(grid) = grid {
         let off_target = points.pairs.iter().filter(|pair| outside(pair.target, grid)).count();
         if off_target > 0 {
-            errln!("note: {off_target} target points lie outside the grid of {}x{}", grid[0], grid[1]);
+            noteln!("note: {off_target} target points lie outside the grid of {}x{}", grid[0], grid[1]);
         }
     }
     let magnification = found.homography.magnification(size.map(|size| 0.5 * size as f64));
     if magnification < 0.25 {
         let times = magnification.recip().sqrt();
-        errln!("note: the target is {times:.1} times coarser, and pixels are picked, not averaged: reduce IMAGE first");
+        noteln!(
+            "note: the target is {times:.1} times coarser, and pixels are picked, not averaged: reduce IMAGE first"
+        );
     }
 }
 

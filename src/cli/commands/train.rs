@@ -8,9 +8,11 @@ use crate::cli::console::print_scores;
 use crate::cli::names::{flag, flags};
 use crate::cli::outcome::Outcome;
 use crate::cli::signals::stop_flag;
+use crate::cli::stdio::{make_way, write_json};
 use crate::cli::training::{print_rehearsal, run_with_progress};
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
+use crate::evaluate::scoreboard::Scoreboard;
 use crate::networks::NETWORKS;
 use crate::run::training::{Training, settings_to_resume};
 use crate::train::progress::human_seconds;
@@ -18,6 +20,7 @@ use crate::train::run_dir::RunDir;
 use crate::train::session;
 use crate::train::settings::table::{Settings, TABLE};
 use clap::Args;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -48,6 +51,9 @@ pub struct TrainArgs {
     /// Leave out pictures that cannot be used, and list them
     #[arg(long, help_heading = "Run")]
     keep_going: bool,
+    /// The figures that are printed at the end, or of --dry-run, as JSON; - for standard output
+    #[arg(long, value_name = "FILE", help_heading = "Run")]
+    json: Option<PathBuf>,
     /// Settings in TOML, and `out`; keys named as the flags; flags win
     #[arg(long, value_name = "FILE", help_heading = "Run")]
     config: Option<PathBuf>,
@@ -84,6 +90,7 @@ fn examples_of(networks: &[Network]) -> String {
 }
 
 pub fn run(args: TrainArgs) -> Outcome {
+    make_way(args.json.iter().map(PathBuf::as_path))?;
     let mut settings = args.given.settings.clone();
     if let Some(path) = &args.config {
         settings = settings.or(Settings::read(path)?);
@@ -99,10 +106,10 @@ pub fn run(args: TrainArgs) -> Outcome {
         false => Training::new(args.model, settings.clone())?,
     };
     let training = training.resuming(args.resume).stopped_by(stop);
-    training.data().notices.iter().for_each(|notice| errln!("{}", flags(notice)));
+    training.data().notices.iter().for_each(|notice| noteln!("{}", flags(notice)));
     let device = device::open(&settings)?;
     if args.dry_run {
-        return dry_run(&training, &device);
+        return dry_run(&training, &device, args.json.as_deref());
     }
     let ended = run_with_progress(&training, &device, &out)?;
     match ended.outcome {
@@ -110,11 +117,12 @@ pub fn run(args: TrainArgs) -> Outcome {
             if let Some(scores) = &ended.scores {
                 print_scores(scores);
             }
+            write_json(args.json.as_deref(), || ended.scores.as_ref().map_or(Value::Null, Scoreboard::to_json))?;
             outln!("{}", RunDir::open(&out)?.report().display());
             Ok(())
         }
         session::Outcome::FinishedBefore { step } => {
-            errln!("finished at step {step}, nothing to do");
+            noteln!("finished at step {step}, nothing to do");
             outln!("{}", RunDir::open(&out)?.report().display());
             Ok(())
         }
@@ -163,14 +171,17 @@ fn out_folder(args: &TrainArgs, of_file: Option<PathBuf>) -> Result<PathBuf> {
     Ok(out)
 }
 
-fn dry_run(training: &Training, device: &Device) -> Outcome {
-    outln!(
-        "pictures: {} for training, {} for validation",
-        training.data().pairs.len(),
-        training.validation().map_or(0, |data| data.pairs.len())
-    );
-    let seconds = print_rehearsal(training, device)?;
+fn dry_run(training: &Training, device: &Device, json: Option<&Path>) -> Outcome {
+    let images = [training.data().pairs.len(), training.validation().map_or(0, |data| data.pairs.len())];
+    outln!("pictures: {} for training, {} for validation", images[0], images[1]);
+    let step = print_rehearsal(training, device)?;
     let steps = training.plan().session.steps;
-    outln!("{steps} steps: about {}", human_seconds(seconds * steps as f64));
-    Ok(())
+    let seconds = step.seconds * steps as f64;
+    outln!("{steps} steps: about {}", human_seconds(seconds));
+    Ok(write_json(json, || {
+        json!({
+            "images": images[0], "validation_images": images[1], "step": step.json(), "steps": steps,
+            "seconds": seconds,
+        })
+    })?)
 }

@@ -8,6 +8,7 @@ use crate::cli::args::network::{Network, NetworkArgs, networks};
 use crate::cli::commands::kernels::pass::of_network;
 use crate::cli::commands::profile::PassName;
 use crate::cli::outcome::Outcome;
+use crate::cli::stdio::{make_way, write_json};
 use crate::cli::tables::print_rows;
 use crate::engine::device::{Forced, Tuned};
 use crate::error::{Error, ErrorKind};
@@ -15,6 +16,8 @@ use crate::networks::NETWORKS;
 use crate::workshop::table::{self, Line};
 use crate::workshop::tune::{Found, Other, confirm, measure};
 use clap::Args;
+use serde_json::{Value, json};
+use std::path::PathBuf;
 
 #[derive(Args, Debug)]
 #[command(after_help = examples(&[
@@ -41,6 +44,9 @@ pub struct TuneArgs {
     /// Forget what is kept of the adapter that --device names, else of all
     #[arg(long, conflicts_with = "model")]
     forget: bool,
+    /// What is printed as JSON; - for standard output
+    #[arg(long, value_name = "FILE", conflicts_with = "forget")]
+    json: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -48,16 +54,18 @@ pub struct TuneArgs {
 impl TuneArgs {
     /// Whether it prints and does nothing else.
     pub fn prints_only(&self) -> bool {
-        self.list
+        self.list && self.json.is_none()
     }
 }
 
 pub fn run(args: &TuneArgs) -> Outcome {
+    make_way(args.json.iter().map(PathBuf::as_path))?;
     let file = table::file();
     let file = file.as_deref();
     if args.list {
-        list(&table::lines(file));
-        return Ok(());
+        let lines = table::lines(file);
+        list(&lines);
+        return Ok(write_json(args.json.as_deref(), || lines.iter().map(line_json).collect())?);
     }
     if args.forget {
         let device = args.device.device().map(|_| args.device.open()).transpose()?;
@@ -74,7 +82,7 @@ pub fn run(args: &TuneArgs) -> Outcome {
     device.use_tuned(Tuned::default());
     outln!("{}", device::line(&device));
     let models: Vec<Network> = args.model.map_or_else(|| NETWORKS.to_vec(), |model| vec![model]);
-    let (mut wins, mut wrong) = (0, Vec::new());
+    let (mut wins, mut wrong, mut figures) = (0, Vec::new(), Vec::new());
     for model in models {
         let pass = (args.pass, args.batch);
         let found = of_network(&device, &args.network, model, pass, |pass| {
@@ -83,6 +91,7 @@ pub fn run(args: &TuneArgs) -> Outcome {
         })?;
         outln!("\n{}: each body beside the device's own choice, by time", model.name());
         found.iter().for_each(print);
+        figures.extend(found.iter().map(|found| found_json(model.name(), found)));
         wins += found.iter().filter(|found| found.winner().is_some()).count();
         let off = found.iter().flat_map(|found| found.others.iter().map(move |other| (found, other)));
         let off = off.filter(|(_, (_, other))| matches!(other, Other::Wrong(_)));
@@ -92,6 +101,7 @@ pub fn run(args: &TuneArgs) -> Outcome {
     }
     let place = file.map(|file| file.display().to_string()).unwrap_or_default();
     outln!("\n{wins} kept in {place}: bodies that take less time, by more than 5 % and the noise");
+    write_json(args.json.as_deref(), || json!({ "device": device.name(), "launches": figures }))?;
     if wrong.is_empty() {
         return Ok(());
     }
@@ -99,6 +109,33 @@ pub fn run(args: &TuneArgs) -> Outcome {
     wrong.dedup();
     let remedy = "`huetape doctor` and `huetape kernels check` say more";
     Err(Error::failed("bodies do not compute what their twins do", wrong.join(", "), remedy).into())
+}
+
+/// What was found of a launch as JSON has it: times beside that of the device's own choice.
+fn found_json(model: &str, found: &Found) -> Value {
+    let other = |(body, other): (&String, &Other)| {
+        let (what, time) = match other {
+            Other::Declines(_) => ("declines", None),
+            Other::Wrong(_) => ("wrong", None),
+            Other::Slower(ratio) => ("slower", Some(*ratio)),
+            Other::Unconfirmed(ratio) => ("unconfirmed", Some(ratio.median)),
+            Other::Timed(ratio) => ("timed", Some(ratio.median)),
+        };
+        json!({ "body": body, "what": what, "time": time })
+    };
+    json!({
+        "model": model, "kernel": found.kernel, "launches_like": found.class, "own_choice": found.heuristic,
+        "others": found.others.iter().map(other).collect::<Vec<_>>(),
+        "kept": found.winner().map(|(body, _)| body.to_owned()),
+    })
+}
+
+fn line_json(line: &Line) -> Value {
+    let Line { device, kernel, class, winner, holds, .. } = line;
+    json!({
+        "device": device, "kernel": kernel, "launches_like": class, "body": winner.body,
+        "instead_of": winner.instead_of, "time": winner.ratio, "holds": holds,
+    })
 }
 
 fn print(found: &Found) {

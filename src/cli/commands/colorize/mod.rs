@@ -164,7 +164,7 @@ fn colour(args: ColorizeArgs, out: PathBuf, to_stdout: bool, name: &dyn Fn(&str)
     if !args.trained.is_named()
         && let Some(hint) = radar_hint(&files)
     {
-        errln!("{}", name(&hint));
+        noteln!("{}", name(&hint));
     }
     let trained = args.trained.or_built_in(GREY);
     let (colorizer, options) = trained.open(&args.look, &device)?;
@@ -234,7 +234,7 @@ fn colour(args: ColorizeArgs, out: PathBuf, to_stdout: bool, name: &dyn Fn(&str)
             Ok(()) => {}
             Err(error) if args.keep_going && !stop.load(Ordering::Relaxed) => {
                 bad += 1;
-                report.line(&format!("error: {}", error.line(flag)));
+                report.error(&error.line(flag));
             }
             Err(error) => return Err(error.into()),
         }

@@ -55,7 +55,15 @@ impl Report {
     pub fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.line(text),
-            None => errln!("{text}"),
+            None => noteln!("{text}"),
+        }
+    }
+
+    /// Prints an error that does not end the work.
+    pub fn error(&self, error: &str) {
+        match &self.bar {
+            Some(bar) => bar.error(error),
+            None => errln!("error: {error}"),
         }
     }
 }

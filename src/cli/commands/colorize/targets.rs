@@ -80,7 +80,7 @@ pub fn inputs(named: &[PathBuf], keep_going: bool, recursive: bool) -> Result<Ve
     let mut files = Vec::new();
     for input in named {
         if input.is_dir() {
-            passed_over(input, recursive).iter().for_each(|notice| errln!("{notice}"));
+            passed_over(input, recursive).iter().for_each(|notice| noteln!("{notice}"));
             let named = |file: PathBuf| Input { name: path_below(&file, input), file };
             files.extend(pictures_in(input, recursive)?.into_iter().map(named));
         } else if keep_going || stack::parts(input).iter().all(|part| part.is_file()) || input.exists() {

@@ -9,6 +9,7 @@ use crate::cli::console::print_scores;
 use crate::cli::names::flags;
 use crate::cli::outcome::Outcome;
 use crate::cli::signals::stop_flag;
+use crate::cli::stdio::{make_way, write_json};
 use crate::cli::training::run_with_progress;
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
@@ -22,6 +23,7 @@ use crate::train::run_dir::RunDir;
 use crate::train::session;
 use crate::train::settings::table::Settings;
 use clap::Args;
+use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -43,6 +45,9 @@ pub struct DemoArgs {
     /// Folder of the results; one that an earlier demo made is replaced
     #[arg(long, value_name = "DIR", default_value = "demo")]
     out: PathBuf,
+    /// The figures of the unseen scenes as JSON; - for standard output
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -55,6 +60,7 @@ fn examples_of_networks() -> String {
 }
 
 pub fn run(args: DemoArgs) -> Outcome {
+    make_way(args.json.iter().map(PathBuf::as_path))?;
     let start = Instant::now();
     let device = args.device.open()?;
     make_room(&args.out)?;
@@ -65,15 +71,17 @@ pub fn run(args: DemoArgs) -> Outcome {
         make_scenes(&args.out.join("train"), show.sides, 0, show.scenes)?;
         make_scenes(&args.out.join("unseen"), show.sides, UNSEEN, UNSEEN_SCENES)?;
     }
+    let mut figures = Map::new();
     for show in &shows {
-        run_show(&args, show, &device)?;
+        figures.insert(show.run.to_owned(), run_show(&args, show, &device)?);
     }
+    write_json(args.json.as_deref(), || figures.into())?;
     outln!("{:.0} s in all", start.elapsed().as_secs_f64());
     Ok(())
 }
 
-/// Trains on the scenes of a show and says what came of it.
-fn run_show(args: &DemoArgs, show: &Demo, device: &Device) -> Outcome {
+/// Trains on the scenes of a show and says what came of it; the figures as JSON has them.
+fn run_show(args: &DemoArgs, show: &Demo, device: &Device) -> anyhow::Result<Value> {
     outln!("\n{}: {}", args.model.name(), flags(show.what));
     outln!("scenes: {} to train on, {UNSEEN_SCENES} that it will not see, in {}", show.scenes, args.out.display());
     let ended = train(args, show, device)?;
@@ -90,7 +98,7 @@ fn run_show(args: &DemoArgs, show: &Demo, device: &Device) -> Outcome {
     print_scores(scores);
     outln!("\npictures ({}): {}", show.strip, run.samples().display());
     outln!("report: {}", run.report().display());
-    Ok(())
+    Ok(scores.to_json())
 }
 
 /// What a demo writes into its folder.

@@ -48,7 +48,7 @@ pub fn run(args: EvaluateArgs) -> Outcome {
         ..Evaluator::of_colorizer(&colorizer, options.look)
     };
     let data = find_images(&colorizer, &options, &source, args.target()?)?;
-    data.notices.iter().for_each(|notice| errln!("{}", flags(notice)));
+    data.notices.iter().for_each(|notice| noteln!("{}", flags(notice)));
     let names = names(&data)?;
     let folders = args.out.as_deref().map(|out| Folders::new(out, &data, &names, colorizer.bands())).transpose()?;
 

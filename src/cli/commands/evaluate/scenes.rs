@@ -59,8 +59,8 @@ pub(super) fn run(args: &EvaluateArgs, data: &DataSource, source: &Path, target:
         },
     )?;
     drop(progress);
-    scores.notices.iter().for_each(|notice| errln!("{}", flags(notice)));
-    errln!("{}", stretched(&scores.stretches));
+    scores.notices.iter().for_each(|notice| noteln!("{}", flags(notice)));
+    noteln!("{}", stretched(&scores.stretches));
     print_scores(&scores.board);
     if scores.left_out > 0 {
         outln!("windows with data in less than a quarter, left out: {}", scores.left_out);

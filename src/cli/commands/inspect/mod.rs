@@ -9,6 +9,7 @@ mod summary;
 use crate::cli::args::help::examples;
 use crate::cli::outcome::Outcome;
 use clap::{Args, Subcommand};
+use std::path::Path;
 
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
@@ -33,6 +34,18 @@ enum What {
     Shapes(shapes::ShapesArgs),
     /// The values of layers for a picture, before or after their activation, as pictures and for NumPy
     Activations(Box<activations::ActivationsArgs>),
+}
+
+impl InspectArgs {
+    /// The files of figures that it writes.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let json = match &self.what {
+            Some(What::Summary(args)) => args.json.as_deref(),
+            Some(What::Shapes(args)) => args.json.as_deref(),
+            _ => None,
+        };
+        json.into_iter()
+    }
 }
 
 pub fn run(args: InspectArgs) -> Outcome {

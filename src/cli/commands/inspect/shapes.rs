@@ -3,11 +3,13 @@
 use crate::cli::args::help::{examples, names_of};
 use crate::cli::commands::inspect::network::{Chosen, ChosenArgs, random_source, source_of, watched};
 use crate::cli::outcome::Outcome;
+use crate::cli::stdio::{make_way, write_json};
 use crate::cli::tables::{print_rows, shape_of, thousands};
 use crate::engine::device::Device;
-use crate::engine::nn::{ParamSpec, Seen, Trace};
+use crate::engine::nn::{ParamSpec, Parameters, Seen, Trace};
 use crate::paint::colorizer::Options;
 use clap::Args;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,9 +29,13 @@ pub struct ShapesArgs {
     /// Band of a multi-band input, from 1 [default: the only one, or the luma of three]
     #[arg(long, value_name = "N", requires = "input")]
     band: Option<usize>,
+    /// The layers as JSON; - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
 }
 
 pub fn run(args: &ShapesArgs) -> Outcome {
+    make_way(args.json.iter().map(PathBuf::as_path))?;
     let Chosen { recipe, learner, size } = args.chosen.open(&Device::cpu())?;
     let learner = learner.as_ref();
     let source = match &args.input {
@@ -53,7 +59,21 @@ pub fn run(args: &ShapesArgs) -> Outcome {
         }
         print_layers(&layers, parameters.specs());
     }
-    Ok(())
+    let both = networks.iter().zip(&traces);
+    let json = |((role, parameters), trace): (&(&str, &Parameters), &Arc<Trace<_>>)| {
+        json_of(role, &trace.layers(), parameters.specs())
+    };
+    Ok(write_json(args.json.as_deref(), || both.map(json).collect())?)
+}
+
+fn json_of(role: &str, layers: &[Seen<Vec<usize>>], specs: &[ParamSpec]) -> Value {
+    let layer = |layer: &Seen<Vec<usize>>| {
+        json!({
+            "layer": layer.name, "kind": layer.kind, "input": layer.input[1..], "output": layer.post[1..],
+            "multiplications": multiplications(layer, specs),
+        })
+    };
+    json!({ "network": role, "layers": layers.iter().map(layer).collect::<Vec<_>>() })
 }
 
 fn print_layers(layers: &[Seen<Vec<usize>>], specs: &[ParamSpec]) {

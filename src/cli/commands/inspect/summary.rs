@@ -3,6 +3,7 @@
 use crate::cli::args::help::examples;
 use crate::cli::commands::inspect::network::{ChosenArgs, random_source, watched};
 use crate::cli::outcome::Outcome;
+use crate::cli::stdio::{make_way, write_json};
 use crate::cli::tables::{print_rows, shape_of, thousands};
 use crate::engine::device::Device;
 use crate::engine::nn::{ParamKind, ParamSpec, Seen, Trace};
@@ -10,6 +11,8 @@ use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::train::learner::Learner;
 use clap::Args;
+use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 #[derive(Args, Debug)]
@@ -21,9 +24,13 @@ use std::sync::Arc;
 pub struct SummaryArgs {
     #[command(flatten)]
     chosen: ChosenArgs,
+    /// The layers as JSON; - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
 }
 
 pub fn run(args: &SummaryArgs) -> Outcome {
+    make_way(args.json.iter().map(PathBuf::as_path))?;
     let chosen = args.chosen.open(&Device::cpu())?;
     let source = random_source(chosen.learner.as_ref(), chosen.size, chosen.recipe.halo())?;
     let summaries = summarise(chosen.learner.as_ref(), &source)?;
@@ -36,7 +43,23 @@ pub fn run(args: &SummaryArgs) -> Outcome {
         }
         print_summary(rows);
     }
-    Ok(())
+    Ok(write_json(args.json.as_deref(), || summaries.iter().map(|(role, rows)| json_of(role, rows)).collect())?)
+}
+
+fn json_of(role: &str, rows: &[Row]) -> Value {
+    let row = |row: &Row| {
+        let Row { name, kind, output, trainable, fixed } = row;
+        json!({ "layer": name, "kind": kind, "output": output, "trainable": trainable, "fixed": fixed })
+    };
+    let [trainable, fixed] = totals(rows);
+    json!({
+        "network": role, "layers": rows.iter().map(row).collect::<Vec<_>>(), "trainable": trainable, "fixed": fixed,
+    })
+}
+
+/// Parameters that learn, and those that do not.
+fn totals(rows: &[Row]) -> [usize; 2] {
+    rows.iter().fold([0, 0], |sum, row| [sum[0] + row.trainable, sum[1] + row.fixed])
 }
 
 /// A line of a summary.
@@ -95,7 +118,7 @@ fn print_summary(rows: &[Row]) {
         [row.name.clone(), row.kind.clone(), shape, parameters]
     };
     print_rows(&heads, rows.iter().map(cells), 2);
-    let (trainable, fixed) = rows.iter().fold((0, 0), |sum, row| (sum.0 + row.trainable, sum.1 + row.fixed));
+    let [trainable, fixed] = totals(rows);
     outln!();
     outln!("parameters: {}", thousands(trainable + fixed));
     outln!("trainable: {}", thousands(trainable));

@@ -3,11 +3,13 @@
 use crate::cli::args::device::{self, DeviceArgs};
 use crate::cli::names::flag;
 use crate::cli::outcome::Outcome;
+use crate::cli::stdio::{make_way, write_json};
 use crate::engine::self_test::{OpEntry, SelfTest, TOLERANCE};
 use crate::error::Error;
 use crate::workshop::catalogue::{kernel, ops};
 use crate::workshop::check::{Run, check, read_text, replace};
 use clap::Args;
+use serde_json::json;
 use std::path::PathBuf;
 
 #[derive(Args, Debug)]
@@ -22,11 +24,15 @@ pub struct CheckArgs {
     /// Check this WGSL text in place of the kernel's own, which must be one: kernels/KERNEL.wgsl with your changes
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
+    /// What is printed as JSON; - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
 }
 
 pub fn run(args: &CheckArgs) -> Outcome {
+    make_way(args.json.iter().map(PathBuf::as_path))?;
     let mut wanted: Vec<&'static OpEntry> = Vec::new();
     for name in &args.kernels {
         let (op, _) = kernel(name)?;
@@ -53,7 +59,7 @@ pub fn run(args: &CheckArgs) -> Outcome {
         outln!("each op beside its twin: largest difference, as a share of the largest value; at most {TOLERANCE:.0e}");
     }
     let width = wanted.iter().map(|op| op.name.len()).max().unwrap_or(0);
-    let mut failed = Vec::new();
+    let (mut failed, mut figures) = (Vec::new(), Vec::new());
     for op in &wanted {
         let checked = check(&device, op);
         let said = |test: &SelfTest| match &test.difference {
@@ -74,10 +80,25 @@ pub fn run(args: &CheckArgs) -> Outcome {
             outln!("      {overrun}");
         }
         checked.refused.iter().for_each(|error| outln!("      {}", error.line(flag)));
+        let test = |test: &SelfTest| match &test.difference {
+            Ok(difference) => json!({ "difference": difference, "passed": test.passed() }),
+            Err(error) => json!({ "error": error.line(flag), "passed": false }),
+        };
+        let run = |run: &Run| {
+            json!({
+                "body": run.body, "with_checks": test(&run.with_checks),
+                "without_checks": run.without.as_ref().map(test), "overruns": run.overruns.len(),
+            })
+        };
+        figures.push(json!({
+            "op": checked.op, "entry_points": checked.entries, "passed": checked.passed(),
+            "runs": checked.runs.iter().map(run).collect::<Vec<_>>(), "refused": checked.refused.len(),
+        }));
         if !checked.passed() {
             failed.push(checked.op);
         }
     }
+    write_json(args.json.as_deref(), || json!({ "device": device.name(), "ops": figures }))?;
     if failed.is_empty() {
         return Ok(());
     }

@@ -54,7 +54,8 @@ impl KernelsArgs {
             What::Show(args) => [args.out.as_deref(), None],
             What::Time(args) => [args.json.as_deref(), None],
             What::Isa(args) => [args.json.as_deref(), args.asm.as_deref()],
-            What::Check(_) | What::Compare(_) | What::IsaChild => [None, None],
+            What::Check(args) => [args.json.as_deref(), None],
+            What::Compare(_) | What::IsaChild => [None, None],
         };
         files.into_iter().flatten()
     }
