@@ -96,12 +96,29 @@ pub fn write_result(path: &Path, bytes: &[u8]) -> Result<()> {
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| lost(&error))
 }
 
+/// Whether figures that are printed can be written as JSON too; the small static program leaves that out.
+pub const JSON: bool = cfg!(feature = "json");
+
+/// As [`make_way`], for the file that [`write_json`] will write.
+///
+/// # Errors
+/// A program that was built without this.
+pub fn make_way_for_json(path: Option<&Path>) -> Result<()> {
+    let remedy = "leave it out, or use a huetape with it";
+    let without = || Error::input("this huetape was built without the feature `json`", "--json", remedy);
+    crate::ensure!(JSON || path.is_none(), without());
+    make_way(path.into_iter())
+}
+
 /// Writes figures as JSON where they are asked for, see [`write_result`].
 ///
 /// # Errors
 /// As [`write_whole`].
 pub fn write_json(path: Option<&Path>, figures: impl FnOnce() -> serde_json::Value) -> Result<()> {
-    path.map_or(Ok(()), |path| write_result(path, format!("{:#}\n", figures()).as_bytes()))
+    match path {
+        Some(path) if JSON => write_result(path, format!("{:#}\n", figures()).as_bytes()),
+        _ => Ok(()),
+    }
 }
 
 /// What `out!` does.

@@ -17,6 +17,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Whether runs can have event files; the small static program leaves them out.
+pub const EVENTS: bool = cfg!(feature = "tensorboard");
+
 /// Appends to a run's event file.
 #[derive(Debug)]
 pub struct EventWriter {

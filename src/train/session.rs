@@ -9,7 +9,7 @@ use crate::engine::device::PendingRead;
 use crate::engine::nn::StateTensor;
 use crate::error::{Error, ErrorKind, Result};
 use crate::train::checkpoint::{self, Checkpoint};
-use crate::train::events::EventWriter;
+use crate::train::events::{EVENTS, EventWriter};
 use crate::train::health::{Health, Notice, is_pair};
 use crate::train::learner::{Learner, Update};
 use crate::train::metadata::Metadata;
@@ -208,7 +208,7 @@ impl Session<'_> {
             self.dir.prune(config.keep)?;
         }
         let metrics = MetricsWriter::open(self.dir.metrics(), after)?;
-        let events = config.tensorboard.then(|| EventWriter::open(&self.dir)).transpose()?;
+        let events = (EVENTS && config.tensorboard).then(|| EventWriter::open(&self.dir)).transpose()?;
         observe(Event::Started { after });
         let mut state = Loop {
             session: self,
@@ -325,7 +325,7 @@ impl Loop<'_, '_> {
         if due.samples {
             let stride = learner.painter().framing().stride;
             samples::write(&self.session.dir, step, learner, &self.session.sample_batches(stride)?)?;
-            if let Some(events) = &mut self.events {
+            if EVENTS && let Some(events) = &mut self.events {
                 events.sampled(&self.session.dir, step)?;
             }
         }
@@ -412,7 +412,7 @@ impl Loop<'_, '_> {
             further: &further,
         };
         self.metrics.append(&metrics)?;
-        if let Some(events) = &mut self.events {
+        if EVENTS && let Some(events) = &mut self.events {
             events.step(step, metrics.time, metrics.values())?;
         }
         let notice = self.health.record(&losses);

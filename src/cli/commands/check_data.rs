@@ -6,7 +6,7 @@ use crate::cli::args::help::examples;
 use crate::cli::args::network::{Network, networks};
 use crate::cli::names::{flag, flags};
 use crate::cli::outcome::Outcome;
-use crate::cli::stdio::{make_way, write_json};
+use crate::cli::stdio::{JSON, make_way_for_json, write_json};
 use crate::cli::training::{Step, print_rehearsal};
 use crate::dataset::check::{DataReport, PairReport, ValueRange, check};
 use crate::dataset::grey::grey_notice;
@@ -66,7 +66,7 @@ pub struct CheckDataArgs {
     #[arg(long, value_parser = networks(), default_value = NETWORKS[0].name())]
     model: Network,
     /// What is printed as JSON, of every picture; - for standard output
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide = !JSON)]
     json: Option<PathBuf>,
     #[command(flatten)]
     given: Given<OfData>,
@@ -83,7 +83,7 @@ impl CheckDataArgs {
 const MOST_REFUSALS: usize = 50;
 
 pub fn run(args: CheckDataArgs) -> Outcome {
-    make_way(args.files())?;
+    make_way_for_json(args.json.as_deref())?;
     let CheckDataArgs { model, json: file, given: Given { settings, .. } } = args;
     let device = device::open(&settings)?;
     let plan = Plan::new(model, &settings)?;

@@ -3,7 +3,7 @@
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::names::flag;
 use crate::cli::outcome::Outcome;
-use crate::cli::stdio::{make_way, write_json};
+use crate::cli::stdio::{JSON, make_way_for_json, write_json};
 use crate::engine::device::{AdapterReport, Device, DeviceChoice, adapters, human_bytes};
 #[cfg(feature = "gpu")]
 use crate::engine::self_test::self_test_of;
@@ -25,7 +25,7 @@ pub struct DoctorArgs {
     #[arg(long)]
     list: bool,
     /// What is printed as JSON; - for standard output
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide = !JSON)]
     json: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
@@ -39,11 +39,12 @@ impl DoctorArgs {
 }
 
 pub fn run(args: DoctorArgs) -> Outcome {
-    make_way(args.files())?;
+    make_way_for_json(args.json.as_deref())?;
     let mut tested = Vec::new();
     let (adapters, verdict) = look(&args, &mut tested)?;
     write_json(args.json.as_deref(), || {
         let adapters: Vec<Value> = adapters.iter().map(adapter_json).collect();
+        let tested: Vec<Value> = tested.iter().map(tested_json).collect();
         json!({
             "version": env!("CARGO_PKG_VERSION"), "arch": std::env::consts::ARCH, "os": std::env::consts::OS,
             "cores": cores(), "simd": simd_features(), "adapters": adapters, "tests": tested,
@@ -53,7 +54,7 @@ pub fn run(args: DoctorArgs) -> Outcome {
 }
 
 /// Prints what there is and tests it; the adapters that were asked for, and what came of it.
-fn look(args: &DoctorArgs, tested: &mut Vec<Value>) -> anyhow::Result<(Vec<AdapterReport>, Outcome)> {
+fn look(args: &DoctorArgs, tested: &mut Vec<Tested>) -> anyhow::Result<(Vec<AdapterReport>, Outcome)> {
     if args.list {
         let adapters = adapters();
         print_cpu();
@@ -124,6 +125,19 @@ fn adapter_json(adapter: &AdapterReport) -> Value {
     })
 }
 
+/// The self-test of a device, by the device's name.
+type Tested = (String, Vec<SelfTest>);
+
+fn tested_json((device, tests): &Tested) -> Value {
+    let op = |test: &SelfTest| {
+        let error = test.difference.as_ref().err().map(|error| error.line(flag));
+        json!({
+            "op": test.op, "difference": test.difference.as_ref().ok(), "error": error, "passed": test.passed(),
+        })
+    };
+    json!({ "device": device, "ops": tests.iter().map(op).collect::<Vec<_>>() })
+}
+
 /// The instruction sets that the twins' matrix products choose among, as this processor has them.
 fn simd_features() -> Vec<&'static str> {
     #[cfg(target_arch = "x86_64")]
@@ -162,7 +176,7 @@ fn print_adapters(adapters: &[AdapterReport]) {
 }
 
 /// Prints the self-test of a device, and adds it to `tested`; the number of ops that failed.
-fn check(device: &Device, tested: &mut Vec<Value>) -> usize {
+fn check(device: &Device, tested: &mut Vec<Tested>) -> usize {
     outln!("\nself-test on {}", device.name());
     if device.is_gpu() {
         outln!(
@@ -184,16 +198,10 @@ fn check(device: &Device, tested: &mut Vec<Value>) -> usize {
         }
     }
     let failed = tests.iter().filter(|test| !test.passed()).count();
-    let op = |test: &SelfTest| {
-        let error = test.difference.as_ref().err().map(|error| error.line(flag));
-        json!({
-            "op": test.op, "difference": test.difference.as_ref().ok(), "error": error, "passed": test.passed(),
-        })
-    };
-    tested.push(json!({ "device": device.name(), "ops": tests.iter().map(op).collect::<Vec<_>>() }));
     outln!("  {} of {} passed", tests.len() - failed, tests.len());
     #[cfg(feature = "gpu")]
     let failed = failed + check_bodies(device, &tests);
+    tested.push((device.name(), tests));
     failed
 }
 

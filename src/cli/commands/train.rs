@@ -8,7 +8,7 @@ use crate::cli::console::print_scores;
 use crate::cli::names::{flag, flags};
 use crate::cli::outcome::Outcome;
 use crate::cli::signals::stop_flag;
-use crate::cli::stdio::{make_way, write_json};
+use crate::cli::stdio::{JSON, make_way_for_json, write_json};
 use crate::cli::training::{print_rehearsal, run_with_progress};
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
@@ -52,7 +52,7 @@ pub struct TrainArgs {
     #[arg(long, help_heading = "Run")]
     keep_going: bool,
     /// The figures that are printed at the end, or of --dry-run, as JSON; - for standard output
-    #[arg(long, value_name = "FILE", help_heading = "Run")]
+    #[arg(long, value_name = "FILE", hide = !JSON, help_heading = "Run")]
     json: Option<PathBuf>,
     /// Settings in TOML, and `out`; keys named as the flags; flags win
     #[arg(long, value_name = "FILE", help_heading = "Run")]
@@ -90,7 +90,7 @@ fn examples_of(networks: &[Network]) -> String {
 }
 
 pub fn run(args: TrainArgs) -> Outcome {
-    make_way(args.json.iter().map(PathBuf::as_path))?;
+    make_way_for_json(args.json.as_deref())?;
     let mut settings = args.given.settings.clone();
     if let Some(path) = &args.config {
         settings = settings.or(Settings::read(path)?);

@@ -8,7 +8,7 @@ use crate::cli::args::network::{Network, NetworkArgs, networks};
 use crate::cli::commands::kernels::pass::of_network;
 use crate::cli::commands::profile::PassName;
 use crate::cli::outcome::Outcome;
-use crate::cli::stdio::{make_way, write_json};
+use crate::cli::stdio::{JSON, make_way_for_json, write_json};
 use crate::cli::tables::print_rows;
 use crate::engine::device::{Forced, Tuned};
 use crate::error::{Error, ErrorKind};
@@ -45,7 +45,7 @@ pub struct TuneArgs {
     #[arg(long, conflicts_with = "model")]
     forget: bool,
     /// What is printed as JSON; - for standard output
-    #[arg(long, value_name = "FILE", conflicts_with = "forget")]
+    #[arg(long, value_name = "FILE", hide = !JSON, conflicts_with = "forget")]
     json: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
@@ -59,7 +59,7 @@ impl TuneArgs {
 }
 
 pub fn run(args: &TuneArgs) -> Outcome {
-    make_way(args.json.iter().map(PathBuf::as_path))?;
+    make_way_for_json(args.json.as_deref())?;
     let file = table::file();
     let file = file.as_deref();
     if args.list {

@@ -9,6 +9,7 @@ use crate::engine::device::{Forced, texts};
 use crate::error::{Error, Result};
 use crate::imaging::color::{BinSpec, Smoothing};
 use crate::imaging::raster::Stretches;
+use crate::train::events::EVENTS;
 use crate::train::schedule::LrSchedule;
 use crate::{engine, imaging};
 use std::fmt::Display;
@@ -18,6 +19,14 @@ const MOST_PATCHES: usize = 1_000_000;
 
 /// Any value.
 pub fn any<T>(_: &T, _: &str) -> Result<()> {
+    Ok(())
+}
+
+/// What this program can write.
+pub fn events(wanted: &bool, key: &str) -> Result<()> {
+    let what = "this huetape was built without the feature `tensorboard`";
+    let remedy = "leave it out, or use a huetape with it";
+    crate::ensure!(EVENTS || !wanted, Error::input(what, format!("⟨{key}⟩"), remedy));
     Ok(())
 }
 

@@ -348,7 +348,7 @@ settings! {
     "sample-every" sample_every: u64 = 500u64, checks::any,
         "Updates between sample images, 0 for the last only",
         About { value_name: "N", ..RUN };
-    "tensorboard" tensorboard: bool = false, checks::any,
+    "tensorboard" tensorboard: bool = false, checks::events,
         "Write an event file for TensorBoard too: losses, rates, figures of validation, sample images",
         About { otherwise: Some("metrics.jsonl alone"), ..RUN };
     "device" device: String, checks::any,

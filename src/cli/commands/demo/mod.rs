@@ -9,7 +9,7 @@ use crate::cli::console::print_scores;
 use crate::cli::names::flags;
 use crate::cli::outcome::Outcome;
 use crate::cli::signals::stop_flag;
-use crate::cli::stdio::{make_way, write_json};
+use crate::cli::stdio::{JSON, make_way_for_json, write_json};
 use crate::cli::training::run_with_progress;
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
@@ -46,7 +46,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "DIR", default_value = "demo")]
     out: PathBuf,
     /// The figures of the unseen scenes as JSON; - for standard output
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide = !JSON)]
     json: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
@@ -60,7 +60,7 @@ fn examples_of_networks() -> String {
 }
 
 pub fn run(args: DemoArgs) -> Outcome {
-    make_way(args.json.iter().map(PathBuf::as_path))?;
+    make_way_for_json(args.json.as_deref())?;
     let start = Instant::now();
     let device = args.device.open()?;
     make_room(&args.out)?;

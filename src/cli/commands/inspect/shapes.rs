@@ -3,7 +3,7 @@
 use crate::cli::args::help::{examples, names_of};
 use crate::cli::commands::inspect::network::{Chosen, ChosenArgs, random_source, source_of, watched};
 use crate::cli::outcome::Outcome;
-use crate::cli::stdio::{make_way, write_json};
+use crate::cli::stdio::{JSON, make_way_for_json, write_json};
 use crate::cli::tables::{print_rows, shape_of, thousands};
 use crate::engine::device::Device;
 use crate::engine::nn::{ParamSpec, Parameters, Seen, Trace};
@@ -30,12 +30,12 @@ pub struct ShapesArgs {
     #[arg(long, value_name = "N", requires = "input")]
     band: Option<usize>,
     /// The layers as JSON; - for standard output
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide = !JSON)]
     pub(super) json: Option<PathBuf>,
 }
 
 pub fn run(args: &ShapesArgs) -> Outcome {
-    make_way(args.json.iter().map(PathBuf::as_path))?;
+    make_way_for_json(args.json.as_deref())?;
     let Chosen { recipe, learner, size } = args.chosen.open(&Device::cpu())?;
     let learner = learner.as_ref();
     let source = match &args.input {

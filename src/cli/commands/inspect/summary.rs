@@ -3,7 +3,7 @@
 use crate::cli::args::help::examples;
 use crate::cli::commands::inspect::network::{ChosenArgs, random_source, watched};
 use crate::cli::outcome::Outcome;
-use crate::cli::stdio::{make_way, write_json};
+use crate::cli::stdio::{JSON, make_way_for_json, write_json};
 use crate::cli::tables::{print_rows, shape_of, thousands};
 use crate::engine::device::Device;
 use crate::engine::nn::{ParamKind, ParamSpec, Seen, Trace};
@@ -25,12 +25,12 @@ pub struct SummaryArgs {
     #[command(flatten)]
     chosen: ChosenArgs,
     /// The layers as JSON; - for standard output
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide = !JSON)]
     pub(super) json: Option<PathBuf>,
 }
 
 pub fn run(args: &SummaryArgs) -> Outcome {
-    make_way(args.json.iter().map(PathBuf::as_path))?;
+    make_way_for_json(args.json.as_deref())?;
     let chosen = args.chosen.open(&Device::cpu())?;
     let source = random_source(chosen.learner.as_ref(), chosen.size, chosen.recipe.halo())?;
     let summaries = summarise(chosen.learner.as_ref(), &source)?;

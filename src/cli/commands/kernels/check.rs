@@ -3,7 +3,7 @@
 use crate::cli::args::device::{self, DeviceArgs};
 use crate::cli::names::flag;
 use crate::cli::outcome::Outcome;
-use crate::cli::stdio::{make_way, write_json};
+use crate::cli::stdio::{JSON, make_way_for_json, write_json};
 use crate::engine::self_test::{OpEntry, SelfTest, TOLERANCE};
 use crate::error::Error;
 use crate::workshop::catalogue::{kernel, ops};
@@ -25,14 +25,14 @@ pub struct CheckArgs {
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
     /// What is printed as JSON; - for standard output
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide = !JSON)]
     pub(super) json: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
 }
 
 pub fn run(args: &CheckArgs) -> Outcome {
-    make_way(args.json.iter().map(PathBuf::as_path))?;
+    make_way_for_json(args.json.as_deref())?;
     let mut wanted: Vec<&'static OpEntry> = Vec::new();
     for name in &args.kernels {
         let (op, _) = kernel(name)?;
