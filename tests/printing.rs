@@ -53,9 +53,9 @@ fn every_command_has_a_page_for_man() {
     let whole = page("");
     assert!(whole.contains(".TH huetape 1") && whole.contains("huetape\\-train(1)"), "{whole}");
     let train = page("train");
-    assert!(train.contains(".TH huetape-train 1") && train.contains("\\-\\-lr\\-schedule"), "{train}");
+    assert!(train.contains(".TH huetape\\-train 1") && train.contains("\\-\\-lr\\-schedule"), "{train}");
     assert!(train.contains(".SH EXAMPLES") && train.contains("huetape train"), "{train}");
-    assert!(page("inspect summary").contains(".TH huetape-inspect-summary 1"));
+    assert!(page("inspect summary").contains(".TH huetape\\-inspect\\-summary 1"));
     refused(root.path(), "completions man trian", &["no such command", "trian", "colorize"]);
     refused(root.path(), "completions man doctor cpu", &["no such command", "cpu", "leave it out"]);
     // Where groff is, it finds nothing to warn of.

@@ -3,9 +3,8 @@
 use crate::cli::args::help::examples;
 use crate::cli::outcome::Outcome;
 use crate::error::Error;
-use clap::{Args, Command, ValueEnum};
+use clap::{Arg, Args, Command, ValueEnum};
 use clap_complete::Shell;
-use clap_mangen::Man;
 
 #[derive(Args, Debug)]
 #[command(after_help = format!("{}\n\nA new shell completes commands, flags and their values then.", examples(&[
@@ -74,11 +73,70 @@ fn page(mut whole: Command, words: &[String]) -> Outcome {
             Error::input("no such command", word, remedy)
         })?;
     }
-    let called = command.get_bin_name().unwrap_or(command.get_name()).replace(' ', "-");
-    let mut text = Vec::new();
-    let page = Man::new(command.clone().display_name(called)).source(format!("huetape {}", env!("CARGO_PKG_VERSION")));
-    page.manual("huetape").render(&mut text)?;
-    // What stands below the flags in help has no heading there, and begins with examples.
-    out!("{}", String::from_utf8_lossy(&text).replace(".SH EXTRA\n", ".SH EXAMPLES\n"));
+    out!("{}", roff(command));
     Ok(())
+}
+
+/// The page of a command in the language of man(7).
+fn roff(command: &Command) -> String {
+    let called = command.get_bin_name().unwrap_or(command.get_name()).replace(' ', "-");
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let usage = command.clone().render_usage().to_string();
+    let mut page = format!(".TH {} 1 \"\" \"huetape {}\"\n", text(&called), env!("CARGO_PKG_VERSION"));
+    page += &format!(".SH NAME\n{} \\- {}\n", text(&called), text(&about));
+    page += &format!(".SH SYNOPSIS\n{}\n.SH OPTIONS\n", text(usage.trim_start_matches("Usage: ")));
+    for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
+        page += &format!(".TP\n{}\n{}\n", head_of(arg), text(&help_of(arg)));
+    }
+    let commands: Vec<&Command> = command.get_subcommands().filter(|command| !command.is_hide_set()).collect();
+    if !commands.is_empty() {
+        page.push_str(".SH COMMANDS\n");
+    }
+    for of in commands {
+        let about = of.get_about().map(ToString::to_string).unwrap_or_default();
+        page += &format!(".TP\n{}(1)\n{}\n", text(&format!("{called}-{}", of.get_name())), text(&about));
+    }
+    if let Some(after) = command.get_after_help() {
+        // Examples, line by line as help has them.
+        page += &format!(".SH EXAMPLES\n.nf\n{}\n.fi\n", text(&after.to_string()));
+    }
+    page
+}
+
+/// The names of an argument in bold, what it takes in italics.
+fn head_of(arg: &Arg) -> String {
+    let bold = |name: String| format!("\\fB{}\\fR", text(&name));
+    let names = [arg.get_short().map(|name| format!("-{name}")), arg.get_long().map(|name| format!("--{name}"))];
+    let names: Vec<String> = names.into_iter().flatten().map(bold).collect();
+    let takes = arg.is_positional() || arg.get_action().takes_values();
+    let of_switch = arg.get_num_args().is_some_and(|number| !number.takes_values());
+    let values = arg.get_value_names().filter(|_| takes && !of_switch).unwrap_or_default();
+    let values: String = values.iter().map(|value| format!(" \\fI{}\\fR", text(value))).collect();
+    format!("{}{values}", names.join(", ")).trim_start().to_owned()
+}
+
+/// What an argument is for, its values and its default.
+fn help_of(arg: &Arg) -> String {
+    let mut help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    let possible = arg.get_possible_values();
+    let possible: Vec<&str> =
+        possible.iter().filter(|value| !value.is_hide_set()).map(|value| value.get_name()).collect();
+    if !possible.is_empty() && arg.get_action().takes_values() {
+        help += &format!(" [possible values: {}]", possible.join(", "));
+    }
+    let defaults: Vec<String> = arg.get_default_values().iter().map(|value| value.display().to_string()).collect();
+    if !defaults.is_empty() && arg.get_action().takes_values() {
+        help += &format!(" [default: {}]", defaults.join(" "));
+    }
+    help
+}
+
+/// Text that means nothing else to roff.
+fn text(text: &str) -> String {
+    let line = |line: &str| {
+        let line = line.replace('\\', "\\e").replace('-', "\\-");
+        // A line that begins so would be a request.
+        if line.starts_with(['.', '\'']) { format!("\\&{line}") } else { line }
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
 }

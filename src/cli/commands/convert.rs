@@ -127,9 +127,9 @@ fn weights(args: &ConvertArgs) -> Result<(WeightFile, Option<String>)> {
     });
     let files = files.collect::<Result<Vec<_>>>()?;
     let converted = of_programs(&files, args.model.as_deref(), args.bands)?;
-    errln!("{}: read by the names of {}", converted.metadata.network, converted.programs.join(" and "));
+    noteln!("{}: read by the names of {}", converted.metadata.network, converted.programs.join(" and "));
     if !converted.unused.is_empty() {
-        errln!("not used: {}", converted.unused.join(", "));
+        noteln!("not used: {}", converted.unused.join(", "));
     }
     let words = converted.metadata.to_json()?;
     Ok((converted.weights, Some(words)))
