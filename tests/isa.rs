@@ -131,7 +131,7 @@ fn the_machines_code_is_written_and_one_body_is_enough() {
     assert_eq!((&figures["entry"], &total["entry"]), (&"quads".into(), &"total".into()));
     assert_eq!((&figures["body"], &figures["subgroup_size"]), (&"quads".into(), &64.into()));
     // The depth of these sizes is not cut: nothing is added up.
-    let shaped = isa("conv2d --shape 1x64x64x64,3x3x64x128 --gpu navi21 --json -");
+    let shaped = isa("conv2d --shape 16x64x64x64,3x3x64x128 --gpu navi21 --json -");
     let shaped: serde_json::Value = serde_json::from_str(&shaped.stdout).unwrap();
     assert_eq!(shaped["figures"].as_array().unwrap()[..], json["figures"].as_array().unwrap()[..1]);
     let asm = fs::read_to_string(asm).unwrap();
@@ -148,7 +148,7 @@ fn what_cannot_be_compiled_is_one_line() {
     let unknown = isa("relu --gpu navi21,nonesuch");
     assert!(refused(&unknown, 2).contains("--gpu nonesuch: use one of ") && unknown.stderr.contains("gfx1100"));
     assert!(refused(&isa("conv2d_dy --gpu navi21"), 2).contains("conv2d_dx"));
-    assert!(refused(&isa("conv2d --body quad --gpu navi21"), 2).contains("--body quad: use one of quads, scalars"));
+    assert!(refused(&isa("conv2d --body quad --gpu navi21"), 2).contains("--body quad: use one of wide, narrow, quads, scalars"));
     assert!(refused(&isa("--text kernels/relu.wgsl --gpu navi21"), 2).contains("--text"));
     assert!(refused(&isa("relu --text kernels/nonesuch.wgsl --gpu navi21"), 2).contains("kernels/nonesuch.wgsl"));
     assert!(refused(&isa("relu --baseline Cargo.toml --gpu navi21"), 2).contains("Cargo.toml"));
