@@ -29,7 +29,8 @@ const NARROW_TILE_BYTES: u32 = (1040 + 16) * 16;
 /// Workgroups of wide tiles below which smaller ones keep more of a card busy.
 const WIDE_GROUPS: u32 = 128;
 
-/// The bodies of a product whose text is `kernels/FILE.wgsl`, the fastest first.
+/// The bodies of a product whose text is `kernels/FILE.wgsl`, in the order in which they are asked: each that suits a
+/// card is likely to be the fastest of those that are left, `wide` where it is preferred.
 macro_rules! bodies {
     ($file:literal, $plan:ident, $slices:ident, $wide:ident $(, $narrow:ident)?) => {
         &[
