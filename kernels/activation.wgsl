@@ -12,6 +12,7 @@ struct Params {
     len: u32,
     kind: u32,
     a: f32,
+    summed: u32, // of the gradient
 }
 
 @group(0) @binding(0) var<uniform> p: Params;

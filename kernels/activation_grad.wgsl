@@ -1,4 +1,4 @@
-// dx = dy f'(x), by the output y = f(x) alone; f is one of the kinds below, `a` its parameter.
+// dx = dy f'(x), or (dy + dy_2) f'(x), by the output y = f(x) alone; f is one of the kinds below, `a` its parameter.
 // use: linear
 //
 // One invocation an element, 256 in a workgroup; the grid is folded into y.
@@ -12,12 +12,14 @@ struct Params {
     len: u32,
     kind: u32,
     a: f32,
+    summed: u32, // whether dy is the sum of two
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> y: array<f32>; // (len)
 @group(0) @binding(2) var<storage, read> dy: array<f32>; // (len)
-@group(0) @binding(3) var<storage, read_write> dx: array<f32>; // (len)
+@group(0) @binding(3) var<storage, read> dy_2: array<f32>; // (len), where it is summed
+@group(0) @binding(4) var<storage, read_write> dx: array<f32>; // (len)
 
 fn slope(v: f32) -> f32 {
     switch p.kind {
@@ -40,6 +42,10 @@ fn slope(v: f32) -> f32 {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let i = linear_index(group, local);
     if (i < p.len) {
-        dx[i] = dy[i] * slope(y[i]);
+        var d = dy[i];
+        if (p.summed != 0u) {
+            d += dy_2[i];
+        }
+        dx[i] = d * slope(y[i]);
     }
 }

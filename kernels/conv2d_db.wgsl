@@ -3,7 +3,8 @@
 //
 // `main`: an invocation runs down one column o over a chunk of `p.chunk` pixels; a workgroup is 64 of the (chunks, O)
 // such sums in a row. `total` adds the chunks in order: 16 columns a workgroup, each by 16 invocations, whose sums are
-// added in pairs. The grid is folded into y.
+// added in pairs. `few`, of few pixels: as `total` of the pixels themselves, by up to 256 invocations where the columns
+// are fewer than 16. The grid is folded into y.
 
 @group(0) @binding(1) var<storage, read> dy: array<f32>; // (N, Ho, Wo, O)
 @group(0) @binding(2) var<storage, read_write> db: array<f32>; // (O)
@@ -34,6 +35,26 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             i += p.o;
         }
         partial[at] = sum;
+    }
+}
+
+@compute @workgroup_size(256)
+fn few(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    // Columns of a workgroup.
+    var keep = 1u;
+    while (keep < min(p.o, 16u)) {
+        keep *= 2u;
+    }
+    let o = group_index(group) * keep + local % keep;
+    var sum = 0.0;
+    if (o < p.o) {
+        for (var pixel = local / keep; pixel < p.n * p.ho * p.wo; pixel += 256u / keep) {
+            sum += dy[pixel * p.o + o];
+        }
+    }
+    sum = sum_lanes(local, sum, keep);
+    if (local < keep && o < p.o) {
+        db[o] = sum;
     }
 }
 

@@ -2,7 +2,8 @@
 // use: linear, sum_lanes, log1p
 //
 // First `partials`: a workgroup of 256 sums blocks of 4096 elements, the grid folded into y; then `combine`, one
-// workgroup, sums the blocks. The order is fixed by the length alone.
+// workgroup, sums the blocks. `whole`: one workgroup where there is only one block. The order is fixed by the length
+// alone.
 
 const L1: u32 = 0u; // |x - t|
 const SQUARED_ERROR: u32 = 1u; // (x - t)^2
@@ -37,12 +38,7 @@ fn loss(v: f32, t: f32) -> f32 {
     }
 }
 
-@compute @workgroup_size(256)
-fn partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let block = group_index(group);
-    if (block >= p.blocks) {
-        return;
-    }
+fn block_sum(block: u32, local: u32) -> f32 {
     var sum = 0.0;
     for (var k = 0u; k < 16u; k++) {
         let i = (block * 16u + k) * 256u + local;
@@ -50,7 +46,24 @@ fn partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
             sum += loss(x[i], select(target_values[i], p.value, p.constant == 1u));
         }
     }
-    sum = sum_lanes(local, sum, 1u);
+    return sum_lanes(local, sum, 1u);
+}
+
+@compute @workgroup_size(256)
+fn whole(@builtin(local_invocation_index) local: u32) {
+    let sum = block_sum(0u, local);
+    if (local == 0u) {
+        y[0] = sum / f32(p.len);
+    }
+}
+
+@compute @workgroup_size(256)
+fn partials(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let block = group_index(group);
+    if (block >= p.blocks) {
+        return;
+    }
+    let sum = block_sum(block, local);
     if (local == 0u) {
         sums[block] = sum;
     }

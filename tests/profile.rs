@@ -141,7 +141,7 @@ fn launches_account_for_the_pass_and_each_has_its_layer_and_its_times() {
         assert_eq!(of("conv3_2", "conv2d_dx"), ["dx"]);
         assert_eq!(of("conv3_2", "conv2d_dw"), ["dw"]);
         assert_eq!(of("conv3_2", "conv2d_dz"), ["db"]);
-        assert_eq!(of("bn3", "batch_norm_input_grad"), ["dx"]);
+        assert_eq!(of("bn3", "batch_norm_grad"), ["dx"]);
         assert!(of("optimizer", "adam").iter().all(|pass| pass == "update"));
         assert!(launches(&profile).iter().all(|launch| launch["layer"] != ""), "a launch belongs to no layer");
         for launch in launches(&profile) {

@@ -20,6 +20,7 @@ use crate::dataset::sampler::{cut, samples, turn};
 use crate::engine::device::Device;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
+use crate::imaging::ops::bytes;
 use crate::imaging::picture::{Picture, PictureInfo, Reading, Samples, not_finite};
 
 /// Batches that wait ready per thread, beside the one that is being made.
@@ -49,7 +50,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The sources as a tensor `[N, S + 2 halo, S + 2 halo, C]`.
+    /// The sources as a tensor `[N, S + 2 halo, S + 2 halo, C]`; those of 8 bits go to a GPU as bytes.
     ///
     /// # Errors
     /// No memory.
@@ -57,7 +58,7 @@ impl Batch {
         self.tensor(device, &self.source, self.size + 2 * self.halo)
     }
 
-    /// The targets as a tensor `[N, S, S, C]`.
+    /// The targets as a tensor `[N, S, S, C]`, in the same way.
     ///
     /// # Errors
     /// No memory.
@@ -68,7 +69,7 @@ impl Batch {
     /// The channels are what the number of values leaves.
     fn tensor(&self, device: &Device, values: &[f32], side: usize) -> Result<Tensor> {
         let channels = values.len() / (self.n * side * side);
-        Tensor::new(device, &[self.n, side, side, channels], values)
+        bytes::upload(device, &[self.n, side, side, channels], values)
     }
 }
 

@@ -12,3 +12,4 @@ pub mod tape;
 pub mod tensor;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod walk;

@@ -21,6 +21,12 @@ pub trait Op: Send + Sync {
     /// # Errors
     /// Whatever a launch reports.
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()>;
+
+    /// Whether [`Op::backward`] adds [`Backward::more`] to the gradient of the output itself. Without a definition it
+    /// finds both added up.
+    fn adds(&self) -> bool {
+        false
+    }
 }
 
 impl<T: Op + ?Sized> Op for &T {
@@ -31,6 +37,10 @@ impl<T: Op + ?Sized> Op for &T {
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {
         (**self).backward(grad)
     }
+
+    fn adds(&self) -> bool {
+        (**self).adds()
+    }
 }
 
 impl<T: Op + ?Sized> Op for Arc<T> {
@@ -40,6 +50,10 @@ impl<T: Op + ?Sized> Op for Arc<T> {
 
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {
         (**self).backward(grad)
+    }
+
+    fn adds(&self) -> bool {
+        (**self).adds()
     }
 }
 
@@ -55,6 +69,8 @@ pub struct Forward {
 pub struct Backward<'a> {
     /// Gradient of the loss with respect to the output.
     pub dy: &'a Tensor,
+    /// What is to be added to `dy`, of its shape; there only for an op that [adds](Op::adds).
+    pub more: Option<&'a Tensor>,
     /// What forward saved.
     pub saved: &'a [Tensor],
     needs: &'a [bool],
@@ -69,7 +85,13 @@ impl<'a> Backward<'a> {
     /// it is to be written, if it matters; one for each of `needs`.
     pub fn new(dy: &'a Tensor, saved: &'a [Tensor], needs: &'a [bool], slots: Vec<Option<Tensor>>) -> Self {
         let parameters = slots.iter().map(Option::is_some).collect();
-        Backward { dy, saved, needs, slots, parameters, grads: vec![None; needs.len()] }
+        Backward { dy, more: None, saved, needs, slots, parameters, grads: vec![None; needs.len()] }
+    }
+
+    /// The same with a second part of the output's gradient, for an op that [adds](Op::adds) both.
+    #[must_use]
+    pub fn adding(self, more: Option<&'a Tensor>) -> Self {
+        Backward { more, ..self }
     }
 
     /// The same where some parameters have their places no longer.

@@ -1,12 +1,12 @@
 //! Launches on whole tensors that everything else stands on: fill, copy, weighted sums.
 
 use crate::engine::blocks::{self, BLOCK};
-use crate::engine::device::{AnyKernel, Args, Body, Device, FILL, Kernel, Plan, kernel_text};
+use crate::engine::device::{AnyKernel, Args, Body, Device, FILL, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 
 /// The kernels of this file.
-pub const KERNELS: &[&dyn AnyKernel] = &[&FILL, &AXPBY, &ACCUMULATE, &DECAY_TOWARDS];
+pub const KERNELS: &[&dyn AnyKernel] = &[&FILL, &AXPBY, &ACCUMULATE, &ACCUMULATE_FOUR, &DECAY_TOWARDS];
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -14,7 +14,8 @@ struct AxpbyParams {
     len: u32,
     alpha: f32,
     beta: f32,
-    pad: u32,
+    /// Whether z is 1 throughout.
+    shift: u32,
 }
 
 static AXPBY: Kernel<AxpbyParams> = Kernel {
@@ -28,6 +29,8 @@ fn axpby_twin(p: &AxpbyParams, args: Args) -> Result<()> {
     blocks::zip((y, BLOCK), (x, BLOCK), (z, BLOCK), |_, y, x, z| {
         if p.beta == 0.0 {
             y.iter_mut().zip(x).for_each(|(y, x)| *y = p.alpha * x);
+        } else if p.shift != 0 {
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = p.alpha * x + p.beta);
         } else {
             y.iter_mut().zip(x).zip(z).for_each(|((y, x), z)| *y = p.alpha * x + p.beta * z);
         }
@@ -49,9 +52,35 @@ static ACCUMULATE: Kernel<AccumulateParams> = Kernel {
 
 fn accumulate_twin(_: &AccumulateParams, args: Args) -> Result<()> {
     let ([x], [y], []) = args.split()?;
-    blocks::map((y, BLOCK), (x, BLOCK), |_, y, x| y.iter_mut().zip(x).for_each(|(y, x)| *y += x));
+    add(y, x);
     Ok(())
 }
+
+fn add(y: &mut [f32], x: &[f32]) {
+    blocks::map((y, BLOCK), (x, BLOCK), |_, y, x| y.iter_mut().zip(x).for_each(|(y, x)| *y += x));
+}
+
+/// Sums that one launch of [`accumulate_all`] makes.
+pub(super) const SUMS_A_LAUNCH: usize = 4;
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct AccumulateFourParams {
+    lens: [u32; SUMS_A_LAUNCH],
+}
+
+static ACCUMULATE_FOUR: Kernel<AccumulateFourParams> = Kernel {
+    name: "accumulate_four",
+    bodies: &[Body::proved(kernel_text!("accumulate_four"), &|p: &AccumulateFourParams, _| {
+        let groups: usize = p.lens.iter().map(|len| len.div_ceil(256) as usize).sum();
+        Plan::single(linear_grid(groups, 1), p.lens.iter().map(|&len| f64::from(len)).sum())
+    })],
+    twin: &|_, args| {
+        let (x, y, []) = args.split::<SUMS_A_LAUNCH, SUMS_A_LAUNCH, 0>()?;
+        y.into_iter().zip(x).for_each(|(y, x)| add(y, x));
+        Ok(())
+    },
+};
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -101,6 +130,21 @@ pub fn accumulate(x: &Tensor, y: &Tensor) -> Result<()> {
     y.device().launch(&ACCUMULATE, &AccumulateParams { len: y.len() as u32 }, &[x], &[y], &[])
 }
 
+/// `y += x` of each pair (x, y), both of one shape, several pairs a launch.
+///
+/// # Errors
+/// Shapes that differ, a y that is given twice, and whatever the launches report.
+pub(super) fn accumulate_all(pairs: &[(&Tensor, &Tensor)]) -> Result<()> {
+    let (fours, rest) = pairs.as_chunks::<SUMS_A_LAUNCH>();
+    for four in fours {
+        four.iter().try_for_each(|(x, y)| same_shape(x, y))?;
+        let params = AccumulateFourParams { lens: four.map(|(_, y)| y.len() as u32) };
+        let (x, y) = (four.map(|(x, _)| &**x), four.map(|(_, y)| &**y));
+        four[0].1.device().launch(&ACCUMULATE_FOUR, &params, &x, &y, &[])?;
+    }
+    rest.iter().try_for_each(|(x, y)| accumulate(x, y))
+}
+
 /// `y = share * y + (1 - share) * x` of the same shape: one step of a moving average.
 ///
 /// # Errors
@@ -118,8 +162,20 @@ pub fn decay_towards(share: f64, x: &Tensor, y: &Tensor) -> Result<()> {
 pub fn axpby(alpha: f32, x: &Tensor, beta: f32, z: &Tensor, y: &Tensor) -> Result<()> {
     same_shape(x, y)?;
     same_shape(z, y)?;
-    let params = AxpbyParams { len: y.len() as u32, alpha, beta, pad: 0 };
+    let params = AxpbyParams { len: y.len() as u32, alpha, beta, shift: 0 };
     y.device().launch(&AXPBY, &params, &[x, z], &[], &[y])
+}
+
+/// `scale * x + shift`.
+///
+/// # Errors
+/// No memory, and whatever the launch reports.
+pub fn affine(x: &Tensor, scale: f32, shift: f32) -> Result<Tensor> {
+    let y = Tensor::empty(x.device(), x.shape())?;
+    let params = AxpbyParams { len: y.len() as u32, alpha: scale, beta: shift, shift: 1 };
+    // Something must be bound as z, even where it is not read.
+    y.device().launch(&AXPBY, &params, &[x, x], &[], &[&y])?;
+    Ok(y)
 }
 
 /// Refuses two tensors of different shapes, equal sizes or not: `[2, 3]` beside `[3, 2]` is a mistake that would go
@@ -156,9 +212,15 @@ pub fn self_test(device: &Device) -> Result<Vec<Tensor>> {
     axpby(0.5, &x, -2.0, &z, &y)?;
     accumulate(&x, &y)?;
     decay_towards(0.75, &z, &y)?;
+    let sums = [[301, 2], [7, 1], [1, 256], [3, 100]].map(|shape| crate::engine::seeded::seeded(device, &shape, 3));
+    let [a, b, c, d] = sums;
+    let sums = [a?, b?, c?, d?];
+    let more =
+        sums.iter().map(|sum| crate::engine::seeded::seeded(device, sum.shape(), 4)).collect::<Result<Vec<_>>>()?;
+    accumulate_all(&more.iter().zip(&sums).collect::<Vec<_>>())?;
     let filled = Tensor::empty(device, &[77])?;
     fill(&filled, 1.25)?;
-    Ok(vec![y, filled])
+    Ok([vec![affine(&x, 2.0, -1.0)?, y, filled], sums.into()].concat())
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
 //! A tape of operations and their gradients. It knows no op by name.
 
-use crate::engine::op::{Backward, Op};
-use crate::engine::primitives;
+use crate::engine::op::Op;
 use crate::engine::tensor::Tensor;
+use crate::engine::walk::{Node, ones_like, walk};
 use crate::error::{Error, ErrorKind, Result};
-use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,15 +29,6 @@ impl Var {
     }
 }
 
-struct Node {
-    op: Box<dyn Op>,
-    inputs: Vec<usize>,
-    needs: Vec<bool>,
-    saved: Vec<Tensor>,
-    output: usize,
-    layer: Option<Arc<str>>,
-}
-
 /// The next tape's number.
 static NEXT_TAPE: AtomicU64 = AtomicU64::new(1);
 
@@ -57,6 +47,8 @@ struct Recorded {
     nodes: Vec<Node>,
     next_id: usize,
     slots: HashMap<usize, Tensor>,
+    /// The gradient of a loss of one element with respect to itself, once it was needed.
+    one: Option<Tensor>,
     /// Whether [`Tape::backward`] has been.
     used_up: bool,
 }
@@ -179,7 +171,7 @@ impl Tape {
     /// # Errors
     /// A tape that does not record, a loss of another tape, and whatever an op reports.
     pub fn backward(self, loss: Var) -> Result<Gradients> {
-        let seed = ones_like(&loss)?;
+        let seed = ones_like(&loss.value)?;
         self.backward_from(loss, seed)
     }
 
@@ -217,87 +209,39 @@ impl Tape {
     pub fn backward_to(&self, loss: &Var, leaves: &[Var]) -> Result<Gradients> {
         self.check_backward(loss)?;
         leaves.iter().try_for_each(|leaf| self.check_own(leaf))?;
-        let recorded = self.recorded();
+        let mut recorded = self.recorded();
         recorded.check_whole()?;
+        let seed = recorded.seed(&loss.value)?;
         let mut depends: HashSet<usize> = leaves.iter().map(|leaf| leaf.id).collect();
         for node in &recorded.nodes {
             if node.inputs.iter().any(|input| depends.contains(input)) {
                 depends.insert(node.output);
             }
         }
-        let grads = walk(&recorded.nodes, &recorded.slots, loss.id, ones_like(loss)?, |id| depends.contains(&id))?;
+        let grads = walk(&recorded.nodes, &recorded.slots, loss.id, seed, |id| depends.contains(&id))?;
         Ok(Gradients { tape: self.0.id, grads })
     }
 }
 
 impl Recorded {
+    /// Ones of the shape of `loss`; that of a single element is kept.
+    fn seed(&mut self, loss: &Tensor) -> Result<Tensor> {
+        if let Some(one) = self.one.as_ref().filter(|one| one.shape() == loss.shape()) {
+            return Ok(one.clone());
+        }
+        let ones = ones_like(loss)?;
+        if ones.len() == 1 {
+            self.one = Some(ones.clone());
+        }
+        Ok(ones)
+    }
+
     fn check_whole(&self) -> Result<()> {
         let what = "a tape is used up by its backward pass";
         let remedy = "record each step on a tape of its own, or use `backward_to`, which keeps the tape";
         crate::ensure!(!self.used_up, Error::input(what, "tape", remedy));
         Ok(())
     }
-}
-
-fn ones_like(var: &Var) -> Result<Tensor> {
-    let ones = Tensor::empty(var.value.device(), var.value.shape())?;
-    primitives::fill(&ones, 1.0)?;
-    Ok(ones)
-}
-
-/// Walks `nodes` backwards from the gradient `dy` of the value `output`, to the values that are `wanted`. Nodes that it
-/// owns are dropped one by one.
-fn walk<N: Borrow<Node>>(
-    nodes: impl IntoIterator<Item = N, IntoIter: DoubleEndedIterator>,
-    slots: &HashMap<usize, Tensor>,
-    output: usize,
-    dy: Tensor,
-    wanted: impl Fn(usize) -> bool,
-) -> Result<HashMap<usize, Tensor>> {
-    let device = dy.device().clone();
-    let mut grads = HashMap::from([(output, dy)]);
-    for node in nodes.into_iter().rev() {
-        let node = node.borrow();
-        let _scope = device.scope(|| node.layer.clone(), Some("backward"));
-        // A result that nothing used has no gradient, and neither do its inputs through it.
-        let Some(dy) = grads.remove(&node.output) else { continue };
-        let needs: Vec<bool> = node.needs.iter().zip(&node.inputs).map(|(&needs, &id)| needs && wanted(id)).collect();
-        // An op may write a gradient that nobody asked for: never into a leaf's place.
-        let free_slot = |(id, &needs): (&usize, &bool)| {
-            if needs && !grads.contains_key(id) { slots.get(id).cloned() } else { None }
-        };
-        let mut places: Vec<Option<Tensor>> = node.inputs.iter().zip(&needs).map(free_slot).collect();
-        for (i, place) in places.iter_mut().enumerate() {
-            // One leaf used twice by one op: the second gradient is added to the first.
-            if node.inputs[..i].contains(&node.inputs[i]) {
-                *place = None;
-            }
-        }
-        let parameters = node.inputs.iter().map(|id| slots.contains_key(id));
-        let mut backward = Backward::new(&dy, &node.saved, &needs, places).of_parameters(parameters);
-        node.op.backward(&mut backward)?;
-        for ((id, grad), &needs) in node.inputs.iter().zip(backward.into_grads()).zip(&needs) {
-            let Some(grad) = grad.filter(|_| needs) else { continue };
-            match grads.remove(id) {
-                None => drop(grads.insert(*id, grad)),
-                Some(sum) if slots.contains_key(id) => {
-                    primitives::accumulate(&grad, &sum)?;
-                    grads.insert(*id, sum);
-                }
-                Some(other) => {
-                    // Either may be shared with another reader: add into a tensor of its own.
-                    let sum = Tensor::empty(grad.device(), grad.shape())?;
-                    primitives::axpby(1.0, &grad, 1.0, &other, &sum)?;
-                    grads.insert(*id, sum);
-                }
-            }
-        }
-    }
-    // A leaf that the loss does not depend on: its place must not keep an earlier gradient.
-    for (_, slot) in slots.iter().filter(|(id, _)| wanted(**id) && !grads.contains_key(id)) {
-        primitives::fill(slot, 0.0)?;
-    }
-    Ok(grads)
 }
 
 #[cfg(test)]

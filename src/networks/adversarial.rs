@@ -7,7 +7,7 @@
 use crate::dataset::loader::Batch;
 use crate::engine::device::{Device, PendingRead, View};
 use crate::engine::nn::{Bound, Optimizer, OptimizerKind, ParamSpec, Parameters, RAW, StateTensor, WeightFile};
-use crate::engine::ops::elementwise::{Add, Scale};
+use crate::engine::ops::elementwise::{Add, AddScaled};
 use crate::engine::ops::mean_loss::MeanLoss;
 use crate::engine::primitives;
 use crate::engine::tape::{Tape, Var};
@@ -289,7 +289,7 @@ impl<G: Game> Adversarial<G> {
             0.0 => Ok(wanted),
             weight => {
                 let distance = self.distances.apply(tape, G::DISTANCE, pair, distance)?;
-                tape.apply(Add, &[&wanted, &tape.apply(Scale(weight), &[&distance])?])
+                tape.apply(AddScaled(weight), &[&wanted, &distance])
             }
         }
     }
@@ -297,11 +297,10 @@ impl<G: Game> Adversarial<G> {
     /// The discriminator's loss above its least, and the mean distance of made pictures from their source.
     fn vitals(&self, d_loss: &Tensor, made: &Var, source: &Var) -> Result<[Tensor; 2]> {
         let tape = Tape::inference();
-        let least = tape.constant(Tensor::full(&self.device, &[1], -self.game.least_d_loss())?);
-        let gap = tape.apply(Add, &[&tape.constant(d_loss.clone()), &least])?;
+        let gap = primitives::affine(d_loss, 1.0, -self.game.least_d_loss())?;
         let copied = tape.constant(self.game.copied(source.value())?);
         let copy = tape.apply(G::DISTANCE, &[&tape.detach(made), &copied])?;
-        Ok([gap.value().clone(), copy.value().clone()])
+        Ok([gap, copy.value().clone()])
     }
 
     fn step_g(&self, update: &Update, loss: &Tensor) -> Result<()> {

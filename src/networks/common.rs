@@ -1,8 +1,8 @@
 //! What networks share: widths, value ranges, channels read off a weight file.
 
 use crate::engine::nn::WeightFile;
-use crate::engine::ops::concat::Concat;
 use crate::engine::ops::pad::Slice;
+use crate::engine::ops::sum_axes;
 use crate::engine::primitives;
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;
@@ -18,7 +18,7 @@ pub fn scaled(channels: usize, width: f64) -> usize {
 /// # Errors
 /// Whatever a launch reports.
 pub fn to_signed(values: &Tensor) -> Result<Tensor> {
-    affine(values, 2.0, -1.0)
+    primitives::affine(values, 2.0, -1.0)
 }
 
 /// Values -1..1 as 0..1.
@@ -26,7 +26,7 @@ pub fn to_signed(values: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// Whatever a launch reports.
 pub fn from_signed(values: &Tensor) -> Result<Tensor> {
-    affine(values, 0.5, 0.5)
+    primitives::affine(values, 0.5, 0.5)
 }
 
 /// `channels` channels that are those of x `[N, H, W, C]`, again and again.
@@ -34,24 +34,18 @@ pub fn from_signed(values: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// Whatever a launch reports.
 pub fn repeated(x: &Tensor, channels: usize) -> Result<Tensor> {
-    let tape = Tape::inference();
-    let all = tape.constant(x.clone());
-    let held = x.nhwc()?[3];
-    let channel = |k: usize| tape.apply(Slice::channels(x, k % held, 1)?, &[&all]);
-    let mut y = channel(0)?;
-    for k in 1..channels {
-        y = tape.apply(Concat, &[&y, &channel(k)?])?;
+    let [n, h, w, held] = x.nhwc()?;
+    if channels == held {
+        return Ok(x.clone());
     }
-    Ok(y.value().clone())
-}
-
-/// `scale * x + shift`.
-fn affine(x: &Tensor, scale: f32, shift: f32) -> Result<Tensor> {
-    let ones = Tensor::empty(x.device(), x.shape())?;
-    primitives::fill(&ones, 1.0)?;
-    let y = Tensor::empty(x.device(), x.shape())?;
-    primitives::axpby(scale, x, shift, &ones, &y)?;
-    Ok(y)
+    // All of them again and again, and of those the first.
+    let whole = Tensor::empty(x.device(), &[n, h, w, channels.next_multiple_of(held)])?;
+    sum_axes::repeat_middle(x, n * h * w, &whole)?;
+    if channels.is_multiple_of(held) {
+        return Ok(whole);
+    }
+    let tape = Tape::inference();
+    Ok(tape.apply(Slice::channels(&whole, 0, channels)?, &[&tape.constant(whole.clone())])?.value().clone())
 }
 
 /// Refuses to go on from weights of a network that reads `bands` bands on data of `of_data`.

@@ -231,12 +231,12 @@ impl<'a> Workload<'a> {
     }
 }
 
-/// `n` random images of `size` x `size` pixels with the bands that a network reads and makes, values 0..1; the sources
+/// `n` random images of `size` x `size` pixels of 8 bits with the bands that a network reads and makes; the sources
 /// have `halo` pixels more on each side.
 pub fn random_batch(painter: &dyn Painter, n: usize, size: usize, halo: usize) -> Batch {
     let values = |side: usize, bands: usize, step: u32| {
         let rng = Rng::new(SEED, Stream::Noise, step);
-        (0..(n * side * side * bands) as u64).map(|i| rng.uniform(i)).collect()
+        (0..(n * side * side * bands) as u64).map(|i| (255.0 * rng.uniform(i)).round() / 255.0).collect()
     };
     let source = values(size + 2 * halo, painter.source_bands(), 1);
     let target = values(size, painter.bands(), 2);

@@ -1,7 +1,7 @@
 //! The CPU as a device: twins over slices.
 
 use crate::engine::device::kernel::Args;
-use crate::engine::device::pool::{Held, Pool, human_bytes};
+use crate::engine::device::pool::{Held, Pool, Reuse, human_bytes};
 use crate::engine::device::region::Region;
 use crate::error::{Error, ErrorKind, Result};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -29,7 +29,7 @@ pub(super) struct Cpu {
 
 impl Cpu {
     pub fn new() -> Self {
-        Cpu { pool: Mutex::new(Pool::new(None)) }
+        Cpu { pool: Mutex::new(Pool::new(Reuse::Latest, None)) }
     }
 
     pub fn pool(&self) -> MutexGuard<'_, Pool<Vec<f32>>> {
@@ -59,7 +59,7 @@ impl Cpu {
 
     pub fn free(&self, class: u64, memory: Memory) {
         let buffer = memory.data.into_inner().unwrap_or_else(PoisonError::into_inner);
-        self.pool().give_back(class, Held { buffer, class: memory.class });
+        self.pool().give_back(class, Held { buffer, class: memory.class, number: 0 });
     }
 
     pub fn trim(&self) {

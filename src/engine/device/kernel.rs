@@ -66,12 +66,21 @@ pub struct Text<'a> {
     pub variants: &'a [&'a Constants],
     /// See [`Text::is_proved`].
     trusted: bool,
+    /// Whether the text is a part of the program: what lies at its address is always this text.
+    #[cfg_attr(not(feature = "gpu"), allow(dead_code, reason = "a GPU alone has pipelines to find again"))]
+    fixed: bool,
 }
 
 impl<'a> Text<'a> {
     /// The same body with another text.
     pub(super) fn with_source(self, source: &'a str) -> Text<'a> {
-        Text { source, ..self }
+        Text { source, fixed: false, ..self }
+    }
+
+    /// Whether the text is a part of the program: what lies at its address is always this text.
+    #[cfg(feature = "gpu")]
+    pub(super) fn is_fixed(&self) -> bool {
+        self.fixed
     }
 
     /// Whether every launch has proved its extents on the host, so that the driver's bounds checks may be off. Within
@@ -85,14 +94,14 @@ impl<'a, P: 'static> Body<'a, P> {
     /// A body whose text runs with all of the driver's checks: an index out of bounds reads or writes an element of
     /// the same buffer, or nothing at all. It admits every launch.
     pub const fn new(source: &'a str, plan: &'a Planner<'a, P>) -> Self {
-        let text = Text { body: "main", source, entries: &[], variants: &[&[]], trusted: false };
+        let text = Text { body: "main", source, entries: &[], variants: &[&[]], trusted: false, fixed: false };
         Body { text, admits: None, suits: |_| true, preferred: None, plan }
     }
 
     /// A body of this crate, all launches of which prove their extents on the host.
-    pub(crate) const fn proved(source: &'a str, plan: &'a Planner<'a, P>) -> Self {
+    pub(crate) const fn proved(source: &'static str, plan: &'a Planner<'a, P>) -> Self {
         let body = Body::new(source, plan);
-        Body { text: Text { trusted: true, ..body.text }, ..body }
+        Body { text: Text { trusted: true, fixed: true, ..body.text }, ..body }
     }
 
     /// The same under a name of its own, with the entry points of the text that its plans name.

@@ -39,6 +39,7 @@ const REMEMBERED: u64 = 2;
 /// Replacement Cache", FAST 2003), and after a few steps nothing is let go any more. A new buffer of a size that is not
 /// remembered takes as much from it.
 pub(super) struct Pool<B> {
+    reuse: Reuse,
     free: BTreeMap<u64, VecDeque<Idle<B>>>,
     /// Let go by [`Pool::take`], for the owner to drop.
     let_go: Vec<B>,
@@ -52,16 +53,29 @@ pub(super) struct Pool<B> {
     report: MemoryReport,
 }
 
-/// A buffer in use, with the size class that it was made for.
+/// Which of several free buffers is used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reuse {
+    /// The one that was given back last, which a cache may still hold.
+    Latest,
+    /// The one that was made first: then each training step finds the same buffers for the same requests, and what was
+    /// made for them, such as bind groups, is found again.
+    #[cfg_attr(not(feature = "gpu"), allow(dead_code, reason = "a GPU alone makes things for its buffers"))]
+    Oldest,
+}
+
+/// A buffer in use, with the size class that it was made for and its number among those that were made.
 #[derive(Debug)]
 pub(super) struct Held<B> {
     pub buffer: B,
     pub class: u64,
+    pub number: u64,
 }
 
 /// A buffer that waits, and since when.
 struct Idle<B> {
     buffer: B,
+    number: u64,
     since: u64,
 }
 
@@ -74,8 +88,9 @@ pub(super) fn size_class(bytes: u64) -> u64 {
 }
 
 impl<B> Pool<B> {
-    pub fn new(cap_bytes: Option<u64>) -> Self {
+    pub fn new(reuse: Reuse, cap_bytes: Option<u64>) -> Self {
         Pool {
+            reuse,
             free: BTreeMap::new(),
             let_go: Vec::new(),
             ghosts: VecDeque::new(),
@@ -99,17 +114,25 @@ impl<B> Pool<B> {
         (self.report.peak_bytes, self.report.largest_bytes) = (self.report.live_bytes, 0);
     }
 
-    /// A buffer for a request of class `class`: the smallest free one that is not too large, of those the last that was
-    /// used, or one that `create` makes within the cap. Then other free buffers may have been let go: [`Pool::let_go`]
+    /// A buffer for a request of class `class`: the smallest free one that is not too large, of those by [`Reuse`], or
+    /// one that `create` makes within the cap. Then other free buffers may have been let go: [`Pool::let_go`]
     /// hands them over.
     ///
     /// Where that fails, letting all free buffers go ([`Pool::trim`]) may help.
     pub fn take(&mut self, class: u64, create: impl FnOnce() -> Result<B>) -> Result<Held<B>> {
         let slack = if self.report.cap_bytes.is_some() { 1 } else { MOST_SLACK };
         let fitting = self.free.range_mut(class..=class * slack).find(|(_, idle)| !idle.is_empty());
-        let held = match fitting.and_then(|(&class, idle)| Some(Held { buffer: idle.pop_back()?.buffer, class })) {
+        let found = fitting.and_then(|(&class, idle)| {
+            let at = match self.reuse {
+                Reuse::Latest => idle.len() - 1,
+                Reuse::Oldest => (0..idle.len()).min_by_key(|&at| idle[at].number)?,
+            };
+            let Idle { buffer, number, .. } = idle.remove(at)?;
+            Some(Held { buffer, class, number })
+        });
+        let held = match found {
             Some(held) => held,
-            None => Held { buffer: self.make(class, create)?, class },
+            None => Held { buffer: self.make(class, create)?, class, number: self.report.made },
         };
         self.report.live_bytes += class;
         self.report.peak_bytes = self.report.peak_bytes.max(self.report.live_bytes);
@@ -165,7 +188,11 @@ impl<B> Pool<B> {
     pub fn give_back(&mut self, class: u64, held: Held<B>) {
         self.report.live_bytes -= class;
         self.clock += 1;
-        self.free.entry(held.class).or_default().push_back(Idle { buffer: held.buffer, since: self.clock });
+        self.free.entry(held.class).or_default().push_back(Idle {
+            buffer: held.buffer,
+            number: held.number,
+            since: self.clock,
+        });
     }
 
     /// The buffers that [`Pool::take`] let go.
@@ -228,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_buffer_given_back_is_used_again_and_counted_once() {
-        let mut pool: Pool<u32> = Pool::new(None);
+        let mut pool: Pool<u32> = Pool::new(Reuse::Latest, None);
         let a = pool.take(512, || Ok(1)).unwrap();
         pool.give_back(512, a);
         assert_eq!(pool.take(512, || Ok(2)).unwrap().buffer, 1);
@@ -238,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_buffer_serves_a_smaller_request_unless_it_is_far_too_large_or_there_is_a_cap() {
-        let mut pool: Pool<u32> = Pool::new(None);
+        let mut pool: Pool<u32> = Pool::new(Reuse::Latest, None);
         let large = pool.take(1024, || Ok(1)).unwrap();
         pool.give_back(1024, large);
         let small = pool.take(512, || Ok(2)).unwrap();
@@ -251,7 +278,7 @@ mod tests {
 
     #[test]
     fn the_cap_counts_free_buffers_until_they_are_let_go() {
-        let mut pool: Pool<u32> = Pool::new(Some(1000));
+        let mut pool: Pool<u32> = Pool::new(Reuse::Latest, Some(1000));
         let a = pool.take(512, || Ok(1)).unwrap();
         pool.give_back(512, a);
         assert!(pool.take(768, || Ok(2)).is_err());
@@ -261,6 +288,25 @@ mod tests {
         let error = pool.take(256, || Ok(3)).unwrap_err();
         assert_eq!((error.exit_code(), error.kind()), (2, ErrorKind::Memory));
         assert!(error.to_string().contains("memory"));
+    }
+
+    #[test]
+    fn a_step_finds_the_buffers_of_the_step_before_whatever_order_they_came_back_in() {
+        let mut pool: Pool<u32> = Pool::new(Reuse::Oldest, None);
+        let mut made = 0;
+        for _ in 0..3 {
+            let mut held: Vec<Held<u32>> = Vec::new();
+            for _ in 0..3 {
+                let create = || {
+                    made += 1;
+                    Ok(made)
+                };
+                held.push(pool.take(512, create).unwrap());
+            }
+            assert_eq!(held.iter().map(|held| held.buffer).collect::<Vec<_>>(), [1, 2, 3]);
+            held.swap(0, 1);
+            held.into_iter().for_each(|held| pool.give_back(512, held));
+        }
     }
 
     /// A chain of layers on an image, as an inference has it: each result is given back when the next is there.
@@ -279,7 +325,7 @@ mod tests {
 
     #[test]
     fn sizes_that_do_not_come_again_are_let_go() {
-        let mut pool: Pool<()> = Pool::new(None);
+        let mut pool: Pool<()> = Pool::new(Reuse::Latest, None);
         for image in 0..30 {
             infer(&mut pool, 300 + image * 233 % 700, 300 + image * 421 % 700);
         }
@@ -291,7 +337,7 @@ mod tests {
     #[test]
     fn what_every_step_asks_for_is_found_again_whatever_share_of_it_is_in_use_at_a_time() {
         for sides in [&[700][..], &[300, 700, 512], &[256, 300, 350, 420, 512, 600, 700]] {
-            let mut pool: Pool<()> = Pool::new(None);
+            let mut pool: Pool<()> = Pool::new(Reuse::Latest, None);
             let mut made = Vec::new();
             for _ in 0..20 {
                 sides.iter().for_each(|&side| infer(&mut pool, side, side));

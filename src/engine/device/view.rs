@@ -145,6 +145,11 @@ impl View {
         [Arc::as_ptr(&self.buffer).addr(), self.offset, self.offset + self.len()]
     }
 
+    /// Whether both are of one buffer, overlapping or not.
+    pub(in crate::engine) fn shares_buffer(&self, other: &View) -> bool {
+        self.same_buffer(other)
+    }
+
     pub(super) fn same_buffer(&self, other: &View) -> bool {
         Arc::ptr_eq(&self.buffer, &other.buffer)
     }

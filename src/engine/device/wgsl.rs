@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 /// Snippets that a kernel can name in its first lines, `// use: philox`.
 const SNIPPETS: &[(&str, &str)] = &[
+    ("batch_norm", include_str!("../../../kernels/lib/batch_norm.wgsl")),
     ("bilinear_tap", include_str!("../../../kernels/lib/bilinear_tap.wgsl")),
     ("conv", include_str!("../../../kernels/lib/conv.wgsl")),
     ("group_reduce", include_str!("../../../kernels/lib/group_reduce.wgsl")),

@@ -3,7 +3,8 @@
 use crate::engine::nn::{Bound, Init, ParamKind, ParamSpec};
 use crate::engine::op::Op;
 use crate::engine::ops::activation::Activation;
-use crate::engine::ops::batch_norm::{BatchNormInference, BatchNormTrain};
+use crate::engine::ops::batch_norm::{After, BatchNormInference, BatchNormTrain, Rectifier};
+use crate::engine::ops::concat::Concat;
 use crate::engine::ops::conv_transpose2d::ConvTranspose2d;
 use crate::engine::ops::conv2d::{self, Conv2d};
 use crate::engine::ops::dense::Dense;
@@ -149,6 +150,18 @@ pub fn relu(bound: &Bound<'_>, name: &str, x: &Var) -> Result<Var> {
     activated(bound, name, || "relu".to_owned(), Relu, x)
 }
 
+/// As [`activate`], for what may follow a batch norm.
+///
+/// # Errors
+/// Whatever a launch reports.
+pub fn rectify(bound: &Bound<'_>, name: &str, rectifier: Rectifier, x: &Var) -> Result<Var> {
+    match rectifier {
+        Rectifier::None => Ok(x.clone()),
+        Rectifier::Relu => relu(bound, name, x),
+        Rectifier::LeakyRelu { slope } => activate(bound, name, Activation::LeakyRelu { slope }, x),
+    }
+}
+
 fn activated(bound: &Bound<'_>, name: &str, kind: impl Fn() -> String, op: impl Op + 'static, x: &Var) -> Result<Var> {
     let _layer = bound.layer(name);
     let y = bound.tape().apply(op, &[x])?;
@@ -196,29 +209,62 @@ pub enum Norm {
 /// # Errors
 /// No such parameters, another number of channels, and whatever a launch reports.
 pub fn batch_norm(bound: &Bound<'_>, name: &str, x: &Var, norm: Norm) -> Result<Var> {
+    let y = normalize(bound, name, x, norm, After::default(), None)?;
+    report(bound, name, "batch norm", x, &y)?;
+    Ok(y)
+}
+
+/// As [`batch_norm`], by the name `NAME.bn` of the layer `name`, with what follows it: dropout, a rectifier, and the
+/// channels of `skip` beside the result. All of it runs in the same launches; under a watch each part runs by itself,
+/// which then sees what lies between.
+///
+/// # Errors
+/// As [`batch_norm`]; a skip of other pixels.
+pub fn batch_norm_then(
+    bound: &Bound<'_>,
+    name: &str,
+    x: &Var,
+    norm: Norm,
+    after: After,
+    skip: Option<&Var>,
+) -> Result<Var> {
+    let of_norm = format!("{name}.bn");
+    if bound.watched().is_none() {
+        return normalize(bound, &of_norm, x, norm, after, skip);
+    }
+    let tape = bound.tape();
+    let mut y = batch_norm(bound, &of_norm, x, norm)?;
+    if let Some(dropout) = after.dropout {
+        y = tape.apply(dropout, &[&y])?;
+    }
+    y = rectify(bound, name, after.rectifier, &y)?;
+    skip.map_or(Ok(y.clone()), |skip| tape.apply(Concat, &[&y, skip]))
+}
+
+fn normalize(bound: &Bound<'_>, name: &str, x: &Var, norm: Norm, after: After, skip: Option<&Var>) -> Result<Var> {
     let _layer = bound.layer(name);
     let gamma = bound.var(&format!("{name}.gamma"))?;
     let beta = bound.var(&format!("{name}.beta"))?;
     let mean = bound.tensor(&format!("{name}.mean"))?;
     let var = bound.tensor(&format!("{name}.var"))?;
+    let inputs: Vec<&Var> = [x, &gamma, &beta].into_iter().chain(skip).collect();
     let by_batch = |momentum, pooled| {
         let (running_mean, running_var) = (mean.clone(), var.clone());
         let op = BatchNormTrain { running_mean, running_var, pooled, momentum, eps: EPS };
-        bound.tape().apply(op, &[x, &gamma, &beta])
+        bound.tape().apply(op.followed_by(after), &inputs)
     };
-    let y = match norm {
-        Norm::Training => by_batch(MOMENTUM, false)?,
+    match norm {
+        Norm::Training => by_batch(MOMENTUM, false),
         // All of what was, nothing of what is.
-        Norm::Batch => by_batch(1.0, false)?,
+        Norm::Batch => by_batch(1.0, false),
         // One value a channel has no variance, and is to be known by that.
-        Norm::Estimate { number } => by_batch(1.0 - 1.0 / number as f32, x.value().len() > gamma.value().len())?,
+        Norm::Estimate { number } => by_batch(1.0 - 1.0 / number as f32, x.value().len() > gamma.value().len()),
         Norm::Running => {
             let (mean, var) = (mean.clone(), var.clone());
-            bound.tape().apply(BatchNormInference { mean, var, eps: EPS }, &[x, &gamma, &beta])?
+            let op = BatchNormInference { mean, var, eps: EPS };
+            bound.tape().apply(op.followed_by(after), &inputs)
         }
-    };
-    report(bound, name, "batch norm", x, &y)?;
-    Ok(y)
+    }
 }
 
 /// What [`batch_norm`] makes of one value per channel in training, whatever it is: beta. Under running statistics it

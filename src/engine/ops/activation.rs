@@ -66,12 +66,14 @@ struct Params {
     len: u32,
     kind: u32,
     a: f32,
+    /// Whether the gradient of y is the sum of two tensors.
+    summed: u32,
 }
 
 impl Params {
     fn new(activation: Activation, y: &Tensor) -> Self {
         let (kind, a) = activation.code();
-        Params { len: y.len() as u32, kind, a }
+        Params { len: y.len() as u32, kind, a, summed: 0 }
     }
 }
 
@@ -132,23 +134,28 @@ static ACTIVATION_GRAD: Kernel<Params> = Kernel {
 };
 
 fn activation_grad_twin(p: &Params, args: Args) -> Result<()> {
-    let ([y, dy], [], [dx]) = args.split()?;
+    let ([y, dy, more], [], [dx]) = args.split()?;
     let a = p.a;
-    match p.kind {
-        0 => map_grad(y, dy, dx, move |y| if y < 0.0 { a } else { 1.0 }),
-        1 => map_grad(y, dy, dx, move |y| if y < 0.0 { y + a } else { 1.0 }),
-        2 => map_grad(y, dy, dx, |y| (1.0 - y) * (1.0 + y)),
-        _ => map_grad(y, dy, dx, |y| y * (1.0 - y)),
-    }
+    blocks::zip((dx, BLOCK), (dy, BLOCK), (more, BLOCK), |block, dx, dy, more| {
+        let y = &y[block * BLOCK..];
+        match p.summed {
+            0 => dx.copy_from_slice(dy),
+            _ => dx.iter_mut().zip(dy).zip(more).for_each(|((dx, dy), more)| *dx = dy + more),
+        }
+        match p.kind {
+            0 => scale_by(y, dx, move |y| if y < 0.0 { a } else { 1.0 }),
+            1 => scale_by(y, dx, move |y| if y < 0.0 { y + a } else { 1.0 }),
+            2 => scale_by(y, dx, |y| (1.0 - y) * (1.0 + y)),
+            _ => scale_by(y, dx, |y| y * (1.0 - y)),
+        }
+    });
     Ok(())
 }
 
 #[inline(always)]
-fn map_grad(y: &[f32], dy: &[f32], dx: &mut [f32], slope: impl Fn(f32) -> f32 + Copy + Send + Sync) {
-    blocks::zip((dx, BLOCK), (y, BLOCK), (dy, BLOCK), |_, dx, y, dy| {
-        // `move` as above.
-        dx.iter_mut().zip(y).zip(dy).for_each(move |((dx, y), dy)| *dx = dy * slope(*y));
-    });
+fn scale_by(y: &[f32], dx: &mut [f32], slope: impl Fn(f32) -> f32 + Copy) {
+    // `move` as above.
+    dx.iter_mut().zip(y).for_each(move |(dx, y)| *dx *= slope(*y));
 }
 
 impl Op for Activation {
@@ -172,8 +179,15 @@ impl Op for Activation {
             return Ok(());
         }
         same_shape(grad.dy, &grad.saved[0])?;
+        grad.more.map_or(Ok(()), |more| same_shape(more, grad.dy))?;
         let (y, dx) = (&grad.saved[0], grad.out(0, grad.dy.shape())?);
-        dx.device().launch(&ACTIVATION_GRAD, &Params::new(*self, &dx), &[y, grad.dy], &[], &[&dx])
+        let params = Params { summed: u32::from(grad.more.is_some()), ..Params::new(*self, &dx) };
+        let (dy, more) = (grad.dy, grad.more.unwrap_or(grad.dy));
+        dx.device().launch(&ACTIVATION_GRAD, &params, &[y, dy, more], &[], &[&dx])
+    }
+
+    fn adds(&self) -> bool {
+        true
     }
 }
 

@@ -26,6 +26,32 @@ impl Op for Add {
     }
 }
 
+/// `y = a + factor * b`, two tensors of one shape. `da = dy`, `db = factor * dy`.
+pub struct AddScaled(
+    /// The factor.
+    pub f32,
+);
+
+impl Op for AddScaled {
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Forward> {
+        let [a, b] = inputs else { return Err(arity("add_scaled", 2, inputs)) };
+        let y = Tensor::empty(a.device(), a.shape())?;
+        axpby(1.0, a, self.0, b, &y)?;
+        Ok(Forward { y, saved: vec![] })
+    }
+
+    fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {
+        if grad.needs(0) {
+            grad.pass(0, grad.dy.clone())?;
+        }
+        if grad.needs(1) {
+            let db = grad.out(1, grad.dy.shape())?;
+            axpby(self.0, grad.dy, 0.0, grad.dy, &db)?;
+        }
+        Ok(())
+    }
+}
+
 /// `y = factor * x`. `dx = factor * dy`.
 pub struct Scale(
     /// The factor.
@@ -56,6 +82,9 @@ mod tests {
         Check::new(&[&[2, 3, 5], &[2, 3, 5]])
             .reference(|x| x[0].iter().zip(&x[1]).map(|(a, b)| a + b).collect())
             .run(&Add);
+        Check::new(&[&[2, 3, 5], &[2, 3, 5]])
+            .reference(|x| x[0].iter().zip(&x[1]).map(|(a, b)| a - 2.5 * b).collect())
+            .run(&AddScaled(-2.5));
         Check::new(&[&[7, 11]]).reference(|x| x[0].iter().map(|a| -1.5 * a).collect()).run(&Scale(-1.5));
     }
 

@@ -105,13 +105,14 @@ impl Params {
 
 static MEAN_LOSS: Kernel<Params> = Kernel {
     name: "mean_loss",
-    bodies: &[Body::proved(kernel_text!("mean_loss"), &|p, _| Plan {
-        dispatches: vec![
-            Dispatch::new("partials", linear_grid(p.blocks as usize, 1)),
-            Dispatch::new("combine", [1, 1, 1]),
-        ],
-        scratch: vec![p.blocks as usize],
-        flops: 4.0 * f64::from(p.len),
+    bodies: &[Body::proved(kernel_text!("mean_loss"), &|p, _| {
+        let flops = 4.0 * f64::from(p.len);
+        if p.blocks == 1 {
+            return Plan { dispatches: vec![Dispatch::new("whole", [1, 1, 1])], scratch: Vec::new(), flops };
+        }
+        let partials = Dispatch::new("partials", linear_grid(p.blocks as usize, 1));
+        let dispatches = vec![partials, Dispatch::new("combine", [1, 1, 1])];
+        Plan { dispatches, scratch: vec![p.blocks as usize], flops }
     })],
     twin: &mean_loss_twin,
 };

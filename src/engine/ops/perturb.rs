@@ -130,12 +130,19 @@ pub struct Dropout {
     pub draw: Draw,
 }
 
-impl Op for Dropout {
-    fn forward(&self, inputs: &[&Tensor]) -> Result<Forward> {
+impl Dropout {
+    pub(super) fn check(&self) -> Result<()> {
         crate::ensure!(
             (0.0..1.0).contains(&self.rate),
             Error::input("a dropout rate lies in 0..1, without 1", self.rate, "use 0.5, or 0 for none")
         );
+        Ok(())
+    }
+}
+
+impl Op for Dropout {
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Forward> {
+        self.check()?;
         perturbed("dropout", Kind::Dropout { rate: self.rate }, self.draw, inputs)
     }
 

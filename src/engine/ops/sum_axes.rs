@@ -86,8 +86,12 @@ pub(super) fn sum_middle(x: &Tensor, rows: usize, columns: usize, y: &Tensor) ->
     launch(&partial, y)
 }
 
-/// `y[row, j, column] = x[row, column]` for all j: the gradient of [`sum_middle`].
-fn repeat_middle(x: &Tensor, rows: usize, y: &Tensor) -> Result<()> {
+/// `y[row, j, column] = x[row, column]` for all j, of x with `rows * columns` elements and y of `rows * n * columns`,
+/// whatever their shapes: the gradient of [`sum_middle`].
+///
+/// # Errors
+/// Whatever the launch reports.
+pub(crate) fn repeat_middle(x: &Tensor, rows: usize, y: &Tensor) -> Result<()> {
     let params = Params { rows: rows as u32, len: (y.len() / rows) as u32, step: (x.len() / rows) as u32 };
     y.device().launch(&SUM_AXES_GRAD, &params, &[x], &[], &[y])
 }

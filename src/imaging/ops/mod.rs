@@ -5,6 +5,8 @@ use crate::engine::self_test::{OpEntry, op_entry};
 
 /// Logits over bins to colours and their entropy, bilinear enlargement included.
 pub mod annealed_mean;
+/// Values of images of 8 bits, which go to a GPU as bytes.
+pub mod bytes;
 /// Sobel magnitude and Laplacian of grey pictures.
 pub mod edge_features;
 /// sRGB to CIE Lab and back.
@@ -21,6 +23,7 @@ pub mod warp;
 /// Every op.
 pub const OPS: &[OpEntry] = &[
     op_entry!(annealed_mean),
+    op_entry!(bytes),
     op_entry!(edge_features),
     op_entry!(lab),
     op_entry!(lee),

@@ -1,8 +1,8 @@
 //! The discriminator of pix2pix: patches of 70x70 pixels, real or made.
 
-use crate::engine::nn::layer::{activate, batch_norm, batch_norm_specs, bias_spec, convolve, kernel_spec};
+use crate::engine::nn::layer::{batch_norm_specs, batch_norm_then, bias_spec, convolve, kernel_spec, rectify};
 use crate::engine::nn::{Bound, Norm, ParamSpec, WeightFile};
-use crate::engine::ops::activation::Activation;
+use crate::engine::ops::batch_norm::{After, Rectifier};
 use crate::engine::ops::concat::Concat;
 use crate::engine::ops::conv2d::{Conv2d, Padding};
 use crate::engine::ops::pad::ZeroPad;
@@ -80,7 +80,7 @@ impl Discriminator {
     /// Shapes that do not fit together, and whatever a launch reports.
     pub fn forward(&self, bound: &Bound<'_>, source: &Var, picture: &Var) -> Result<Var> {
         let tape = bound.tape();
-        let leaky = Activation::LeakyRelu { slope: self.slope };
+        let rectifier = Rectifier::LeakyRelu { slope: self.slope };
         let valid = Conv2d { stride: 1, padding: Padding::Valid, ..halving() };
         let join = || {
             let _layer = bound.layer("d.join");
@@ -96,10 +96,10 @@ impl Discriminator {
                 x = tape.apply(ZeroPad::all(1), &[&x])?;
                 x = convolve(bound, &name, valid, &x)?;
             }
-            if k > 1 {
-                x = batch_norm(bound, &norm(&name), &x, Norm::Training)?;
-            }
-            x = activate(bound, &name, leaky, &x)?;
+            x = match k {
+                1 => rectify(bound, &name, rectifier, &x)?,
+                _ => batch_norm_then(bound, &name, &x, Norm::Training, After { dropout: None, rectifier }, None)?,
+            };
         }
         let _layer = bound.layer("d.out");
         x = tape.apply(ZeroPad::all(1), &[&x])?;

@@ -7,11 +7,11 @@
 //! Training pictures that cannot be halved eight times have a U-Net of fewer halvings, without the innermost layers.
 
 use crate::engine::nn::layer::{
-    activate, batch_norm, batch_norm_as_shift, batch_norm_specs, bias_spec, convolve, kernel_spec, relu,
+    activate, batch_norm_as_shift, batch_norm_specs, batch_norm_then, bias_spec, convolve, kernel_spec, rectify,
 };
 use crate::engine::nn::{Bound, Init, Norm, ParamSpec, Parameters, StateTensor, WeightFile};
 use crate::engine::ops::activation::Activation;
-use crate::engine::ops::concat::Concat;
+use crate::engine::ops::batch_norm::{After, Rectifier};
 use crate::engine::ops::perturb::{Draw, Dropout};
 use crate::engine::ops::relu::Relu;
 use crate::engine::tape::{Tape, Var};
@@ -183,21 +183,23 @@ impl Generator {
         let tape = bound.tape();
         let innermost = norm(&down(self.down.len()));
         let shift_only = pass.norm == Norm::Running && self.one_value;
-        let leaky = Activation::LeakyRelu { slope: self.slope };
         let mut x = x.clone();
         let mut skips = Vec::new();
         for k in 1..=self.down.len() {
             let name = down(k);
             let _layer = bound.layer(&name);
             x = convolve(bound, &name, halving(), &x)?;
-            if k == self.down.len() && shift_only {
-                x = batch_norm_as_shift(bound, &innermost, &x)?;
+            let rectifier = match self.rectified && k == self.down.len() {
+                true => Rectifier::Relu,
+                false => Rectifier::LeakyRelu { slope: self.slope },
+            };
+            let after = After { dropout: None, rectifier };
+            x = if k == self.down.len() && shift_only {
+                rectify(bound, &name, rectifier, &batch_norm_as_shift(bound, &innermost, &x)?)?
             } else if self.has_norm(k) {
-                x = batch_norm(bound, &norm(&name), &x, pass.norm)?;
-            }
-            x = match self.rectified && k == self.down.len() {
-                true => relu(bound, &name, &x)?,
-                false => activate(bound, &name, leaky, &x)?,
+                batch_norm_then(bound, &name, &x, pass.norm, after, None)?
+            } else {
+                rectify(bound, &name, rectifier, &x)?
             };
             skips.push(x.clone());
         }
@@ -206,16 +208,13 @@ impl Generator {
             let name = up(k);
             let _layer = bound.layer(&name);
             x = self.up_by.run(bound, &name, &x)?;
-            x = batch_norm(bound, &norm(&name), &x, pass.norm)?;
-            if self.drops(k) && pass.dropout > 0.0 {
-                let draw = Draw { seed: pass.seed, step: pass.step, layer: k as u32 };
-                x = tape.apply(Dropout { rate: pass.dropout, draw }, &[&x])?;
-            }
-            x = relu(bound, &name, &x)?;
-            if let Some(skip) = skips.pop() {
-                let skip = if self.rectified { tape.apply(Relu, &[&skip])? } else { skip };
-                x = tape.apply(Concat, &[&x, &skip])?;
-            }
+            let draw = Draw { seed: pass.seed, step: pass.step, layer: k as u32 };
+            let dropout = Dropout { rate: pass.dropout, draw };
+            let dropout = Some(dropout).filter(|dropout| self.drops(k) && dropout.rate > 0.0);
+            let after = After { dropout, rectifier: Rectifier::Relu };
+            let rectified = |skip: Var| if self.rectified { tape.apply(Relu, &[&skip]) } else { Ok(skip) };
+            let skip = skips.pop().map(rectified).transpose()?;
+            x = batch_norm_then(bound, &name, &x, pass.norm, after, skip.as_ref())?;
         }
         x = self.up_by.run(bound, "g.out", &x)?;
         activate(bound, "g.out", Activation::Tanh, &x)

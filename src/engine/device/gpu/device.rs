@@ -12,7 +12,7 @@ use crate::engine::device::gpu::recorder::{Launch, Recorder};
 use crate::engine::device::gpu::stamps::{Stamped, Stamps};
 use crate::engine::device::host_work::HostWork;
 use crate::engine::device::kernel::{GpuInfo, Plan, Text};
-use crate::engine::device::pool::{Held, Pool};
+use crate::engine::device::pool::{Held, Pool, Reuse};
 use crate::engine::device::profile::Timing;
 use crate::engine::device::region::Region;
 use crate::error::{Error, ErrorKind, Result};
@@ -55,7 +55,7 @@ impl Gpu {
             workgroup_bytes: limits.max_compute_workgroup_storage_size,
         };
         let recorder = Mutex::new(Recorder::new(&device));
-        let pool = Mutex::new(Pool::new(None));
+        let pool = Mutex::new(Pool::new(Reuse::Oldest, None));
         let (pace, staging) = (Pace::default(), Staging::default());
         Ok(Gpu { device, queue, adapter_info, limits, info, complaint, pool, recorder, pace, staging })
     }
@@ -140,7 +140,7 @@ impl Gpu {
     }
 
     pub fn free(&self, class: u64, memory: Memory) {
-        let held = Held { class: memory.class, buffer: memory };
+        let held = Held { class: memory.class, number: memory.id, buffer: memory };
         self.pool().give_back(class, held);
     }
 

@@ -1,60 +1,14 @@
-//! The operations: batch norm in training and by fixed statistics.
+//! The operations: batch norm in training and by fixed statistics, and what follows it.
 
 use crate::engine::device::Device;
 use crate::engine::op::{Backward, Forward, Op};
-use crate::engine::ops::batch_norm::launch::{
-    INPUT_GRAD, InputGradParams, NORMALIZE, NormalizeParams, PARAMS_GRAD, ParamsGradParams, RUNNING, RunningParams,
-    STATS, StatsParams,
-};
-use crate::engine::primitives::same_shape;
+use crate::engine::ops::batch_norm::after::{After, Rectifier};
+use crate::engine::ops::batch_norm::launch::{GRAD, NORMALIZE, TRAIN};
+use crate::engine::ops::batch_norm::params::Params;
+use crate::engine::ops::perturb::{Draw, Dropout};
+use crate::engine::primitives::{copy, expect_shape, same_shape};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-
-/// Rows and channels of `x`, after a look at every tensor of (C).
-fn sizes(x: &Tensor, per_channel: &[&Tensor]) -> Result<(usize, usize)> {
-    let [n, h, w, c] = x.nhwc()?;
-    for tensor in per_channel {
-        crate::ensure!(
-            tensor.shape() == [c],
-            Error::input(
-                "batch norm needs one value a channel",
-                format!("{:?} beside {:?}", tensor.shape(), x.shape()),
-                "check the width"
-            )
-        );
-    }
-    Ok((n * h * w, c))
-}
-
-fn normalize(x: &Tensor, gamma: &Tensor, beta: &Tensor, mean: &Tensor, var: &Tensor, eps: f32) -> Result<Forward> {
-    let (_, channels) = sizes(x, &[gamma, beta, mean, var])?;
-    let y = Tensor::empty(x.device(), x.shape())?;
-    let params = NormalizeParams { len: x.len() as u32, channels: channels as u32, eps };
-    x.device().launch(&NORMALIZE, &params, &[x, gamma, beta, mean, var], &[], &[&y])?;
-    Ok(Forward { y, saved: vec![(*x).clone(), gamma.clone(), mean.clone(), var.clone()] })
-}
-
-/// The gradients of x, gamma and beta from what [`normalize`] saved.
-fn gradients(grad: &mut Backward<'_>, eps: f32, through_batch: f32) -> Result<()> {
-    let (saved, dy) = (grad.saved, grad.dy);
-    let (x, gamma, mean, var) = (&saved[0], &saved[1], &saved[2], &saved[3]);
-    let (rows, channels) = sizes(x, &[gamma, mean, var])?;
-    same_shape(dy, x)?;
-    let mut sum_for = |input: usize| match grad.needs(input) {
-        true => grad.out(input, gamma.shape()),
-        // dx needs the sums even where gamma and beta are frozen.
-        false => Tensor::empty(x.device(), gamma.shape()),
-    };
-    let (dgamma, dbeta) = (sum_for(1)?, sum_for(2)?);
-    let params = ParamsGradParams { sums: StatsParams::new(rows, channels), eps };
-    x.device().launch(&PARAMS_GRAD, &params, &[x, dy, mean, var], &[], &[&dgamma, &dbeta])?;
-    if grad.needs(0) {
-        let dx = grad.out(0, x.shape())?;
-        let params = InputGradParams { len: x.len() as u32, channels: channels as u32, eps, through_batch };
-        x.device().launch(&INPUT_GRAD, &params, &[x, dy, gamma, mean, var, &dgamma, &dbeta], &[], &[&dx])?;
-    }
-    Ok(())
-}
 
 /// Batch norm in training: x (N, H, W, C), gamma (C), beta (C) by the mean and biased variance of the batch itself. A
 /// channel whose variance passes f32 (values of some 1e19 and more) is NaN, its running variance too.
@@ -76,24 +30,6 @@ pub struct BatchNormTrain {
     pub eps: f32,
 }
 
-impl Op for BatchNormTrain {
-    fn forward(&self, inputs: &[&Tensor]) -> Result<Forward> {
-        let [x, gamma, beta] = inputs else { return Err(crate::engine::op::arity("batch_norm", 3, inputs)) };
-        let (rows, channels) = sizes(x, &[gamma, beta, &self.running_mean, &self.running_var])?;
-        let device = x.device();
-        let (mean, var) = (Tensor::empty(device, &[channels])?, Tensor::empty(device, &[channels])?);
-        device.launch(&STATS, &StatsParams::new(rows, channels), &[x], &[], &[&mean, &var])?;
-        let between = f32::from(u8::from(self.pooled));
-        let params = RunningParams { channels: channels as u32, momentum: self.momentum, between };
-        device.launch(&RUNNING, &params, &[&mean, &var], &[&self.running_mean, &self.running_var], &[])?;
-        normalize(x, gamma, beta, &mean, &var, self.eps)
-    }
-
-    fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {
-        gradients(grad, self.eps, 1.0)
-    }
-}
-
 /// Batch norm by fixed statistics: x (N, H, W, C), gamma (C), beta (C).
 pub struct BatchNormInference {
     /// Mean (C).
@@ -104,14 +40,209 @@ pub struct BatchNormInference {
     pub eps: f32,
 }
 
-impl Op for BatchNormInference {
+/// A batch norm with what follows it, in the same launches: `y = after(norm(x))`.
+///
+/// A fourth input, skip (N, H, W, S), stands behind the channels of that, as
+/// [`Concat`](crate::engine::ops::concat::Concat) has it: y is (N, H, W, C + S).
+pub struct Followed<N> {
+    /// The batch norm.
+    pub norm: N,
+    /// What follows it.
+    pub after: After,
+}
+
+impl BatchNormTrain {
+    /// The same with `after` behind it.
+    pub fn followed_by(self, after: After) -> Followed<Self> {
+        Followed { norm: self, after }
+    }
+}
+
+impl BatchNormInference {
+    /// The same with `after` behind it.
+    pub fn followed_by(self, after: After) -> Followed<Self> {
+        Followed { norm: self, after }
+    }
+}
+
+/// A batch norm's own part.
+trait Norm: Send + Sync {
+    /// 1 where mean and variance are the batch's own.
+    const THROUGH_BATCH: f32;
+
+    fn eps(&self) -> f32;
+
+    /// The two tensors of (C) that it has beside gamma and beta.
+    fn statistics(&self) -> [&Tensor; 2];
+
+    /// Writes y and what the gradient reads.
+    fn launch(&self, params: &Params, inputs: [&Tensor; 4], y: &Tensor, kept: &Tensor) -> Result<()>;
+}
+
+impl Norm for BatchNormTrain {
+    const THROUGH_BATCH: f32 = 1.0;
+
+    fn eps(&self) -> f32 {
+        self.eps
+    }
+
+    fn statistics(&self) -> [&Tensor; 2] {
+        [&self.running_mean, &self.running_var]
+    }
+
+    fn launch(&self, params: &Params, [x, gamma, beta, skip]: [&Tensor; 4], y: &Tensor, kept: &Tensor) -> Result<()> {
+        let params = Params { momentum: self.momentum, between: f32::from(u8::from(self.pooled)), ..*params };
+        let (mean, var) = (&self.running_mean, &self.running_var);
+        // No buffer is read and written in one launch, and a program may keep all four in one.
+        let apart = |tensor: &Tensor| match tensor.shares_buffer(mean) || tensor.shares_buffer(var) {
+            true => {
+                let apart = Tensor::empty(tensor.device(), tensor.shape())?;
+                copy(tensor, &apart).map(|()| apart)
+            }
+            false => Ok(tensor.clone()),
+        };
+        let (gamma, beta) = (apart(gamma)?, apart(beta)?);
+        x.device().launch(&TRAIN, &params, &[x, &gamma, &beta, skip], &[mean, var], &[y, kept])
+    }
+}
+
+impl Norm for BatchNormInference {
+    const THROUGH_BATCH: f32 = 0.0;
+
+    fn eps(&self) -> f32 {
+        self.eps
+    }
+
+    fn statistics(&self) -> [&Tensor; 2] {
+        [&self.mean, &self.var]
+    }
+
+    fn launch(&self, params: &Params, [x, gamma, beta, skip]: [&Tensor; 4], y: &Tensor, kept: &Tensor) -> Result<()> {
+        x.device().launch(&NORMALIZE, params, &[x, gamma, beta, &self.mean, &self.var, skip], &[], &[y, kept])
+    }
+}
+
+/// Rows and channels of `x`, after a look at every tensor of (C).
+fn sizes(x: &Tensor, per_channel: &[&Tensor]) -> Result<(usize, usize)> {
+    let [n, h, w, c] = x.nhwc()?;
+    for tensor in per_channel {
+        crate::ensure!(
+            tensor.shape() == [c],
+            Error::input(
+                "batch norm needs one value a channel",
+                format!("{:?} beside {:?}", tensor.shape(), x.shape()),
+                "check the width"
+            )
+        );
+    }
+    Ok((n * h * w, c))
+}
+
+/// Channels of `skip`, which has as many pixels as `x`.
+fn joined(x: &Tensor, skip: &Tensor) -> Result<usize> {
+    let ([n, h, w, _], [skip_n, skip_h, skip_w, channels]) = (x.nhwc()?, skip.nhwc()?);
+    crate::ensure!(
+        [n, h, w] == [skip_n, skip_h, skip_w],
+        Error::input(
+            "tensors side by side need the same pictures and pixels",
+            format!("{:?} and {:?}", x.shape(), skip.shape()),
+            "check the sizes"
+        )
+    );
+    Ok(channels)
+}
+
+fn forward<N: Norm>(norm: &N, after: &After, [x, gamma, beta]: [&Tensor; 3], skip: Option<&Tensor>) -> Result<Forward> {
+    after.check()?;
+    let [first, second] = norm.statistics();
+    let (rows, channels) = sizes(x, &[gamma, beta, first, second])?;
+    let joined = skip.map_or(Ok(0), |skip| joined(x, skip))?;
+    let [n, h, w, _] = x.nhwc()?;
+    let y = Tensor::empty(x.device(), &[n, h, w, channels + joined])?;
+    let kept = Tensor::empty(x.device(), &[4, channels])?;
+    let params = Params { joined: joined as u32, ..Params::new(rows, channels, norm.eps(), after) };
+    // Something must be bound as the skip, even where it is not read.
+    norm.launch(&params, [x, gamma, beta, skip.unwrap_or(x)], &y, &kept)?;
+    let mut saved = vec![x.clone(), kept];
+    // For its shape: its elements are not read.
+    saved.extend(skip.cloned());
+    Ok(Forward { y, saved })
+}
+
+/// The gradients of x, gamma, beta and skip from what [`forward`] saved.
+fn backward<N: Norm>(norm: &N, after: &After, grad: &mut Backward<'_>) -> Result<()> {
+    let (saved, dy) = (grad.saved, grad.dy);
+    let (x, kept, skip) = (&saved[0], &saved[1], saved.get(2));
+    let [n, h, w, channels] = x.nhwc()?;
+    let joined = skip.map_or(Ok(0), |skip| joined(x, skip))?;
+    expect_shape("a gradient", dy, &[n, h, w, channels + joined])?;
+    let more = grad.more;
+    more.map_or(Ok(()), |more| same_shape(more, dy))?;
+    let device = x.device();
+    // All are written, whoever needs them.
+    let mut place = |input: usize, shape: &[usize]| match grad.needs(input) {
+        true => grad.out(input, shape),
+        false => Tensor::empty(device, shape),
+    };
+    let (dx, dgamma, dbeta) = (place(0, x.shape())?, place(1, &[channels])?, place(2, &[channels])?);
+    let dskip = skip.map_or_else(|| Tensor::empty(device, &[1]), |skip| place(3, skip.shape()))?;
+    let params = Params {
+        joined: joined as u32,
+        through_batch: N::THROUGH_BATCH,
+        summed: u32::from(more.is_some()),
+        ..Params::new(n * h * w, channels, norm.eps(), after)
+    };
+    let ins: [&Tensor; 4] = [x, dy, more.unwrap_or(dy), kept];
+    device.launch(&GRAD, &params, &ins.map(|tensor| &**tensor), &[], &[&dx, &dgamma, &dbeta, &dskip])
+}
+
+fn three<'a>(inputs: &[&'a Tensor]) -> Result<[&'a Tensor; 3]> {
+    inputs.try_into().map_err(|_| crate::engine::op::arity("batch_norm", 3, inputs))
+}
+
+impl Op for BatchNormTrain {
     fn forward(&self, inputs: &[&Tensor]) -> Result<Forward> {
-        let [x, gamma, beta] = inputs else { return Err(crate::engine::op::arity("batch_norm", 3, inputs)) };
-        normalize(x, gamma, beta, &self.mean, &self.var, self.eps)
+        forward(self, &After::default(), three(inputs)?, None)
     }
 
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {
-        gradients(grad, self.eps, 0.0)
+        backward(self, &After::default(), grad)
+    }
+
+    fn adds(&self) -> bool {
+        true
+    }
+}
+
+impl Op for BatchNormInference {
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Forward> {
+        forward(self, &After::default(), three(inputs)?, None)
+    }
+
+    fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {
+        backward(self, &After::default(), grad)
+    }
+
+    fn adds(&self) -> bool {
+        true
+    }
+}
+
+#[allow(private_bounds, reason = "the two batch norms of this file, and no other")]
+impl<N: Norm> Op for Followed<N> {
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Forward> {
+        match *inputs {
+            [x, gamma, beta, skip] => forward(&self.norm, &self.after, [x, gamma, beta], Some(skip)),
+            _ => forward(&self.norm, &self.after, three(inputs)?, None),
+        }
+    }
+
+    fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {
+        backward(&self.norm, &self.after, grad)
+    }
+
+    fn adds(&self) -> bool {
+        true
     }
 }
 
@@ -120,15 +251,33 @@ impl Op for BatchNormInference {
 /// # Errors
 /// Whatever a launch reports.
 pub fn self_test(device: &Device) -> Result<Vec<Tensor>> {
-    let x = crate::engine::self_test::seeded(device, &[2, 9, 11, 5], 1)?;
-    let (gamma, beta) =
-        (crate::engine::self_test::seeded(device, &[5], 2)?, crate::engine::self_test::seeded(device, &[5], 3)?);
-    let (mean, var) = (crate::engine::self_test::seeded(device, &[5], 4)?, Tensor::full(device, &[5], 1.5)?);
-    let (running_mean, running_var) = (mean.clone(), var.clone());
-    let train = BatchNormTrain { running_mean, running_var, pooled: true, momentum: 0.9, eps: 1e-3 };
-    let mut outputs = crate::engine::self_test::run_op(&train, &[&x, &gamma, &beta])?;
-    let inference = BatchNormInference { mean: mean.clone(), var: var.clone(), eps: 1e-3 };
-    outputs.extend(crate::engine::self_test::run_op(&inference, &[&x, &gamma, &beta])?);
-    outputs.extend([mean, var]);
+    use crate::engine::self_test::{run_op, seeded};
+    let mut outputs = Vec::new();
+    // Few rows, which a workgroup of a GPU takes whole, and more.
+    for (shape, skip) in
+        [([2, 9, 11, 5], [2, 9, 11, 3]), ([1, 20, 17, 5], [1, 20, 17, 3]), ([1, 37, 31, 5], [1, 37, 31, 3])]
+    {
+        let [x, gamma, beta, skip] =
+            [(&shape[..], 1), (&[5], 2), (&[5], 3), (&skip, 5)].map(|(s, n)| seeded(device, s, n));
+        let (x, gamma, beta, skip) = (x?, gamma?, beta?, skip?);
+        let (mean, var) = (seeded(device, &[5], 4)?, Tensor::full(device, &[5], 1.5)?);
+        let train = || BatchNormTrain {
+            running_mean: mean.clone(),
+            running_var: var.clone(),
+            pooled: true,
+            momentum: 0.9,
+            eps: 1e-3,
+        };
+        let inference = || BatchNormInference { mean: mean.clone(), var: var.clone(), eps: 1e-3 };
+        let dropout = Some(Dropout { rate: 0.5, draw: Draw { seed: 3, step: 4, layer: 5 } });
+        let leaky = After { dropout: None, rectifier: Rectifier::LeakyRelu { slope: 0.25 } };
+        outputs.extend(run_op(&train(), &[&x, &gamma, &beta])?);
+        outputs.extend(run_op(&train().followed_by(leaky), &[&x, &gamma, &beta])?);
+        let after = After { dropout, rectifier: Rectifier::Relu };
+        outputs.extend(run_op(&train().followed_by(after), &[&x, &gamma, &beta, &skip])?);
+        outputs.extend(run_op(&inference(), &[&x, &gamma, &beta])?);
+        outputs.extend(run_op(&inference().followed_by(after), &[&x, &gamma, &beta, &skip])?);
+        outputs.extend([mean, var]);
+    }
     Ok(outputs)
 }

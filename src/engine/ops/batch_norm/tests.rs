@@ -1,8 +1,9 @@
 use crate::engine::device::{Device, Dispatch, GpuInfo, MAX_GROUPS};
 use crate::engine::op::{Backward, Op};
-use crate::engine::ops::batch_norm::BatchNormInference;
-use crate::engine::ops::batch_norm::BatchNormTrain;
-use crate::engine::ops::batch_norm::launch::{PARAMS_GRAD, ParamsGradParams, STATS, StatsParams};
+use crate::engine::ops::batch_norm::launch::{GRAD, TRAIN};
+use crate::engine::ops::batch_norm::params::Params;
+use crate::engine::ops::batch_norm::{After, BatchNormInference, BatchNormTrain, Rectifier};
+use crate::engine::ops::perturb::{Draw, Dropout};
 use crate::engine::tensor::Tensor;
 use crate::engine::testing::check::{Check, cases, devices};
 use proptest::prelude::*;
@@ -55,6 +56,112 @@ proptest! {
 fn training_matches_its_reference_over_several_blocks_and_channel_tiles() {
     check_train([2, 17, 9, 13]);
     check_train([1, 13, 11, 70]);
+    check_train([1, 37, 31, 70]);
+    check_train([2, 33, 29, 5]);
+}
+
+const DRAW: Draw = Draw { seed: 0x1234_5678_9abc_def0, step: 7, layer: 3 };
+
+/// What follows, in f64, and `skip` of `joined` channels beside it.
+fn followed(after: &After, values: &[f64], channels: usize, skip: &[f64]) -> Vec<f64> {
+    let rng = crate::random::Rng::new(DRAW.seed, crate::random::Stream::Dropout, DRAW.step);
+    let value = |(i, &v): (usize, &f64)| {
+        let v = match after.dropout {
+            Some(Dropout { rate, .. }) if rng.uniform((3 << 34) + i as u64) < rate => 0.0,
+            Some(Dropout { rate, .. }) => v / (1.0 - f64::from(rate)),
+            None => v,
+        };
+        match after.rectifier {
+            Rectifier::None => v,
+            Rectifier::Relu => v.max(0.0),
+            Rectifier::LeakyRelu { slope } => v.max(0.0) + f64::from(slope) * v.min(0.0),
+        }
+    };
+    let values: Vec<f64> = values.iter().enumerate().map(value).collect();
+    let joined = skip.len() * channels / values.len();
+    let row = |(i, y): (usize, &[f64])| [y, &skip[i * joined..(i + 1) * joined]].concat();
+    values.chunks(channels).enumerate().flat_map(row).collect()
+}
+
+fn afters() -> impl Iterator<Item = After> {
+    let rectifiers = [Rectifier::None, Rectifier::Relu, Rectifier::LeakyRelu { slope: 0.25 }];
+    let dropouts = [None, Some(Dropout { rate: 0.25, draw: DRAW })];
+    dropouts.into_iter().flat_map(move |dropout| rectifiers.map(|rectifier| After { dropout, rectifier }))
+}
+
+/// Few rows and more than a workgroup takes whole, with other channels beside and without.
+const FOLLOWED: [([usize; 4], usize); 4] =
+    [([2, 5, 7, 6], 0), ([1, 4, 3, 5], 3), ([1, 37, 31, 3], 0), ([1, 35, 30, 6], 2)];
+
+#[test]
+fn what_follows_in_training_matches_its_reference() {
+    for (after, (shape, joined)) in afters().flat_map(|after| FOLLOWED.map(|case| (after, case))) {
+        let c = shape[3];
+        let skip = [shape[0], shape[1], shape[2], joined];
+        let shapes: &[&[usize]] = &[&shape, &[c], &[c], &skip];
+        let reference = move |x: &[Vec<f64>]| {
+            let stats: Vec<_> = (0..c).map(|k| moments(&x[0], k, c)).collect();
+            followed(&after, &reference(x, |k| stats[k]), c, x.get(3).map_or(&[], Vec::as_slice))
+        };
+        Check::new(&shapes[..if joined > 0 { 4 } else { 3 }])
+            .map(0, |x| 2.0 * x + 3.0)
+            .reference(reference)
+            .run_each(|device| train(device, c).followed_by(after));
+    }
+}
+
+#[test]
+fn what_follows_fixed_statistics_matches_its_reference() {
+    let (mean, var) = ([0.5f32, -1.0, 2.0], [0.3f32, 1.0, 4.0]);
+    for (after, joined) in afters().flat_map(|after| [(after, 0), (after, 2)]) {
+        let (shape, skip) = ([2, 24, 23, 3], [2, 24, 23, joined]);
+        let shapes: &[&[usize]] = &[&shape, &[3], &[3], &skip];
+        Check::new(&shapes[..if joined > 0 { 4 } else { 3 }])
+            .reference(move |x| {
+                let values = reference(x, |c| (f64::from(mean[c]), f64::from(var[c])));
+                followed(&after, &values, 3, x.get(3).map_or(&[], Vec::as_slice))
+            })
+            .run_each(|device| {
+                let [mean, var] = [mean, var].map(|values| Tensor::new(device, &[3], &values).unwrap());
+                BatchNormInference { mean, var, eps: EPS }.followed_by(after)
+            });
+    }
+}
+
+#[test]
+fn a_gradient_in_two_parts_is_that_of_their_sum() {
+    let after = After { dropout: None, rectifier: Rectifier::LeakyRelu { slope: 0.25 } };
+    for device in devices() {
+        for (shape, joined) in [([1, 4, 3, 5], 3), ([1, 37, 31, 3], 2)] {
+            let tensor = |shape: &[usize], seed| crate::engine::self_test::seeded(&device, shape, seed).unwrap();
+            let (skip, c) = ([shape[0], shape[1], shape[2], joined], shape[3]);
+            let op = train(&device, c).followed_by(after);
+            let inputs = [tensor(&shape, 1), tensor(&[c], 2), tensor(&[c], 3), tensor(&skip, 4)];
+            let forward = op.forward(&inputs.each_ref()).unwrap();
+            let [a, b, sum] = [5, 6, 7].map(|seed| tensor(forward.y.shape(), seed));
+            crate::engine::primitives::axpby(1.0, &a, 1.0, &b, &sum).unwrap();
+            let gradients = |dy: &Tensor, more: Option<&Tensor>| {
+                let mut backward = Backward::new(dy, &forward.saved, &[true; 4], vec![None; 4]).adding(more);
+                op.backward(&mut backward).unwrap();
+                backward.into_grads().into_iter().map(|grad| grad.unwrap().to_vec().unwrap()).collect::<Vec<_>>()
+            };
+            assert!(gradients(&a, Some(&b)) == gradients(&sum, None), "{}", device.name());
+        }
+    }
+}
+
+#[test]
+fn a_skip_of_other_pixels_and_a_negative_side_without_a_slope_are_refused() {
+    let device = Device::cpu();
+    let tensor = |shape: &[usize]| Tensor::full(&device, shape, 1.0).unwrap();
+    let (x, c, skip) = (tensor(&[1, 2, 3, 3]), tensor(&[3]), tensor(&[1, 3, 2, 3]));
+    let refused = |after, inputs: &[&Tensor]| {
+        let error = train(&device, 3).followed_by(after).forward(inputs).err().unwrap();
+        assert_eq!(error.exit_code(), 2);
+    };
+    refused(After::default(), &[&x, &c, &c, &skip]);
+    refused(After { dropout: None, rectifier: Rectifier::LeakyRelu { slope: 0.0 } }, &[&x, &c, &c]);
+    refused(After { dropout: Some(Dropout { rate: 1.0, draw: DRAW }), rectifier: Rectifier::None }, &[&x, &c, &c]);
 }
 
 #[test]
@@ -175,8 +282,8 @@ fn a_parameter_of_another_width_is_refused() {
 fn channels_beyond_a_grid_of_workgroups_are_folded() {
     let gpu = GpuInfo { software: false, workgroup_bytes: 1 << 14 };
     for (rows, channels) in [(2, 1 << 23), (1 << 12, 1 << 18), (1 << 20, 1 << 11), (1 << 30, 1)] {
-        let sums = StatsParams::new(rows, channels);
-        for plan in [STATS.plan(0, &sums, &gpu), PARAMS_GRAD.plan(0, &ParamsGradParams { sums, eps: 1.0 }, &gpu)] {
+        let params = Params::new(rows, channels, 1.0, &After::default());
+        for plan in [TRAIN.plan(0, &params, &gpu), GRAD.plan(0, &params, &gpu)] {
             let fits = |dispatch: &Dispatch| dispatch.groups.iter().all(|&groups| groups <= MAX_GROUPS);
             assert!(plan.dispatches.iter().all(fits), "{rows} x {channels}: {:?}", plan.dispatches);
         }

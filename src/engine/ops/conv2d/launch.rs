@@ -5,7 +5,7 @@ use crate::engine::ops::conv2d::geometry::{Activation, Geometry, Layout, Padding
 use crate::engine::ops::conv2d::params::{DEPTH_QUADS, Params};
 use crate::engine::ops::conv2d::products::{FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT};
 use crate::engine::ops::conv2d::twin;
-use crate::engine::primitives::same_shape;
+use crate::engine::primitives::{accumulate, same_shape};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 
@@ -33,7 +33,16 @@ static RELU_GRADIENT: Kernel<Params> = Kernel {
 
 static BIAS_GRADIENT: Kernel<Params> = Kernel {
     name: "conv2d_db",
-    bodies: &[Body::proved(kernel_text!("conv2d_db"), &|p, _| column_sum_plan(p, "main", 1))],
+    bodies: &[Body::proved(kernel_text!("conv2d_db"), &|p, _| {
+        let (pixels, columns) = (p.geometry.output_pixels(), p.geometry.o as usize);
+        let together = columns.next_power_of_two().min(16);
+        // Up to 64 pixels an invocation.
+        if pixels * together > 64 * 256 {
+            return column_sum_plan(p, "main", 1);
+        }
+        let few = Dispatch::new("few", linear_grid(columns, together));
+        Plan { dispatches: vec![few], scratch: Vec::new(), flops: pixels as f64 * columns as f64 }
+    })],
     twin: &|p, args| {
         let ([dy], [], [db]) = args.split()?;
         twin::bias_gradient(&p.geometry, dy, db);
@@ -81,7 +90,7 @@ pub(crate) fn forward(
 }
 
 /// Calls `launch` with all images of `from` and `to`, or, where those take more than `most` floating-point operations,
-/// with some of them at a time: no element of y or dx depends on which images it is computed with.
+/// with some of them at a time, in order. No element of y or dx depends on which images it is computed with.
 ///
 /// # Errors
 /// Those of `launch`.
@@ -90,7 +99,7 @@ pub(super) fn by_images(
     most: f64,
     from: &View,
     to: &View,
-    launch: impl Fn(Geometry, &View, &View) -> Result<()>,
+    mut launch: impl FnMut(Geometry, &View, &View) -> Result<()>,
 ) -> Result<()> {
     let images = geometry.n as usize;
     let [from_len, to_len] = [from, to].map(|view| view.len() / images);
@@ -141,7 +150,33 @@ pub(crate) fn input_gradient(
 /// # Errors
 /// Whatever the launch reports.
 pub(crate) fn weight_gradient(geometry: &Geometry, layout: Layout, x: &Tensor, dz: &Tensor, dw: &Tensor) -> Result<()> {
-    dw.device().launch(&WEIGHT_GRADIENT, &Params::of_dw(geometry, layout), &[x, dz], &[], &[dw])
+    let on_gpu = dw.device().launch_flops().is_finite();
+    weight_gradient_by(geometry, layout, [x, dz], dw, if on_gpu { MOST_DW_FLOPS } else { f64::INFINITY })
+}
+
+/// Floating-point operations of a launch of dw on a GPU: more images go by parts, whose sums are added in order. The
+/// same for all GPUs, whatever their pace, lest the bits change with it.
+const MOST_DW_FLOPS: f64 = 1e11;
+
+/// As [`weight_gradient`], by launches of at most `most` floating-point operations, if an image has no more.
+pub(super) fn weight_gradient_by(
+    geometry: &Geometry,
+    layout: Layout,
+    [x, dz]: [&Tensor; 2],
+    dw: &Tensor,
+    most: f64,
+) -> Result<()> {
+    let mut written = false;
+    by_images(geometry, most, x, dz, |geometry, x, dz| {
+        let params = Params::of_dw(&geometry, layout);
+        if !written {
+            written = true;
+            return dw.device().launch(&WEIGHT_GRADIENT, &params, &[x, dz], &[], &[dw]);
+        }
+        let part = Tensor::empty(dw.device(), dw.shape())?;
+        dw.device().launch(&WEIGHT_GRADIENT, &params, &[x, dz], &[], &[&part])?;
+        accumulate(&part, dw)
+    })
 }
 
 /// dz `[N, Ho, Wo, O]` and db `[O]` from dy and y `[N, Ho, Wo, O]`, where y is behind a ReLU.

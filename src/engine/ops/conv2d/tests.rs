@@ -1,6 +1,6 @@
 use crate::engine::device::{Device, DeviceChoice, View, texts};
 use crate::engine::op::{Backward, Op};
-use crate::engine::ops::conv2d::launch::{by_images, forward, input_gradient};
+use crate::engine::ops::conv2d::launch::{by_images, forward, input_gradient, weight_gradient_by};
 use crate::engine::ops::conv2d::params::{DEPTH_QUADS, Params};
 use crate::engine::ops::conv2d::products::{FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT};
 use crate::engine::ops::conv2d::*;
@@ -101,6 +101,11 @@ fn dilated_convolutions_match_their_reference() {
 fn valid_padding_matches_its_reference() {
     check(VALID, [1, 6, 8, 4], [3, 3, 4, 4]);
     check(VALID, [2, 4, 4, 3], [4, 4, 3, 1]);
+}
+
+#[test]
+fn bias_gradients_of_many_pixels_match_their_reference() {
+    check(SAME, [1, 66, 65, 1], [1, 1, 1, 5]);
 }
 
 #[test]
@@ -368,5 +373,21 @@ fn images_that_go_apart_have_the_same_bits() {
         assert_eq!(counts.into_inner(), [2, 2, 1].repeat(2));
         assert!(y.to_vec().unwrap() == parts.to_vec().unwrap(), "{}", device.name());
         assert!(dx.to_vec().unwrap() == dx_parts.to_vec().unwrap(), "{}", device.name());
+    }
+}
+
+#[test]
+fn a_weight_gradient_is_the_sum_over_images_that_go_apart() {
+    let geometry = SAME.geometry(&[5, 9, 8, 8], &[3, 3, 8, 16]).unwrap();
+    for device in devices() {
+        let [x, dz] =
+            [[5, 9, 8, 8], [5, 9, 8, 16]].map(|shape| crate::engine::seeded::seeded(&device, &shape, 1).unwrap());
+        let [whole, parts] = [0.0; 2].map(|zero| Tensor::full(&device, &[3, 3, 8, 16], zero).unwrap());
+        weight_gradient_by(&geometry, Layout::Hwio, [&x, &dz], &whole, f64::INFINITY).unwrap();
+        weight_gradient_by(&geometry, Layout::Hwio, [&x, &dz], &parts, geometry.flops() / 2.5).unwrap();
+        for (whole, parts) in whole.to_vec().unwrap().into_iter().zip(parts.to_vec().unwrap()) {
+            // Sums of 360 products of some 1, in another order.
+            assert!((whole - parts).abs() < 1e-4, "{}: {whole} {parts}", device.name());
+        }
     }
 }
