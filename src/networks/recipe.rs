@@ -259,7 +259,6 @@ pub(super) fn trained<G: Generator + 'static>(
     network: G,
     file: &WeightFile,
 ) -> Result<Box<dyn Painter>> {
-    let parameters = Parameters::new(device, network.param_specs(), 0, false)?;
-    parameters.load(file)?;
+    let parameters = Parameters::read(device, network.param_specs(), file, false)?;
     Ok(Box::new(Trained { network, parameters }))
 }

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::imaging::picture::{Picture, Reading, not_finite};
 use crate::imaging::pixels::Area;
 use crate::imaging::pixels::Pixels;
-use crate::paint::memory::best_tile;
+use crate::paint::memory::best_tiling;
 use crate::paint::painter::{Look, Painter, no_uncertainty};
 use crate::paint::plan::Tiling;
 use crate::paint::relit::Relit;
@@ -243,15 +243,13 @@ impl Colorizer {
         }
     }
 
-    /// The tiles by which a scene is painted: of `tile` pixels a side, or else of what fits the device's memory, see
-    /// [`best_tile`]; overlapping by `overlap` pixels, or else by the network's reach.
+    /// How a scene is cut to be painted, see [`best_tiling`]: by tiles of `tile` pixels a side, where that is given;
+    /// tiles overlap by `overlap` pixels, or else by the network's reach.
     ///
     /// # Errors
     /// Whatever the network reports where it is tried.
     pub fn tiling(&self, size: [usize; 2], tile: Option<usize>, overlap: Option<usize>, look: &Look) -> Result<Tiling> {
-        let painter = self.painter.as_ref();
-        let tile = tile.map_or_else(|| best_tile(painter, size, overlap, look), Ok)?;
-        Ok(Tiling::of_scene(&painter.framing(), tile, overlap))
+        best_tiling(self.painter.as_ref(), size, tile, overlap, look)
     }
 
     /// Colours a scene of any size, see [`scene::paint`].

@@ -7,14 +7,15 @@ use crate::imaging::codec::save::predicted_by;
 use crate::paint::colorizer::Colorizer;
 use crate::paint::format::{self, Format};
 use crate::paint::output::{Origin, Output};
-use crate::paint::scene::{Scene, Source};
+use crate::paint::scene::{Scene, Source, redundancy};
 use crate::paint::units::Units;
 use std::path::{Path, PathBuf};
 
 /// How a file is coloured.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FileOptions {
-    /// Side of the tiles of a scene, pixels; `None`: of what fits the device's memory.
+    /// Side of the tiles of a scene, pixels; `None`: no tiles where the network takes an image from top to bottom,
+    /// others of what fits the device's memory.
     pub tile: Option<usize>,
     /// Pixels that a tile reads beyond each side; `None`: as far as the network sees.
     pub overlap: Option<usize>,
@@ -27,12 +28,20 @@ pub struct FileOptions {
 }
 
 /// What happens while a file is coloured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum FileEvent<'a> {
     /// What the user should know of the input, one line.
     Notice(&'a str),
-    /// So many tiles are painted.
-    Tiles {
+    /// How a network goes over the input.
+    Plan {
+        /// Width and height, pixels.
+        size: [usize; 2],
+        /// How many times its pixels go through the network, on the average: more than once where tiles, windows or
+        /// panels overlap.
+        redundancy: f64,
+    },
+    /// So many tiles, windows or strips of rows are painted.
+    Parts {
         /// Painted so far, from 1.
         done: usize,
         /// In all.
@@ -116,7 +125,9 @@ impl Colorizer {
             written = written.with_uncertainty(beside, origin, &description, tiling.align)?;
         }
         let scene = Scene { look, tiling, uncertainty: how.uncertainty.is_some() };
-        let mut progress = |done, total| observe(FileEvent::Tiles { done, total });
+        let redundancy = redundancy(self.painter(), origin.size, &scene);
+        observe(FileEvent::Plan { size: origin.size, redundancy })?;
+        let mut progress = |done, total| observe(FileEvent::Parts { done, total });
         self.paint_scene(source, &mut written, &scene, &mut progress)?;
         written.cloud_optimised(how.cloud_optimised).finish()
     }

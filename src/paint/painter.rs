@@ -2,6 +2,7 @@
 
 use crate::engine::device::Device;
 use crate::engine::nn::{Norm, ParamSpec, Parameters, StateTensor};
+use crate::engine::ops::concat::Concat;
 use crate::engine::ops::pad::Slice;
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;
@@ -94,6 +95,23 @@ pub trait Painter: Send + Sync {
         Err(no_uncertainty(self.name()))
     }
 
+    /// The network for one image of a height and a width, multiples of the stride, whose rows come from top to bottom,
+    /// about `rows` at a time: what it paints is what [`Painter::paint`] makes of all of them at once, and its memory
+    /// does not grow with their number. With `uncertainty` each pixel has one value more, see
+    /// [`Painter::paint_with_uncertainty`]. `None` where it must see an image as a whole.
+    ///
+    /// # Errors
+    /// An uncertainty that the network does not know.
+    fn by_rows(
+        &self,
+        _size: [usize; 2],
+        _rows: usize,
+        _look: &Look,
+        _uncertainty: bool,
+    ) -> Result<Option<Box<dyn RowPainter + '_>>> {
+        Ok(None)
+    }
+
     /// What the network itself says of such a source, of which [`Painter::paint`] makes a picture.
     ///
     /// # Errors
@@ -101,6 +119,31 @@ pub trait Painter: Send + Sync {
     fn answer(&self, source: &Tensor) -> Result<Tensor> {
         self.paint(source, &Look::default())
     }
+}
+
+/// A network on its way down an image.
+pub trait RowPainter {
+    /// Takes the next rows `[1, h, W, source_bands]` 0..1, and hands out those that can be painted by now, which
+    /// follow those that it handed out before: parts `[1, k, W, bands]` 0..1. With the last row of the image come all
+    /// that are left.
+    ///
+    /// # Errors
+    /// As [`Painter::paint`].
+    fn push(&mut self, source: &Tensor) -> Result<Vec<Tensor>>;
+}
+
+/// Whether a network takes an image from top to bottom, see [`Painter::by_rows`].
+pub fn goes_by_rows(painter: &dyn Painter, look: &Look) -> bool {
+    painter.by_rows([painter.framing().stride; 2], 1, look, false).is_ok_and(|rows| rows.is_some())
+}
+
+/// A picture and how unsure the network is of each pixel, side by side.
+///
+/// # Errors
+/// Whatever the launch reports.
+pub fn with_uncertainty(picture: Tensor, unsure: Tensor) -> Result<Tensor> {
+    let tape = Tape::inference();
+    Ok(tape.apply(Concat, &[&tape.constant(picture), &tape.constant(unsure)])?.value().clone())
 }
 
 /// What is said where the network of this name is asked how unsure it is, and has no distribution over colours.

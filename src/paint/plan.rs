@@ -19,10 +19,13 @@ pub struct Tiling {
     pub panel: usize,
     /// What is finished begins and ends at multiples of this or at the picture's border.
     pub align: usize,
+    /// Rows that go through a network at a time which takes an image from top to bottom, and so does no work twice but
+    /// at the sides of panels; without effect on others. `None`: by tiles.
+    pub rows: Option<usize>,
 }
 
 /// Columns of the panels of a scene, at most and about.
-const PANEL: usize = 4096;
+pub(super) const PANEL: usize = 4096;
 /// Pixels of a panel's row of tiles, about: with the overlaps, what is read at a time.
 const PANEL_PIXELS: usize = 512 * PANEL;
 /// Sides of a scene's tiles are multiples of this, and so the tiles of the file that they are written to.
@@ -39,7 +42,7 @@ impl Tiling {
     /// Tiles of about `tile` pixels a side that overlap by the network's reach, in one panel.
     pub fn new(framing: &Framing, tile: usize) -> Self {
         let whole = |pixels: usize| pixels.next_multiple_of(framing.stride);
-        Tiling { tile: whole(tile.max(1)), overlap: whole(framing.reach), panel: usize::MAX, align: 1 }
+        Tiling { tile: whole(tile.max(1)), overlap: whole(framing.reach), panel: usize::MAX, align: 1, rows: None }
     }
 
     /// Tiles and panels of a scene of any size that is written to a file with tiles of `align` pixels a side. `tile` is
@@ -54,7 +57,15 @@ impl Tiling {
                 ((columns / tile).max(1) * tile, (1 << tile.trailing_zeros()).min(FILE_TILE))
             }
         };
-        Tiling { tile, overlap: whole(overlap.unwrap_or(framing.reach)), panel, align }
+        Tiling { tile, overlap: whole(overlap.unwrap_or(framing.reach)), panel, align, rows: None }
+    }
+
+    /// Panels of at most about `panel` columns of a scene of any size, `rows` of which go through the network at a
+    /// time: for one that takes an image from top to bottom.
+    pub fn by_rows(framing: &Framing, panel: usize, rows: usize) -> Self {
+        let panel = (panel / FILE_TILE).max(1) * FILE_TILE;
+        let tiling = Tiling::new(framing, FILE_TILE);
+        Tiling { panel, align: FILE_TILE, rows: Some(rows.next_multiple_of(framing.stride)), ..tiling }
     }
 
     /// Pixels a side of what goes through the network in one go.
@@ -201,6 +212,17 @@ impl Plan {
         bands
     }
 
+    /// Pixels that go through the network over those of the picture: how much work is done for each pixel.
+    pub fn redundancy(&self) -> f64 {
+        let across =
+            |pieces: Range<usize>| self.across[pieces].iter().map(|span| span.len + 2 * self.halo).sum::<usize>();
+        let panels = (0..self.size[0]).step_by(self.panel);
+        let columns: usize =
+            panels.map(|left| across(self.pieces_in(&(left..(left + self.panel).min(self.size[0]))))).sum();
+        let rows: usize = self.down.iter().map(|span| span.len + 2 * self.halo).sum();
+        (columns * rows) as f64 / (self.size[0] * self.size[1]) as f64
+    }
+
     /// Pieces in all bands.
     pub fn pieces(&self) -> usize {
         let panels = (0..self.size[0]).step_by(self.panel);
@@ -261,9 +283,9 @@ mod tests {
     fn the_tiles_of_a_scene_fit_its_panels_and_those_of_its_file() {
         let framing = Framing { stride: 8, halo: 0, reach: 183, window: None, margin: 0 };
         let of = |tile| Tiling::of_scene(&framing, tile, None);
-        assert_eq!(of(512), Tiling { tile: 512, overlap: 184, panel: 4096, align: 512 });
-        assert_eq!(of(1000), Tiling { tile: 1024, overlap: 184, panel: 2048, align: 512 });
-        assert_eq!(of(130), Tiling { tile: 192, overlap: 184, panel: 4032, align: 64 });
+        assert_eq!(of(512), Tiling { tile: 512, overlap: 184, panel: 4096, align: 512, rows: None });
+        assert_eq!(of(1000), Tiling { tile: 1024, overlap: 184, panel: 2048, align: 512, rows: None });
+        assert_eq!(of(130), Tiling { tile: 192, overlap: 184, panel: 4032, align: 64, rows: None });
         assert_eq!(of(5000).panel, 5056);
         assert_eq!(Tiling::of_scene(&framing, 512, Some(3)).overlap, 8);
         assert_eq!(of(512).piece(&framing), 512 + 2 * 184);

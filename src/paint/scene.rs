@@ -1,18 +1,17 @@
 //! Scenes of any size through a network: read, painted and written by bands, side by side.
 
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
 pub use crate::dataset::prepared::Prepared as Part;
 use crate::dataset::prepared::PreparedScene;
-use crate::engine::ops::concat::Concat;
-use crate::engine::tape::Tape;
 use crate::error::{Error, Result};
 use crate::imaging::pixels::Area;
 use crate::imaging::pixels::Pixels;
 use crate::paint::canvas::Canvas;
-use crate::paint::painter::{Look, Painter};
+use crate::paint::painter::{Look, Painter, goes_by_rows, with_uncertainty};
 use crate::paint::plan::{Plan, Tiling};
+use crate::paint::strips::{StripPainter, Strips};
 
 /// A scene to paint. It is read on another thread than it is painted on.
 pub trait Source: Sync {
@@ -70,7 +69,7 @@ pub struct Scene {
 /// Paints a scene: while the network works on a band, another thread reads the next one and a third writes the last.
 /// Memory does not grow with the scene.
 ///
-/// After each piece `progress` is told how many of how many are done; its error ends the work.
+/// After each piece, or strip of rows, `progress` is told how many of how many are done; its error ends the work.
 ///
 /// # Errors
 /// Those of the source, the network, the sink and `progress`, the first that is met.
@@ -81,20 +80,17 @@ pub fn paint(
     scene: &Scene,
     progress: &mut dyn FnMut(usize, usize) -> Result<()>,
 ) -> Result<()> {
-    let plan = Plan::new(painter.framing(), source.size(), &scene.tiling);
-    let bands = plan.bands();
-    let total = plan.pieces();
-    let mut canvas = Canvas::new(&plan, painter.bands() + usize::from(scene.uncertainty));
-    let (mut done, mut due) = (0, 0);
+    let way = Way::of(painter, source.size(), scene);
+    let areas = way.areas();
     thread::scope(|scope| {
         // No band waits: it is handed over once the painter is ready for it. What is finished is small; one may wait.
         let (to_paint, from_source) = sync_channel(0);
         let (to_sink, from_paint) = sync_channel::<([usize; 2], Part)>(1);
         scope.spawn({
-            let bands = &bands;
+            let areas = &areas;
             move || {
-                for band in bands {
-                    let read = source.read(band.source);
+                for area in areas {
+                    let read = source.read(*area);
                     let failed = read.is_err();
                     if to_paint.send(read).is_err() || failed {
                         break;
@@ -103,32 +99,15 @@ pub fn paint(
             }
         });
         let writer = scope.spawn(move || from_paint.iter().try_for_each(|(at, part)| sink.put(at, part)));
-        let mut paint_all = || -> Result<()> {
-            for (band, read) in bands.iter().zip(&from_source) {
-                let Part { pixels, valid } = read?;
-                let paint = |piece| {
-                    let values = paint_piece(painter, &piece, scene)?;
-                    done += 1;
-                    progress(done, total)?;
-                    Ok(values)
-                };
-                let finished = |area: Area, pixels| {
-                    let valid = valid.as_ref().map(|valid| within(valid, band.source, area));
-                    // Fails only when the writer has stopped, and then its error is the one that counts.
-                    let stopped = |_| Error::failed("the writing has stopped", "the output", "report this as a bug");
-                    to_sink.send(([area.x, area.y], Part { pixels, valid })).map_err(stopped)
-                };
-                canvas.paint(band, &pixels, valid.as_deref(), paint, finished)?;
-                // Pieces without data were passed over.
-                due += band.pieces();
-                if done < due {
-                    done = due;
-                    progress(done, total)?;
-                }
-            }
-            Ok(())
+        let mut finished = |area: Area, part: Part| {
+            // Fails only when the writer has stopped, and then its error is the one that counts.
+            let stopped = |_| Error::failed("the writing has stopped", "the output", "report this as a bug");
+            to_sink.send(([area.x, area.y], part)).map_err(stopped)
         };
-        let painted = paint_all();
+        let painted = match &way {
+            Way::Tiles(plan) => paint_tiles(painter, plan, scene, &from_source, &mut finished, progress),
+            Way::Rows(plan) => paint_rows(painter, plan, scene, &from_source, &mut finished, progress),
+        };
         // Lets both threads end.
         drop((from_source, to_sink));
         match writer.join() {
@@ -138,6 +117,93 @@ pub fn paint(
     })
 }
 
+/// How an image is cut.
+enum Way {
+    Tiles(Plan),
+    Rows(Strips),
+}
+
+impl Way {
+    fn of(painter: &dyn Painter, size: [usize; 2], scene: &Scene) -> Self {
+        let framing = painter.framing();
+        match scene.tiling.rows.filter(|_| goes_by_rows(painter, &scene.look)) {
+            Some(rows) => Way::Rows(Strips::new(framing, size, &scene.tiling, rows)),
+            None => Way::Tiles(Plan::new(framing, size, &scene.tiling)),
+        }
+    }
+
+    /// What is read at a time.
+    fn areas(&self) -> Vec<Area> {
+        match self {
+            Way::Tiles(plan) => plan.bands().iter().map(|band| band.source).collect(),
+            Way::Rows(plan) => plan.strips().iter().map(|strip| strip.source).collect(),
+        }
+    }
+}
+
+/// How many times the pixels of a scene go through the network, on the average.
+pub fn redundancy(painter: &dyn Painter, size: [usize; 2], scene: &Scene) -> f64 {
+    match Way::of(painter, size, scene) {
+        Way::Tiles(plan) => plan.redundancy(),
+        Way::Rows(plan) => plan.redundancy(),
+    }
+}
+
+type Finished<'a> = &'a mut dyn FnMut(Area, Part) -> Result<()>;
+type Progress<'a> = &'a mut dyn FnMut(usize, usize) -> Result<()>;
+
+fn paint_tiles(
+    painter: &dyn Painter,
+    plan: &Plan,
+    scene: &Scene,
+    from_source: &Receiver<Result<Part>>,
+    finished: Finished<'_>,
+    progress: Progress<'_>,
+) -> Result<()> {
+    let mut canvas = Canvas::new(plan, painter.bands() + usize::from(scene.uncertainty));
+    let (mut done, mut due, total) = (0, 0, plan.pieces());
+    for (band, read) in plan.bands().iter().zip(from_source) {
+        let Part { pixels, valid } = read?;
+        let paint = |piece| {
+            let values = paint_piece(painter, &piece, scene)?;
+            done += 1;
+            progress(done, total)?;
+            Ok(values)
+        };
+        let hand_out = |area: Area, pixels| {
+            let valid = valid.as_ref().map(|valid| within(valid, band.source, area));
+            finished(area, Part { pixels, valid })
+        };
+        canvas.paint(band, &pixels, valid.as_deref(), paint, hand_out)?;
+        // Pieces without data were passed over.
+        due += band.pieces();
+        if done < due {
+            done = due;
+            progress(done, total)?;
+        }
+    }
+    Ok(())
+}
+
+fn paint_rows(
+    painter: &dyn Painter,
+    plan: &Strips,
+    scene: &Scene,
+    from_source: &Receiver<Result<Part>>,
+    finished: Finished<'_>,
+    progress: Progress<'_>,
+) -> Result<()> {
+    let strips = plan.strips();
+    let mut canvas = StripPainter::new(painter, plan, scene.look, scene.uncertainty);
+    for (done, (strip, read)) in strips.iter().zip(from_source).enumerate() {
+        let Part { pixels, valid } = read?;
+        let hand_out = |area, pixels, valid| finished(area, Part { pixels, valid });
+        canvas.paint(strip, pixels, valid.as_deref(), hand_out)?;
+        progress(done + 1, strips.len())?;
+    }
+    Ok(())
+}
+
 /// What the network makes of a piece: its bands and, if asked for, how unsure it is.
 fn paint_piece(painter: &dyn Painter, piece: &Pixels, scene: &Scene) -> Result<Vec<f32>> {
     let source = piece.to_tensor(painter.device())?;
@@ -145,8 +211,7 @@ fn paint_piece(painter: &dyn Painter, piece: &Pixels, scene: &Scene) -> Result<V
         return painter.paint(&source, &scene.look)?.to_vec();
     }
     let (picture, unsure) = painter.paint_with_uncertainty(&source, &scene.look)?;
-    let tape = Tape::inference();
-    tape.apply(Concat, &[&tape.constant(picture), &tape.constant(unsure)])?.value().to_vec()
+    with_uncertainty(picture, unsure)?.to_vec()
 }
 
 /// The part of a mask of `outer` that lies in `inner`.
@@ -160,9 +225,13 @@ mod tests {
     use super::*;
     use crate::engine::device::Device;
     use crate::engine::nn::Parameters;
+    use crate::imaging::color::Bins;
+    use crate::networks::classifier::network::Classifier;
+    use crate::networks::colournet::network as colournet;
     use crate::networks::sicgan::network as sicgan;
     use crate::networks::spacenet::network as spacenet;
     use crate::paint::painter::{Generator, Trained};
+    use crate::paint::strips;
     use crate::random::{Rng, Stream};
     use approx::abs_diff_eq;
 
@@ -262,6 +331,64 @@ mod tests {
             }
             assert_eq!(told.last().map(|(done, _)| done), told.last().map(|(_, total)| total));
             assert!(told.is_sorted());
+        }
+    }
+
+    /// Of an image with three gaps, one shorter than the network reaches.
+    #[test]
+    fn a_scene_by_rows_is_the_picture_in_memory_where_it_has_data_and_passes_over_gaps() {
+        struct Gaps(Noise);
+        impl Gaps {
+            fn has_data(y: usize) -> bool {
+                (40..300).contains(&y) || (360..400).contains(&y) || (1700..1750).contains(&y)
+            }
+        }
+        impl Source for Gaps {
+            fn size(&self) -> [usize; 2] {
+                self.0.size()
+            }
+
+            fn read(&self, area: Area) -> Result<Part> {
+                let valid = area.rows().flat_map(|y| area.columns().map(move |_| Gaps::has_data(y))).collect();
+                Ok(Part { pixels: self.0.pixels.part(area), valid: Some(valid) })
+            }
+        }
+        let bins = Bins { centres: vec![[-60.0, 20.0], [50.0, 10.0], [5.0, -70.0]] };
+        let architecture = &colournet::ARCHITECTURE;
+        let painter =
+            Classifier::new(&Device::cpu(), architecture, 0.02, &bins, vec![0.2, 0.3, 0.5], 3, false).unwrap();
+        let source = Gaps(Noise::new(70, 2101, 1));
+        let tiling = Tiling { panel: 64, ..Tiling::by_rows(&painter.framing(), 512, 64) };
+        for uncertainty in [false, true] {
+            let bands = 3 + usize::from(uncertainty);
+            let scene = Scene { look: Look::default(), tiling, uncertainty };
+            let mut sink = Memory::new(source.size(), bands);
+            let mut told = 0;
+            super::paint(&painter, &source, &mut sink, &scene, &mut |done, total| {
+                assert_eq!((done, total), (told + 1, 2 * 33));
+                told = done;
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(told, 2 * 33);
+            let (picture, unsure) = painter
+                .paint_with_uncertainty(
+                    &strips::continued(&source.0.pixels, 8, 3).to_tensor(painter.device()).unwrap(),
+                    &Look::default(),
+                )
+                .unwrap();
+            let [picture, unsure] = [picture, unsure].map(|tensor| tensor.to_vec().unwrap());
+            for (i, got) in sink.pixels.values.chunks_exact(bands).enumerate() {
+                let (x, y) = (i % 70, i / 70);
+                assert_eq!(sink.valid[i], Some(Gaps::has_data(y)));
+                if Gaps::has_data(y) {
+                    let want = [&picture[(y * 72 + x) * 3..][..3], &unsure[y * 72 + x..][..1]].concat();
+                    let same = got.iter().zip(want).all(|(got, want)| abs_diff_eq!(*got, want, epsilon = 2e-4));
+                    assert!(same, "({x}, {y}): {got:?}");
+                }
+            }
+            // Far from data nothing is painted.
+            assert!(sink.pixels.values[1300 * 70 * bands..][..70 * bands].iter().all(|value| *value == 0.0));
         }
     }
 

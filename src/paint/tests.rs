@@ -1,6 +1,6 @@
 //! Painting by pieces against painting in one go.
 
-use super::{paint, paint_by};
+use super::{paint, paint_by, paint_strips};
 use crate::engine::device::Device;
 use crate::engine::nn::Parameters;
 use crate::engine::tensor::Tensor;
@@ -157,8 +157,12 @@ fn noise(width: usize, height: usize, bands: usize) -> Pixels {
 
 /// A classifier whose fresh weights tell pixels apart: its logits are enlarged.
 fn classifier(architecture: &'static Architecture) -> Classifier {
+    classifier_of_width(architecture, 0.05)
+}
+
+fn classifier_of_width(architecture: &'static Architecture, width: f64) -> Classifier {
     let bins = Bins { centres: vec![[-60.0, 20.0], [50.0, 10.0], [5.0, -70.0], [0.0, 60.0], [30.0, 30.0]] };
-    let made = Classifier::new(&Device::cpu(), architecture, 0.05, &bins, vec![0.2; 5], 3, false).unwrap();
+    let made = Classifier::new(&Device::cpu(), architecture, width, &bins, vec![0.2; 5], 3, false).unwrap();
     let last = if architecture == &colournet::network::ARCHITECTURE { "out.weight" } else { "conv8.weight" };
     let weight = made.parameters.get(last).unwrap();
     let enlarged: Vec<f32> = weight.to_vec().unwrap().iter().map(|v| 20.0 * v).collect();
@@ -201,6 +205,25 @@ fn tiles_make_no_difference(painter: &dyn Painter, [width, height]: [usize; 2], 
 fn colournet_by_tiles_is_colournet_in_one_go() {
     tiles_make_no_difference(&classifier(&colournet::network::ARCHITECTURE), [493, 410], &[136, 200], 272 * 25);
     tiles_make_no_difference(&classifier(&colournet::network::ARCHITECTURE), [493, 80], &[136], 136);
+}
+
+#[test]
+fn colournet_by_rows_is_colournet_in_one_go_to_the_bit() {
+    // The wider one has convolutions that go by blocks of rows.
+    for (width, size) in [(0.05, [203, 410]), (0.125, [203, 173])] {
+        let painter = classifier_of_width(&colournet::network::ARCHITECTURE, width);
+        let (look, framing) = (Look::default(), painter.framing());
+        let source = noise(size[0], size[1], 1);
+        let whole = paint_by(&painter, &source, &look, &Tiling::new(&framing, 4096)).unwrap();
+        for rows in [8, 24, 64, 4096] {
+            let by_rows = paint_strips(&painter, &source, &look, &Tiling::by_rows(&framing, 512, rows)).unwrap();
+            assert!(by_rows == whole, "{rows} rows at a time, {}", largest_step(&by_rows, &whole));
+        }
+        // Panels next to each other: sums in another order, where the blocks of a convolution lie elsewhere.
+        let panels = Tiling { panel: 64, ..Tiling::by_rows(&framing, 512, 64) };
+        let step = largest_step(&paint_strips(&painter, &source, &look, &panels).unwrap(), &whole);
+        assert!(step < 2e-4, "by panels: {step}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::dataset::lightness::LightnessMatch;
 use crate::engine::device::Device;
 use crate::engine::nn::WeightFile;
 use crate::error::{Error, ErrorKind, Result};
-use crate::networks;
+use crate::networks::{self, serves_training};
 use crate::paint::colorizer::{Colorizer, Options};
 use crate::paint::units::TargetUnits;
 use crate::run::run::Run;
@@ -21,7 +21,7 @@ impl Colorizer {
     /// A file that cannot be read, is cut short, lacks a tensor, or has one of a wrong shape or with a NaN; one of a
     /// later format.
     pub fn open(device: &Device, weights: impl AsRef<Path>) -> Result<Self> {
-        Colorizer::of(device, &WeightFile::read(weights.as_ref())?, None)
+        Colorizer::of(device, &WeightFile::read_where(weights.as_ref(), |name| !serves_training(name))?, None)
     }
 
     /// The network of the weights of this name that come along, e.g. `grey`.
@@ -89,7 +89,7 @@ impl Colorizer {
     /// As [`Colorizer::open_run`]; a lightness that the run does not tell or that the network makes itself.
     pub fn of_run(device: &Device, run: &Run, lightness: Option<Lightness>) -> Result<Self> {
         let by = matched(lightness.unwrap_or(run.input().lightness), || run.lightness_match())?;
-        let file = WeightFile::read(&run.weights()?)?;
+        let file = WeightFile::read_where(&run.weights()?, |name| !serves_training(name))?;
         let colorizer = Colorizer::of(device, &file, Some(Lightness::Input))?.with_lightness(by)?;
         let options = options_of(&colorizer, run.input());
         Ok(colorizer.with_options(options))

@@ -84,9 +84,17 @@ impl<T: Into<PathBuf>> From<T> for WeightsName {
 /// # Errors
 /// As [`BuiltIn::by_name`] and [`WeightFile::read`].
 pub fn weights_called(name: &Path) -> Result<WeightFile> {
+    weights_called_where(name, |_| true)
+}
+
+/// As [`weights_called`]; of a file the tensors alone whose names `wanted` says.
+///
+/// # Errors
+/// As [`weights_called`].
+pub fn weights_called_where(name: &Path, wanted: impl Fn(&str) -> bool) -> Result<WeightFile> {
     match BuiltIn::by_name(name)? {
         Some(weights) => weights.read(),
-        None => WeightFile::read(name),
+        None => WeightFile::read_where(name, wanted),
     }
 }
 

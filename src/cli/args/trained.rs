@@ -5,10 +5,11 @@ use crate::dataset::stats::DataStats;
 use crate::engine::device::Device;
 use crate::engine::nn::{Norm, WeightFile};
 use crate::error::{Error, Result};
+use crate::networks::serves_training;
 use crate::paint::colorizer::{Colorizer, Options};
 use crate::paint::painter::Look;
 use crate::run::run::Run;
-use crate::train::built_in::{BUILT_IN, BuiltIn, weights_called};
+use crate::train::built_in::{BUILT_IN, BuiltIn, weights_called_where};
 use crate::train::checkpoint::Which;
 use crate::train::metadata::{Input, Lightness, Metadata};
 use clap::{Args, ValueEnum};
@@ -84,6 +85,19 @@ impl TrainedArgs {
     /// # Errors
     /// No network named; no run folder, or one without a checkpoint; weights that cannot be read.
     pub fn weights(&self) -> Result<WeightFile> {
+        self.weights_where(|_| true)
+    }
+
+    /// The weights, without what serves training alone: of a checkpoint a third.
+    ///
+    /// # Errors
+    /// As [`TrainedArgs::weights`].
+    pub fn weights_at_work(&self) -> Result<WeightFile> {
+        self.weights_where(|name| !serves_training(name))
+    }
+
+    /// The weights whose names `wanted` says.
+    fn weights_where(&self, wanted: impl Fn(&str) -> bool) -> Result<WeightFile> {
         match (&self.weights, &self.run) {
             (Some(weights), _) => {
                 let remedy = "name a file, or its run by --run";
@@ -91,9 +105,9 @@ impl TrainedArgs {
                 let subject = || format!("--weights {}", weights.display());
                 let built_in = BuiltIn::by_name(weights)?.is_some();
                 crate::ensure!(built_in || !weights.is_dir(), Error::input(what, subject(), remedy));
-                weights_called(weights)
+                weights_called_where(weights, wanted)
             }
-            (None, Some(run)) => WeightFile::read(&self.open_run(run)?.weights()?),
+            (None, Some(run)) => WeightFile::read_where(&self.open_run(run)?.weights()?, wanted),
             (None, None) => {
                 let subject = "--run RUN or --weights NAME";
                 Err(Error::input("something is missing", subject, "say which network by one of the two"))
@@ -110,7 +124,7 @@ impl TrainedArgs {
         match &self.run {
             Some(run) => Ok(self.open_run(run)?.input().clone()),
             None => {
-                let metadata = Metadata::of(&self.weights()?)?;
+                let metadata = Metadata::of(&self.weights_where(|_| false)?)?;
                 Ok(metadata.map(|metadata| metadata.input).unwrap_or_default())
             }
         }
@@ -129,7 +143,7 @@ impl TrainedArgs {
         });
         let colorizer = match &self.run {
             Some(run) => Colorizer::of_run(device, &self.open_run(run)?, lightness)?,
-            None => Colorizer::of(device, &self.weights()?, lightness)?,
+            None => Colorizer::of(device, &self.weights_at_work()?, lightness)?,
         };
         let options = look.over(colorizer.options())?;
         Ok((colorizer, options))

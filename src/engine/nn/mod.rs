@@ -6,6 +6,7 @@ mod init;
 pub mod layer;
 mod optimizer;
 mod parameters;
+pub mod rows;
 mod sequential;
 mod watch;
 mod weights;

@@ -106,6 +106,25 @@ impl Parameters {
     /// # Errors
     /// Two parameters of one name, one without elements or with more than a tensor can have, or no memory.
     pub fn new(device: &Device, specs: Vec<ParamSpec>, seed: u64, training: bool) -> Result<Self> {
+        let parameters = Parameters::blank(device, specs, training)?;
+        for (number, spec) in parameters.specs.iter().enumerate() {
+            parameters.value(number)?.write(&spec.init.values(seed, number as u32, spec.len()))?;
+        }
+        Ok(parameters)
+    }
+
+    /// Parameters with the values of a weight file. With `training` there are gradients beside them.
+    ///
+    /// # Errors
+    /// As [`Parameters::new`] and [`Parameters::load`].
+    pub fn read(device: &Device, specs: Vec<ParamSpec>, file: &WeightFile, training: bool) -> Result<Self> {
+        let parameters = Parameters::blank(device, specs, training)?;
+        parameters.load(file)?;
+        Ok(parameters)
+    }
+
+    /// Parameters that are all zero.
+    fn blank(device: &Device, specs: Vec<ParamSpec>, training: bool) -> Result<Self> {
         let mut index = HashMap::new();
         for (number, spec) in specs.iter().enumerate() {
             let first = index.insert(spec.name.clone(), number);
@@ -136,11 +155,7 @@ impl Parameters {
             arenas.push(Arena { kind, values: Tensor::full(device, &[len], 0.0)?, grads });
         }
         let (id, device, watch) = (NEXT_ID.fetch_add(1, Ordering::Relaxed), device.clone(), Mutex::new(None));
-        let parameters = Parameters { id, device, specs, places, index, arenas, watch };
-        for (number, spec) in parameters.specs.iter().enumerate() {
-            parameters.value(number)?.write(&spec.init.values(seed, number as u32, spec.len()))?;
-        }
-        Ok(parameters)
+        Ok(Parameters { id, device, specs, places, index, arenas, watch })
     }
 
     /// Names, shapes and kinds, in the model's order.

@@ -91,6 +91,11 @@ impl Sequential {
         Sequential { channels_in, ..self }
     }
 
+    /// The layers, in order.
+    pub(super) fn layers(&self) -> &[Arc<dyn Layer>] {
+        &self.layers
+    }
+
     /// Channels of the input.
     pub fn channels_in(&self) -> usize {
         self.channels_in

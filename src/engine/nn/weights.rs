@@ -8,16 +8,19 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::write_whole_with;
 use half::f16;
-use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
-use std::io;
+use std::fs::File;
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// The key of the safetensors metadata.
 pub const KEY: &str = "huetape";
 /// The version of the metadata that this program writes, and the latest that it reads.
 pub const FORMAT: u32 = 1;
+/// Bytes of a header at most, as the library has it.
+const MOST_HEADER: u64 = 100_000_000;
 
 /// A named tensor on the host.
 #[derive(Debug, Clone, PartialEq)]
@@ -133,12 +136,22 @@ impl WeightFile {
     /// No such file, a file cut short or of another kind, another element type, metadata of a later version; each names
     /// the file.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|error| {
+        WeightFile::read_where(path, |_| true)
+    }
+
+    /// As [`WeightFile::read`], of the tensors alone whose names `wanted` says: no others are loaded.
+    ///
+    /// # Errors
+    /// As [`WeightFile::read`].
+    pub fn read_where(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Self> {
+        let failed = |error: io::Error| {
             let what = format!("cannot read the weights ({error})");
             let kind = if error.kind() == io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Io };
             Error::input(what, path.display(), "name an existing .safetensors file").of(kind).caused_by(error)
-        })?;
-        WeightFile::from_bytes(&path.display().to_string(), &bytes)
+        };
+        let file = File::open(path).map_err(failed)?;
+        let len = file.metadata().map_err(failed)?.len();
+        WeightFile::read_from(&path.display().to_string(), file, len, wanted)
     }
 
     /// The tensors of a safetensors file that lies in memory; `source` is what messages call it.
@@ -146,25 +159,50 @@ impl WeightFile {
     /// # Errors
     /// As [`WeightFile::read`].
     pub fn from_bytes(source: &str, bytes: &[u8]) -> Result<Self> {
+        WeightFile::read_from(source, Cursor::new(bytes), bytes.len() as u64, |_| true)
+    }
+
+    /// Those of a file of `len` bytes: each tensor goes where it will stay.
+    fn read_from(source: &str, mut from: impl Read + Seek, len: u64, wanted: impl Fn(&str) -> bool) -> Result<Self> {
         let refuse = |what: String| {
             Error::input(what, source, "use a whole .safetensors file of f32 or f16 tensors").of(ErrorKind::File)
         };
-        let broken = |error| refuse(format!("not a whole safetensors file ({error})"));
-        let parsed = SafeTensors::deserialize(bytes).map_err(broken)?;
+        let broken = |why: String| refuse(format!("not a whole safetensors file ({why})"));
+        let unreadable = |error: io::Error| broken(error.to_string());
+        let mut length = [0; 8];
+        from.read_exact(&mut length).map_err(unreadable)?;
+        let header_len = u64::from_le_bytes(length);
+        let begin = header_len.checked_add(8).filter(|&begin| begin <= len && header_len <= MOST_HEADER);
+        let begin = begin.ok_or_else(|| broken("its header is longer than the file".to_owned()))?;
+        let mut header = vec![0; header_len as usize];
+        from.read_exact(&mut header).map_err(unreadable)?;
+        let header: Metadata = serde_json::from_slice(&header).map_err(|error| broken(error.to_string()))?;
+        let whole = begin.checked_add(header.data_len() as u64) == Some(len);
+        crate::ensure!(whole, broken(format!("{} bytes of tensors are announced", header.data_len())));
         let mut tensors = BTreeMap::new();
-        for (name, view) in parsed.iter() {
-            let data = match view.dtype() {
-                Dtype::F32 => bytemuck::pod_collect_to_vec(view.data()),
-                Dtype::F16 => {
-                    let halves = view.data().chunks_exact(2).map(|pair| f16::from_le_bytes([pair[0], pair[1]]));
-                    halves.map(f16::to_f32).collect()
+        for name in header.offset_keys() {
+            let Some(TensorInfo { dtype, shape, data_offsets: (start, end) }) = header.info(&name) else { continue };
+            if !matches!(dtype, Dtype::F32 | Dtype::F16) {
+                return Err(refuse(format!("tensor {name} is {dtype:?}, not F32 or F16")));
+            }
+            if !wanted(&name) {
+                continue;
+            }
+            from.seek(SeekFrom::Start(begin + *start as u64)).map_err(unreadable)?;
+            let data = match dtype {
+                Dtype::F32 => {
+                    let mut data = vec![0.0f32; (end - start) / 4];
+                    from.read_exact(bytemuck::cast_slice_mut(&mut data)).map_err(unreadable)?;
+                    data
                 }
-                other => return Err(refuse(format!("tensor {name} is {other:?}, not F32 or F16"))),
+                _ => {
+                    let mut halves = vec![0u8; end - start];
+                    from.read_exact(&mut halves).map_err(unreadable)?;
+                    halves.chunks_exact(2).map(|pair| f16::from_le_bytes([pair[0], pair[1]]).to_f32()).collect()
+                }
             };
-            let tensor = StateTensor { name: name.to_owned(), shape: view.shape().to_vec(), data };
-            tensors.insert(name.to_owned(), tensor);
+            tensors.insert(name.clone(), StateTensor { name, shape: shape.clone(), data });
         }
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
         let file = WeightFile { source: source.to_owned(), tensors, metadata: None };
         match header.metadata().as_ref().and_then(|texts| texts.get(KEY)) {
             Some(json) => file.described(json),

@@ -14,6 +14,8 @@ pub const KERNELS: &[&dyn AnyKernel] = &[&CONCAT];
 
 /// Pixels that one rayon task works on.
 const BLOCK: usize = 1024;
+/// Elements that one task copies of a single pixel.
+const COPY: usize = 1 << 16;
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -33,6 +35,13 @@ fn concat_twin(p: &Params, args: Args) -> Result<()> {
     let ([a, b], [], [y]) = args.split()?;
     let (a_channels, b_channels) = (p.a_channels as usize, p.b_channels as usize);
     let channels = a_channels + b_channels;
+    if a.len() == a_channels {
+        let (first, second) = y.split_at_mut(a_channels);
+        for (y, x) in [(first, a), (second, b)] {
+            y.par_chunks_mut(COPY).zip(x.par_chunks(COPY)).for_each(|(y, x)| y.copy_from_slice(x));
+        }
+        return Ok(());
+    }
     let blocks = y.par_chunks_mut(BLOCK * channels).zip(a.par_chunks(BLOCK * a_channels));
     blocks.zip(b.par_chunks(BLOCK * b_channels)).for_each(|((y, a), b)| {
         let pixels = y.chunks_exact_mut(channels).zip(a.chunks_exact(a_channels)).zip(b.chunks_exact(b_channels));
@@ -83,6 +92,26 @@ impl Op for Concat {
         }
         Ok(())
     }
+}
+
+/// One image `[1, G, W, C]` above another `[1, H, W, C]`: `[1, G + H, W, C]`.
+///
+/// # Errors
+/// Several images, of other widths or channels, and whatever the launch reports.
+pub fn below(above: &Tensor, image: &Tensor) -> Result<Tensor> {
+    let ([n, above_height, width, channels], [one, height, ..]) = (above.nhwc()?, image.nhwc()?);
+    crate::ensure!(
+        [n, one] == [1, 1] && image.nhwc()?[2..] == [width, channels],
+        Error::input(
+            "images above each other need the same width and channels, and be one each",
+            format!("{:?} and {:?}", above.shape(), image.shape()),
+            "check the sizes"
+        )
+    );
+    // Row by row in memory: two runs of elements.
+    let [above, image] = [above, image].map(|part| part.reshape(&[1, 1, 1, part.len()]));
+    let y = Concat.forward(&[&above?, &image?])?.y;
+    y.reshape(&[1, above_height + height, width, channels])
 }
 
 /// A small run of every kernel here.

@@ -48,11 +48,12 @@ impl Layers<'_> {
     /// No such weights.
     pub fn conv(&mut self, name: &str, op: Conv2d, x: &Value) -> Result<Value> {
         let ([kh, kw, ..], inputs) = self.kernel(name, [3, 2, 0, 1])?;
-        let pads = |kernel| match op.padding {
-            Padding::Same => same_pads(kernel, op.stride, op.dilation),
-            Padding::Valid => [0; 2],
+        let same = |kernel| same_pads(kernel, op.stride, op.dilation);
+        let ([top, bottom], [left, right]) = match op.padding {
+            Padding::Same => (same(kh), same(kw)),
+            Padding::Valid => ([0; 2], [0; 2]),
+            Padding::Rows { top, bottom } => ([top as i64, bottom as i64], same(kw)),
         };
-        let ([top, bottom], [left, right]) = (pads(kh), pads(kw));
         let attributes = [
             Attribute::Ints("kernel_shape", vec![kh as i64, kw as i64]),
             Attribute::Ints("strides", vec![op.stride as i64; 2]),

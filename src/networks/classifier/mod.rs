@@ -5,8 +5,11 @@ pub mod learner;
 mod learner_tests;
 pub mod lightness;
 pub mod network;
+#[cfg(test)]
+mod network_tests;
 #[cfg(feature = "convert")]
 pub mod onnx;
 pub mod recipe;
+mod rows;
 #[cfg(test)]
 mod workload_tests;

@@ -2,7 +2,7 @@
 //! colour.
 
 use crate::engine::device::Device;
-use crate::engine::nn::{Norm, Parameters, Sequential, StateTensor, WeightFile};
+use crate::engine::nn::{Bound, Norm, Parameters, Sequential, StateTensor, WeightFile};
 use crate::engine::ops::elementwise::Scale;
 use crate::engine::ops::pad::Slice;
 use crate::engine::ops::softmax::Softmax;
@@ -14,7 +14,8 @@ use crate::imaging::color::Bins;
 use crate::imaging::ops::annealed_mean::annealed_mean;
 use crate::imaging::ops::lab;
 use crate::networks::classifier::lightness::LightnessHead;
-use crate::paint::painter::{Framing, Look, Painter, bands_and_lightness, some_bands};
+use crate::networks::classifier::rows::DecodedRows;
+use crate::paint::painter::{Framing, Look, Painter, RowPainter, bands_and_lightness, some_bands};
 use std::fmt;
 use std::sync::Arc;
 
@@ -147,8 +148,7 @@ impl Classifier {
         let lightness = LightnessHead::of(file, architecture.upsample);
         let mut specs = network.param_specs();
         specs.extend(lightness.iter().flat_map(|head| head.param_specs(network.channels_before_last())));
-        let parameters = Parameters::new(device, specs, 0, training)?;
-        parameters.load(file)?;
+        let parameters = Parameters::read(device, specs, file, training)?;
         let (network, bins) = (Arc::new(network), centres(device, &bins)?);
         let temperature = temperature(file)?;
         Ok(Classifier { architecture, network, parameters, lightness, bins, prior, temperature })
@@ -233,13 +233,27 @@ impl Classifier {
     /// # Errors
     /// Whatever a launch reports.
     pub fn logits_and_lightness(&self, tape: &Tape, grey: &Tensor, norm: Norm) -> Result<(Var, Option<Var>)> {
-        let Some(head) = self.lightness else { return Ok((self.logits(tape, grey, norm)?, None)) };
+        if self.lightness.is_none() {
+            return Ok((self.logits(tape, grey, norm)?, None));
+        }
         let bound = self.parameters.bind(tape, norm == Norm::Training);
         let input = tape.constant(Self::input(grey)?);
         let (features, logits) = self.network.forward_by_features(&bound, input, norm)?;
+        let lightness = self.predicted_lightness(&bound, &features, &logits, grey)?;
+        Ok((logits, lightness))
+    }
+
+    /// L / 100 of what the last layer read and made of sources, of a network that predicts it.
+    fn predicted_lightness(
+        &self,
+        bound: &Bound<'_>,
+        features: &Var,
+        logits: &Var,
+        grey: &Tensor,
+    ) -> Result<Option<Var>> {
+        let Some(head) = self.lightness else { return Ok(None) };
         let [_, height, width, _] = logits.value().nhwc()?;
-        let lightness = head.predict(&bound, &features, &some_bands(grey, 0, 1)?, [height, width])?;
-        Ok((logits, Some(lightness)))
+        head.predict(bound, features, &some_bands(grey, 0, 1)?, [height, width]).map(Some)
     }
 
     /// The picture and the entropy of each pixel in nats. The annealed mean of the bins gives a and b; L / 100 is the
@@ -247,12 +261,44 @@ impl Classifier {
     fn decode(&self, source: &Tensor, look: &Look) -> Result<(Tensor, Tensor)> {
         let (grey, kept) = bands_and_lightness(source, self.source_bands())?;
         let (logits, predicted) = self.logits_and_lightness(&Tape::inference(), &grey, look.norm)?;
+        self.coloured(&kept, &logits, predicted, look)
+    }
+
+    /// Of a source that may have one more band, the lightness for the picture, those that the network reads.
+    pub(super) fn read_bands(&self, source: &Tensor) -> Result<Tensor> {
+        Ok(bands_and_lightness(source, self.source_bands())?.0)
+    }
+
+    /// As [`Classifier::decode`], of what the last layer has read and made of a source.
+    pub(super) fn decode_answer(
+        &self,
+        source: &Tensor,
+        [features, logits]: [Tensor; 2],
+        look: &Look,
+    ) -> Result<(Tensor, Tensor)> {
+        let (grey, kept) = bands_and_lightness(source, self.source_bands())?;
+        let tape = Tape::inference();
+        let [features, logits] = [features, logits].map(|tensor| tape.constant(tensor));
+        let bound = self.parameters.bind(&tape, false);
+        let predicted = self.predicted_lightness(&bound, &features, &logits, &grey)?;
+        self.coloured(&kept, &logits, predicted, look)
+    }
+
+    fn coloured(&self, kept: &Tensor, logits: &Var, predicted: Option<Var>, look: &Look) -> Result<(Tensor, Tensor)> {
         let decoded = annealed_mean(logits.value(), &self.bins, self.architecture.upsample, look.temperature)?;
         let lightness = match predicted {
             Some(lightness) => lightness.value().clone(),
-            None => centre(&kept, self.framing().halo)?,
+            None => centre(kept, self.framing().halo)?,
         };
         Ok((lab::join(&lightness, &decoded.ab)?, decoded.entropy))
+    }
+
+    /// Of the entropy of pixels in nats, its share of the largest one possible.
+    pub(super) fn uncertainty(&self, entropy: Tensor) -> Result<Tensor> {
+        // The entropy of a single bin is zero, as is its logarithm.
+        let most = (self.prior.len() as f32).ln().max(f32::MIN_POSITIVE);
+        let tape = Tape::inference();
+        Ok(tape.apply(Scale(1.0 / most), &[&tape.constant(entropy)])?.value().clone())
     }
 }
 
@@ -296,11 +342,17 @@ impl Painter for Classifier {
 
     fn paint_with_uncertainty(&self, source: &Tensor, look: &Look) -> Result<(Tensor, Tensor)> {
         let (picture, entropy) = self.decode(source, look)?;
-        // The entropy of a single bin is zero, as is its logarithm.
-        let most = (self.prior.len() as f32).ln().max(f32::MIN_POSITIVE);
-        let tape = Tape::inference();
-        let share = tape.apply(Scale(1.0 / most), &[&tape.constant(entropy)])?;
-        Ok((picture, share.value().clone()))
+        Ok((picture, self.uncertainty(entropy)?))
+    }
+
+    fn by_rows(
+        &self,
+        size: [usize; 2],
+        rows: usize,
+        look: &Look,
+        uncertainty: bool,
+    ) -> Result<Option<Box<dyn RowPainter + '_>>> {
+        DecodedRows::of(self, size, rows, look, uncertainty)
     }
 
     /// The probabilities of the bins, at the size of the logits.
@@ -378,64 +430,4 @@ fn temperature(file: &WeightFile) -> Result<Option<f32>> {
         Error::input(what, file.source(), "use a temperature from 0.0001 to 5")
     );
     Ok(Some(value))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::imaging::pixels::Pixels;
-    use crate::networks::{colournet, window8};
-    use crate::paint::whole::paint;
-    use crate::random::{Rng, Stream};
-    use approx::abs_diff_eq;
-
-    fn classifier_and_picture(width: usize, height: usize) -> (Classifier, Pixels) {
-        let bins = Bins { centres: vec![[-40.0, 20.0], [30.0, 0.0], [5.0, -60.0], [0.0, 50.0]] };
-        let classifier =
-            Classifier::new(&Device::cpu(), &window8::network::ARCHITECTURE, 1.0, &bins, vec![0.25; 4], 3, false)
-                .unwrap();
-        let rng = Rng::new(4, Stream::Test, 0);
-        let values = (0..(width * height) as u64).map(|i| rng.uniform(i)).collect();
-        (classifier, Pixels { width, height, bands: 1, values })
-    }
-
-    #[test]
-    fn window8_colours_the_centre_of_a_window_and_the_whole_of_a_picture() {
-        let (classifier, picture) = classifier_and_picture(32, 32);
-        let window = Tensor::new(classifier.device(), &[1, 32, 32, 1], &picture.values).unwrap();
-        let centre = classifier.paint(&window, &Look::default()).unwrap();
-        assert_eq!(centre.shape(), [1, 16, 16, 3]);
-        assert_eq!(classifier.answer(&window).unwrap().shape(), [1, 16, 16, 4]);
-        let whole = paint(&classifier, &picture, &Look::default()).unwrap();
-        assert_eq!((whole.width, whole.height, whole.values.len()), (32, 32, 32 * 32 * 3));
-        // Where nothing is mirrored, both have read the same pixels: products in another order, and the logarithm of
-        // Lab.
-        let centre = centre.to_vec().unwrap();
-        for (y, row) in centre.chunks_exact(16 * 3).enumerate() {
-            let same = &whole.values[((y + 8) * 32 + 8) * 3..][..16 * 3];
-            assert!(row.iter().zip(same).all(|(a, b)| abs_diff_eq!(a, b, epsilon = 1e-4)), "row {y}");
-        }
-    }
-
-    #[test]
-    fn a_window_without_a_centre_is_refused() {
-        let (classifier, picture) = classifier_and_picture(16, 16);
-        let window = Tensor::new(classifier.device(), &[1, 16, 16, 1], &picture.values).unwrap();
-        assert_eq!(classifier.paint(&window, &Look::default()).unwrap_err().exit_code(), 2);
-        assert!(paint(&classifier, &picture, &Look::default()).is_ok());
-    }
-
-    #[test]
-    fn weights_bring_their_width_and_bins() {
-        let bins = Bins { centres: vec![[-40.0, 20.0], [30.0, 0.0], [5.0, -60.0]] };
-        for architecture in [&colournet::network::ARCHITECTURE, &window8::network::ARCHITECTURE] {
-            let written =
-                Classifier::new(&Device::cpu(), architecture, 0.05, &bins, vec![0.2, 0.3, 0.5], 3, false).unwrap();
-            let file = WeightFile::from_tensors("memory", written.state().unwrap());
-            let read = Classifier::read(&Device::cpu(), architecture, &file, false).unwrap();
-            assert_eq!(read.architecture, architecture);
-            assert_eq!(read.network.param_specs(), written.network.param_specs());
-            assert_eq!(read.state().unwrap(), written.state().unwrap());
-        }
-    }
 }

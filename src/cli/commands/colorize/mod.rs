@@ -12,7 +12,7 @@ use crate::cli::args::trained::{LookArgs, TrainedArgs};
 use crate::cli::names::flag;
 use crate::cli::outcome::Outcome;
 use crate::cli::signals::stop_flag;
-use crate::cli::stdio::{is_stdout, make_way};
+use crate::cli::stdio::{Volume, is_stdout, make_way, volume};
 use crate::dataset::preparation::Preparation;
 use crate::error::{Error, Result, name_settings};
 use crate::imaging::codec::save::predicted_by;
@@ -59,7 +59,7 @@ pub struct ColorizeArgs {
     #[arg(long, value_name = "N", help = format!(
         "Side of the tiles that a scene is painted by, in pixels, rounded up to a multiple of 64; {} have windows of \
          their own \
-         [default: 512, or what fits --memory]",
+         [default: no tiles where a network takes a scene from top to bottom, else 512 or what fits --memory]",
         names_of(|recipe| recipe.paints_by_windows())
     ))]
     tile: Option<usize>,
@@ -219,7 +219,14 @@ fn colour(args: ColorizeArgs, out: PathBuf, to_stdout: bool, name: &dyn Fn(&str)
         let mut observe = |event: FileEvent<'_>| {
             match event {
                 FileEvent::Notice(notice) => report.line(&name(&name_settings(notice, flag))),
-                FileEvent::Tiles { done, total } => report.tile_done(file, done, total),
+                FileEvent::Plan { size: [width, height], redundancy } if volume() == Volume::Verbose => {
+                    report.line(&format!(
+                        "{}: {width}x{height} pixels go through the network {redundancy:.2} times",
+                        file.display()
+                    ))
+                }
+                FileEvent::Plan { .. } => {}
+                FileEvent::Parts { done, total } => report.part_done(file, done, total),
             }
             let remedy = "nothing was written there; run it again";
             crate::ensure!(!stop.load(Ordering::Relaxed), Error::failed("interrupted", target.display(), remedy));

@@ -1,4 +1,4 @@
-//! How far a colouring is: tiles of the one input, or of several inputs the pictures.
+//! How far a colouring is: parts of the one input, or of several inputs the pictures.
 
 use crate::cli::console::Progress;
 use std::path::Path;
@@ -11,7 +11,7 @@ pub struct Report {
     files: usize,
     done: u64,
     bar: Option<Progress>,
-    /// When the current file's first tile was begun, or nearly so.
+    /// When the current file's first part was begun, or nearly so.
     begun: Instant,
 }
 
@@ -22,24 +22,24 @@ impl Report {
         Report { device: Some(device), files, done: 0, bar, begun: Instant::now() }
     }
 
-    /// `done` of `total` tiles of `file` are painted.
-    pub fn tile_done(&mut self, file: &Path, done: usize, total: usize) {
+    /// `done` of `total` parts of `file` are painted.
+    pub fn part_done(&mut self, file: &Path, done: usize, total: usize) {
         if let Some(device) = self.device.take() {
             self.line(&device);
         }
         if done == 1 {
             self.begun = Instant::now();
         }
-        // The first tile is not timed: shaders are compiled with it.
+        // The first part is not timed: shaders are compiled with it.
         let rate = (done - 1) as f64 / self.begun.elapsed().as_secs_f64();
         let left = (total - done) as f64 / rate;
-        let timing = if done > 1 { format!(", {rate:.1} tiles/s, {left:.0} s left") } else { String::new() };
+        let timing = if done > 1 { format!(", {rate:.1} parts/s, {left:.0} s left") } else { String::new() };
         let name = file.display();
         let (at, message) = match self.files {
             1 => (done as u64, format!("{name}{timing}")),
-            _ => (self.done, format!("{name}, tile {done} of {total}{timing}")),
+            _ => (self.done, format!("{name}, part {done} of {total}{timing}")),
         };
-        let bar = self.bar.get_or_insert_with(|| Progress::new(total as u64, 0, "tiles"));
+        let bar = self.bar.get_or_insert_with(|| Progress::new(total as u64, 0, "parts"));
         bar.at(at, &message);
     }
 

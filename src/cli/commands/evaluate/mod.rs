@@ -40,7 +40,7 @@ pub fn run(args: EvaluateArgs) -> Outcome {
     let device = args.device.open()?;
     let (colorizer, mut options) = args.trained.open(&args.look, &device)?;
     options.lightness |= matches!(source, DataSource::Images { .. });
-    let weights = args.trained.weights()?;
+    let weights = args.trained.weights_at_work()?;
     let evaluator = Evaluator {
         stats: args.trained.statistics()?,
         rebalance: rebalance(&weights)?,

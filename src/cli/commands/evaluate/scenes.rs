@@ -25,7 +25,7 @@ pub(super) fn run(args: &EvaluateArgs, data: &DataSource, source: &Path, target:
     }
     let device = args.device.open()?;
     let (colorizer, options) = args.trained.open(&args.look, &device)?;
-    let weights = args.trained.weights()?;
+    let weights = args.trained.weights_at_work()?;
     let (stats, target_is, rebalance) = (args.trained.statistics()?, args.target()?, rebalance(&weights)?);
     for file in args.files().filter(|file| !is_stdout(file)) {
         make_folder(file.parent().unwrap_or(Path::new("")))?;

@@ -9,6 +9,14 @@ pub enum Padding {
     Same,
     /// No padding: only windows that lie within the picture.
     Valid,
+    /// As [`Padding::Same`] along a row, and as many rows of zeros as given above and below: what some rows of a
+    /// picture need to become the same rows of the whole one's output.
+    Rows {
+        /// Rows of zeros above.
+        top: usize,
+        /// Rows of zeros below.
+        bottom: usize,
+    },
 }
 
 /// What is applied to each output.
@@ -119,22 +127,31 @@ impl Geometry {
                 && countable(&depth(o)),
             too_large()
         );
+        let fits = match padding {
+            Padding::Same => true,
+            Padding::Valid => reach[0] <= h && reach[1] <= width,
+            Padding::Rows { top, bottom } => {
+                top < limit && bottom < limit && (reach[0]..limit).contains(&(top + h + bottom))
+            }
+        };
         crate::ensure!(
-            padding == Padding::Same || (reach[0] <= h && reach[1] <= width),
+            fits,
             Error::input(
                 format!("the kernel reaches over {}x{} pixels, the picture has {h}x{width}", reach[0], reach[1]),
                 format!("{x:?} and {w:?}, dilation {dilation}"),
                 "take larger pictures, or padding \"same\""
             )
         );
-        let axis = |size: usize, reach: usize| match padding {
-            Padding::Valid => ((size - reach) / stride + 1, 0),
-            Padding::Same => {
-                let out = size.div_ceil(stride);
-                (out, ((out - 1) * stride + reach).saturating_sub(size) / 2)
-            }
+        let valid = |size: usize, reach: usize| ((size - reach) / stride + 1, 0);
+        let same = |size: usize, reach: usize| {
+            let out = size.div_ceil(stride);
+            (out, ((out - 1) * stride + reach).saturating_sub(size) / 2)
         };
-        let ((ho, pad_top), (wo, pad_left)) = (axis(h, reach[0]), axis(width, reach[1]));
+        let ((ho, pad_top), (wo, pad_left)) = match padding {
+            Padding::Valid => (valid(h, reach[0]), valid(width, reach[1])),
+            Padding::Same => (same(h, reach[0]), same(width, reach[1])),
+            Padding::Rows { top, bottom } => ((valid(top + h + bottom, reach[0]).0, top), same(width, reach[1])),
+        };
         crate::ensure!(countable(&[n, ho, wo, o]), too_large());
         Ok(Geometry {
             n: n as u32,

@@ -4,6 +4,7 @@ use crate::engine::device::Device;
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::ops::conv2d::geometry::{Activation, Geometry, Layout, Padding};
 use crate::engine::ops::conv2d::launch::{bias_gradient, forward, input_gradient, relu_gradient, weight_gradient};
+use crate::engine::ops::conv2d::winograd::Winograd;
 use crate::engine::primitives::expect_shape;
 use crate::engine::self_test::{run_op, seeded};
 use crate::engine::tensor::Tensor;
@@ -39,6 +40,18 @@ impl Conv2d {
     /// Shapes that do not fit together, or a kernel that is larger than a picture padded "valid".
     pub fn output_shape(&self, x: &[usize], w: &[usize]) -> Result<[usize; 4]> {
         Ok(self.geometry(x, w)?.output_shape())
+    }
+
+    /// Rows of output that the CPU computes together, counted from the top, for x `[N, H, W, C]` and w `[Kh, Kw, C,
+    /// O]`: of an image in parts, those that begin at multiples of it, and for which it is the same, have the bits that
+    /// they have in the whole. `None` where parts may begin anywhere.
+    ///
+    /// # Errors
+    /// Shapes that do not fit together.
+    pub(crate) fn row_block(&self, x: &[usize], w: &[usize]) -> Result<Option<usize>> {
+        let geometry = self.geometry(x, w)?;
+        // A row of tiles on each of the grids that a dilation makes.
+        Ok(Winograd::forward(&geometry).map(|_| 4 * self.dilation))
     }
 
     pub(super) fn geometry(&self, x: &[usize], w: &[usize]) -> Result<Geometry> {
