@@ -45,8 +45,8 @@ impl Need {
 }
 
 /// How a scene of `width` x `height` pixels is best painted. A network that takes it from top to bottom does so unless
-/// it is one tile, or a `tile` or an `overlap` is given: in panels as wide as the device's cap on memory allows, at most
-/// some 4096 columns. Any other network goes by tiles, see [`best_tile`].
+/// it is one tile, or a `tile` or an `overlap` is given: in panels as wide as the device's cap on memory allows, at
+/// most some 4096 columns. Any other network goes by tiles, see [`best_tile`].
 ///
 /// Small pieces are painted to learn what a pixel takes, unless there is nothing to be learnt.
 ///

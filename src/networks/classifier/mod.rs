@@ -9,6 +9,7 @@ pub mod network;
 mod network_tests;
 #[cfg(feature = "convert")]
 pub mod onnx;
+mod painter;
 pub mod recipe;
 mod rows;
 #[cfg(test)]

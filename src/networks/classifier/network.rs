@@ -5,7 +5,6 @@ use crate::engine::device::Device;
 use crate::engine::nn::{Bound, Norm, Parameters, Sequential, StateTensor, WeightFile};
 use crate::engine::ops::elementwise::Scale;
 use crate::engine::ops::pad::Slice;
-use crate::engine::ops::softmax::Softmax;
 use crate::engine::primitives;
 use crate::engine::tape::{Tape, Var};
 use crate::engine::tensor::Tensor;
@@ -14,8 +13,7 @@ use crate::imaging::color::Bins;
 use crate::imaging::ops::annealed_mean::annealed_mean;
 use crate::imaging::ops::lab;
 use crate::networks::classifier::lightness::LightnessHead;
-use crate::networks::classifier::rows::DecodedRows;
-use crate::paint::painter::{Framing, Look, Painter, RowPainter, bands_and_lightness, some_bands};
+use crate::paint::painter::{Framing, Look, Painter, bands_and_lightness, some_bands};
 use std::fmt;
 use std::sync::Arc;
 
@@ -258,7 +256,7 @@ impl Classifier {
 
     /// The picture and the entropy of each pixel in nats. The annealed mean of the bins gives a and b; L / 100 is the
     /// value of the first band, or what the network predicts.
-    fn decode(&self, source: &Tensor, look: &Look) -> Result<(Tensor, Tensor)> {
+    pub(super) fn decode(&self, source: &Tensor, look: &Look) -> Result<(Tensor, Tensor)> {
         let (grey, kept) = bands_and_lightness(source, self.source_bands())?;
         let (logits, predicted) = self.logits_and_lightness(&Tape::inference(), &grey, look.norm)?;
         self.coloured(&kept, &logits, predicted, look)
@@ -299,68 +297,6 @@ impl Classifier {
         let most = (self.prior.len() as f32).ln().max(f32::MIN_POSITIVE);
         let tape = Tape::inference();
         Ok(tape.apply(Scale(1.0 / most), &[&tape.constant(entropy)])?.value().clone())
-    }
-}
-
-impl Painter for Classifier {
-    fn name(&self) -> &'static str {
-        self.architecture.name
-    }
-
-    fn device(&self) -> &Device {
-        self.parameters.device()
-    }
-
-    fn framing(&self) -> Framing {
-        self.architecture.framing
-    }
-
-    fn look(&self) -> Look {
-        let usual = Look::default();
-        Look { temperature: self.temperature.unwrap_or(usual.temperature), ..usual }
-    }
-
-    fn source_bands(&self) -> usize {
-        self.network.channels_in()
-    }
-
-    fn bands(&self) -> usize {
-        3
-    }
-
-    fn keeps_lightness(&self) -> bool {
-        self.lightness.is_none()
-    }
-
-    fn paint(&self, source: &Tensor, look: &Look) -> Result<Tensor> {
-        Ok(self.decode(source, look)?.0)
-    }
-
-    fn knows_uncertainty(&self) -> bool {
-        true
-    }
-
-    fn paint_with_uncertainty(&self, source: &Tensor, look: &Look) -> Result<(Tensor, Tensor)> {
-        let (picture, entropy) = self.decode(source, look)?;
-        Ok((picture, self.uncertainty(entropy)?))
-    }
-
-    fn by_rows(
-        &self,
-        size: [usize; 2],
-        rows: usize,
-        look: &Look,
-        uncertainty: bool,
-    ) -> Result<Option<Box<dyn RowPainter + '_>>> {
-        DecodedRows::of(self, size, rows, look, uncertainty)
-    }
-
-    /// The probabilities of the bins, at the size of the logits.
-    fn answer(&self, source: &Tensor) -> Result<Tensor> {
-        let tape = Tape::inference();
-        let logits = self.logits(&tape, source, Norm::Running)?;
-        let _layer = logits.value().device().layer("softmax");
-        Ok(tape.apply(Softmax, &[&logits])?.value().clone())
     }
 }
 
