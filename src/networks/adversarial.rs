@@ -297,7 +297,11 @@ impl<G: Game> Adversarial<G> {
     /// The discriminator's loss above its least, and the mean distance of made pictures from their source.
     fn vitals(&self, d_loss: &Tensor, made: &Var, source: &Var) -> Result<[Tensor; 2]> {
         let tape = Tape::inference();
-        let gap = primitives::affine(d_loss, 1.0, -self.game.least_d_loss())?;
+        let gap = match self.game.least_d_loss() {
+            // The loss itself, if no penalty will be added where it lies.
+            0.0 if !self.d_optimizer.penalizes() => d_loss.clone(),
+            least => primitives::affine(d_loss, 1.0, -least)?,
+        };
         let copied = tape.constant(self.game.copied(source.value())?);
         let copy = tape.apply(G::DISTANCE, &[&tape.detach(made), &copied])?;
         Ok([gap, copy.value().clone()])

@@ -93,13 +93,18 @@ impl Optimizer {
         Ok(())
     }
 
+    /// Whether there is a penalty, see [`Optimizer::penalty`].
+    pub fn penalizes(&self) -> bool {
+        self.l2 != 0.0
+    }
+
     /// The penalty `l2 * sum |W|^2` over all kernels, `[1]`; `None` where there is none.
     ///
     /// # Errors
     /// Other parameters than it was made for, and whatever a launch reports.
     pub fn penalty(&self, parameters: &Parameters) -> Result<Option<Tensor>> {
         self.check(parameters)?;
-        if self.l2 == 0.0 {
+        if !self.penalizes() {
             return Ok(None);
         }
         let _scope = parameters.device().scope(|| Some("penalty".into()), None);

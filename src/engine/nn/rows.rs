@@ -118,7 +118,7 @@ impl Reading {
                 let top = match op.padding {
                     Padding::Same => ((made - 1) * op.stride + reach).saturating_sub(height) / 2,
                     Padding::Valid => 0,
-                    Padding::Rows { .. } => return Ok(None),
+                    Padding::Rows { .. } | Padding::Around(_) => return Ok(None),
                 };
                 let block_of = |rows: usize| op.row_block(&[1, rows, width, kernel[2]], &kernel);
                 let (mut block, mut least) = (1, 1);

@@ -53,6 +53,7 @@ impl Layers<'_> {
             Padding::Same => (same(kh), same(kw)),
             Padding::Valid => ([0; 2], [0; 2]),
             Padding::Rows { top, bottom } => ([top as i64, bottom as i64], same(kw)),
+            Padding::Around(zeros) => ([zeros as i64; 2], [zeros as i64; 2]),
         };
         let attributes = [
             Attribute::Ints("kernel_shape", vec![kh as i64, kw as i64]),

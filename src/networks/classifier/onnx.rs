@@ -44,6 +44,7 @@ fn border(layers: &Layers<'_>, last: Option<&Form>) -> usize {
     let Some(Form::Conv { name, op }) = last else { return 0 };
     match (op.padding, layers.weights.get(&format!("{name}.weight"))) {
         (Padding::Valid, Some(kernel)) => (kernel.shape[0] - 1) * op.dilation / 2,
+        (Padding::Around(zeros), Some(kernel)) => ((kernel.shape[0] - 1) * op.dilation / 2).saturating_sub(zeros),
         _ => 0,
     }
 }

@@ -5,7 +5,6 @@ use crate::engine::nn::{Bound, Norm, ParamSpec, WeightFile};
 use crate::engine::ops::batch_norm::{After, Rectifier};
 use crate::engine::ops::concat::Concat;
 use crate::engine::ops::conv2d::{Conv2d, Padding};
-use crate::engine::ops::pad::ZeroPad;
 use crate::engine::tape::Var;
 use crate::error::Result;
 use crate::networks::adversarial::has_discriminator;
@@ -81,7 +80,7 @@ impl Discriminator {
     pub fn forward(&self, bound: &Bound<'_>, source: &Var, picture: &Var) -> Result<Var> {
         let tape = bound.tape();
         let rectifier = Rectifier::LeakyRelu { slope: self.slope };
-        let valid = Conv2d { stride: 1, padding: Padding::Valid, ..halving() };
+        let padded = Conv2d { stride: 1, padding: Padding::Around(1), ..halving() };
         let join = || {
             let _layer = bound.layer("d.join");
             tape.apply(Concat, &[source, picture])
@@ -90,20 +89,13 @@ impl Discriminator {
         for k in 1..=self.convs.len() {
             let name = conv(k);
             let _layer = bound.layer(&name);
-            if k < self.convs.len() {
-                x = convolve(bound, &name, halving(), &x)?;
-            } else {
-                x = tape.apply(ZeroPad::all(1), &[&x])?;
-                x = convolve(bound, &name, valid, &x)?;
-            }
+            x = convolve(bound, &name, if k < self.convs.len() { halving() } else { padded }, &x)?;
             x = match k {
                 1 => rectify(bound, &name, rectifier, &x)?,
                 _ => batch_norm_then(bound, &name, &x, Norm::Training, After { dropout: None, rectifier }, None)?,
             };
         }
-        let _layer = bound.layer("d.out");
-        x = tape.apply(ZeroPad::all(1), &[&x])?;
-        convolve(bound, "d.out", valid, &x)
+        convolve(bound, "d.out", padded, &x)
     }
 }
 

@@ -17,6 +17,8 @@ pub enum Padding {
         /// Rows of zeros below.
         bottom: usize,
     },
+    /// So many rows and columns of zeros on all four sides, fewer than the kernel reaches over.
+    Around(usize),
 }
 
 /// What is applied to each output.
@@ -77,7 +79,8 @@ impl Geometry {
     ///
     /// # Errors
     /// Shapes of another number of axes, channels that differ, sizes of zero, and a picture that is smaller than the
-    /// kernel under [`Padding::Valid`], and sizes beyond what kernels count.
+    /// kernel under [`Padding::Valid`] and [`Padding::Around`], more zeros than the kernel reaches over, and sizes
+    /// beyond what kernels count.
     pub fn new(x: &[usize], w: &[usize], stride: usize, dilation: usize, padding: Padding) -> Result<Geometry> {
         let (&[n, h, width, c], &[kh, kw, channels, o]) = (x, w) else {
             return Err(Error::input(
@@ -127,9 +130,21 @@ impl Geometry {
                 && countable(&depth(o)),
             too_large()
         );
+        let zeros = if let Padding::Around(zeros) = padding { zeros } else { 0 };
+        crate::ensure!(
+            zeros == 0 || zeros < reach[0].min(reach[1]),
+            Error::input(
+                format!(
+                    "{zeros} rows of zeros around a picture, and a kernel that reaches over {}x{}",
+                    reach[0], reach[1]
+                ),
+                format!("{x:?} and {w:?}, dilation {dilation}"),
+                "pad by fewer, or by an operation of its own"
+            )
+        );
         let fits = match padding {
             Padding::Same => true,
-            Padding::Valid => reach[0] <= h && reach[1] <= width,
+            Padding::Valid | Padding::Around(_) => reach[0] <= h + 2 * zeros && reach[1] <= width + 2 * zeros,
             Padding::Rows { top, bottom } => {
                 top < limit && bottom < limit && (reach[0]..limit).contains(&(top + h + bottom))
             }
@@ -142,13 +157,13 @@ impl Geometry {
                 "take larger pictures, or padding \"same\""
             )
         );
-        let valid = |size: usize, reach: usize| ((size - reach) / stride + 1, 0);
+        let valid = |size: usize, reach: usize| ((size + 2 * zeros - reach) / stride + 1, zeros);
         let same = |size: usize, reach: usize| {
             let out = size.div_ceil(stride);
             (out, ((out - 1) * stride + reach).saturating_sub(size) / 2)
         };
         let ((ho, pad_top), (wo, pad_left)) = match padding {
-            Padding::Valid => (valid(h, reach[0]), valid(width, reach[1])),
+            Padding::Valid | Padding::Around(_) => (valid(h, reach[0]), valid(width, reach[1])),
             Padding::Same => (same(h, reach[0]), same(width, reach[1])),
             Padding::Rows { top, bottom } => ((valid(top + h + bottom, reach[0]).0, top), same(width, reach[1])),
         };

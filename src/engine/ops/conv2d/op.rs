@@ -142,7 +142,8 @@ pub fn self_test(device: &Device) -> Result<Vec<Tensor>> {
     let mut results = Vec::new();
     // A tile of a GPU's bodies has up to 64 pixels, rows of weights and outputs, a wide one 128: the second and third
     // case have several of each and parts of them, the fourth of wide ones, and sums over pixels that are cut, the
-    // fifth and sixth few outputs and few channels, the last two sums over channels that are cut.
+    // fifth and sixth few outputs and few channels, then come two sums over channels that are cut, and many pixels of a
+    // bias.
     for (conv, x, w) in [
         (Conv2d { stride: 2, ..plain }, [2, 9, 7, 4], [3, 3, 4, 8]),
         (plain, [1, 17, 19, 20], [3, 3, 20, 72]),
@@ -152,6 +153,7 @@ pub fn self_test(device: &Device) -> Result<Vec<Tensor>> {
         (Conv2d { stride: 2, ..plain }, [1, 35, 34, 3], [4, 4, 3, 32]),
         (plain, [1, 2, 2, 3644], [3, 3, 3644, 4]),
         (plain, [1, 2, 2, 4], [3, 3, 4, 3644]),
+        (Conv2d { padding: Padding::Around(1), ..plain }, [1, 66, 65, 1], [2, 2, 1, 5]),
     ] {
         let [x, w, b] = [(&x[..], 1), (&w[..], 2), (&w[3..], 3)].map(|(shape, seed)| seeded(device, shape, seed));
         let inputs = [&x?, &w?, &b?];

@@ -104,6 +104,18 @@ fn valid_padding_matches_its_reference() {
 }
 
 #[test]
+fn zeros_around_match_their_reference() {
+    let around = |zeros| Conv2d { padding: Padding::Around(zeros), ..SAME };
+    check(around(1), [1, 6, 8, 4], [4, 4, 4, 4]);
+    check(around(2), [2, 4, 5, 3], [3, 4, 3, 2]);
+    check(Conv2d { stride: 2, dilation: 2, ..around(3) }, [1, 5, 6, 2], [3, 3, 2, 3]);
+    // By Winograd's filtering on the CPU.
+    check(around(2), [1, 6, 5, 64], [3, 3, 64, 64]);
+    let refused = around(3).output_shape(&[1, 9, 9, 2], &[3, 3, 2, 4]).unwrap_err();
+    assert!(refused.exit_code() == 2 && refused.to_string().contains("3 rows of zeros"), "{refused}");
+}
+
+#[test]
 fn bias_gradients_of_many_pixels_match_their_reference() {
     check(SAME, [1, 66, 65, 1], [1, 1, 1, 5]);
 }
