@@ -19,7 +19,7 @@ fn every_kernel_parses_in_every_variant_and_matches_its_host() {
     let mut failures = Vec::new();
     let mut known = Vec::new();
     for kernel in [huetape::engine::ops::kernels(), huetape::imaging::ops::kernels()].concat() {
-        known.push(kernel.name());
+        known.extend(texts(kernel).map(|text| text.source));
         for (text, variant) in texts(kernel).flat_map(|text| text.variants.iter().map(move |variant| (text, variant))) {
             let checked = wgsl::compose(kernel.name(), text.source, variant)
                 .and_then(|text| wgsl::parse(kernel.name(), &text))
@@ -35,9 +35,9 @@ fn every_kernel_parses_in_every_variant_and_matches_its_host() {
     let folder = "kernels";
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        if path.extension().is_some_and(|e| e == "wgsl") && !known.contains(&stem.as_str()) {
-            failures.push(format!("kernels/{stem}.wgsl belongs to no op"));
+        let is_kernel = path.extension().is_some_and(|e| e == "wgsl");
+        if is_kernel && !known.contains(&std::fs::read_to_string(&path).unwrap().as_str()) {
+            failures.push(format!("{} belongs to no op", path.display()));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
@@ -65,6 +65,7 @@ fn spirv_val_accepts_every_entry_point_with_checks_and_without() {
     }
     let folder = tempfile::tempdir().unwrap();
     let mut failures = Vec::new();
+    let required = std::env::var("HUETAPE_REQUIRE_F16").is_ok_and(|value| value == "1");
     for entry in catalogue::entries().unwrap() {
         let (_, kernel) = catalogue::kernel(&entry.kernel).unwrap();
         let text = catalogue::text_of(kernel, Some(&entry.bodies[0])).unwrap();
@@ -75,6 +76,11 @@ fn spirv_val_accepts_every_entry_point_with_checks_and_without() {
             let judged = Command::new("spirv-val").args(["--target-env", "vulkan1.1"]).arg(&path).output().unwrap();
             if !judged.status.success() {
                 let said = String::from_utf8_lossy(&judged.stderr).into_owned();
+                // Those of before 2023's end do not know them.
+                if !required && text.has_matrices() && said.contains("CooperativeMatrixKHR") {
+                    eprintln!("{} was not judged: spirv-val is too old", path.display());
+                    continue;
+                }
                 failures.push(format!("{}/{} checked {checked}: {said}", entry.kernel, entry.entry));
             }
         }
@@ -220,7 +226,7 @@ fn launches_are_timed_by_each_body_that_computes_right() {
     let bodies = on_gpu["launches"][0]["bodies"].as_array().unwrap();
     let (declined, timed): (Vec<_>, Vec<_>) = bodies.iter().partition(|body| body.get("declines").is_some());
     assert!(timed.into_iter().map(is_timed).eq(["quads", "scalars", "software"]));
-    assert!(declined.iter().map(|body| body["body"].as_str().unwrap()).eq(["wide", "narrow"]), "{declined:?}");
+    assert!(declined.iter().map(|body| body["body"].as_str().unwrap()).eq(["coop", "wide", "narrow"]), "{declined:?}");
     assert_eq!(bodies.iter().filter(|body| body["by"] == "heuristic").count(), 1);
     let named = times("--device gpu --body scalars");
     assert_eq!(named["launches"][0]["bodies"].as_array().unwrap().len(), 1);
@@ -325,7 +331,7 @@ fn the_table_of_what_languages_cannot_express_is_what_the_writers_say() {
     let mut table = vec![
         "| made of | SPIR-V (Vulkan) | MSL (Metal) | HLSL (DX12) | why not |".to_owned(),
         "|---|---|---|---|---|".to_owned(),
-        "| every kernel of this crate | yes | yes | yes | |".to_owned(),
+        "| every kernel of this crate but those for f16 | yes | yes | yes | |".to_owned(),
     ];
     for (name, why, text) in &made_of {
         let body = Body::<()>::new(text, &|_, _| Plan::default());

@@ -1,6 +1,6 @@
 //! Where what was measured of a device is kept, and what it is kept by.
 
-use crate::engine::device::Device;
+use crate::engine::device::{Device, Precision};
 use crate::error::Result;
 use crate::files::write_whole;
 use std::path::{Path, PathBuf};
@@ -34,10 +34,11 @@ pub(super) fn write(file: &Path, value: &serde_json::Value) -> Result<()> {
     write_whole(file, format!("{value:#}\n").as_bytes())
 }
 
-/// Adapter and driver; of the CPU its kind, and the threads that compute.
+/// Adapter and driver, and f16 where that is what it multiplies in; of the CPU its kind, and the threads that compute.
 pub(super) fn key(device: &Device) -> String {
     if device.is_gpu() {
-        return format!("{}, {}", device.name(), device.driver());
+        let f16 = if device.precision() == Precision::F16 { ", f16" } else { "" };
+        return format!("{}, {}{f16}", device.name(), device.driver());
     }
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(": "));

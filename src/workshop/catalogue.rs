@@ -59,12 +59,12 @@ pub fn kernel(name: &str) -> Result<(&'static OpEntry, &'static dyn AnyKernel)> 
     })
 }
 
-/// The text of a body of a kernel, of the first where none is named.
+/// The text of a body of a kernel; where none is named, the first that every adapter can run.
 ///
 /// # Errors
 /// No such body; the message has those that there are.
 pub fn text_of<'a>(kernel: &'a dyn AnyKernel, body: Option<&str>) -> Result<Text<'a>> {
-    let found = texts(kernel).find(|text| body.is_none_or(|body| text.body == body));
+    let found = texts(kernel).find(|text| body.map_or_else(|| !text.has_matrices(), |body| text.body == body));
     found.ok_or_else(|| {
         let known: Vec<&str> = texts(kernel).map(|text| text.body).collect();
         let subject = format!("⟨body⟩ {}", body.unwrap_or_default());

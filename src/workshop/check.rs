@@ -1,7 +1,7 @@
 //! The check of an op's kernels: their texts in every language, then the op beside its twin with each body, with and
 //! without the driver's bounds checks.
 
-use crate::engine::device::{AnyKernel, Device, Forced, Text, texts, wgsl};
+use crate::engine::device::{AnyKernel, Device, Forced, Precision, Text, texts, wgsl};
 use crate::engine::self_test::{OpEntry, SelfTest, self_test_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::workshop::catalogue::{entries_of, kernel, ops};
@@ -63,7 +63,8 @@ pub fn check(device: &Device, op: &OpEntry) -> Checked {
                     entries += 1;
                     let of = |text: &Text<'_>| entry.bodies.iter().any(|body| body == text.body);
                     let Some(text) = texts(*kernel).find(of) else { continue };
-                    let ways = Target::ALL.iter().flat_map(|target| [(*target, true), (*target, false)]);
+                    let targets = Target::ALL.iter().filter(|target| target.expresses(&text));
+                    let ways = targets.flat_map(|target| [(*target, true), (*target, false)]);
                     let written =
                         ways.map(|(target, checked)| translate(kernel.name(), &text, &entry.entry, target, checked));
                     refused.extend(written.filter_map(Result::err));
@@ -87,7 +88,7 @@ pub fn check(device: &Device, op: &OpEntry) -> Checked {
         return Checked { op: op.name, entries, refused, runs: vec![own_choice] };
     }
     let mut runs = Vec::new();
-    for body in bodies_of(taken.iter().map(|runs| runs.kernel.as_str())) {
+    for body in bodies_of(device, taken.iter().map(|runs| runs.kernel.as_str())) {
         device.force_bodies(first(&body));
         runs.push(run(Some(body)));
     }
@@ -115,11 +116,12 @@ pub fn read_text(name: &str, path: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// The names of all bodies of these kernels, each once.
-fn bodies_of<'a>(kernels: impl Iterator<Item = &'a str>) -> Vec<String> {
+/// The names of all bodies of these kernels that a device might run, each once.
+fn bodies_of<'a>(device: &Device, kernels: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let runs = |text: &Text<'_>| device.precision() == Precision::F16 || !text.has_matrices();
     let mut names: Vec<String> = Vec::new();
     for (_, kernel) in kernels.filter_map(|name| kernel(name).ok()) {
-        for text in texts(kernel) {
+        for text in texts(kernel).filter(runs) {
             if !names.iter().any(|known| known == text.body) {
                 names.push(text.body.to_owned());
             }

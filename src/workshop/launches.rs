@@ -1,6 +1,6 @@
 //! Where launches come from that are timed or looked at: a convolution by itself.
 
-use crate::engine::device::{AnyKernel, Device, GpuInfo, Plan, Then, Trial};
+use crate::engine::device::{AnyKernel, Device, GpuInfo, Matrices, Plan, Then, Trial, texts};
 use crate::engine::op::{Backward, Op};
 use crate::engine::ops::conv2d::{Activation, Conv2d};
 use crate::engine::self_test::seeded;
@@ -101,7 +101,10 @@ pub(super) fn watch<S: Send + 'static>(
 }
 
 /// A card as bodies are asked about one.
-pub(super) const CARD: GpuInfo = GpuInfo { software: false, workgroup_bytes: 1 << 16 };
+pub(super) const CARD: GpuInfo = GpuInfo { software: false, workgroup_bytes: 1 << 16, matrices: None };
+
+/// The same opened for f16, as RADV has one.
+pub(super) const F16_CARD: GpuInfo = GpuInfo { matrices: Some(Matrices { side: 16, subgroup: 64 }), ..CARD };
 
 /// The body, from 0, that a card runs of a kernel for a convolution of these sizes, by itself or as it is told, and
 /// how.
@@ -111,17 +114,19 @@ pub(super) const CARD: GpuInfo = GpuInfo { software: false, workgroup_bytes: 1 <
 pub fn on_a_card(sizes: Convolution, kernel: &dyn AnyKernel, body: Option<&str>) -> Result<(usize, Plan)> {
     let (device, wanted) = (Device::cpu(), kernel.name().to_owned());
     let body_of = body.map(str::to_owned);
+    let of_f16 = texts(kernel).any(|text| Some(text.body) == body && text.has_matrices());
+    let card = if of_f16 { F16_CARD } else { CARD };
     let seen = watch(&device, &mut sizes.pass(&device)?, None, move |seen: &mut Option<_>, trial| {
         let kernel = trial.kernel();
         if seen.is_none() && kernel.name() == wanted {
             let mut declined = Vec::new();
-            let mut can = |at: usize| trial.admits(at, &CARD).map_err(|reason| declined.push(reason)).is_ok();
+            let mut can = |at: usize| trial.admits(at, &card).map_err(|reason| declined.push(reason)).is_ok();
             let asked = |at: usize| match &body_of {
                 Some(body) => kernel.text(at).body == body,
-                None => trial.prefers(at, &CARD),
+                None => trial.prefers(at, &card),
             };
             let found = (0..kernel.bodies()).find(|&at| asked(at) && can(at));
-            *seen = Some(found.map(|at| (at, trial.plan(at, &CARD))).ok_or_else(|| declined.join("; ")));
+            *seen = Some(found.map(|at| (at, trial.plan(at, &card))).ok_or_else(|| declined.join("; ")));
         }
         Ok(Then::Skip)
     })?;

@@ -1,7 +1,7 @@
 //! Times of single launches by each body, caches warm and flushed, checked first.
 
 use crate::engine::device::{AnyKernel, By, Device, Profile, Then, Timing, Trial, Work};
-use crate::engine::self_test::{TOLERANCE, relative_difference};
+use crate::engine::self_test::{relative_difference, tolerance};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, ErrorKind, Result};
 use crate::train::workload::median;
@@ -183,7 +183,7 @@ fn outcome(
     large: Option<&Tensor>,
 ) -> Result<Outcome> {
     let difference = difference(trial, body, expected)?;
-    if difference > TOLERANCE {
+    if difference > tolerance(device) {
         return Ok(Outcome::Wrong(difference));
     }
     let warm = middle(warm(device, trial, body, SAMPLES)?.into_iter());

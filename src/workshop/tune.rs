@@ -1,7 +1,7 @@
 //! Which bodies are the fastest on a device: measured within passes of a network.
 
 use crate::engine::device::{Device, Then, Trial, Tuned};
-use crate::engine::self_test::TOLERANCE;
+use crate::engine::self_test::tolerance;
 use crate::error::Result;
 use crate::workshop::compare::{Ratio, SHORT, Verdict, rounds};
 use crate::workshop::launches::watch;
@@ -150,7 +150,7 @@ impl Class {
                 None if heuristic != self.heuristic => Some(Other::Declines("the launches differ".to_owned())),
                 None => match difference(trial, Some(body), &mut expected)? {
                     // Not a number is as far as can be.
-                    off if off <= TOLERANCE => {
+                    off if off <= tolerance(device) => {
                         let out = in_turns(device, trial, [heuristic, body], launches)?;
                         let own = launches.iter().flatten().map(|round| round[0]);
                         self.seconds = own.fold(self.seconds, f64::min);
@@ -218,7 +218,7 @@ mod tests {
     use super::*;
     use crate::engine::device::DeviceChoice;
     use crate::engine::testing::check::devices;
-    use crate::workshop::catalogue::kernel;
+    use crate::workshop::catalogue::{kernel, text_of};
     use crate::workshop::launches::Convolution;
 
     /// A GPU of its own, where there is one.
@@ -232,7 +232,7 @@ mod tests {
         let Some(device) = gpu() else { return };
         // The bodies of conv2d have one text: what is planted is in the entry points of two of them.
         let (_, conv) = kernel("conv2d").unwrap();
-        let text = conv.text(0).source;
+        let text = text_of(conv, None).unwrap().source;
         let wrong = text.replace("o * p.output_step) / 4u", "(o % 4u) * p.output_step) / 4u");
         assert_ne!(wrong, text);
         device.replace_text(conv, "quads", Some(wrong));

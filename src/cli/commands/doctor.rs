@@ -7,7 +7,7 @@ use crate::cli::stdio::{JSON, make_way_for_json, write_json};
 use crate::engine::device::{AdapterReport, Device, DeviceChoice, adapters, human_bytes};
 #[cfg(feature = "gpu")]
 use crate::engine::self_test::self_test_of;
-use crate::engine::self_test::{SelfTest, TOLERANCE, self_test};
+use crate::engine::self_test::{SelfTest, self_test, tolerance};
 use crate::error::Error;
 use crate::{engine, imaging};
 use clap::Args;
@@ -181,7 +181,8 @@ fn check(device: &Device, tested: &mut Vec<Tested>) -> usize {
     if device.is_gpu() {
         outln!(
             "  each op beside its CPU twin: largest difference, as a share of the largest value; at most \
-             {TOLERANCE:.0e}"
+             {:.0e}",
+            tolerance(device)
         );
     } else {
         outln!("  only the CPU twins are run here, twice: both runs must give the same bits");

@@ -77,7 +77,8 @@ pub struct AdapterReport {
     pub workgroup_bytes: u32,
     /// What stands in the way of its speed, if anything.
     pub note: Option<&'static str>,
-    /// Names of the optional features that huetape asks the adapter for, and that it has.
+    /// Names of the optional features that huetape asks the adapter for, and that it has; matrices of f16 for f16
+    /// alone.
     pub features: Vec<&'static str>,
 }
 

@@ -11,6 +11,7 @@ use crate::engine::device::host_work::HostWork;
 use crate::engine::device::kernel::AnyKernel;
 use crate::engine::device::kernel::GpuInfo;
 use crate::engine::device::pool::{self, MemoryReport, human_bytes};
+use crate::engine::device::precision::Precision;
 use crate::engine::device::read::{PendingRead, PendingState};
 use crate::engine::device::region::Place;
 use crate::engine::device::tuned::Tuned;
@@ -33,9 +34,23 @@ impl Device {
     /// # Errors
     /// No such adapter, or a driver that fails; the message lists what there is.
     pub fn open(choice: &DeviceChoice) -> Result<Device> {
+        Device::open_for(choice, Precision::F32)
+    }
+
+    /// The device that `choice` names, to multiply in numbers of this precision.
+    ///
+    /// # Errors
+    /// As [`Device::open`]; f16 on the CPU, and on an adapter that cannot, with the reason.
+    pub fn open_for(choice: &DeviceChoice, precision: Precision) -> Result<Device> {
         let backend = match gpu::choose(choice)? {
+            None if precision == Precision::F16 => {
+                let remedy = "use ⟨precision⟩ f32, or ⟨device⟩ gpu on a GPU that has f16 matrices";
+                return Err(
+                    Error::input("the CPU multiplies in f32 alone", "⟨precision⟩ f16", remedy).of(ErrorKind::Device)
+                );
+            }
             None => Backend::Cpu(Cpu::new()),
-            Some(adapter) => Backend::Gpu(Box::new(Gpu::new(adapter)?)),
+            Some(adapter) => Backend::Gpu(Box::new(Gpu::new(adapter, precision)?)),
         };
         Ok(Device(Arc::new(Inner::new(backend))))
     }
@@ -64,6 +79,14 @@ impl Device {
     /// Whether kernels run as WGSL on a GPU (or a software driver of one).
     pub fn is_gpu(&self) -> bool {
         matches!(self.0.backend, Backend::Gpu(_))
+    }
+
+    /// In what numbers it was opened to multiply.
+    pub fn precision(&self) -> Precision {
+        match self.gpu_info() {
+            Some(GpuInfo { matrices: Some(_), .. }) => Precision::F16,
+            _ => Precision::F32,
+        }
     }
 
     /// Whether it is a driver that computes on the processor, which the CPU's own kernels mostly do faster.

@@ -83,6 +83,11 @@ impl<'a> Text<'a> {
         self.fixed
     }
 
+    /// Whether it multiplies by cooperative matrices, which not every language of drivers can express.
+    pub fn has_matrices(&self) -> bool {
+        self.source.lines().any(|line| line == "enable wgpu_cooperative_matrix;")
+    }
+
     /// Whether every launch has proved its extents on the host, so that the driver's bounds checks may be off. Within
     /// the crate alone: what runs unchecked is this crate's own text.
     pub fn is_proved(&self) -> bool {
@@ -209,6 +214,17 @@ pub struct GpuInfo {
     pub software: bool,
     /// Bytes of workgroup memory.
     pub workgroup_bytes: u32,
+    /// Matrices that its subgroups multiply together, where the device was opened for f16.
+    pub matrices: Option<Matrices>,
+}
+
+/// Cooperative matrices: factors of f16, sums of f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Matrices {
+    /// Rows, columns and depth of a product of two: 8 or 16.
+    pub side: u32,
+    /// Invocations of a subgroup, or more.
+    pub subgroup: u32,
 }
 
 impl GpuInfo {

@@ -171,7 +171,7 @@ struct Launch<'a> {
 impl Launch<'_> {
     /// Floating-point operations, as a plan for GPUs tells them; 0 in a build that has no use for plans.
     fn flops(&self) -> f64 {
-        let info = GpuInfo { software: true, workgroup_bytes: 0 };
+        let info = GpuInfo { software: true, workgroup_bytes: 0, matrices: None };
         let bodies = 0..if cfg!(feature = "gpu") { self.kernel.bodies() } else { 0 };
         let mut admitted = bodies.filter(|&body| (self.admits)(body, &info).is_ok());
         admitted.next().map_or(0.0, |body| (self.plan)(body, &info).flops)

@@ -19,6 +19,7 @@ mod host_work;
 mod kernel;
 mod launch;
 mod pool;
+mod precision;
 mod profile;
 mod profiler;
 mod profiling;
@@ -42,10 +43,11 @@ pub use handle::Device;
 pub use host_work::HostWork;
 pub(crate) use kernel::kernel_text;
 pub use kernel::{
-    Admission, AnyKernel, Args, Body, Constants, Dispatch, GpuInfo, Kernel, MAX_GROUPS, Plan, Planner, Split, Text,
-    Twin, linear_grid, texts,
+    Admission, AnyKernel, Args, Body, Constants, Dispatch, GpuInfo, Kernel, MAX_GROUPS, Matrices, Plan, Planner, Split,
+    Text, Twin, linear_grid, texts,
 };
 pub use pool::{MemoryReport, human_bytes, parse_bytes};
+pub use precision::Precision;
 pub use profile::{LaunchTime, Profile, Roofline, Timing, Work};
 pub use profiling::LayerScope;
 pub use read::PendingRead;

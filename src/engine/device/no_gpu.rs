@@ -4,6 +4,7 @@ use crate::engine::device::choice::{AdapterReport, DeviceChoice};
 use crate::engine::device::host_work::HostWork;
 use crate::engine::device::kernel::{GpuInfo, Plan, Text};
 use crate::engine::device::pool::Pool;
+use crate::engine::device::precision::Precision;
 use crate::engine::device::profile::Timing;
 use crate::engine::device::region::Region;
 use crate::error::{Error, ErrorKind, Result};
@@ -42,7 +43,7 @@ pub(super) fn choose(choice: &DeviceChoice) -> Result<Option<Adapter>> {
 }
 
 impl Gpu {
-    pub fn new(adapter: Adapter) -> Result<Self> {
+    pub fn new(adapter: Adapter, _: Precision) -> Result<Self> {
         match adapter {}
     }
 

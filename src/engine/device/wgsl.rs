@@ -9,6 +9,7 @@ const SNIPPETS: &[(&str, &str)] = &[
     ("batch_norm", include_str!("../../../kernels/lib/batch_norm.wgsl")),
     ("bilinear_tap", include_str!("../../../kernels/lib/bilinear_tap.wgsl")),
     ("conv", include_str!("../../../kernels/lib/conv.wgsl")),
+    ("coop", include_str!("../../../kernels/lib/coop.wgsl")),
     ("group_reduce", include_str!("../../../kernels/lib/group_reduce.wgsl")),
     ("lab", include_str!("../../../kernels/lib/lab.wgsl")),
     ("lanes", include_str!("../../../kernels/lib/lanes.wgsl")),
@@ -71,7 +72,8 @@ pub enum BindingKind {
 /// The kernel's text with its snippets before it and the literals of tunable constants replaced.
 ///
 /// Snippets are named on lines `// use: NAME` before the first line of code. A constant that is an `override` is left
-/// to the pipeline ([`overrides`]); one that is a `const`, in the text or in a snippet, has its literal replaced.
+/// to the pipeline ([`overrides`]); one that is a `const`, in the text or in a snippet, has its literal replaced. With
+/// [`SIDE`] the sides of the matrices that an `alias` stands for are replaced, too: a type takes no constant there.
 ///
 /// # Errors
 /// An unknown snippet, or a constant that neither the text nor a snippet declares in a line of its own.
@@ -107,8 +109,16 @@ pub fn compose(name: &str, source: &str, constants: &[(&'static str, f64)]) -> R
     Ok(lines.join("\n") + "\n")
 }
 
-/// The line with its literal replaced, if it is `const CONSTANT: TYPE = LITERAL;`.
+/// The constant that sides of cooperative matrices follow.
+const SIDE: &str = "SIDE";
+
+/// The line with its literal replaced, if it is `const CONSTANT: TYPE = LITERAL;`, or with the sides of its matrix.
 fn specialise(line: &str, constant: &str, value: f64) -> Option<String> {
+    if constant == SIDE && line.starts_with("alias ") {
+        let (declared, matrix) = line.split_once("coop_mat")?;
+        let (_, rest) = matrix.split_once('<')?;
+        return Some(format!("{declared}coop_mat{value}x{value}<{rest}"));
+    }
     let rest = line.strip_prefix("const ")?.strip_prefix(constant)?;
     let (declared, literal) = rest.split_once('=')?;
     let kind = declared.trim().strip_prefix(':')?.trim();
@@ -231,6 +241,18 @@ mod tests {
         let composed = compose("t", text, &[("PITCH", 18.0)]).unwrap();
         assert!(composed.contains("const PITCH: u32 = 18u;") && !composed.contains("17u"), "{composed}");
         assert_eq!(overrides("t", &parse("t", &composed).unwrap().module, &[("PITCH", 18.0)]).unwrap(), []);
+    }
+
+    #[test]
+    fn sides_of_matrices_follow_their_constant() {
+        let text = "// A test.\n// use: coop\nenable f16;\nenable wgpu_cooperative_matrix;\n@compute \
+             @workgroup_size(8) fn main(@builtin(local_invocation_index) l: u32) {\n var sum: SumMatrix;\n \
+             lay_out(&sum, l);\n}\n";
+        for side in [8.0, 16.0] {
+            let composed = compose("t", text, &[("SIDE", side), ("SUBGROUP", 8.0)]).unwrap();
+            assert!(composed.contains(&format!("alias SumMatrix = coop_mat{side}x{side}<f32, C>;")), "{composed}");
+            parse("t", &composed).unwrap();
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The test harness of the ops: both bodies, forward and gradient, against a plain f64 reference.
 
+#[cfg(test)]
+use crate::engine::device::Precision;
 use crate::engine::device::{Device, DeviceChoice};
 use crate::engine::op::{Backward, Op};
 use crate::engine::tensor::Tensor;
@@ -47,6 +49,28 @@ pub fn devices() -> Vec<Device> {
     let cpu = Device::cpu();
     cpu.poison_new_buffers();
     std::iter::once(cpu).chain(gpu.clone()).collect()
+}
+
+/// A GPU opened for f16, whose new buffers hold NaN, where an adapter has f16 matrices; one of its own for each call.
+///
+/// With `HUETAPE_REQUIRE_F16=1` in the environment it fails where there is none; otherwise that is said on stderr.
+///
+/// # Panics
+/// Without such an adapter where one is required.
+#[cfg(test)]
+pub fn f16_device() -> Option<Device> {
+    match Device::open_for(&DeviceChoice::Gpu, Precision::F16) {
+        Ok(device) => {
+            device.poison_new_buffers();
+            device.watch_overruns();
+            Some(device)
+        }
+        Err(error) if std::env::var("HUETAPE_REQUIRE_F16").is_ok_and(|v| v == "1") => panic!("{error}"),
+        Err(error) => {
+            eprintln!("f16 was not tested: {error}");
+            None
+        }
+    }
 }
 
 type Reference = Box<dyn Fn(&[Vec<f64>]) -> Vec<f64>>;

@@ -3,7 +3,7 @@
 use crate::engine::device::wgsl::{self, BindingKind};
 use crate::engine::device::{AnyKernel, Constants, Plan, Text, texts};
 use crate::error::{Error, ErrorKind, Result};
-use crate::workshop::launches::CARD;
+use crate::workshop::launches::{CARD, F16_CARD};
 use naga::ShaderStage;
 use naga::back::pipeline_constants::process_overrides;
 use naga::back::spv;
@@ -59,7 +59,7 @@ pub fn units_of(kernel: &str, bodies: &[Text<'_>], changed: Option<&str>) -> Res
     for text in bodies {
         let shares = sources.contains(&text.source);
         sources.push(text.source);
-        for constants in text.variants {
+        for constants in text.variants.iter().filter(|constants| !text.has_matrices() || are_radvs(constants)) {
             for unit in units_of_text(kernel, text, changed.unwrap_or(text.source), constants)? {
                 let same = |known: &Unit| (&known.entry, &known.constants) == (&unit.entry, &unit.constants);
                 if !(shares && units.iter().any(same)) {
@@ -95,6 +95,14 @@ fn units_of_text(kernel: &str, text: &Text<'_>, source: &str, constants: &Consta
         });
     }
     Ok(units)
+}
+
+/// Whether constants of a text for matrices are those that RADV has.
+fn are_radvs(constants: &Constants) -> bool {
+    F16_CARD.matrices.is_some_and(|matrices| {
+        let known = [("SIDE", f64::from(matrices.side)), ("SUBGROUP", f64::from(matrices.subgroup))];
+        constants == known
+    })
 }
 
 /// `TILE=8 K=2`.

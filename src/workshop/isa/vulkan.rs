@@ -26,7 +26,7 @@ pub(super) fn compile(units: &[Unit]) -> Reply {
     let reply = match null_device(&instance) {
         Ok((physical, driver)) => match NullDevice::open(&instance, physical) {
             Ok(device) => {
-                let compiled = units.iter().map(|unit| device.compile(unit).map_err(|error| error.to_string()));
+                let compiled = units.iter().map(|unit| device.compile(unit));
                 let compiled = compiled.collect();
                 // SAFETY: what was made of the device has been destroyed, and nothing of it is used from here on.
                 unsafe { device.device.destroy_device(None) };
@@ -68,8 +68,14 @@ fn text(from: Option<&CStr>) -> String {
     from.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// SPIR-V's number of the capability of cooperative matrices, and the instruction that declares a capability, which has
+/// two words.
+const MATRICES: [u32; 2] = [0x0002_0011, 6022];
+
 struct NullDevice {
     device: ash::Device,
+    /// Whether it compiles cooperative matrices.
+    has_matrices: bool,
     executables: khr::pipeline_executable_properties::Device,
 }
 
@@ -99,14 +105,34 @@ impl NullDevice {
             extensions.push(ext::robustness2::NAME.as_ptr());
             info = info.push_next(&mut robust2);
         }
+        // SAFETY: the device is the instance's.
+        let known = unsafe { instance.enumerate_device_extension_properties(physical) }?;
+        let matrices = khr::cooperative_matrix::NAME;
+        let has_matrices = known.iter().any(|known| known.extension_name_as_c_str() == Ok(matrices));
+        let mut of_matrices = vk::PhysicalDeviceCooperativeMatrixFeaturesKHR::default().cooperative_matrix(true);
+        let mut model = vk::PhysicalDeviceVulkanMemoryModelFeatures::default()
+            .vulkan_memory_model(true)
+            .vulkan_memory_model_device_scope(true);
+        let mut f16 = vk::PhysicalDeviceShaderFloat16Int8Features::default().shader_float16(true);
+        if has_matrices {
+            extensions.push(matrices.as_ptr());
+            info = info.push_next(&mut of_matrices).push_next(&mut model).push_next(&mut f16);
+        }
         let info = info.enabled_extension_names(&extensions);
         // SAFETY: everything that the information points to lives until the call is over.
         let device = unsafe { instance.create_device(physical, &info, None) }?;
         let executables = khr::pipeline_executable_properties::Device::new(instance, &device);
-        Ok(NullDevice { device, executables })
+        Ok(NullDevice { device, has_matrices, executables })
     }
 
-    fn compile(&self, unit: &Unit) -> Result<Compiled, vk::Result> {
+    fn compile(&self, unit: &Unit) -> Result<Compiled, String> {
+        if !self.has_matrices && unit.spirv.windows(2).any(|words| words == MATRICES) {
+            return Err("this GPU, or this version of its driver, has no cooperative matrices".to_owned());
+        }
+        self.made(unit).map_err(|error| error.to_string())
+    }
+
+    fn made(&self, unit: &Unit) -> Result<Compiled, vk::Result> {
         let Ok(entry) = CString::new(unit.entry.as_str()) else { return Err(vk::Result::ERROR_UNKNOWN) };
         let bindings: Vec<_> = unit.bindings.iter().map(layout_of).collect();
         let device = &self.device;

@@ -4,9 +4,9 @@ use crate::cli::args::device::{self, DeviceArgs};
 use crate::cli::names::flag;
 use crate::cli::outcome::Outcome;
 use crate::cli::stdio::{JSON, make_way_for_json, write_json};
-use crate::engine::self_test::{OpEntry, SelfTest, TOLERANCE};
+use crate::engine::self_test::{OpEntry, SelfTest, tolerance};
 use crate::error::Error;
-use crate::workshop::catalogue::{kernel, ops};
+use crate::workshop::catalogue::{kernel, ops, text_of};
 use crate::workshop::check::{Run, check, read_text, replace};
 use clap::Args;
 use serde_json::json;
@@ -52,11 +52,12 @@ pub fn run(args: &CheckArgs) -> Outcome {
         let remedy = "use ⟨device⟩ gpu, or gpu:llvmpipe";
         crate::ensure!(device.is_gpu(), Error::input("the CPU runs no text", "⟨text⟩", remedy).into());
         let (_, kernel) = kernel(name)?;
-        replace(&device, kernel, kernel.text(0).body, &read_text(name, path)?);
+        replace(&device, kernel, text_of(kernel, None)?.body, &read_text(name, path)?);
     }
     outln!("{}", device::line(&device));
     if device.is_gpu() {
-        outln!("each op beside its twin: largest difference, as a share of the largest value; at most {TOLERANCE:.0e}");
+        let most = tolerance(&device);
+        outln!("each op beside its twin: largest difference, as a share of the largest value; at most {most:.0e}");
     }
     let width = wanted.iter().map(|op| op.name.len()).max().unwrap_or(0);
     let (mut failed, mut figures) = (Vec::new(), Vec::new());

@@ -1,6 +1,7 @@
 //! The adapters that drivers offer, and the choice among them.
 
 use crate::engine::device::choice::{AdapterReport, DeviceChoice};
+use crate::engine::device::gpu::matrices;
 use crate::engine::device::gpu::stderr::without_display_noise;
 use crate::error::{Error, ErrorKind, Result};
 use std::path::PathBuf;
@@ -72,6 +73,7 @@ fn report(adapter: &wgpu::Adapter) -> AdapterReport {
             .iter()
             .filter(|(feature, _)| adapter.features().contains(*feature))
             .map(|&(_, name)| name)
+            .chain(matrices::matrices(adapter).ok().map(matrices::name))
             .collect(),
     }
 }

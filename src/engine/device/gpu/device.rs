@@ -4,6 +4,7 @@ use crate::engine::device::backend::GUARD;
 use crate::engine::device::element::Element;
 use crate::engine::device::gpu::adapter::{asked_for, note};
 use crate::engine::device::gpu::fault::{Complaint, lock, lost, wait_for};
+use crate::engine::device::gpu::matrices;
 use crate::engine::device::gpu::memory::Memory;
 use crate::engine::device::gpu::pace::Pace;
 use crate::engine::device::gpu::pipeline_cache::PipelineCache;
@@ -13,6 +14,7 @@ use crate::engine::device::gpu::stamps::{Stamped, Stamps};
 use crate::engine::device::host_work::HostWork;
 use crate::engine::device::kernel::{GpuInfo, Plan, Text};
 use crate::engine::device::pool::{Held, Pool, Reuse};
+use crate::engine::device::precision::Precision;
 use crate::engine::device::profile::Timing;
 use crate::engine::device::region::Region;
 use crate::error::{Error, ErrorKind, Result};
@@ -23,6 +25,12 @@ use std::time::Instant;
 /// Floating-point operations that take as long as the copy of a byte, on most GPUs more: so much does a launch cost at
 /// least for each byte that it is bound to.
 const COST_OF_A_BYTE: f64 = 10.0;
+
+/// An adapter on which nothing is multiplied in f16, for a reason.
+fn no_f16(info: &wgpu::AdapterInfo, reason: &str) -> Error {
+    let what = format!("{} does not multiply in f16: {reason}", info.name);
+    Error::input(what, "⟨precision⟩ f16", "use ⟨precision⟩ f32, or another ⟨device⟩").of(ErrorKind::Device)
+}
 
 pub(in crate::engine::device) struct Gpu {
     device: wgpu::Device,
@@ -38,13 +46,21 @@ pub(in crate::engine::device) struct Gpu {
 }
 
 impl Gpu {
-    pub fn new(adapter: wgpu::Adapter) -> Result<Self> {
+    pub fn new(adapter: wgpu::Adapter, precision: Precision) -> Result<Self> {
         let adapter_info = adapter.get_info();
+        let matrices = match precision {
+            Precision::F32 => None,
+            Precision::F16 => Some(matrices::matrices(&adapter).map_err(|reason| no_f16(&adapter_info, reason))?),
+        };
         let limits = adapter.limits();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("huetape"),
             required_limits: limits.clone(),
-            required_features: asked_for(&adapter),
+            required_features: match matrices {
+                None => asked_for(&adapter),
+                Some(_) => asked_for(&adapter) | matrices::FEATURES,
+            },
+            experimental_features: matrices.map_or_else(Default::default, |_| matrices::experimental()),
             ..Default::default()
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).map_err(lost)?;
@@ -53,6 +69,7 @@ impl Gpu {
         let info = GpuInfo {
             software: adapter_info.device_type == wgpu::DeviceType::Cpu,
             workgroup_bytes: limits.max_compute_workgroup_storage_size,
+            matrices,
         };
         let recorder = Mutex::new(Recorder::new(&device));
         let pool = Mutex::new(Pool::new(Reuse::Oldest, None));

@@ -3,6 +3,7 @@
 mod adapter;
 mod device;
 mod fault;
+mod matrices;
 mod memory;
 mod pace;
 mod pipeline_cache;

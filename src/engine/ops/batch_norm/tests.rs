@@ -280,7 +280,7 @@ fn a_parameter_of_another_width_is_refused() {
 
 #[test]
 fn channels_beyond_a_grid_of_workgroups_are_folded() {
-    let gpu = GpuInfo { software: false, workgroup_bytes: 1 << 14 };
+    let gpu = GpuInfo { software: false, workgroup_bytes: 1 << 14, matrices: None };
     for (rows, channels) in [(2, 1 << 23), (1 << 12, 1 << 18), (1 << 20, 1 << 11), (1 << 30, 1)] {
         let params = Params::new(rows, channels, 1.0, &After::default());
         for plan in [TRAIN.plan(0, &params, &gpu), GRAD.plan(0, &params, &gpu)] {

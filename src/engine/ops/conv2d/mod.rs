@@ -17,6 +17,8 @@ mod winograd;
 mod winograd_dw;
 
 #[cfg(test)]
+mod coop_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod winograd_tests;

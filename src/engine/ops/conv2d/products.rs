@@ -1,6 +1,6 @@
 //! The three matrix products of a convolution: kernels, their bodies, and how a GPU divides the work.
 
-use crate::engine::device::{Body, Dispatch, GpuInfo, Kernel, Plan, kernel_text, linear_grid};
+use crate::engine::device::{Body, Constants, Dispatch, GpuInfo, Kernel, Matrices, Plan, kernel_text, linear_grid};
 use crate::engine::ops::conv2d::geometry::Geometry;
 use crate::engine::ops::conv2d::params::Params;
 use crate::engine::ops::conv2d::twin;
@@ -8,6 +8,8 @@ use crate::engine::ops::conv2d::twin;
 /// Bodies of the three matrix products, each named as its entry point, see kernels/conv2d.wgsl.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Variant {
+    /// Workgroup tiles of 8 x 8 cooperative matrices of f16; channels and outputs are multiples of 4.
+    Coop(Matrices),
     /// Workgroup tiles of 128 x 128, vec4 loads; channels and outputs are multiples of 4, depths of 16.
     Wide,
     /// Workgroup tiles of 256 x 4, vec4 loads; four columns at most, depths in multiples of 16.
@@ -26,14 +28,41 @@ const TILE_BYTES: u32 = 2 * 272 * 16;
 const WIDE_TILE_BYTES: u32 = 2 * 528 * 16;
 /// The same of a narrow one, see kernels/lib/narrow_tile.wgsl.
 const NARROW_TILE_BYTES: u32 = (1040 + 16) * 16;
+/// Sides and subgroups of the matrices that GPUs have: NVIDIA's, those of AMD under RADV, a software driver's.
+const MATRICES: &[&Constants] = &[
+    &[("SIDE", 16.0), ("SUBGROUP", 32.0)],
+    &[("SIDE", 16.0), ("SUBGROUP", 64.0)],
+    &[("SIDE", 8.0), ("SUBGROUP", 8.0)],
+];
+
+/// Bytes of workgroup memory of a tile of matrices, see kernels/lib/coop.wgsl: rows, columns, a patch for each of eight
+/// subgroups.
+fn coop_bytes(Matrices { side, .. }: Matrices) -> u32 {
+    let (tile, slice) = (8 * side, 2 * side);
+    2 * 8 * tile * (slice / 4 + 2) + 8 * 16 * side * (side / 4 + 1)
+}
+
 /// Workgroups of wide tiles below which smaller ones keep more of a card busy.
 const WIDE_GROUPS: u32 = 128;
 
 /// The bodies of a product whose text is `kernels/FILE.wgsl`, in the order in which they are asked: each that suits a
 /// card is likely to be the fastest of those that are left, `wide` where it is preferred.
 macro_rules! bodies {
-    ($file:literal, $plan:ident, $slices:ident, $wide:ident $(, $narrow:ident)?) => {
+    ($file:literal, $coop:literal, $plan:ident, $columns:expr, $slices:ident, $wide:ident $(, $narrow:ident)?) => {
         &[
+            Body::proved(kernel_text!($coop), &|p, gpu| match gpu.matrices {
+                Some(matrices) => $plan(p, Variant::Coop(matrices)),
+                None => Plan::default(),
+            })
+            .named("coop", &["coop", "total"])
+            .with_variants(MATRICES)
+            .admitting(&|p, gpu| {
+                let matrices = gpu.matrices.ok_or("f16, which the device was not opened for")?;
+                tile_fits(gpu, coop_bytes(matrices))?;
+                whole_quads(&p.geometry)
+            })
+            .suiting(|gpu| gpu.matrices.is_some())
+            .preferred(&|p, _| $columns(&p.geometry) > 4),
             Body::proved(kernel_text!($file), &|p, _| $plan(p, Variant::Wide))
                 .named("wide", &["wide", "total"])
                 .admitting(&|p, gpu| {
@@ -60,6 +89,11 @@ macro_rules! bodies {
                 .suiting(GpuInfo::is_software),
         ]
     };
+}
+
+/// The constants of a text for matrices.
+fn constants_of(Matrices { side, subgroup }: Matrices) -> Vec<(&'static str, f64)> {
+    vec![("SIDE", f64::from(side)), ("SUBGROUP", f64::from(subgroup))]
 }
 
 /// Whether a launch can be run; the reason against it.
@@ -135,6 +169,7 @@ impl Variant {
     /// The dispatch of `count` products of `rows` x `columns`.
     fn dispatch(self, rows: usize, columns: usize, count: usize) -> Dispatch {
         let (entry, tile) = match self {
+            Variant::Coop(Matrices { side, .. }) => ("coop", [8 * side as usize; 2]),
             Variant::Wide => ("wide", [128, 128]),
             Variant::Narrow => ("narrow", [256, 4]),
             Variant::Quads => ("quads", [64, 64]),
@@ -142,13 +177,25 @@ impl Variant {
             Variant::Software => ("software", [8, 32]),
         };
         let tiles = rows.div_ceil(tile[0]) * columns.div_ceil(tile[1]);
-        Dispatch::new(entry, linear_grid(count * tiles, 1))
+        let dispatch = Dispatch::new(entry, linear_grid(count * tiles, 1));
+        match self {
+            Variant::Coop(matrices) => dispatch.with(constants_of(matrices)),
+            _ => dispatch,
+        }
     }
 }
 
 pub(super) static FORWARD: Kernel<Params> = Kernel {
     name: "conv2d",
-    bodies: bodies!("conv2d", forward_plan, whole_slices_of_y, wide_for_y, few_outputs),
+    bodies: bodies!(
+        "conv2d",
+        "conv2d_coop",
+        forward_plan,
+        |g: &Geometry| g.o,
+        whole_slices_of_y,
+        wide_for_y,
+        few_outputs
+    ),
     twin: &|p, args| {
         let ([x, w, b], [], [y]) = args.split()?;
         twin::forward(&p.geometry, p.layout(), p.finish(b), x, w, y);
@@ -169,7 +216,8 @@ fn product_plan(p: &Params, product: Dispatch, len: usize) -> Plan {
         // Something must be bound for the partial sums, a quad at least.
         1 => Plan { dispatches: vec![product], scratch: vec![4], flops },
         chunks => {
-            let total = Dispatch::new("total", linear_grid(len, 256));
+            // Of the same text.
+            let total = Dispatch::new("total", linear_grid(len, 256)).with(product.constants.clone());
             Plan { dispatches: vec![product, total], scratch: vec![chunks as usize * len], flops }
         }
     }
@@ -177,7 +225,15 @@ fn product_plan(p: &Params, product: Dispatch, len: usize) -> Plan {
 
 pub(super) static INPUT_GRADIENT: Kernel<Params> = Kernel {
     name: "conv2d_dx",
-    bodies: bodies!("conv2d_dx", input_gradient_plan, whole_slices_of_dx, wide_for_dx, few_channels),
+    bodies: bodies!(
+        "conv2d_dx",
+        "conv2d_dx_coop",
+        input_gradient_plan,
+        |g: &Geometry| g.c,
+        whole_slices_of_dx,
+        wide_for_dx,
+        few_channels
+    ),
     twin: &|p, args| {
         let ([dz, w, b], [], [dx]) = args.split()?;
         twin::input_gradient(&p.geometry, p.layout(), p.finish(b), dz, w, dx);
@@ -196,7 +252,14 @@ fn input_gradient_plan(p: &Params, variant: Variant) -> Plan {
 
 pub(super) static WEIGHT_GRADIENT: Kernel<Params> = Kernel {
     name: "conv2d_dw",
-    bodies: bodies!("conv2d_dw", weight_gradient_plan, whole_slices_of_dw, wide_for_dw),
+    bodies: bodies!(
+        "conv2d_dw",
+        "conv2d_dw_coop",
+        weight_gradient_plan,
+        |g: &Geometry| g.o,
+        whole_slices_of_dw,
+        wide_for_dw
+    ),
     twin: &|p, args| {
         let ([x, dz], [], [dw]) = args.split()?;
         twin::weight_gradient(&p.geometry, p.layout(), x, dz, dw);
