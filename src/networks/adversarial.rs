@@ -13,6 +13,7 @@ use crate::engine::primitives;
 use crate::engine::tape::{Tape, Var};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
+use crate::networks::common::optimizer;
 use crate::networks::distance::Distances;
 use crate::networks::freeze::Freeze;
 use crate::networks::recipe::Setup;
@@ -235,7 +236,7 @@ impl<G: Game> Adversarial<G> {
             Some(decay) => Some((Trained { network: g.network.clone(), parameters: g.parameters.copied()? }, decay)),
             None => None,
         };
-        let optimizer = |l2, parameters| Optimizer::new(config.optimizer, l2, config.weight_decay, parameters);
+        let optimizer = |l2, parameters| optimizer(config.optimizer, l2, config.weight_decay, parameters);
         Ok(Adversarial {
             device: device.clone(),
             game,
@@ -308,20 +309,21 @@ impl<G: Game> Adversarial<G> {
     }
 
     fn step_g(&self, update: &Update, loss: &Tensor) -> Result<()> {
-        step(&self.g.parameters, &self.g_optimizer, update.step, update.lr, loss)?;
+        let done = step(&self.g.parameters, &self.g_optimizer, update.step, update.lr, loss)?;
         match &self.averaged {
-            Some((averaged, decay)) => averaged.parameters.follow(&self.g.parameters, *decay, update.step),
-            None => Ok(()),
+            Some((averaged, decay)) if done => averaged.parameters.follow(&self.g.parameters, *decay, update.step),
+            _ => Ok(()),
         }
     }
 
     fn step_d(&self, update: &Update, loss: &Tensor) -> Result<()> {
-        step(&self.d, &self.d_optimizer, update.step, update.lr * self.lr_ratio, loss)
+        step(&self.d, &self.d_optimizer, update.step, update.lr * self.lr_ratio, loss).map(drop)
     }
 }
 
-/// One update by the gradients that are beside the parameters. `loss` gets the penalty on them added.
-fn step(parameters: &Parameters, optimizer: &Optimizer, step: u64, lr: f64, loss: &Tensor) -> Result<()> {
+/// One update by the gradients that are beside the parameters, and whether it was done. `loss` gets the penalty on them
+/// added.
+fn step(parameters: &Parameters, optimizer: &Optimizer, step: u64, lr: f64, loss: &Tensor) -> Result<bool> {
     if let Some(penalty) = optimizer.penalty(parameters)? {
         primitives::accumulate(&penalty, loss)?;
     }
@@ -353,8 +355,8 @@ impl<G: Game> Learner for Adversarial<G> {
                 let on_made = game.judge(&d, &source, &made)?;
                 d_loss = self.d_loss(&tape, &on_real, &on_made, update)?;
                 g_loss = self.g_loss(&tape, &on_made, [&made, &real], &distance, update)?;
-                tape.backward_to(&d_loss, &d.leaves())?;
-                tape.backward_to(&g_loss, &g.leaves())?;
+                tape.backward_to(&self.d_optimizer.scaled(&tape, d_loss.clone())?, &d.leaves())?;
+                tape.backward_to(&self.g_optimizer.scaled(&tape, g_loss.clone())?, &g.leaves())?;
                 vitals = self.vitals(d_loss.value(), &made, &source)?;
                 self.step_d(update, d_loss.value())?;
             }
@@ -362,13 +364,13 @@ impl<G: Game> Learner for Adversarial<G> {
                 let detached = tape.detach(&made);
                 let on_made = game.judge(&d, &source, &game.disguise(&tape, &detached, Claim::Made, update)?)?;
                 d_loss = self.d_loss(&tape, &on_real, &on_made, update)?;
-                tape.backward_to(&d_loss, &d.leaves())?;
+                tape.backward_to(&self.d_optimizer.scaled(&tape, d_loss.clone())?, &d.leaves())?;
                 vitals = self.vitals(d_loss.value(), &made, &source)?;
                 self.step_d(update, d_loss.value())?;
                 let frozen = self.d.bind(&tape, false);
                 let on_made = game.judge(&frozen, &source, &made)?;
                 g_loss = self.g_loss(&tape, &on_made, [&made, &real], &distance, update)?;
-                tape.backward_to(&g_loss, &g.leaves())?;
+                tape.backward_to(&self.g_optimizer.scaled(&tape, g_loss.clone())?, &g.leaves())?;
             }
         }
         self.step_g(update, g_loss.value())?;

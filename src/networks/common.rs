@@ -1,6 +1,7 @@
 //! What networks share: widths, value ranges, channels read off a weight file.
 
-use crate::engine::nn::WeightFile;
+use crate::engine::device::Precision;
+use crate::engine::nn::{Optimizer, OptimizerKind, Parameters, WeightFile};
 use crate::engine::ops::pad::Slice;
 use crate::engine::ops::sum_axes;
 use crate::engine::primitives;
@@ -11,6 +12,16 @@ use crate::error::{Error, Result};
 /// A published channel count under a `width` multiplier: rounded to a multiple of 4, at least 4.
 pub fn scaled(channels: usize, width: f64) -> usize {
     (4.0 * (width * channels as f64 / 4.0 + 0.5).floor()).max(4.0) as usize
+}
+
+/// An optimiser of a training; on a device that multiplies in f16 losses are scaled.
+///
+/// # Errors
+/// No memory.
+pub fn optimizer(kind: OptimizerKind, l2: f64, weight_decay: f64, parameters: &Parameters) -> Result<Optimizer> {
+    let optimizer = Optimizer::new(kind, l2, weight_decay, parameters)?;
+    let f16 = parameters.device().precision() == Precision::F16;
+    Ok(if f16 { optimizer.scaling_losses() } else { optimizer })
 }
 
 /// Values 0..1 as -1..1.

@@ -4,6 +4,7 @@ mod average;
 mod form;
 mod init;
 pub mod layer;
+mod loss_scale;
 mod optimizer;
 mod parameters;
 pub mod rows;

@@ -1,10 +1,14 @@
 //! Optimisers over the arenas of a model's parameters.
 
+use crate::engine::nn::loss_scale::LossScale;
 use crate::engine::nn::{ParamKind, ParamSpec, Parameters, StateTensor, WeightFile};
+use crate::engine::ops::elementwise::Scale;
 use crate::engine::ops::{adam, reduce, sgd};
 use crate::engine::primitives;
+use crate::engine::tape::{Tape, Var};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Which rule, with its settings.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -37,6 +41,8 @@ pub struct Optimizer {
     weight_decay: f64,
     /// Per moment (two for Adam, one for SGD), a tensor per trained arena.
     moments: Vec<Vec<Tensor>>,
+    /// Where losses are scaled, by what.
+    scale: Option<Mutex<LossScale>>,
 }
 
 impl Optimizer {
@@ -52,7 +58,30 @@ impl Optimizer {
         let trained = || parameters.arenas.iter().filter(|arena| arena.grads.is_some());
         let zeros = || trained().map(|arena| Tensor::full(arena.values.device(), arena.values.shape(), 0.0)).collect();
         let moments = (0..count).map(|_| zeros()).collect::<Result<_>>()?;
-        Ok(Optimizer { parameters: parameters.id, kind, l2, weight_decay, moments })
+        Ok(Optimizer { parameters: parameters.id, kind, l2, weight_decay, moments, scale: None })
+    }
+
+    /// The same for gradients of losses by [`Optimizer::scaled`], which pass through f16: see
+    /// [`Precision::F16`](crate::engine::device::Precision).
+    #[must_use]
+    pub fn scaling_losses(self) -> Self {
+        Optimizer { scale: Some(Mutex::new(LossScale::new())), ..self }
+    }
+
+    /// Where losses are scaled, the present factor.
+    fn scale(&self) -> Option<MutexGuard<'_, LossScale>> {
+        self.scale.as_ref().map(|scale| scale.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The loss whose gradients [`Optimizer::step`] takes: the same, times the factor where losses are scaled.
+    ///
+    /// # Errors
+    /// Whatever a launch reports.
+    pub fn scaled(&self, tape: &Tape, loss: Var) -> Result<Var> {
+        match self.scale() {
+            None => Ok(loss),
+            Some(scale) => tape.apply(Scale(scale.factor), &[&loss]),
+        }
     }
 
     /// Refuses other parameters than those that it was made for.
@@ -69,15 +98,28 @@ impl Optimizer {
         Ok(())
     }
 
-    /// One update with learning rate `lr`; `step` counts from 1.
+    /// One update with learning rate `lr`; `step` counts from 1. Whether it was done: where losses are scaled, it is
+    /// left out if a gradient is infinite or NaN, and the device is waited for to know.
     ///
     /// # Errors
-    /// Other parameters than it was made for, and whatever a launch reports.
-    pub fn step(&self, parameters: &Parameters, step: u64, lr: f64) -> Result<()> {
+    /// Other parameters than it was made for, gradients that are not finite however small the factor of the loss, and
+    /// whatever a launch reports.
+    pub fn step(&self, parameters: &Parameters, step: u64, lr: f64) -> Result<bool> {
         self.check(parameters)?;
+        let mut unscale = None;
+        if let Some(mut scale) = self.scale() {
+            unscale = Some(1.0 / scale.factor);
+            let finite = parameters.gradients_are_finite()?;
+            *scale = scale.after(finite)?;
+            if !finite {
+                return Ok(false);
+            }
+        }
         let _scope = parameters.device().scope(|| Some("optimizer".into()), Some("update"));
         for (i, arena) in parameters.arenas.iter().enumerate() {
             let Some(grads) = &arena.grads else { continue };
+            let unscaled = unscale.map(|factor| unscaled(grads, factor)).transpose()?;
+            let grads = unscaled.as_ref().unwrap_or(grads);
             let decays = if arena.kind == ParamKind::Kernel { arena.values.len() } else { 0 };
             match self.kind {
                 OptimizerKind::Adam { beta1, beta2, eps } => {
@@ -90,7 +132,7 @@ impl Optimizer {
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Whether there is a penalty, see [`Optimizer::penalty`].
@@ -140,6 +182,9 @@ impl Optimizer {
             copies.resize(parameters.arenas.len(), Vec::new());
             state.extend(parameters.slices(prefix, &copies));
         }
+        if let (Some(scale), Some(name)) = (self.scale(), scale_name(parameters)) {
+            state.push(StateTensor { name, shape: vec![2], data: scale.state() });
+        }
         Ok(state)
     }
 
@@ -156,8 +201,25 @@ impl Optimizer {
                 tensor.write(expect(prefix, spec)?)?;
             }
         }
+        if let Some(mut scale) = self.scale() {
+            // A training that went on in f32 until now has none.
+            let kept = scale_name(parameters).and_then(|name| file.get(&name));
+            *scale = kept.map_or_else(LossScale::new, |kept| LossScale::of(&kept.data));
+        }
         Ok(())
     }
+}
+
+/// Under which name a checkpoint keeps the factor of the losses: several optimisers share a file.
+fn scale_name(parameters: &Parameters) -> Option<String> {
+    parameters.specs().first().map(|spec| format!("train.loss-scale.{}", spec.name))
+}
+
+/// Gradients of a loss itself from those of the loss times a power of two.
+fn unscaled(grads: &Tensor, factor: f32) -> Result<Tensor> {
+    let unscaled = Tensor::empty(grads.device(), grads.shape())?;
+    primitives::axpby(factor, grads, 0.0, grads, &unscaled)?;
+    Ok(unscaled)
 }
 
 #[cfg(test)]
@@ -165,6 +227,8 @@ mod tests {
     use super::*;
     use crate::engine::device::Device;
     use crate::engine::nn::Init;
+    use crate::engine::ops::reduce::Mean;
+    use crate::engine::testing::check::devices;
 
     #[test]
     fn an_optimiser_of_other_parameters_is_refused() {
@@ -175,7 +239,7 @@ mod tests {
         for kind in [OptimizerKind::Sgd { momentum: 0.9 }, OptimizerKind::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8 }]
         {
             let optimizer = Optimizer::new(kind, 0.1, 0.0, &mine).unwrap();
-            optimizer.step(&mine, 1, 0.1).unwrap();
+            assert!(optimizer.step(&mine, 1, 0.1).unwrap());
             let file = WeightFile::from_tensors("memory", optimizer.state(&mine).unwrap());
             optimizer.load(&mine, &file).unwrap();
             let refused = [
@@ -185,6 +249,48 @@ mod tests {
                 optimizer.load(&others, &file).err().unwrap(),
             ];
             assert!(refused.iter().all(|error| error.to_string().contains("other parameters")), "{refused:?}");
+        }
+    }
+
+    /// Weights of one parameter after an update by the gradients of `factor * sum(w * slopes)` and others.
+    fn trained(optimizer: &Optimizer, parameters: &Parameters, slope: f32, step: u64) -> (bool, Vec<f32>) {
+        let tape = Tape::new();
+        let bound = parameters.bind(&tape, true);
+        let loss = tape.apply(Mean, &[&tape.apply(Scale(slope), &[&bound.var("w").unwrap()]).unwrap()]).unwrap();
+        let loss = optimizer.scaled(&tape, loss).unwrap();
+        tape.backward(loss).unwrap();
+        let done = optimizer.step(parameters, step, 0.1).unwrap();
+        (done, parameters.state().unwrap()[0].data.clone())
+    }
+
+    #[test]
+    fn scaled_losses_give_the_same_update_and_one_without_finite_gradients_is_left_out() {
+        let spec = ParamSpec { name: "w".into(), shape: vec![5], kind: ParamKind::Kernel, init: Init::Constant(1.0) };
+        for device in devices() {
+            for kind in
+                [OptimizerKind::Sgd { momentum: 0.9 }, OptimizerKind::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8 }]
+            {
+                let new = || Parameters::new(&device, vec![spec.clone()], 1, true).unwrap();
+                let (plain, scaled) = (new(), new());
+                let by = Optimizer::new(kind, 0.1, 0.01, &plain).unwrap();
+                let scaling = Optimizer::new(kind, 0.1, 0.01, &scaled).unwrap().scaling_losses();
+                for step in 1..4 {
+                    let slope = 1e-3 * step as f32;
+                    assert_eq!(trained(&scaling, &scaled, slope, step), trained(&by, &plain, slope, step));
+                }
+                // 1e35 times 65536 is infinite, and times 32768 it is too; its square is.
+                let before = scaled.state().unwrap();
+                let state = scaling.state(&scaled).unwrap();
+                let (done, after) = trained(&scaling, &scaled, 1e35, 4);
+                assert!(!done && after == before[0].data, "{}", device.name());
+                let halved = scaling.state(&scaled).unwrap().pop().unwrap();
+                assert_eq!((halved.name.as_str(), &halved.data[..]), ("train.loss-scale.w", &[32_768.0, 0.0][..]));
+                // A checkpoint brings the factor back, one without it the start.
+                scaling.load(&scaled, &WeightFile::from_tensors("memory", state.clone())).unwrap();
+                assert_eq!(scaling.state(&scaled).unwrap().pop().unwrap().data, [65_536.0, 3.0]);
+                scaling.load(&scaled, &WeightFile::from_tensors("memory", by.state(&plain).unwrap())).unwrap();
+                assert_eq!(scaling.state(&scaled).unwrap().pop().unwrap().data, [65_536.0, 0.0]);
+            }
         }
     }
 }

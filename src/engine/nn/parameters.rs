@@ -1,7 +1,8 @@
 //! The parameters of a model: named tensors in a few large arenas, so that an optimiser takes them in few launches.
 
-use crate::engine::device::{Device, LayerScope, VIEW_ALIGN};
+use crate::engine::device::{Device, LayerScope, PendingRead, VIEW_ALIGN, View};
 use crate::engine::nn::{Init, StateTensor, Watch, WeightFile};
+use crate::engine::ops::reduce::sum_squares;
 use crate::engine::tape::{Tape, Var};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, ErrorKind, Result};
@@ -197,6 +198,16 @@ impl Parameters {
     pub fn gradient(&self, name: &str) -> Result<Option<Tensor>> {
         let number = self.number(name)?;
         self.arenas[self.places[number].arena].grads.as_ref().map(|grads| self.view(grads, number)).transpose()
+    }
+
+    /// Whether no gradient is infinite or NaN, nor so large that its square is. Waits for the device.
+    pub(super) fn gradients_are_finite(&self) -> Result<bool> {
+        let grads = self.arenas.iter().filter_map(|arena| arena.grads.as_ref());
+        let sums: Vec<Tensor> = grads.map(sum_squares).collect::<Result<_>>()?;
+        let views: Vec<&View> = sums.iter().map(|sum| &**sum).collect();
+        let reads = self.device().start_reads(&views)?;
+        let finite = |read: PendingRead| Ok(read.finish()?.iter().all(|sum| sum.is_finite()));
+        reads.into_iter().try_fold(true, |all, read| Ok(finite(read)? && all))
     }
 
     fn number(&self, name: &str) -> Result<usize> {

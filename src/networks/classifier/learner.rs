@@ -15,7 +15,7 @@ use crate::imaging::ops::lab;
 use crate::imaging::ops::rebalanced_cross_entropy::RebalancedCrossEntropy;
 use crate::imaging::ops::soft_encode::soft_encode;
 use crate::networks::classifier::network::{Architecture, Classifier, centre};
-use crate::networks::common::check_bands;
+use crate::networks::common::{check_bands, optimizer};
 use crate::networks::freeze::Freeze;
 use crate::paint::painter::Painter;
 use crate::train::learner::{Learner, Update};
@@ -162,7 +162,7 @@ impl Classification {
         let device = classifier.bins.device();
         let weights = class_weights(&classifier.prior, config.lambda)?;
         let class_weights = Tensor::new(device, &[weights.len()], &weights)?;
-        let optimizer = Optimizer::new(config.optimizer, config.l2, config.weight_decay, &classifier.parameters)?;
+        let optimizer = optimizer(config.optimizer, config.l2, config.weight_decay, &classifier.parameters)?;
         let averaged = match config.ema.filter(|_| config.training) {
             Some(decay) => Some((classifier.copied()?, decay)),
             None => None,
@@ -223,12 +223,13 @@ impl Learner for Classification {
         let value = whole.value().clone();
         let _scope = value.device().layer("loss");
         let lightness = lightness.map(|loss| loss.value().clone());
+        let whole = self.optimizer.scaled(&tape, whole)?;
         tape.backward(whole)?;
         if let Some(penalty) = self.optimizer.penalty(&self.classifier.parameters)? {
             primitives::accumulate(&penalty, &value)?;
         }
-        self.optimizer.step(&self.classifier.parameters, update.step, update.lr)?;
-        if let Some((averaged, decay)) = &self.averaged {
+        let done = self.optimizer.step(&self.classifier.parameters, update.step, update.lr)?;
+        if let Some((averaged, decay)) = self.averaged.as_ref().filter(|_| done) {
             averaged.parameters.follow(&self.classifier.parameters, *decay, update.step)?;
         }
         let losses: Vec<&View> = [Some(&value), lightness.as_ref()].into_iter().flatten().map(|loss| &**loss).collect();
