@@ -1,7 +1,7 @@
 //! Flags about the device, which every command that computes has.
 
 use crate::cli::args::given::{Choice, Given};
-use crate::engine::device::{Device, DeviceChoice, Forced, parse_bytes};
+use crate::engine::device::{Device, DeviceChoice, Forced, Precision, parse_bytes};
 use crate::error::{Error, Result};
 use crate::train::settings::checks;
 use crate::train::settings::table::Settings;
@@ -12,7 +12,7 @@ use clap::Args;
 pub struct OfDevice;
 
 impl Choice for OfDevice {
-    const KEYS: Option<&'static [&'static str]> = Some(&["device", "memory", "threads", "body"]);
+    const KEYS: Option<&'static [&'static str]> = Some(&["device", "precision", "memory", "threads", "body"]);
 }
 
 /// Where a command computes.
@@ -61,7 +61,8 @@ pub fn open(settings: &Settings) -> Result<Device> {
 /// What a command computes on, in a line that it prints as it begins.
 pub fn line(device: &Device) -> String {
     let software = "a driver that computes on the processor: --device cpu is mostly faster";
-    let name = device.name();
+    let f16 = if device.precision() == Precision::F16 { ", convolutions in f16" } else { "" };
+    let name = device.name() + f16;
     match (device.is_gpu(), device.note().or(device.is_software().then_some(software))) {
         (false, _) => format!("device: {name}, {} threads", rayon::current_num_threads()),
         (true, None) => format!("device: {name}"),
@@ -99,7 +100,8 @@ fn open_choice(settings: &Settings, choice: &DeviceChoice) -> Result<Device> {
         })?),
     };
     let forced = forced_bodies(settings)?;
-    let device = Device::open(choice)?;
+    let precision = settings.precision.as_deref().map_or(Ok(Precision::F32), str::parse)?;
+    let device = Device::open_for(choice, precision)?;
     device.set_memory_cap(cap);
     let asked = settings.body.is_some();
     let remedy = "leave it out, or use ⟨device⟩ gpu";

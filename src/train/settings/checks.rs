@@ -5,7 +5,7 @@ use crate::dataset::despeckle::Filters;
 use crate::dataset::loader_options::Turns;
 use crate::dataset::stack::Looks;
 use crate::dataset::zero_border::ZeroBorder;
-use crate::engine::device::{Forced, texts};
+use crate::engine::device::{Forced, Precision, texts};
 use crate::error::{Error, Result};
 use crate::imaging::color::{BinSpec, Smoothing};
 use crate::imaging::raster::Stretches;
@@ -52,6 +52,11 @@ pub fn bodies(value: &str, key: &str) -> Result<()> {
         refuse(fits, what, key, format!("{kernel}={body}"), format!("use one of {}", known.join(", ")))?;
     }
     Ok(())
+}
+
+/// What a device multiplies in.
+pub fn precision(value: &str, key: &str) -> Result<()> {
+    refuse(value.parse::<Precision>().is_ok(), "no such precision", key, value, "use f32 or f16")
 }
 
 /// A count from 1.

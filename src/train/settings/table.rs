@@ -354,6 +354,10 @@ settings! {
     "device" device: String, checks::any,
         "Where to compute: auto, cpu, gpu, gpu:NUMBER or gpu:NAME, as `huetape doctor ⟨list⟩` lists them",
         About { otherwise: Some("HUETAPE_DEVICE, else auto"), ..DEVICE };
+    "precision" precision: String, checks::precision,
+        "In what convolutions multiply on a GPU, f32 or f16: f16 is for cards with matrix units, keeps f32 for what is \
+         stored and summed, and scales the loss of a training so that small gradients stay",
+        About { value_name: "TYPE", otherwise: Some("f32"), ..DEVICE };
     "memory" memory: String, checks::any,
         "Most memory that buffers may take on the device, e.g. 6G",
         About { value_name: "SIZE", otherwise: Some("no cap"), ..DEVICE };
