@@ -13,7 +13,7 @@ import re
 import sys
 from pathlib import Path
 
-PROGRAMS = ["huetape f32", "huetape tuned", *(f"PyTorch {precision}" for precision in ("f32", "tf32", "bf16", "f16"))]
+PROGRAMS = ["huetape f32", "huetape tuned", "huetape f16", *(f"PyTorch {precision}" for precision in ("f32", "tf32", "bf16", "f16"))]
 
 
 def table(result):
@@ -24,21 +24,25 @@ def table(result):
         network, which, size, batch = case.split("-")
         if profile:
             row = rows.setdefault((network, which, int(size), int(batch)), {})
-            row["huetape tuned" if kind else "huetape f32"] = profile["seconds_median"]
+            row[f"huetape {kind.rstrip('-') or 'f32'}"] = profile["seconds_median"]
     for network, found in result["torch"].items():
         for case in found["cases"]:
             if "seconds_median" in case:
                 row = rows.setdefault((network, case["pass"], case["size"], case["batch"]), {})
                 row[f"PyTorch {case['precision']}"] = case["seconds_median"]
+    # In f16 only where it was measured.
+    ratios = [precision for precision in ("f32", "f16") if precision == "f32" or any("huetape f16" in row for row in rows.values())]
     programs = [program for program in PROGRAMS if any(program in row for row in rows.values())]
     versions = sorted({found["program"] for found in result["torch"].values()})
     widths = sorted({profile["width"] for profile in result["profiles"].values() if profile})
     lines = [f"Medians in ms, width {' and '.join(map(str, widths))}; {', '.join(versions) or 'no PyTorch'}", "",
-             "| network | pass | size | batch | " + " | ".join(programs) + " | huetape / PyTorch f32 |", "|---" * (len(programs) + 5) + "|"]
+             "| network | pass | size | batch | " + " | ".join(programs + [f"huetape / PyTorch {precision}" for precision in ratios]) + " |",
+             "|---" * (len(programs) + 4 + len(ratios)) + "|"]
     for (network, which, size, batch), seconds in sorted(rows.items()):
         cells = [f"{1000 * seconds[p]:.2f}" if p in seconds else "" for p in programs]
-        both = "huetape f32" in seconds and "PyTorch f32" in seconds
-        cells.append(f"{seconds['huetape f32'] / seconds['PyTorch f32']:.2f}" if both else "")
+        for precision in ratios:
+            pair = [seconds.get(f"{program} {precision}") for program in ("huetape", "PyTorch")]
+            cells.append(f"{pair[0] / pair[1]:.2f}" if all(pair) else "")
         lines.append(f"| {network} | {which} | {size} | {batch} | " + " | ".join(cells) + " |")
     return lines if rows else []
 
@@ -96,8 +100,11 @@ profiles = {file.stem: json_or_none(file.name) for file in sorted(work.glob("*pr
 # Of the profiles, in which it stands: what the device can do at best.
 roofline = next((profile["roofline"] for profile in profiles.values() if profile and profile.get("roofline")), None)
 
-cpu, gpu = metrics("steps-cpu"), metrics("steps-gpu")
-steps = [{"step": a["step"], "cpu": a["loss"], "gpu": b["loss"], "relative": abs(a["loss"] - b["loss"]) / abs(a["loss"])} for a, b in zip(cpu, gpu)]
+def beside(cpu, gpu):
+    return [{"step": a["step"], "cpu": a["loss"], "gpu": b["loss"], "relative": abs(a["loss"] - b["loss"]) / abs(a["loss"])} for a, b in zip(cpu, gpu)]
+
+
+steps, in_f16 = (beside(metrics("steps-cpu"), metrics(f"steps-{name}")) for name in ("gpu", "f16"))
 trained = metrics("train") or metrics("demo/run")
 result = {
     "gpu": text("gpu.txt").strip() or None,
@@ -107,6 +114,7 @@ result = {
     "roofline": roofline,
     "tuned": json_or_none("cache/tune.json"),
     "steps_cpu_gpu": steps,
+    "steps_cpu_f16": in_f16,
     "training": {"steps": len(trained), "first": trained[0], "last": trained[-1]} if trained else None,
     "doctor": text("doctor.log").splitlines(),
 }
@@ -126,6 +134,8 @@ if lines := table(result):
     page += ["", *lines]
 if steps:
     page += ["", f"Five steps from the same weights, GPU against CPU: losses differ by at most {max(s['relative'] for s in steps):.1e} of their size."]
+if in_f16:
+    page += ["", f"The same in f16: at most {max(s['relative'] for s in in_f16):.1e}."]
 if trained:
     page += ["", f"Training: {len(trained)} steps, loss {trained[0]['loss']:.4f} -> {trained[-1]['loss']:.4f}, "
                  f"{trained[-1].get('images_per_s', 0):.1f} images/s at the end."]
