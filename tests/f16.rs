@@ -23,7 +23,7 @@ fn f16_is_refused_in_one_line_where_nothing_multiplies_in_it() {
     let cannot = |line: &str| refused(root.path(), line, &["--precision f16", "f32"]);
     cannot("doctor --device cpu --precision f16");
     cannot("profile colournet --pass forward --size 16 --width 0.125 --device cpu --precision f16");
-    let data = "--source source --target target --size 16 --width 0.125 --steps 1 --out run";
+    let data = "--source source --target target --size 32 --width 0.125 --steps 1 --out run";
     cannot(&format!("train pix2pix {data} --device cpu --precision f16"));
     assert!(!root.path().join("run").exists());
     refused(root.path(), "doctor --device cpu --precision f64", &["--precision f64", "f32 or f16"]);
@@ -50,8 +50,8 @@ fn trainings_in_f16_follow_those_in_f32_and_go_on_with_the_same_bits() {
         return;
     }
     for (network, flags, loss) in [
-        ("colournet", "--width 0.125 --bins kmeans:4 --lr 1e-3", "loss"),
-        ("pix2pix", "--width 0.125 --size 256 --batch 1", "l1"),
+        ("colournet", "--width 0.125 --bins kmeans:4 --lr 1e-5", "loss"),
+        ("pix2pix", "--width 0.125 --size 32 --batch 2 --lr 1e-5", "l1"),
     ] {
         let size = if flags.contains("--size") { "" } else { "--size 32 --batch 2" };
         let data = format!("--source source --target target {size} {flags} --device gpu --no-shuffle");
@@ -66,8 +66,9 @@ fn trainings_in_f16_follow_those_in_f32_and_go_on_with_the_same_bits() {
         assert!(config.contains("precision = \"f16\"") && config.contains("coop"), "{config}");
         let [single, half] = ["f32", "f16"].map(|of| losses(folder, &name(of), loss));
         for (step, (single, half)) in single.iter().zip(&half).enumerate() {
-            // Rounding of factors shows in the fourth digit; later steps start from other weights.
-            assert!((single - half).abs() <= 0.02 * single.abs(), "{network}, step {}: {single}, {half}", step + 1);
+            // Rounding of factors shows in the fourth digit. Adam's first updates are all of one size, whatever the
+            // gradient: with the rates of a training later steps start from weights that differ more.
+            assert!((single - half).abs() <= 0.005 * single.abs(), "{network}, step {}: {single}, {half}", step + 1);
         }
         assert_ne!(single, half, "{network}: nothing was multiplied in f16");
 

@@ -55,7 +55,9 @@ pub fn run(args: &ShowArgs) -> Outcome {
         None => text_of(kernel, args.body.as_deref())?,
     };
     let of_shape = shaped.as_ref().and_then(|(_, plan)| plan.dispatches.first());
-    let names: Vec<String> = entries_of(op, kernel)?.into_iter().map(|entry| entry.entry).collect();
+    let shares = |name: &String| text_of(kernel, Some(name)).is_ok_and(|text| text.source == body.source);
+    let entries = entries_of(op, kernel)?.into_iter().filter(|entry| entry.bodies.iter().any(shares));
+    let names: Vec<String> = entries.map(|entry| entry.entry).collect();
     let entry = match (&args.entry, &names[..]) {
         (Some(entry), _) => entry.as_str(),
         (None, _) if of_shape.is_some() => of_shape.map_or("", |dispatch| &dispatch.entry),
