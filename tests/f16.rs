@@ -68,7 +68,7 @@ fn trainings_in_f16_follow_those_in_f32_and_go_on_with_the_same_bits() {
         for (step, (single, half)) in single.iter().zip(&half).enumerate() {
             // Rounding of factors shows in the fourth digit. Adam's first updates are all of one size, whatever the
             // gradient: with the rates of a training later steps start from weights that differ more.
-            assert!((single - half).abs() <= 0.005 * single.abs(), "{network}, step {}: {single}, {half}", step + 1);
+            assert!((single - half).abs() <= 0.02 * single.abs(), "{network}, step {}: {single}, {half}", step + 1);
         }
         assert_ne!(single, half, "{network}: nothing was multiplied in f16");
 

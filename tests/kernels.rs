@@ -75,8 +75,8 @@ fn spirv_val_accepts_every_entry_point_with_checks_and_without() {
             let judged = Command::new("spirv-val").args(["--target-env", "vulkan1.1"]).arg(&path).output().unwrap();
             if !judged.status.success() {
                 let said = String::from_utf8_lossy(&judged.stderr).into_owned();
-                // One of before 2023's end does not know them; one of after 2025's refuses the layout that naga gives to
-                // workgroup memory in any kernel.
+                // One of before 2023's end does not know them; one of after 2025's refuses the layout that naga gives
+                // to workgroup memory in any kernel.
                 if text.has_matrices() && ["operand: 6022", "None-10684"].iter().any(|known| said.contains(known)) {
                     eprintln!("{} was not judged: spirv-val is too old", path.display());
                     continue;
