@@ -321,8 +321,7 @@ impl<G: Game> Adversarial<G> {
     }
 }
 
-/// One update by the gradients that are beside the parameters, and whether it was done. `loss` gets the penalty on them
-/// added.
+/// One update by the gradients beside the parameters, and whether it was done. `loss` gets the penalty added.
 fn step(parameters: &Parameters, optimizer: &Optimizer, step: u64, lr: f64, loss: &Tensor) -> Result<bool> {
     if let Some(penalty) = optimizer.penalty(parameters)? {
         primitives::accumulate(&penalty, loss)?;
