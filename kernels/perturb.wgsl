@@ -1,7 +1,8 @@
 // y = x with randomness of one of the kinds below, a number of its own for each element.
 // use: linear, philox
 //
-// One invocation four elements, those of one block of random words, 256 in a workgroup; the grid is folded into y.
+// One invocation four elements, those of one block of random words or of two, 256 in a workgroup; the grid is folded
+// into y.
 
 const DROPOUT: u32 = 0u; // 0 with probability a, else x / (1 - a)
 const RRELU: u32 = 1u; // x where sign >= 0, else x / u with u uniform in a..b
@@ -17,6 +18,8 @@ struct Params {
     stream: u32,
     step: u32,
     layer: u32,
+    first_block: u32, // of the blocks of random words
+    shift: u32, // words of that block that are passed over, 0..3
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -38,13 +41,33 @@ fn perturbed(i: u32, word: u32, normal: f32) -> f32 {
     }
 }
 
+fn words_of(block: u32) -> vec4<u32> {
+    return philox(vec4<u32>(block, p.layer, p.step, p.stream), vec2<u32>(p.seed_low, p.seed_high));
+}
+
+fn normals_of(words: vec4<u32>) -> vec4<f32> {
+    if (p.kind != NOISE) {
+        return vec4<f32>();
+    }
+    return vec4<f32>(box_muller(words.x, words.y), box_muller(words.z, words.w));
+}
+
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let block = linear_index(group, local);
-    let words = philox(vec4<u32>(block, p.layer, p.step, p.stream), vec2<u32>(p.seed_low, p.seed_high));
-    var normals = vec4<f32>();
-    if (p.kind == NOISE) {
-        normals = vec4<f32>(box_muller(words.x, words.y), box_muller(words.z, words.w));
+    var words = words_of(p.first_block + block);
+    var normals = normals_of(words);
+    if (p.shift != 0u) {
+        let these = words;
+        let those = normals;
+        let next_words = words_of(p.first_block + block + 1u);
+        let next_normals = normals_of(next_words);
+        for (var k = 0u; k < 4u; k++) {
+            let at = (k + p.shift) % 4u;
+            let within = k + p.shift < 4u;
+            words[k] = select(next_words[at], these[at], within);
+            normals[k] = select(next_normals[at], those[at], within);
+        }
     }
     for (var k = 0u; k < 4u; k++) {
         let i = block * 4u + k;

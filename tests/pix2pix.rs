@@ -8,6 +8,7 @@ use common::golden_run::{GoldenRun, goes_on_bit_for_bit, initial_weights, losses
 use huetape::dataset::loader::Batch;
 use huetape::engine::device::Device;
 use huetape::engine::nn::{OptimizerKind, Parameters, WeightFile};
+use huetape::engine::ranks::Share;
 use huetape::networks::adversarial::{Adversarial, AdversarialConfig};
 use huetape::networks::distance::Distances;
 use huetape::networks::freeze::Freeze;
@@ -158,7 +159,7 @@ fn the_generator_learns_under_its_running_statistics_at_last() {
         state.into_iter().map(|t| t.data).collect::<Vec<_>>()
     };
     let fresh = statistics(&learner);
-    let update = |step, steps| Update { step, steps, lr: golden.run.settings.lr };
+    let update = |step, steps| Update { step, steps, lr: golden.run.settings.lr, share: Share::default() };
     learner.step(&golden.batch(1), &update(900, 1200)).unwrap();
     let moved = statistics(&learner);
     assert_ne!(fresh, moved);

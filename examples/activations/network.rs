@@ -133,7 +133,7 @@ impl Network {
             Activation::Elu => tape.apply(activation::Activation::Elu { alpha: 1.0 }, &[x]),
             Activation::RRelu => {
                 let draw = match pass {
-                    Pass::Training { seed, step } => Some(Draw { seed, step, layer: layer as u32 }),
+                    Pass::Training { seed, step } => Some(Draw { seed, step, layer: layer as u32, first: 0 }),
                     Pass::Evaluation => None,
                 };
                 tape.apply(RRelu { draw }, &[x])

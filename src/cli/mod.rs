@@ -12,6 +12,7 @@ mod names;
 mod outcome;
 mod signals;
 mod tables;
+mod together;
 mod training;
 
 #[cfg(feature = "completions")]
@@ -114,6 +115,7 @@ pub fn main() -> ExitCode {
     };
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
         Ok(Ok(())) => {
+            together::leave();
             if volume() == Volume::Verbose {
                 let memory = peak_bytes_of_process().map(|bytes| format!(", {} of memory", human_bytes(bytes)));
                 errln!("done in {:.1} s{}", begun.elapsed().as_secs_f64(), memory.unwrap_or_default());
@@ -122,13 +124,19 @@ pub fn main() -> ExitCode {
         }
         Ok::<Outcome, _>(Err(error)) => {
             let known = error.downcast_ref::<Error>();
-            errln!("error: {}", known.map_or_else(|| error.to_string(), |error| error.line(names::flag)));
+            let code = known.map_or(1, Error::exit_code);
+            let Some(teller) = together::teller() else { return ExitCode::from(code) };
+            errln!("error: {teller}{}", known.map_or_else(|| error.to_string(), |error| error.line(names::flag)));
             if volume() == Volume::Verbose {
                 error.chain().skip(1).for_each(|cause| errln!("caused by: {cause}"));
             }
-            ExitCode::from(known.map_or(1, Error::exit_code))
+            together::abort(code);
+            ExitCode::from(code)
         }
-        Err(_) => ExitCode::from(1),
+        Err(_) => {
+            together::abort(1);
+            ExitCode::from(1)
+        }
     }
 }
 
@@ -263,7 +271,9 @@ fn usage(error: &clap::Error) -> ExitCode {
     let help = format!("see `huetape {command}{}--help`", if command.is_empty() { "" } else { " " });
     let advice = advice(error, &context(ContextKind::InvalidValue).unwrap_or_default());
     let remedy = choices.or(advice).or_else(|| similar.map(|text| format!("did you mean {text}?"))).unwrap_or(help);
-    errln!("error: {what}: {subject}: {remedy}");
+    if together::tells_of_usage() {
+        errln!("error: {what}: {subject}: {remedy}");
+    }
     ExitCode::from(2)
 }
 

@@ -1,6 +1,7 @@
 //! What signals do. The first one always ends the program: by the command itself where it looks at the flag in time,
 //! else without it. What is unfinished is taken away.
 
+use crate::cli::stdio::is_silent;
 use crate::error::{Error, Result};
 use crate::files::abandon_unfinished;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -55,6 +56,11 @@ pub fn stop_flag() -> Arc<AtomicBool> {
     ASKED.clone()
 }
 
+/// Whether the program has been asked to end.
+pub fn asked() -> bool {
+    ASKED.load(Ordering::Relaxed)
+}
+
 /// How long the command may go on from here once it has been asked to end.
 pub fn be_patient(patience: Patience) {
     PATIENCE.store(patience as u8, Ordering::Relaxed);
@@ -77,7 +83,9 @@ fn watch() {
     }
     abandon_unfinished();
     let command = std::env::args().nth(1).unwrap_or_default();
-    errln!("error: interrupted: huetape {command}: run it again, a training with --resume");
+    if !is_silent() {
+        errln!("error: interrupted: huetape {command}: run it again, a training with --resume");
+    }
     // At once: drivers may be at work on other threads.
     signal_hook::low_level::exit(1);
 }

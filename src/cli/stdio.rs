@@ -46,12 +46,26 @@ static VOLUME: AtomicU8 = AtomicU8::new(Volume::Usual as u8);
 static PRINTS_ONLY: AtomicBool = AtomicBool::new(false);
 /// Whether what is printed goes to stderr, stdout being a file's.
 static ASIDE: AtomicBool = AtomicBool::new(false);
+/// Whether another process speaks for this one.
+static SILENT: AtomicBool = AtomicBool::new(false);
 /// What kept stdout from being written first.
 static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
 
 /// Sets how much is told.
 pub fn set_volume(volume: Volume) {
     VOLUME.store(volume as u8, Ordering::Relaxed);
+}
+
+/// From here on only errors are printed: another process speaks for this one.
+#[cfg_attr(not(feature = "mpi"), allow(dead_code, reason = "one process speaks for itself"))]
+pub fn fall_silent() {
+    set_volume(Volume::Quiet);
+    SILENT.store(true, Ordering::Relaxed);
+}
+
+/// Whether another process speaks for this one.
+pub fn is_silent() -> bool {
+    cfg!(feature = "mpi") && SILENT.load(Ordering::Relaxed)
 }
 
 /// How much is told.
@@ -123,6 +137,9 @@ pub fn write_json(path: Option<&Path>, figures: impl FnOnce() -> serde_json::Val
 
 /// What `out!` does.
 pub fn print(text: Arguments<'_>) {
+    if is_silent() {
+        return;
+    }
     if ASIDE.load(Ordering::Relaxed) {
         let _ = io::stderr().write_fmt(text);
     } else if let Err(error) = io::stdout().write_fmt(text) {

@@ -30,14 +30,14 @@ const PULSE: Duration = Duration::from_millis(20);
 /// How long the end of a loader waits for its threads. One may hang on a file that never comes.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The images of one training step.
+/// The images of one training step, or this process's share of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// The step, counted from 1.
     pub step: u64,
-    /// The source file of each of the N images.
+    /// The source file of each image of the whole batch, of which another process may have a share.
     pub files: Vec<PathBuf>,
-    /// N.
+    /// N: the images that are here.
     pub n: usize,
     /// S.
     pub size: usize,
@@ -125,7 +125,8 @@ impl BatchMaker {
         let (size, halo) = (self.options.size, self.options.halo);
         let samples = samples(&self.infos, &self.places, &self.options, step);
         let (mut source, mut target) = (Vec::new(), Vec::new());
-        for sample in &samples {
+        let share = self.options.share(step);
+        for sample in &samples[share.positions()] {
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
@@ -153,7 +154,7 @@ impl BatchMaker {
             }
         }
         let files = samples.iter().map(|sample| self.data.pairs[sample.file].source.path().to_owned()).collect();
-        Ok(Some(Batch { step, files, n: samples.len(), size, halo, source, target }))
+        Ok(Some(Batch { step, files, n: share.images, size, halo, source, target }))
     }
 
     /// A file may have been replaced since it was validated.

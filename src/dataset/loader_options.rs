@@ -1,6 +1,7 @@
 //! How batches are made: sizes, order, crops, turns, threads.
 
 use crate::dataset::patches::PatchPlan;
+use crate::engine::ranks::{Ranks, Share};
 use crate::error::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
@@ -46,7 +47,7 @@ impl fmt::Display for Turns {
 /// How batches are made.
 #[derive(Debug, Clone)]
 pub struct LoaderOptions {
-    /// Images a batch (N, at least 1).
+    /// Images a batch (at least 1), of all processes together.
     pub batch: usize,
     /// Side of the square crop in pixels (S, at least 1).
     pub size: usize,
@@ -69,6 +70,10 @@ pub struct LoaderOptions {
     pub threads: usize,
     /// Bytes of decoded images to keep.
     pub cache_bytes: usize,
+    /// Which of [`LoaderOptions::ranks`] processes reads its share of each batch, from 0.
+    pub rank: usize,
+    /// Processes that a batch is shared out to.
+    pub ranks: usize,
 }
 
 impl Default for LoaderOptions {
@@ -85,6 +90,8 @@ impl Default for LoaderOptions {
             patches: None,
             threads: 2,
             cache_bytes: 256 << 20,
+            rank: 0,
+            ranks: 1,
         }
     }
 }
@@ -107,8 +114,31 @@ impl LoaderOptions {
         }
     }
 
+    /// What this process reads of the batch of `step`.
+    pub fn share(&self, step: u64) -> Share {
+        let images = match &self.patches {
+            Some(plan) => {
+                let batches = self.batches(1, 0).max(1);
+                let before = ((step.max(1) - 1) % batches) as usize * self.batch;
+                self.batch.min(plan.patches.len() - before)
+            }
+            None => self.batch,
+        };
+        Share::new(images, self.rank, self.ranks)
+    }
+
+    /// Images of the smallest batch there is.
+    pub fn smallest_batch(&self) -> usize {
+        self.share(self.patches.as_ref().map_or(1, |_| self.batches(1, 0))).of
+    }
+
+    /// The same batches, of which this process reads its share.
+    pub fn shared(self, ranks: &Ranks) -> LoaderOptions {
+        LoaderOptions { rank: ranks.rank(), ranks: ranks.size(), ..self }
+    }
+
     /// The centre of each image in name order, one a batch, with `halo` pixels around.
     pub fn centres(self, halo: usize) -> LoaderOptions {
-        LoaderOptions { batch: 1, halo, shuffle: false, augment: false, patches: None, ..self }
+        LoaderOptions { batch: 1, halo, shuffle: false, augment: false, patches: None, rank: 0, ranks: 1, ..self }
     }
 }

@@ -2,10 +2,13 @@
 
 pub(crate) mod blocks;
 pub mod device;
+#[cfg(feature = "mpi")]
+pub mod mpi;
 pub mod nn;
 pub mod op;
 pub mod ops;
 pub mod primitives;
+pub mod ranks;
 pub(crate) mod seeded;
 pub mod self_test;
 pub mod tape;

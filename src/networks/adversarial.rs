@@ -309,7 +309,7 @@ impl<G: Game> Adversarial<G> {
     }
 
     fn step_g(&self, update: &Update, loss: &Tensor) -> Result<()> {
-        let done = step(&self.g.parameters, &self.g_optimizer, update.step, update.lr, loss)?;
+        let done = step(&self.g.parameters, &self.g_optimizer, update, update.lr, loss)?;
         match &self.averaged {
             Some((averaged, decay)) if done => averaged.parameters.follow(&self.g.parameters, *decay, update.step),
             _ => Ok(()),
@@ -317,16 +317,17 @@ impl<G: Game> Adversarial<G> {
     }
 
     fn step_d(&self, update: &Update, loss: &Tensor) -> Result<()> {
-        step(&self.d, &self.d_optimizer, update.step, update.lr * self.lr_ratio, loss).map(drop)
+        step(&self.d, &self.d_optimizer, update, update.lr * self.lr_ratio, loss).map(drop)
     }
 }
 
 /// One update by the gradients beside the parameters, and whether it was done. `loss` gets the penalty added.
-fn step(parameters: &Parameters, optimizer: &Optimizer, step: u64, lr: f64, loss: &Tensor) -> Result<bool> {
+fn step(parameters: &Parameters, optimizer: &Optimizer, update: &Update, lr: f64, loss: &Tensor) -> Result<bool> {
+    parameters.sum_gradients(&update.share)?;
     if let Some(penalty) = optimizer.penalty(parameters)? {
         primitives::accumulate(&penalty, loss)?;
     }
-    optimizer.step(parameters, step, lr)
+    optimizer.step(parameters, update.step, lr)
 }
 
 impl<G: Game> Learner for Adversarial<G> {

@@ -46,8 +46,7 @@ impl<'a> Canvas<'a> {
             self.rows.resize(rows * target.width * self.bands, 0.0);
         }
         for across in &plan.across[band.pieces.clone()] {
-            let columns = across.first.max(target.x)..across.used().end.min(target.x + target.width);
-            let area = Area::of(columns, down.used());
+            let area = self.used_of(band, across);
             let piece = has_data(valid, band.source, area).then(|| self.piece(band, source, across, down));
             let painted = piece.map(&mut paint).transpose()?;
             if !plan.blended {
@@ -62,6 +61,28 @@ impl<'a> Canvas<'a> {
             finished(target, Pixels { width: target.width, height: target.height, bands: self.bands, values })?;
         }
         Ok(())
+    }
+
+    /// The pieces that [`Canvas::paint`] will ask for, one after the other: those of them that `wanted` holds for, by
+    /// their number.
+    pub fn pieces(
+        &self,
+        band: &Band,
+        source: &Pixels,
+        valid: Option<&[bool]>,
+        wanted: impl Fn(usize) -> bool,
+    ) -> impl Iterator<Item = Pixels> {
+        let across = self.plan.across[band.pieces.clone()].iter();
+        let with_data = across.filter(move |across| has_data(valid, band.source, self.used_of(band, across)));
+        let mine = with_data.enumerate().filter(move |(number, _)| wanted(*number));
+        mine.map(move |(_, across)| self.piece(band, source, across, &self.plan.down[band.row]))
+    }
+
+    /// What is used of a piece of a band.
+    fn used_of(&self, band: &Band, across: &Span) -> Area {
+        let target = band.target;
+        let columns = across.first.max(target.x)..across.used().end.min(target.x + target.width);
+        Area::of(columns, self.plan.down[band.row].used())
     }
 
     /// What the network reads for a piece: mirrored at the picture's border, and continued by the edge where the

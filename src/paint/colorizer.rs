@@ -3,6 +3,7 @@
 use crate::dataset::lightness::LightnessMatch;
 use crate::dataset::preparation::Preparation;
 use crate::dataset::prepared::PreparedScene;
+use crate::engine::ranks::Ranks;
 use crate::error::{Error, ErrorKind, Result};
 use crate::imaging::picture::{Picture, Reading, not_finite};
 use crate::imaging::pixels::Area;
@@ -100,6 +101,7 @@ pub struct Colorizer {
     lightness: Option<LightnessMatch>,
     options: Options,
     units: Option<TargetUnits>,
+    ranks: Ranks,
 }
 
 // Held by the compiler: threads share a colorizer.
@@ -111,7 +113,7 @@ const _: () = {
 impl Colorizer {
     /// A colorizer by a network with its weights.
     pub fn new(painter: Box<dyn Painter>) -> Self {
-        Colorizer { painter, lightness: None, options: Options::default(), units: None }
+        Colorizer { painter, lightness: None, options: Options::default(), units: None, ranks: Ranks::ALONE }
     }
 
     /// How files are coloured where nothing else is said.
@@ -123,6 +125,18 @@ impl Colorizer {
     #[must_use]
     pub fn with_options(self, options: Options) -> Self {
         Colorizer { options, ..self }
+    }
+
+    /// The same network, which paints each file together with other processes: they share out its tiles, and the first
+    /// one writes.
+    #[must_use]
+    pub fn sharing_tiles(self, ranks: Ranks) -> Self {
+        Colorizer { ranks, ..self }
+    }
+
+    /// The processes that share out the tiles of a file.
+    pub(crate) fn ranks(&self) -> &Ranks {
+        &self.ranks
     }
 
     /// The same network, whose targets had these units.
@@ -249,7 +263,16 @@ impl Colorizer {
     /// # Errors
     /// Whatever the network reports where it is tried.
     pub fn tiling(&self, size: [usize; 2], tile: Option<usize>, overlap: Option<usize>, look: &Look) -> Result<Tiling> {
-        best_tiling(self.painter.as_ref(), size, tile, overlap, look)
+        let painter = self.painter.as_ref();
+        if self.ranks.alone() {
+            return best_tiling(painter, size, tile, overlap, look);
+        }
+        // What fits one process's memory need not fit another's: as the first one has it.
+        let Tiling { tile, overlap, panel, align, rows } = best_tiling(painter, size, tile, overlap, look)?;
+        let rows = rows.map_or(0.0, |rows| rows as f64);
+        let told = self.ranks.gather(&[tile as f64, overlap as f64, panel as f64, align as f64, rows])?;
+        let [tile, overlap, panel, align, rows] = [0, 1, 2, 3, 4].map(|i| told[i] as usize);
+        Ok(Tiling { tile, overlap, panel, align, rows: (rows > 0).then_some(rows) })
     }
 
     /// Colours a scene of any size, see [`scene::paint`].
@@ -264,10 +287,10 @@ impl Colorizer {
         progress: &mut dyn FnMut(usize, usize) -> Result<()>,
     ) -> Result<()> {
         match &self.lightness {
-            None => scene::paint(self.painter.as_ref(), source, sink, scene, progress),
+            None => scene::paint(self.painter.as_ref(), source, sink, scene, &self.ranks, progress),
             Some(by) => {
                 let relit = Relit { source, by, device: self.painter.device() };
-                scene::paint(self.painter.as_ref(), &relit, sink, scene, progress)
+                scene::paint(self.painter.as_ref(), &relit, sink, scene, &self.ranks, progress)
             }
         }
     }

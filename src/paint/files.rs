@@ -7,7 +7,7 @@ use crate::imaging::codec::save::predicted_by;
 use crate::paint::colorizer::Colorizer;
 use crate::paint::format::{self, Format};
 use crate::paint::output::{Origin, Output};
-use crate::paint::scene::{Scene, Source, redundancy};
+use crate::paint::scene::{Part, Scene, Sink, Source, redundancy};
 use crate::paint::units::Units;
 use std::path::{Path, PathBuf};
 
@@ -96,9 +96,26 @@ impl Colorizer {
             format::check_units(output)?;
         }
         let (source, origin) = self.open_file(input, observe)?;
+        if !self.ranks().leads() {
+            return self.paint_for_the_first(how, &source, &origin, observe);
+        }
         let folders = Folders::of([Some(output), how.uncertainty.as_deref()].into_iter().flatten())?;
         let painted = self.paint_file(input, output, how, &source, &origin, observe);
         painted.inspect_err(|_| folders.remove_if_empty())
+    }
+
+    /// Paints this process's share of the tiles, which the first process writes.
+    fn paint_for_the_first(
+        &self,
+        how: &FileOptions,
+        source: &dyn Source,
+        origin: &Origin,
+        observe: &mut dyn FnMut(FileEvent<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let look = self.options().look;
+        let tiling = self.tiling(origin.size, how.tile, how.overlap, &look)?;
+        let scene = Scene { look, tiling, uncertainty: how.uncertainty.is_some() };
+        self.paint_scene(source, &mut Nowhere, &scene, &mut |done, total| observe(FileEvent::Parts { done, total }))
     }
 
     fn paint_file(
@@ -142,6 +159,15 @@ impl Colorizer {
         source.notices().iter().try_for_each(|notice| observe(FileEvent::Notice(notice)))?;
         let origin = Origin::of(source.info(), source.may_have_gaps());
         Ok((source, origin))
+    }
+}
+
+/// Where a process writes that does not.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn put(&mut self, _: [usize; 2], _: Part) -> Result<()> {
+        Ok(())
     }
 }
 

@@ -11,4 +11,5 @@ mod record;
 #[allow(clippy::module_inception, reason = "the run itself, beside what belongs to one")]
 pub mod run;
 pub mod summary;
+mod together;
 pub mod training;

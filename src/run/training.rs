@@ -19,6 +19,7 @@ use crate::networks;
 use crate::networks::adversarial::has_discriminator;
 use crate::networks::recipe::{Recipe, Setup};
 use crate::run::plan::{Patches, Plan};
+use crate::run::together;
 use crate::train::built_in::weights_called;
 use crate::train::checkpoint::{self, Checkpoint, Newest};
 use crate::train::health::diverged;
@@ -27,7 +28,7 @@ use crate::train::metadata::Metadata;
 use crate::train::metrics::Metrics;
 use crate::train::run_dir::RunDir;
 use crate::train::run_lock::RunLock;
-use crate::train::session::{Event, Outcome, Session};
+use crate::train::session::{Event, Outcome, Session, SessionConfig};
 use crate::train::settings::table::Settings;
 use std::cell::RefCell;
 use std::path::Path;
@@ -209,23 +210,30 @@ impl Training {
     /// Runs the training in the folder `out`. Nothing is created before a learner stands; with a memory cap, before one
     /// update has been seen to fit.
     ///
+    /// Of several processes ([`Device::join`]) the first alone reads and writes the folder, surveys the images and
+    /// validates; each reads its share of each batch. A process that fails leaves the others waiting: its program has to
+    /// end them.
+    ///
     /// # Errors
+    /// A batch of fewer images than processes;
     /// A folder that is there already, of a training that does not resume, or that another process trains in; images or
     /// weights that cannot be read; no memory; a loss that is not finite; whatever the device or the disk reports.
     pub fn run(&self, device: &Device, out: &Path, observe: &mut dyn FnMut(Event<'_>)) -> Result<Ended> {
+        let ranks = device.ranks();
+        ranks.check_batch(self.plan.session.loader.smallest_batch())?;
         // What is there is not looked at before nobody else changes it.
-        let old = if self.resume && out.exists() { Some(RunDir::open(out)?) } else { None };
+        let old = if self.resume && ranks.leads() && out.exists() { Some(RunDir::open(out)?) } else { None };
         let mut lock = old.as_ref().map(|dir| RunLock::take(dir.root())).transpose()?;
         let newest = old.as_ref().map_or_else(|| Ok(Newest::default()), Checkpoint::newest)?;
         let last = newest.checkpoint.as_ref().map(|checkpoint| checkpoint.step);
         let ended = last.filter(|&step| step >= self.plan.session.steps);
-        if let (Some(dir), Some(step)) = (&old, ended.filter(|_| newest.broken.is_empty()))
-            && dir.is_finished(step)
-        {
+        let whole = ended.filter(|_| newest.broken.is_empty());
+        let before = || Ok(whole.filter(|&step| old.as_ref().is_some_and(|dir| dir.is_finished(step))));
+        if let Some(step) = together::told(ranks, before)? {
             return Ok(Ended { outcome: Outcome::FinishedBefore { step }, scores: None });
         }
-        let mut survey = survey(&self.data)?;
-        if let Some(validation) = &self.validation {
+        let mut survey = together::survey(ranks, || survey(&self.data))?;
+        if let Some(validation) = self.validation.as_ref().filter(|_| ranks.leads()) {
             validation.read_through()?;
         }
         for (path, error) in &newest.broken {
@@ -235,14 +243,19 @@ impl Training {
         // A checkpoint brings all that weights to start from would have: their file need not be there any more.
         let weights = match &newest.checkpoint {
             Some(checkpoint) => Some(checkpoint.file.clone()),
-            None => self.weights()?,
+            None if ranks.leads() => self.weights()?,
+            None => None,
         };
+        let weights = together::weights(ranks, weights)?;
+        let step = together::told(ranks, || Ok(last))?;
+        let as_told = |step| Some(Checkpoint { step, path: out.to_owned(), file: weights.clone()? });
+        let from = newest.checkpoint.or_else(|| step.and_then(as_told));
         let learner = || self.learner(device, &survey, weights.as_ref());
         if device.memory().cap_bytes.is_some() {
             self.rehearse_on(device, learner()?)?;
         }
         let mut learner = learner()?;
-        if learner.painter().keeps_lightness() {
+        if learner.painter().keeps_lightness() && ranks.leads() {
             survey.stats.lightness = LightnessMatch::of(&self.data)?;
         }
         if let Some(notice) = grey_notice(survey.grey, self.data.pairs.len()) {
@@ -256,6 +269,12 @@ impl Training {
             let text = format!("{} holds no discriminator: a new one learns", file.source());
             observe(Event::Notice { text: &text });
         }
+        if !ranks.leads() {
+            let session = self.session(device, RunDir::unopened(out), Metadata::default());
+            let outcome = session.run(learner.as_mut(), from.as_ref(), observe)?;
+            ranks.wait()?;
+            return Ok(Ended { outcome, scores: None });
+        }
         if lock.is_none() {
             RunDir::make(out, self.resume)?;
             lock = Some(RunLock::take(out)?);
@@ -268,15 +287,8 @@ impl Training {
             Error::failed(format!("statistics that JSON cannot hold ({error})"), out.display(), "report this")
         })?;
         write_whole(&dir.statistics(), text.as_bytes())?;
-        let session = Session {
-            config: self.plan.session.clone(),
-            dir,
-            metadata: self.metadata(weights.as_ref(), survey.stats.lightness.as_ref())?,
-            data: self.data.clone(),
-            validation: self.validation.clone(),
-            stop: &self.stop,
-            asynchronous: device.is_gpu(),
-        };
+        let metadata = self.metadata(weights.as_ref(), survey.stats.lightness.as_ref())?;
+        let session = self.session(device, dir, metadata);
         let (losses, steps) = (learner.losses(), self.plan.session.steps);
         let mut reported = Ok(());
         let mut tell = |event: Event<'_>| {
@@ -289,7 +301,7 @@ impl Training {
                 reported = self.report(&session.dir, device, losses, None, 0);
             }
         };
-        let outcome = session.run(learner.as_mut(), newest.checkpoint.as_ref(), &mut tell)?;
+        let outcome = session.run(learner.as_mut(), from.as_ref(), &mut tell)?;
         reported?;
         if let Some((name, [first, last])) = diverged(&Metrics::read(&session.dir.metrics())?) {
             let what = format!("the training has diverged: its {name} ended at {last:.4}, and began at {first:.4}");
@@ -316,6 +328,7 @@ impl Training {
                     Ok(())
                 });
                 if self.stopped() {
+                    ranks.wait()?;
                     return Ok(Ended { outcome: Outcome::Stopped { step: self.plan.session.steps }, scores: None });
                 }
                 Some(judged?)
@@ -325,7 +338,23 @@ impl Training {
         let end = if outcome == Outcome::Finished { steps } else { 0 };
         self.report(&session.dir, device, losses, scores.clone().map(|scores| (scores, judged)), end)?;
         drop(lock);
+        ranks.wait()?;
         Ok(Ended { outcome, scores })
+    }
+
+    /// The loop, which writes into `dir`.
+    fn session(&self, device: &Device, dir: RunDir, metadata: Metadata) -> Session<'_> {
+        let config = self.plan.session.clone();
+        let loader = config.loader.clone().shared(device.ranks());
+        Session {
+            config: SessionConfig { loader, ..config },
+            dir,
+            metadata,
+            data: self.data.clone(),
+            validation: self.validation.clone(),
+            stop: &self.stop,
+            asynchronous: device.is_gpu(),
+        }
     }
 
     /// What loading takes beside a step, bytes: batches that wait, and decoded images that are kept.
@@ -356,7 +385,10 @@ impl Training {
     /// # Errors
     /// As [`Training::run`].
     pub fn rehearse(&self, device: &Device) -> Result<Rehearsal> {
-        let learner = self.learner(device, &survey(&self.data)?, self.weights()?.as_ref())?;
+        let ranks = device.ranks();
+        ranks.check_batch(self.plan.session.loader.smallest_batch())?;
+        let survey = together::survey(ranks, || survey(&self.data))?;
+        let learner = self.learner(device, &survey, self.weights()?.as_ref())?;
         self.rehearse_on(device, learner)
     }
 
@@ -374,13 +406,15 @@ impl Training {
     }
 
     fn rehearse_on(&self, device: &Device, mut learner: Box<dyn Learner>) -> Result<Rehearsal> {
-        let batch = BatchMaker::new(self.data.clone(), self.plan.session.loader.clone()).batch(1)?;
+        let loader = self.plan.session.loader.clone().shared(device.ranks());
+        let (share, steps) = (loader.share(1), self.plan.session.steps);
+        let batch = BatchMaker::new(self.data.clone(), loader).batch(1)?;
         device.reset_peak();
         let mut seconds = f64::INFINITY;
         // The first update also compiles kernels.
         for _ in 0..2 {
             let start = Instant::now();
-            for loss in learner.step(&batch, &Update { step: 1, steps: self.plan.session.steps, lr: 0.0 })? {
+            for loss in learner.step(&batch, &Update { step: 1, steps, lr: 0.0, share })? {
                 loss.finish()?;
             }
             seconds = seconds.min(start.elapsed().as_secs_f64());

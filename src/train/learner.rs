@@ -3,6 +3,7 @@
 use crate::dataset::loader::Batch;
 use crate::engine::device::PendingRead;
 use crate::engine::nn::{Parameters, StateTensor, WeightFile};
+use crate::engine::ranks::Share;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::paint::painter::Painter;
@@ -16,6 +17,8 @@ pub struct Update {
     pub steps: u64,
     /// Its learning rate.
     pub lr: f64,
+    /// What of the whole batch this process has: what is drawn for an image goes by its position there.
+    pub share: Share,
 }
 
 /// What a kind of training does with a batch.
@@ -26,6 +29,9 @@ pub trait Learner {
 
     /// One update from one batch. The losses are those of the batch before its update, in the order of
     /// [`Learner::losses`].
+    ///
+    /// Where several processes train, the batch is this one's share of the whole. Losses are means over images, here
+    /// over those of the share; gradients are summed by [`Parameters::sum_gradients`] before an optimiser reads them.
     ///
     /// # Errors
     /// Whatever a launch reports.

@@ -59,6 +59,11 @@ impl RunDir {
         RunDir::resume(root)
     }
 
+    /// The folder at `root` without a look at it, for a process that does not write there.
+    pub(crate) fn unopened(root: &Path) -> RunDir {
+        RunDir { root: root.to_owned() }
+    }
+
     /// Whether a new run can be made there: nothing is there, or an empty folder.
     pub fn is_free(root: &Path) -> bool {
         !root.exists() || fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_none())

@@ -7,6 +7,7 @@ use crate::dataset::loader_options::LoaderOptions;
 use crate::dataset::pairs::Dataset;
 use crate::engine::device::PendingRead;
 use crate::engine::nn::StateTensor;
+use crate::engine::ranks::Ranks;
 use crate::error::{Error, ErrorKind, Result};
 use crate::train::checkpoint::{self, Checkpoint};
 use crate::train::events::{EVENTS, EventWriter};
@@ -168,12 +169,19 @@ struct Pause {
     checkpoint: bool,
 }
 
+/// The files that grow with the run.
+struct Files {
+    metrics: MetricsWriter,
+    events: Option<EventWriter>,
+}
+
 /// The state of the loop beside the learner's.
 struct Loop<'s, 'o> {
     session: &'s Session<'s>,
     observe: &'o mut dyn FnMut(Event<'_>),
-    metrics: MetricsWriter,
-    events: Option<EventWriter>,
+    ranks: Ranks,
+    /// Those of the process that writes.
+    files: Option<Files>,
     pace: Pace,
     health: Health,
     clock: Instant,
@@ -194,27 +202,19 @@ impl Session<'_> {
         from: Option<&Checkpoint>,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Outcome> {
-        let config = &self.config;
         let (mut after, mut best) = (0, f64::INFINITY);
         if let Some(checkpoint) = from {
             learner.load(&checkpoint.file)?;
             (after, best) = (checkpoint.step, checkpoint.best_score(is_pair(learner.losses())));
         }
-        self.dir.cut_samples(after)?;
-        let newest = self.dir.list_checkpoints()?.into_iter().next().map(|newest| newest.path);
-        if newest.is_some_and(|newest| from.is_some_and(|from| from.path == newest)) {
-            // A run killed between a checkpoint and the removal of an older one left that. Where a newer one is
-            // damaged, all that is older stays.
-            self.dir.prune(config.keep)?;
-        }
-        let metrics = MetricsWriter::open(self.dir.metrics(), after)?;
-        let events = (EVENTS && config.tensorboard).then(|| EventWriter::open(&self.dir)).transpose()?;
+        let ranks = learner.painter().device().ranks().clone();
+        let files = if ranks.leads() { Some(self.files(after, from)?) } else { None };
         observe(Event::Started { after });
         let mut state = Loop {
             session: self,
             observe,
-            metrics,
-            events,
+            ranks,
+            files,
             pace: Pace::default(),
             health: Health::default(),
             clock: Instant::now(),
@@ -226,13 +226,31 @@ impl Session<'_> {
         ended.map_err(|error| if error.kind() == ErrorKind::Lost { state.with_way_on(error) } else { error })
     }
 
+    /// Opens the files that grow, cut back to what was done up to the update `after`.
+    fn files(&self, after: u64, from: Option<&Checkpoint>) -> Result<Files> {
+        let config = &self.config;
+        self.dir.cut_samples(after)?;
+        let newest = self.dir.list_checkpoints()?.into_iter().next().map(|newest| newest.path);
+        if newest.is_some_and(|newest| from.is_some_and(|from| from.path == newest)) {
+            // A run killed between a checkpoint and the removal of an older one left that. Where a newer one is
+            // damaged, all that is older stays.
+            self.dir.prune(config.keep)?;
+        }
+        let metrics = MetricsWriter::open(self.dir.metrics(), after)?;
+        let events = (EVENTS && config.tensorboard).then(|| EventWriter::open(&self.dir)).transpose()?;
+        Ok(Files { metrics, events })
+    }
+
     /// The updates after `after`.
     fn steps(&self, learner: &mut dyn Learner, after: u64, state: &mut Loop<'_, '_>) -> Result<Outcome> {
         let config = &self.config;
-        let lag = if self.asynchronous { LOSS_LAG } else { 0 };
+        // Several processes agree after each update on whether to stop, and exchange their losses then.
+        let never = AtomicBool::new(false);
+        let stop = if state.ranks.alone() { self.stop } else { &never };
+        let lag = if self.asynchronous && state.ranks.alone() { LOSS_LAG } else { 0 };
         let mut loader = Loader::new(self.data.clone(), config.loader.clone(), after + 1, config.steps)?;
         let mut done = after;
-        while let Some(batch) = loader.next_unless(self.stop) {
+        while let Some(batch) = loader.next_unless(stop) {
             let Some(batch) = batch? else {
                 if done > after && state.saved != Some(self.dir.checkpoint(done)) {
                     state.rest(learner, done, Pause { checkpoint: true, ..Pause::default() })?;
@@ -241,9 +259,10 @@ impl Session<'_> {
             };
             let step = batch.step;
             let lr = config.lr_schedule.lr_at(step, config.steps, config.lr) * warm_up(step, config.lr_warmup);
-            let losses = learner.step(&batch, &Update { step, steps: config.steps, lr })?;
+            let share = config.loader.share(step);
+            let losses = learner.step(&batch, &Update { step, steps: config.steps, lr, share })?;
             state.pending.push_back(Pending { step, files: batch.files, losses, lr });
-            let stopping = self.stop.load(Ordering::Relaxed);
+            let stopping = state.ranks.any(self.stop.load(Ordering::Relaxed))?;
             let last = step == config.steps;
             let validation = last || step.is_multiple_of(config.checkpoint_every);
             let pause = Pause {
@@ -318,6 +337,9 @@ impl Loop<'_, '_> {
         if due.calibration > 0 {
             self.session.calibrate(learner, due.calibration)?;
         }
+        if !self.ranks.leads() {
+            return self.ranks.wait();
+        }
         let validation = if due.validation { self.session.validate(learner)? } else { None };
         if let Some(update) = last {
             self.write_down(update, validation.as_ref())?;
@@ -325,13 +347,14 @@ impl Loop<'_, '_> {
         if due.samples {
             let stride = learner.painter().framing().stride;
             samples::write(&self.session.dir, step, learner, &self.session.sample_batches(stride)?)?;
-            if EVENTS && let Some(events) = &mut self.events {
+            if EVENTS && let Some(Files { events: Some(events), .. }) = &mut self.files {
                 events.sampled(&self.session.dir, step)?;
             }
         }
         if due.checkpoint {
             self.save(learner, step, validation)?;
         }
+        self.ranks.wait()?;
         self.clock = Instant::now();
         Ok(())
     }
@@ -368,10 +391,10 @@ impl Loop<'_, '_> {
     /// Waits for the losses of the oldest update; a loss that is NaN or infinite ends the run.
     fn read_losses(&mut self, learner: &dyn Learner) -> Result<Option<Settled>> {
         let Some(update) = self.pending.pop_front() else { return Ok(None) };
-        let mut losses = Vec::with_capacity(update.losses.len());
-        for ((name, _), read) in learner.losses().iter().zip(update.losses) {
-            losses.push((*name, read.finish()?[0]));
-        }
+        let finish = |read: PendingRead| read.finish().map(|values| values[0]);
+        let mut values: Vec<f32> = update.losses.into_iter().map(finish).collect::<Result<_>>()?;
+        self.ranks.mean(&mut values, update.files.len())?;
+        let losses: Vec<_> = learner.losses().iter().map(|(name, _)| *name).zip(values).collect();
         if let Some((name, value)) = losses.iter().find(|(_, value)| !value.is_finite()) {
             let files: Vec<String> = update.files.iter().map(|file| file.display().to_string()).collect();
             return Err(self.diverged(format!("{name} became {value} at step {}", update.step), &files.join(", ")));
@@ -396,6 +419,7 @@ impl Loop<'_, '_> {
 
     fn write_down(&mut self, update: Settled, validation: Option<&Validation>) -> Result<()> {
         let Settled { step, images, lr, losses, seconds } = update;
+        let Some(files) = &mut self.files else { return Ok(()) };
         self.pace.record(seconds, images);
         let figures = |found: &Validation| [&[("val_loss", found.loss)], &found.figures[..]].concat();
         let further = validation.map(figures).unwrap_or_default();
@@ -411,8 +435,8 @@ impl Loop<'_, '_> {
             time: now.as_millis() as f64 / 1e3,
             further: &further,
         };
-        self.metrics.append(&metrics)?;
-        if EVENTS && let Some(events) = &mut self.events {
+        files.metrics.append(&metrics)?;
+        if EVENTS && let Some(events) = &mut files.events {
             events.step(step, metrics.time, metrics.values())?;
         }
         let notice = self.health.record(&losses);

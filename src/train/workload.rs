@@ -2,6 +2,7 @@
 
 use crate::dataset::loader::Batch;
 use crate::engine::device::{Device, HostWork, LaunchTime, Profile, Timing};
+use crate::engine::ranks::Share;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::paint::painter::Painter;
@@ -221,7 +222,9 @@ impl<'a> Workload<'a> {
             Feed::Forward(source) => drop(self.learner.painter().answer(source)?),
             Feed::Train(batch) => {
                 batch.step += 1;
-                for loss in self.learner.step(batch, &Update { step: batch.step, steps: u64::MAX, lr: LR })? {
+                let share = Share { images: batch.n, of: batch.n, ..Share::default() };
+                let update = Update { step: batch.step, steps: u64::MAX, lr: LR, share };
+                for loss in self.learner.step(batch, &update)? {
                     loss.finish()?;
                 }
             }

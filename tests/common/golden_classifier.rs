@@ -6,6 +6,7 @@ use crate::common::{self, GoldenFile, Tolerance, compare};
 use huetape::dataset::loader::Batch;
 use huetape::engine::device::Device;
 use huetape::engine::nn::{Norm, OptimizerKind, StateTensor, WeightFile};
+use huetape::engine::ranks::Share;
 use huetape::engine::tape::Tape;
 use huetape::engine::tensor::Tensor;
 use huetape::imaging::ops::annealed_mean::annealed_mean;
@@ -123,7 +124,12 @@ impl Golden {
 
     /// One step; the loss before its update.
     fn step(&self, learner: &mut Classification, step: u64, lr: f64) -> f32 {
-        learner.step(&self.batch(step), &Update { step, steps: 10, lr }).unwrap().remove(0).finish().unwrap()[0]
+        learner
+            .step(&self.batch(step), &Update { step, steps: 10, lr, share: Share::default() })
+            .unwrap()
+            .remove(0)
+            .finish()
+            .unwrap()[0]
     }
 }
 

@@ -4,6 +4,7 @@ use super::{Tolerance, compare, devices, overruns};
 use huetape::dataset::loader::Batch;
 use huetape::engine::device::Device;
 use huetape::engine::nn::{StateTensor, WeightFile};
+use huetape::engine::ranks::Share;
 use huetape::train::learner::{Learner, Update};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -92,7 +93,7 @@ pub fn initial_weights(name: &str) -> WeightFile {
 
 /// Step number `step` of a golden run.
 pub fn update(step: u64, lr: f64) -> Update {
-    Update { step, steps: STEPS, lr }
+    Update { step, steps: STEPS, lr, share: Share::default() }
 }
 
 /// One step; the losses before its update, by name.

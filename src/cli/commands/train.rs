@@ -9,8 +9,10 @@ use crate::cli::names::{flag, flags};
 use crate::cli::outcome::Outcome;
 use crate::cli::signals::stop_flag;
 use crate::cli::stdio::{JSON, make_way_for_json, write_json};
+use crate::cli::together::join;
 use crate::cli::training::{print_rehearsal, run_with_progress};
 use crate::engine::device::Device;
+use crate::engine::ranks::Ranks;
 use crate::error::{Error, Result};
 use crate::evaluate::scoreboard::Scoreboard;
 use crate::networks::NETWORKS;
@@ -89,16 +91,47 @@ fn examples_of(networks: &[Network]) -> String {
     examples(&lines.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-pub fn run(args: TrainArgs) -> Outcome {
-    make_way_for_json(args.json.as_deref())?;
+/// The settings as they are given and read from files, with the folder of the run.
+fn settings(args: &TrainArgs) -> Result<Settings> {
     let mut settings = args.given.settings.clone();
     if let Some(path) = &args.config {
         settings = settings.or(Settings::read(path)?);
     }
-    let out = out_folder(&args, settings.out.take())?;
+    let out = out_folder(args, settings.out.take())?;
     if args.resume {
         settings = settings_to_resume(settings, &out)?;
     }
+    Ok(Settings { out: Some(out), ..settings })
+}
+
+/// The settings that the first of several processes has found; where each works is its own affair.
+fn shared_settings(args: &TrainArgs, ranks: &Ranks) -> Result<Settings> {
+    if ranks.alone() {
+        return settings(args);
+    }
+    let garbled = |what: String| Error::failed(what, "settings", "give folders names that are text");
+    let text = ranks.from_first(|| {
+        let text = toml::to_string(&settings(args)?).map_err(|error| garbled(error.to_string()))?;
+        Ok(text.into_bytes())
+    })?;
+    let told: Settings = String::from_utf8(text)
+        .map_err(|error| garbled(error.to_string()))
+        .and_then(|text| toml::from_str(&text).map_err(|error| garbled(error.to_string())))?;
+    let own = args.given.settings.clone();
+    Ok(Settings {
+        device: own.device.or(told.device),
+        memory: own.memory.or(told.memory),
+        threads: own.threads.or(told.threads),
+        body: own.body.or(told.body),
+        ..told
+    })
+}
+
+pub fn run(args: TrainArgs) -> Outcome {
+    let ranks = join()?;
+    make_way_for_json(args.json.as_deref())?;
+    let mut settings = shared_settings(&args, &ranks)?;
+    let out = settings.out.take().unwrap_or_default();
     let stop = stop_flag();
     device::set_threads(&settings)?;
     let training = match args.keep_going {
@@ -108,10 +141,14 @@ pub fn run(args: TrainArgs) -> Outcome {
     let training = training.resuming(args.resume).stopped_by(stop);
     training.data().notices.iter().for_each(|notice| noteln!("{}", flags(notice)));
     let device = device::open(&settings)?;
+    device.join(&ranks);
     if args.dry_run {
-        return dry_run(&training, &device, args.json.as_deref());
+        return dry_run(&training, &device, args.json.as_deref().filter(|_| ranks.leads()));
     }
     let ended = run_with_progress(&training, &device, &out)?;
+    if !ranks.leads() {
+        return Ok(());
+    }
     match ended.outcome {
         session::Outcome::Finished => {
             if let Some(scores) = &ended.scores {

@@ -8,9 +8,10 @@ use crate::engine::device::profiler::Profiler;
 use crate::engine::device::region::{Place, Region};
 #[cfg(feature = "gpu")]
 use crate::engine::device::trial::Watched;
+use crate::engine::ranks::Ranks;
 use crate::error::Result;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Everything behind a device; views keep it alive.
 pub(super) struct Inner {
@@ -22,6 +23,8 @@ pub(super) struct Inner {
     pub overruns: Mutex<Vec<String>>,
     /// Which bodies launches take.
     pub bodies: Bodies,
+    /// The processes that this one works with, once they are known.
+    pub ranks: OnceLock<Ranks>,
     /// Who looks at launches.
     #[cfg(feature = "gpu")]
     pub watched: Watched,
@@ -55,6 +58,7 @@ impl Inner {
             watch: AtomicBool::new(false),
             overruns: Mutex::default(),
             bodies: Bodies::default(),
+            ranks: OnceLock::new(),
             #[cfg(feature = "gpu")]
             watched: Watched::default(),
             profiler: Profiler::default(),

@@ -16,6 +16,7 @@ use crate::engine::device::read::{PendingRead, PendingState};
 use crate::engine::device::region::Place;
 use crate::engine::device::tuned::Tuned;
 use crate::engine::device::view::{View, check_len, elements, shape_error};
+use crate::engine::ranks::Ranks;
 use crate::error::{Error, ErrorKind, Result};
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -103,6 +104,19 @@ impl Device {
             Backend::Cpu(_) => None,
             Backend::Gpu(gpu) => gpu.note(),
         }
+    }
+
+    /// From now on a training on this device is one with those of the other processes: gradients, batch statistics and
+    /// losses are summed over all. The first call counts.
+    pub fn join(&self, ranks: &Ranks) {
+        // Fails only where it has been called before.
+        let _ = self.0.ranks.set(ranks.clone());
+    }
+
+    /// The processes that this device works with: no others, unless [`Device::join`] has said so.
+    pub fn ranks(&self) -> &Ranks {
+        static ALONE: Ranks = Ranks::ALONE;
+        self.0.ranks.get().unwrap_or(&ALONE)
     }
 
     /// Elements that one binding, and so one tensor, may have.

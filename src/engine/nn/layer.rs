@@ -3,13 +3,14 @@
 use crate::engine::nn::{Bound, Init, ParamKind, ParamSpec};
 use crate::engine::op::Op;
 use crate::engine::ops::activation::Activation;
-use crate::engine::ops::batch_norm::{After, BatchNormInference, BatchNormTrain, Rectifier};
+use crate::engine::ops::batch_norm::{After, BatchNormInference, BatchNormTogether, BatchNormTrain, Rectifier};
 use crate::engine::ops::concat::Concat;
 use crate::engine::ops::conv_transpose2d::ConvTranspose2d;
 use crate::engine::ops::conv2d::{self, Conv2d};
 use crate::engine::ops::dense::Dense;
 use crate::engine::ops::relu::Relu;
 use crate::engine::ops::upsample_nearest::UpsampleNearest;
+use crate::engine::ranks::Ranks;
 use crate::engine::tape::Var;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
@@ -204,7 +205,8 @@ pub enum Norm {
     Running,
 }
 
-/// Batch norm of x `[N, H, W, C]` with momentum 0.99 and eps 1e-3.
+/// Batch norm of x `[N, H, W, C]` with momentum 0.99 and eps 1e-3. Where several processes train, the batch is that of
+/// all together.
 ///
 /// # Errors
 /// No such parameters, another number of channels, and whatever a launch reports.
@@ -216,7 +218,8 @@ pub fn batch_norm(bound: &Bound<'_>, name: &str, x: &Var, norm: Norm) -> Result<
 
 /// As [`batch_norm`], by the name `NAME.bn` of the layer `name`, with what follows it: dropout, a rectifier, and the
 /// channels of `skip` beside the result. All of it runs in the same launches; under a watch each part runs by itself,
-/// which then sees what lies between.
+/// which then sees what lies between, and
+/// where several processes train.
 ///
 /// # Errors
 /// As [`batch_norm`]; a skip of other pixels.
@@ -229,7 +232,9 @@ pub fn batch_norm_then(
     skip: Option<&Var>,
 ) -> Result<Var> {
     let of_norm = format!("{name}.bn");
-    if bound.watched().is_none() {
+    // The launches that do all draw for a whole batch.
+    let whole = after.dropout.is_none_or(|dropout| dropout.draw.first == 0);
+    if whole && bound.watched().is_none() && !goes_over_all(x.value().device().ranks(), norm) {
         return normalize(bound, &of_norm, x, norm, after, skip);
     }
     let tape = bound.tape();
@@ -241,24 +246,36 @@ pub fn batch_norm_then(
     skip.map_or(Ok(y.clone()), |skip| tape.apply(Concat, &[&y, skip]))
 }
 
+/// Whether a batch norm goes over the images of several processes; what follows it then runs by itself. What is painted
+/// is one process's affair.
+fn goes_over_all(ranks: &Ranks, norm: Norm) -> bool {
+    !ranks.alone() && matches!(norm, Norm::Training | Norm::Estimate { .. })
+}
+
 fn normalize(bound: &Bound<'_>, name: &str, x: &Var, norm: Norm, after: After, skip: Option<&Var>) -> Result<Var> {
     let _layer = bound.layer(name);
     let gamma = bound.var(&format!("{name}.gamma"))?;
     let beta = bound.var(&format!("{name}.beta"))?;
     let mean = bound.tensor(&format!("{name}.mean"))?;
     let var = bound.tensor(&format!("{name}.var"))?;
+    let ranks = gamma.value().device().ranks();
     let inputs: Vec<&Var> = [x, &gamma, &beta].into_iter().chain(skip).collect();
     let by_batch = |momentum, pooled| {
         let (running_mean, running_var) = (mean.clone(), var.clone());
         let op = BatchNormTrain { running_mean, running_var, pooled, momentum, eps: EPS };
-        bound.tape().apply(op.followed_by(after), &inputs)
+        match goes_over_all(ranks, norm) {
+            true => bound.tape().apply(BatchNormTogether { alone: op, ranks: ranks.clone() }, &[x, &gamma, &beta]),
+            false => bound.tape().apply(op.followed_by(after), &inputs),
+        }
     };
     match norm {
         Norm::Training => by_batch(MOMENTUM, false),
         // All of what was, nothing of what is.
         Norm::Batch => by_batch(1.0, false),
         // One value a channel has no variance, and is to be known by that.
-        Norm::Estimate { number } => by_batch(1.0 - 1.0 / number as f32, x.value().len() > gamma.value().len()),
+        Norm::Estimate { number } => {
+            by_batch(1.0 - 1.0 / number as f32, ranks.size() * x.value().len() > gamma.value().len())
+        }
         Norm::Running => {
             let (mean, var) = (mean.clone(), var.clone());
             let op = BatchNormInference { mean, var, eps: EPS };

@@ -9,6 +9,7 @@ mod optimizer;
 mod parameters;
 pub mod rows;
 mod sequential;
+mod together;
 mod watch;
 mod weights;
 

@@ -74,9 +74,8 @@ pub fn save_as(
     element: impl Fn(&StateTensor) -> Element,
     path: &Path,
 ) -> Result<()> {
-    let mut tensors: Vec<(&StateTensor, Element)> = tensors.iter().map(|tensor| (tensor, element(tensor))).collect();
-    // As the library does: the wider elements first, so that each tensor begins at a multiple of its elements' size.
-    tensors.sort_by_key(|(tensor, element)| (*element == Element::F16, &tensor.name));
+    let tensors = tensors.iter().map(|tensor| (tensor, element(tensor))).collect();
+    let tensors: Vec<(&StateTensor, Element)> = in_order(tensors);
     for (tensor, _) in tensors.iter().filter(|(_, element)| *element == Element::F16) {
         if let Some(at) = tensor.data.iter().position(|value| !f16::from_f32(*value).is_finite()) {
             return Err(Error::input(
@@ -86,6 +85,18 @@ pub fn save_as(
             ));
         }
     }
+    // The library's own writing to a file brings a temporary file of its own, out of reach of `write_whole_with`.
+    write_whole_with(path, |file| write_to(&tensors, metadata, file))
+}
+
+/// As the library does: the wider elements first, so that each tensor begins at a multiple of its elements' size.
+fn in_order(mut tensors: Vec<(&StateTensor, Element)>) -> Vec<(&StateTensor, Element)> {
+    tensors.sort_by_key(|(tensor, element)| (*element == Element::F16, &tensor.name));
+    tensors
+}
+
+/// Writes tensors in that order, and the JSON that describes them.
+fn write_to(tensors: &[(&StateTensor, Element)], metadata: Option<&str>, file: &mut dyn io::Write) -> io::Result<()> {
     let mut end = 0;
     let info = |(tensor, element): &(&StateTensor, Element)| {
         let start = end;
@@ -94,22 +105,19 @@ pub fn save_as(
         (tensor.name.clone(), TensorInfo { dtype, shape: tensor.shape.clone(), data_offsets: (start, end) })
     };
     let infos = tensors.iter().map(info).collect();
-    // The library's own writing to a file brings a temporary file of its own, out of reach of `write_whole_with`.
-    write_whole_with(path, |file| {
-        let described = metadata.map(|json| HashMap::from([(KEY.to_owned(), json.to_owned())]));
-        let metadata = Metadata::new(described, infos).map_err(io::Error::other)?;
-        let mut header = serde_json::to_vec(&metadata)?;
-        // As the library does: elements begin at a multiple of eight bytes.
-        header.resize(header.len().next_multiple_of(8), b' ');
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(&header)?;
-        tensors.iter().try_for_each(|(tensor, element)| match element {
-            Element::F32 => file.write_all(bytemuck::cast_slice(&tensor.data)),
-            Element::F16 => {
-                let halves: Vec<u8> = tensor.data.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
-                file.write_all(&halves)
-            }
-        })
+    let described = metadata.map(|json| HashMap::from([(KEY.to_owned(), json.to_owned())]));
+    let metadata = Metadata::new(described, infos).map_err(io::Error::other)?;
+    let mut header = serde_json::to_vec(&metadata)?;
+    // As the library does: elements begin at a multiple of eight bytes.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    file.write_all(&(header.len() as u64).to_le_bytes())?;
+    file.write_all(&header)?;
+    tensors.iter().try_for_each(|(tensor, element)| match element {
+        Element::F32 => file.write_all(bytemuck::cast_slice(&tensor.data)),
+        Element::F16 => {
+            let halves: Vec<u8> = tensor.data.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
+            file.write_all(&halves)
+        }
     })
 }
 
@@ -208,6 +216,20 @@ impl WeightFile {
             Some(json) => file.described(json),
             None => Ok(file),
         }
+    }
+
+    /// The bytes of a safetensors file that holds the same, elements of 32 bits.
+    ///
+    /// # Errors
+    /// Metadata that no such file can have.
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let tensors = in_order(self.tensors.values().map(|tensor| (tensor, Element::F32)).collect());
+        write_to(&tensors, self.metadata.as_deref(), &mut bytes).map_err(|error| {
+            let what = format!("weights that a file cannot hold ({error})");
+            Error::failed(what, &self.source, "report this").caused_by(error)
+        })?;
+        Ok(bytes)
     }
 
     /// The file with its metadata: settings that it holds no tensor of become one, so that networks read both kinds of

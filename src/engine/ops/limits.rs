@@ -174,7 +174,7 @@ fn gradients_of_another_shape_are_refused_before_a_kernel_indexes_them() {
     let (w, one) = (tensor(&[3, 3, 4, 4]), tensor(&[1]));
     let batch =
         BatchNormTrain { running_mean: tensor(&[4]), running_var: tensor(&[4]), pooled: true, momentum: 0.5, eps: 1.0 };
-    let draw = Some(Draw { seed: 1, step: 1, layer: 1 });
+    let draw = Some(Draw { seed: 1, step: 1, layer: 1, first: 0 });
     let same = Conv2d { padding: Padding::Same, ..CONV };
     let transposed = |activation| ConvTranspose2d { stride: 2, activation };
     let ops: Vec<(Box<dyn Op>, Vec<&Tensor>)> = vec![

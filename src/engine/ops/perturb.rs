@@ -16,7 +16,7 @@ use rayon::prelude::*;
 pub const KERNELS: &[&dyn AnyKernel] = &[&PERTURB];
 
 /// Which random numbers an op draws. Element `i` takes what [`Rng`](crate::random::Rng) of seed, stream and step gives
-/// at index `2^34 layer + i`.
+/// at index `2^34 layer + first + i`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Draw {
     /// Of the run.
@@ -25,6 +25,8 @@ pub struct Draw {
     pub step: u32,
     /// Tells several draws of one kind within a step apart.
     pub layer: u32,
+    /// Elements of the whole batch before the first one here; 0 where the whole batch is here.
+    pub first: u64,
 }
 
 #[repr(C)]
@@ -38,6 +40,9 @@ struct Params {
     stream: u32,
     step: u32,
     layer: u32,
+    /// Blocks of four numbers before those that are drawn here, and numbers of the first block that are passed over.
+    first_block: u32,
+    shift: u32,
 }
 
 /// What is done to an element, see kernels/perturb.wgsl.
@@ -71,35 +76,57 @@ fn perturb_twin(p: &Params, args: Args) -> Result<()> {
     let ([x, sign], [], [y]) = args.split()?;
     let (a, b) = (p.a, p.b);
     match p.kind {
-        0 => by_blocks(p, x, sign, y, |x, _, words| {
-            std::array::from_fn(|k| if unit(words[k]) < a { 0.0 } else { x[k] / (1.0 - a) })
-        }),
-        1 => by_blocks(p, x, sign, y, |x, sign, words| {
-            std::array::from_fn(|k| if sign[k] < 0.0 { x[k] / (a + (b - a) * unit(words[k])) } else { x[k] })
-        }),
-        _ => by_blocks(p, x, sign, y, |x, _, words| {
-            let (first, second) = (box_muller([words[0], words[1]]), box_muller([words[2], words[3]]));
-            let normals = [first.0, first.1, second.0, second.1];
-            std::array::from_fn(|k| x[k] + a * normals[k])
-        }),
+        0 => by_blocks(
+            p,
+            x,
+            sign,
+            y,
+            |words| words,
+            |x, _, words| std::array::from_fn(|k| if unit(words[k]) < a { 0.0 } else { x[k] / (1.0 - a) }),
+        ),
+        1 => by_blocks(
+            p,
+            x,
+            sign,
+            y,
+            |words| words,
+            |x, sign, words| {
+                std::array::from_fn(|k| if sign[k] < 0.0 { x[k] / (a + (b - a) * unit(words[k])) } else { x[k] })
+            },
+        ),
+        _ => by_blocks(p, x, sign, y, normals, |x, _, normals| std::array::from_fn(|k| x[k] + a * normals[k])),
     }
     Ok(())
 }
 
-/// Runs `f` on each four elements and their random words.
+/// Four standard normal numbers.
+fn normals(words: [u32; 4]) -> [f32; 4] {
+    let (first, second) = (box_muller([words[0], words[1]]), box_muller([words[2], words[3]]));
+    [first.0, first.1, second.0, second.1]
+}
+
+/// Runs `f` on each four elements and what `draw` makes of their random words.
 #[inline(always)]
-fn by_blocks(
+fn by_blocks<T: Copy>(
     p: &Params,
     x: &[f32],
     sign: &[f32],
     y: &mut [f32],
-    f: impl Fn([f32; 4], [f32; 4], [u32; 4]) -> [f32; 4] + Sync,
+    draw: impl Fn([u32; 4]) -> [T; 4] + Sync,
+    f: impl Fn([f32; 4], [f32; 4], [T; 4]) -> [f32; 4] + Sync,
 ) {
+    let drawn = |block: u32| draw(philox([block, p.layer, p.step, p.stream], p.seed));
+    let shift = p.shift as usize;
     let four = |v: &[f32]| -> [f32; 4] { std::array::from_fn(|k| v.get(k).copied().unwrap_or(0.0)) };
     let blocks = y.par_chunks_mut(4).zip(x.par_chunks(4)).zip(sign.par_chunks(4));
     blocks.with_min_len(1 << 10).enumerate().for_each(|(block, ((y, x), sign))| {
-        let words = philox([block as u32, p.layer, p.step, p.stream], p.seed);
-        y.copy_from_slice(&f(four(x), four(sign), words)[..y.len()]);
+        let block = p.first_block.wrapping_add(block as u32);
+        let mut numbers = drawn(block);
+        if shift > 0 {
+            let next = drawn(block.wrapping_add(1));
+            numbers = std::array::from_fn(|k| if k + shift < 4 { numbers[k + shift] } else { next[k + shift - 4] });
+        }
+        y.copy_from_slice(&f(four(x), four(sign), numbers)[..y.len()]);
     });
 }
 
@@ -108,7 +135,8 @@ fn perturb(kind: Kind, draw: Draw, x: &Tensor, sign: &Tensor, y: &Tensor) -> Res
     let (kind, a, b, stream) = kind.code();
     let seed = [draw.seed as u32, (draw.seed >> 32) as u32];
     let (stream, step, layer) = (stream as u32, draw.step, draw.layer);
-    let params = Params { len: y.len() as u32, kind, a, b, seed, stream, step, layer };
+    let (first_block, shift) = ((draw.first / 4) as u32, (draw.first % 4) as u32);
+    let params = Params { len: y.len() as u32, kind, a, b, seed, stream, step, layer, first_block, shift };
     y.device().launch(&PERTURB, &params, &[x, sign], &[], &[y])
 }
 
@@ -218,10 +246,11 @@ impl Op for GaussianNoise {
 /// Whatever a launch reports.
 pub fn self_test(device: &Device) -> Result<Vec<Tensor>> {
     let x = crate::engine::self_test::seeded(device, &[3, 301], 1)?;
-    let draw = Draw { seed: 3, step: 4, layer: 5 };
+    let draw = Draw { seed: 3, step: 4, layer: 5, first: 0 };
     let mut outputs = crate::engine::self_test::run_op(&Dropout { rate: 0.5, draw }, &[&x])?;
     outputs.extend(crate::engine::self_test::run_op(&RRelu { draw: Some(draw) }, &[&x])?);
-    outputs.extend(crate::engine::self_test::run_op(&GaussianNoise { sigma: 0.1, draw }, &[&x])?);
+    let part = Draw { first: 301, ..draw };
+    outputs.extend(crate::engine::self_test::run_op(&GaussianNoise { sigma: 0.1, draw: part }, &[&x])?);
     Ok(outputs)
 }
 
@@ -231,7 +260,7 @@ mod tests {
     use crate::engine::testing::check::{Check, Tolerance, devices};
     use crate::random::Rng;
 
-    const DRAW: Draw = Draw { seed: 0x1234_5678_9abc_def0, step: 7, layer: 3 };
+    const DRAW: Draw = Draw { seed: 0x1234_5678_9abc_def0, step: 7, layer: 3, first: 0 };
 
     /// Where element `i` finds its number.
     fn index(i: usize) -> u64 {
@@ -281,6 +310,31 @@ mod tests {
             // WGSL lets sine and cosine be off by 2^-11, here of 0.1 times a radius below 6; drivers stay far below.
             .tolerance(Tolerance::OfLargest(1e-4))
             .run(&GaussianNoise { sigma: 0.1, draw: DRAW });
+    }
+
+    #[test]
+    fn a_part_draws_what_the_whole_draws_there() {
+        let rows = 3;
+        for device in devices() {
+            // Parts that begin at any place within a block of four numbers.
+            for columns in [8, 6, 5, 7] {
+                let x = Tensor::full(&device, &[rows, columns], -1.0).unwrap();
+                let row = Tensor::full(&device, &[1, columns], -1.0).unwrap();
+                for kind in 0..3 {
+                    let run = |draw: Draw, x: &Tensor| {
+                        let forward = match kind {
+                            0 => Dropout { rate: 0.5, draw }.forward(&[x]),
+                            1 => RRelu { draw: Some(draw) }.forward(&[x]),
+                            _ => GaussianNoise { sigma: 1.0, draw }.forward(&[x]),
+                        };
+                        forward.unwrap().y.to_vec().unwrap()
+                    };
+                    let part = |k| run(Draw { first: (k * columns) as u64, ..DRAW }, &row);
+                    let parts: Vec<f32> = (0..rows).flat_map(part).collect();
+                    assert_eq!(run(DRAW, &x), parts, "{} {kind} {columns}", device.name());
+                }
+            }
+        }
     }
 
     #[test]

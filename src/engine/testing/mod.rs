@@ -46,8 +46,11 @@
 //!
 //! [`devices`] are those that a check runs on, for tests of other kinds; [`seeded`] values and the outputs of
 //! [`run_op`] are what a comparison of two devices is made of, see [`self_test`](crate::engine::self_test).
+//! [`together`] plays several processes by threads.
 
 pub(crate) mod check;
+mod group;
 
 pub use crate::engine::self_test::{run_op, seeded};
 pub use check::{Check, Tolerance, devices};
+pub use group::together;

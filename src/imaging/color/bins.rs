@@ -47,6 +47,17 @@ impl AbHistogram {
         }
     }
 
+    /// What [`AbHistogram::counts`] are the counts of; cells that are missing are empty.
+    pub(crate) fn of_counts(mut counts: Vec<u64>) -> Self {
+        counts.resize(SIDE * SIDE, 0);
+        AbHistogram { counts }
+    }
+
+    /// The counts of all cells, by a then b.
+    pub(crate) fn counts(&self) -> &[u64] {
+        &self.counts
+    }
+
     /// The cells that are not empty, by a then b: the lower corner `[floor(a), floor(b)]` and the count.
     pub fn occupied(&self) -> impl Iterator<Item = ([i32; 2], u64)> + '_ {
         self.counts

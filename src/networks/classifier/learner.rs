@@ -225,6 +225,7 @@ impl Learner for Classification {
         let lightness = lightness.map(|loss| loss.value().clone());
         let whole = self.optimizer.scaled(&tape, whole)?;
         tape.backward(whole)?;
+        self.classifier.parameters.sum_gradients(&update.share)?;
         if let Some(penalty) = self.optimizer.penalty(&self.classifier.parameters)? {
             primitives::accumulate(&penalty, &value)?;
         }

@@ -3,6 +3,7 @@
 use crate::dataset::loader::Batch;
 use crate::engine::device::Device;
 use crate::engine::nn::{Norm, OptimizerKind};
+use crate::engine::ranks::Share;
 use crate::engine::tape::Tape;
 use crate::imaging::color::Bins;
 use crate::networks::classifier::learner::{Classification, ClassificationConfig};
@@ -49,7 +50,7 @@ fn batch(step: u64) -> Batch {
 fn statistics_are_those_of_the_averaged_weights() {
     let mut learner = learner(&colournet::network::ARCHITECTURE, Some(0.9));
     for step in 1..=3 {
-        learner.step(&batch(step), &Update { step, steps: 9, lr: 1e-2 }).unwrap();
+        learner.step(&batch(step), &Update { step, steps: 9, lr: 1e-2, share: Share::default() }).unwrap();
     }
     assert_eq!(learner.calibration(3, 9, false), 0);
     assert!(learner.calibration(3, 9, true) > 0);
@@ -87,7 +88,7 @@ fn predicted_lightness_is_that_of_the_targets() {
         let mut distance = 0.0;
         for step in 1..=120 {
             // Adam swings about a mean distance's least unless its steps shrink.
-            let update = Update { step, steps: 120, lr: 2e-2 * (1.0 - step as f64 / 121.0) };
+            let update = Update { step, steps: 120, lr: 2e-2 * (1.0 - step as f64 / 121.0), share: Share::default() };
             let losses = learner.step(&bright(step), &update).unwrap();
             let losses: Vec<f32> = losses.into_iter().map(|loss| loss.finish().unwrap()[0]).collect();
             distance = losses[1];

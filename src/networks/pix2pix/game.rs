@@ -165,9 +165,9 @@ impl Game for Pix2pix {
             Some(update) => {
                 let settled = settles_after(update.steps).is_some_and(|step| update.step > step);
                 let norm = if settled { Norm::Running } else { Norm::Training };
-                Pass { norm, dropout: network.dropout, seed, step: update.step as u32 }
+                Pass { norm, dropout: network.dropout, seed, step: update.step as u32, first: update.share.first }
             }
-            None => Pass { norm: Norm::Running, dropout: 0.0, seed, step: 0 },
+            None => Pass { norm: Norm::Running, dropout: 0.0, seed, step: 0, first: 0 },
         };
         network.forward(g, source, pass)
     }
@@ -180,7 +180,7 @@ impl Game for Pix2pix {
     }
 
     fn estimate(&self, network: &Generator, g: &Bound<'_>, source: &Var, number: u32) -> Result<()> {
-        let pass = Pass { norm: Norm::Estimate { number }, dropout: 0.0, seed: self.seed, step: 0 };
+        let pass = Pass { norm: Norm::Estimate { number }, dropout: 0.0, seed: self.seed, step: 0, first: 0 };
         network.forward(g, source, pass).map(drop)
     }
 

@@ -71,6 +71,8 @@ pub struct Pass {
     pub seed: u64,
     /// The update, for dropout.
     pub step: u32,
+    /// Images of the whole batch before the first one here, for dropout.
+    pub first: usize,
 }
 
 /// The U-Net `g`: pictures `[N, H, W, channels_in]` to `[N, H, W, 3]`, both in -1..1.
@@ -208,7 +210,9 @@ impl Generator {
             let name = up(k);
             let _layer = bound.layer(&name);
             x = self.up_by.run(bound, &name, &x)?;
-            let draw = Draw { seed: pass.seed, step: pass.step, layer: k as u32 };
+            let [_, height, width, channels] = x.value().nhwc()?;
+            let first = (pass.first * height * width * channels) as u64;
+            let draw = Draw { seed: pass.seed, step: pass.step, layer: k as u32, first };
             let dropout = Dropout { rate: pass.dropout, draw };
             let dropout = Some(dropout).filter(|dropout| self.drops(k) && dropout.rate > 0.0);
             let after = After { dropout, rectifier: Rectifier::Relu };
@@ -295,7 +299,7 @@ impl painter::Generator for Generator {
         let bound = parameters.bind(&tape, false);
         // The published program runs on the batch's statistics and leaves dropout on.
         let dropout = if look.norm == Norm::Running { 0.0 } else { self.dropout };
-        let pass = Pass { norm: look.norm, dropout, seed: 0, step: 0 };
+        let pass = Pass { norm: look.norm, dropout, seed: 0, step: 0, first: 0 };
         from_signed(self.forward(&bound, &tape.constant(self.input(source)?), pass)?.value())
     }
 }

@@ -114,12 +114,13 @@ impl Sicgan {
         self.noise.sigma * (1.0 - (update.step - 1) as f32 / update.steps as f32)
     }
 
-    /// The labels of `n` patches, 0..1.
-    fn labels(&self, claim: Claim, n: usize, step: u64) -> Vec<f32> {
-        let rng = Rng::new(self.seed, Stream::Label, step as u32);
+    /// The labels of `n` patches, 0..1, those of the share of a batch.
+    fn labels(&self, claim: Claim, n: usize, update: &Update) -> Vec<f32> {
+        let rng = Rng::new(self.seed, Stream::Label, update.step as u32);
         let middle = middle(claim, self.noise);
         // Each claim draws from indices of its own.
-        let first = u64::from(number(claim)) << 32;
+        let before = update.share.first * (n / update.share.images);
+        let first = (u64::from(number(claim)) << 32) + before as u64;
         let off = |i: u64| self.noise.label * (2.0 * rng.uniform(first + i) - 1.0);
         (0..n as u64).map(|i| (middle + off(i)).clamp(0.0, 1.0)).collect()
     }
@@ -159,7 +160,9 @@ impl Game for Sicgan {
     }
 
     fn disguise(&self, tape: &Tape, picture: &Var, claim: Claim, update: &Update) -> Result<Var> {
-        let draw = Draw { seed: self.seed, step: update.step as u32, layer: number(claim) };
+        let [_, height, width, channels] = picture.value().nhwc()?;
+        let first = (update.share.first * height * width * channels) as u64;
+        let draw = Draw { seed: self.seed, step: update.step as u32, layer: number(claim), first };
         match self.sigma(update) {
             0.0 => Ok(picture.clone()),
             sigma => tape.apply(GaussianNoise { sigma, draw }, &[picture]),
@@ -167,7 +170,7 @@ impl Game for Sicgan {
     }
 
     fn truth(&self, claim: Claim, logits: &Tensor, update: &Update) -> Result<Truth> {
-        let labels = self.labels(claim, logits.len(), update.step);
+        let labels = self.labels(claim, logits.len(), update);
         Ok(Truth::Each(Tensor::new(logits.device(), logits.shape(), &labels)?))
     }
 
@@ -191,16 +194,21 @@ impl Game for Sicgan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::ranks::Share;
     use approx::{abs_diff_eq, assert_abs_diff_eq};
 
     fn game(noise: Noise) -> Sicgan {
         Sicgan { discriminator: Discriminator::new(0.1), lambda_l1: 0.0, noise, seed: 9 }
     }
 
+    fn update(step: u64) -> Update {
+        Update { step, steps: 10, lr: 0.0, share: Share::default() }
+    }
+
     #[test]
     fn labels_lie_in_their_ranges_and_each_step_and_claim_draws_its_own() {
         let game = game(Noise::default());
-        let labels = |claim, step| game.labels(claim, 4000, step);
+        let labels = |claim, step| game.labels(claim, 4000, &update(step));
         for (claim, low, high) in [(Claim::Real, 0.85, 0.95), (Claim::Made, 0.0, 0.1), (Claim::Wanted, 0.95, 1.0)] {
             let labels = labels(claim, 1);
             let [least, most] = [f32::min, f32::max].map(|f| labels.iter().copied().reduce(f).unwrap());
@@ -221,7 +229,7 @@ mod tests {
     #[test]
     fn without_noise_the_labels_are_their_middles() {
         let game = game(Noise { sigma: 0.0, label: 0.0 });
-        let label = |claim| game.labels(claim, 1, 1)[0];
+        let label = |claim| game.labels(claim, 1, &update(1))[0];
         assert_eq!([Claim::Real, Claim::Made, Claim::Wanted].map(label), [0.9, 0.0, 1.0]);
     }
 
@@ -229,7 +237,7 @@ mod tests {
     fn the_least_loss_of_the_discriminator_is_that_of_the_labels_middles() {
         let bce = |target: f32, p: f32| -target * p.ln() - (1.0 - target) * (1.0 - p).ln();
         let game = game(Noise::default());
-        let mean = |claim, p| game.labels(claim, 4000, 1).iter().map(|&t| bce(t, p)).sum::<f32>() / 4000.0;
+        let mean = |claim, p| game.labels(claim, 4000, &update(1)).iter().map(|&t| bce(t, p)).sum::<f32>() / 4000.0;
         let loss = |real, made| mean(Claim::Real, real) + mean(Claim::Made, made);
         // A loss is the mean label times the logit, 2.2 and 2.9, and more: five standard errors of both means.
         assert_abs_diff_eq!(
@@ -245,7 +253,7 @@ mod tests {
     #[test]
     fn noise_on_pictures_falls_from_its_start_to_nothing() {
         let game = game(Noise::default());
-        let sigma = |step| game.sigma(&Update { step, steps: 10, lr: 0.0 });
+        let sigma = |step| game.sigma(&update(step));
         assert_eq!(sigma(1), 0.1);
         assert!(abs_diff_eq!(sigma(6), 0.05, epsilon = 1e-7) && abs_diff_eq!(sigma(10), 0.01, epsilon = 1e-7));
     }
@@ -254,10 +262,7 @@ mod tests {
     fn real_and_made_pictures_get_noise_of_their_own() {
         let (game, tape) = (game(Noise::default()), Tape::inference());
         let grey = tape.constant(Tensor::full(&Device::cpu(), &[2, 4, 4, 2], 0.0).unwrap());
-        let seen = |claim, step| {
-            let update = Update { step, steps: 10, lr: 0.0 };
-            game.disguise(&tape, &grey, claim, &update).unwrap().value().to_vec().unwrap()
-        };
+        let seen = |claim, step| game.disguise(&tape, &grey, claim, &update(step)).unwrap().value().to_vec().unwrap();
         assert_ne!(seen(Claim::Real, 1), seen(Claim::Made, 1));
         assert_ne!(seen(Claim::Real, 1), seen(Claim::Real, 2));
         assert_eq!(seen(Claim::Real, 1), seen(Claim::Real, 1));

@@ -141,6 +141,7 @@ impl Game for Spacenet {
 mod tests {
     use super::*;
     use crate::engine::nn::OptimizerKind;
+    use crate::engine::ranks::Share;
     use crate::networks::distance::Distances;
     use crate::networks::freeze::Freeze;
     use crate::train::learner::Learner;
@@ -165,7 +166,7 @@ mod tests {
     #[test]
     fn the_weight_of_the_error_falls_to_a_tenth_by_half_of_the_training() {
         let game = Spacenet { discriminator: Discriminator::new(3, 0.1, 32), lambda_mse: 100.0 };
-        let at = |step| game.distance_weight(&Update { step, steps: 200, lr: 0.0 });
+        let at = |step| game.distance_weight(&Update { step, steps: 200, lr: 0.0, share: Share::default() });
         assert_eq!([at(1), at(51), at(101), at(102), at(200)], [100.0, 55.0, 10.0, 10.0, 10.0]);
     }
 

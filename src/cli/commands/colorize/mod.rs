@@ -13,7 +13,9 @@ use crate::cli::names::flag;
 use crate::cli::outcome::Outcome;
 use crate::cli::signals::stop_flag;
 use crate::cli::stdio::{Volume, is_stdout, make_way, volume};
+use crate::cli::together::join;
 use crate::dataset::preparation::Preparation;
+use crate::engine::ranks::Ranks;
 use crate::error::{Error, Result, name_settings};
 use crate::imaging::codec::save::predicted_by;
 use crate::paint::files::{FileEvent, FileOptions};
@@ -109,10 +111,16 @@ enum UnitsName {
 const MOST_PIXELS: usize = 1 << 16;
 
 pub fn run(args: ColorizeArgs) -> Outcome {
+    let ranks = join()?;
     let piped = args.inputs.iter().any(|input| is_stdout(input));
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(if piped { "-" } else { "coloured" }));
     make_way([&Some(out.clone()), &args.uncertainty].into_iter().flatten().map(PathBuf::as_path))?;
     let to_stdout = is_stdout(&out);
+    if !ranks.alone() && (piped || to_stdout) {
+        let remedy = "name a file, or start one process";
+        let what = "standard input and output are those of one process";
+        return Err(Error::input(what, format!("- in {} processes", ranks.size()), remedy).into());
+    }
     if piped || to_stdout {
         check_pipes(&args, &out)?;
     }
@@ -123,7 +131,7 @@ pub fn run(args: ColorizeArgs) -> Outcome {
     let pipes = [(&input, pipe::INPUT), (&output, pipe::OUTPUT)];
     let name = |text: &str| pipe::called(text, pipes);
     let place = output.as_ref().map_or(out, |pipe| pipe.path().to_owned());
-    let coloured = colour(args, place, to_stdout, &name);
+    let coloured = colour(args, place, to_stdout, &ranks, &name);
     coloured.map_err(|error| match error.downcast::<Error>() {
         Ok(error) => error.renaming(name).into(),
         Err(other) => other,
@@ -146,7 +154,9 @@ fn check_pipes(args: &ColorizeArgs, out: &Path) -> Result<()> {
 }
 
 /// Colours the inputs into `out`; `name` puts into words what stands for something else.
-fn colour(args: ColorizeArgs, out: PathBuf, to_stdout: bool, name: &dyn Fn(&str) -> String) -> Outcome {
+///
+/// Several processes share out the files, or the tiles of each where there are fewer files than processes.
+fn colour(args: ColorizeArgs, out: PathBuf, to_stdout: bool, ranks: &Ranks, name: &dyn Fn(&str) -> String) -> Outcome {
     let found = inputs(&args.inputs, args.keep_going, args.recursive)?;
     let (files, names): (Vec<PathBuf>, Vec<PathBuf>) = found.into_iter().map(|found| (found.file, found.name)).unzip();
     let named = args.out.is_some() || to_stdout;
@@ -204,7 +214,13 @@ fn colour(args: ColorizeArgs, out: PathBuf, to_stdout: bool, name: &dyn Fn(&str)
         check_free(targets.iter().chain(&args.uncertainty).map(PathBuf::as_path).chain(compared))?;
     }
     let truth_is = if comparisons.is_empty() { Preparation::default() } else { trained.input()?.target() };
-    let colorizer = colorizer.with_options(options);
+    // A process that passes over a bad file must not leave others waiting for its tiles.
+    let by_file = ranks.alone() || args.keep_going || files.len() >= ranks.size();
+    let sharing = if by_file { Ranks::ALONE } else { ranks.clone() };
+    let colorizer = colorizer.with_options(options).sharing_tiles(sharing);
+    let mine = |i: &usize| !by_file || i % ranks.size() == ranks.rank();
+    // What is there already is not looked for once one of them writes.
+    ranks.wait()?;
     let description = predicted_by(colorizer.model());
     let how = FileOptions {
         tile: args.tile,
@@ -213,9 +229,10 @@ fn colour(args: ColorizeArgs, out: PathBuf, to_stdout: bool, name: &dyn Fn(&str)
         cloud_optimised: args.cog,
         units: args.units.map(|units| if units == UnitsName::Target { Units::Target } else { Units::Float }),
     };
-    let mut report = Report::new(files.len(), device::line(&device));
+    let mut report = Report::new((0..files.len()).filter(mine).count(), device::line(&device));
     let mut bad = 0;
-    for (i, (file, target)) in files.iter().zip(&targets).enumerate() {
+    for i in (0..files.len()).filter(mine) {
+        let (file, target) = (&files[i], &targets[i]);
         let mut observe = |event: FileEvent<'_>| {
             match event {
                 FileEvent::Notice(notice) => report.line(&name(&name_settings(notice, flag))),
@@ -236,7 +253,8 @@ fn colour(args: ColorizeArgs, out: PathBuf, to_stdout: bool, name: &dyn Fn(&str)
             None => colorizer.colour_file_with(file, target, &how, &mut observe),
             Some(error) => Err(error),
         };
-        let compared = |()| comparisons.get(i).map_or(Ok(()), |plan| plan.write(file, target, &truth_is, &description));
+        let plan = comparisons.get(i).filter(|_| by_file || ranks.leads());
+        let compared = |()| plan.map_or(Ok(()), |plan| plan.write(file, target, &truth_is, &description));
         match coloured.and_then(compared) {
             Ok(()) => {}
             Err(error) if args.keep_going && !stop.load(Ordering::Relaxed) => {
@@ -248,7 +266,9 @@ fn colour(args: ColorizeArgs, out: PathBuf, to_stdout: bool, name: &dyn Fn(&str)
         report.file_done(file);
     }
     drop(report);
-    if bad > 0 {
+    ranks.wait()?;
+    let bad = ranks.total(&[f64::from(bad)])?[0];
+    if bad > 0.0 && ranks.leads() {
         let what = format!("{bad} of {} pictures could not be coloured", files.len());
         return Err(Error::failed(what, out.display(), "see the lines above").into());
     }

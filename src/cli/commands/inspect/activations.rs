@@ -8,6 +8,7 @@ use crate::cli::commands::inspect::network::{source_of, watched};
 use crate::cli::outcome::Outcome;
 use crate::cli::tables::{print_rows, shape_of};
 use crate::engine::nn::Watch;
+use crate::engine::ranks::Share;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::files::io_error;
@@ -177,7 +178,7 @@ impl Watch for Keeper {
 fn look(learner: &dyn Learner, source: &Tensor, args: &ActivationsArgs) -> Result<Vec<Kept>> {
     let keeper = || Arc::new(Keeper { only: args.layer.clone(), when: args.when, layers: Mutex::default() });
     let keepers: Vec<Arc<Keeper>> = learner.networks().iter().map(|_| keeper()).collect();
-    let update = Update { step: 1, steps: 1, lr: 0.0 };
+    let update = Update { step: 1, steps: 1, lr: 0.0, share: Share::default() };
     watched(learner, source, (args.mode == Mode::Train).then_some(&update), &keepers)?;
     let kept =
         |keeper: &Arc<Keeper>| std::mem::take(&mut *keeper.layers.lock().unwrap_or_else(PoisonError::into_inner));

@@ -46,6 +46,15 @@ impl After {
                 Error::input("the negative side of an activation needs a parameter above 0", slope, "use 0.01 to 1")
             );
         }
-        self.dropout.map_or(Ok(()), |dropout| dropout.check())
+        let Some(dropout) = self.dropout else { return Ok(()) };
+        crate::ensure!(
+            dropout.draw.first == 0,
+            Error::input(
+                "dropout behind a batch norm draws for a whole batch",
+                dropout.draw.first,
+                "apply it by itself"
+            )
+        );
+        dropout.check()
     }
 }

@@ -11,6 +11,7 @@ mod after;
 mod launch;
 mod op;
 mod params;
+mod together;
 mod twin;
 
 #[cfg(test)]
@@ -19,3 +20,4 @@ mod tests;
 pub use after::{After, Rectifier};
 pub use launch::KERNELS;
 pub use op::{BatchNormInference, BatchNormTrain, Followed, self_test};
+pub use together::BatchNormTogether;

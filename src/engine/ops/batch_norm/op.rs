@@ -269,7 +269,7 @@ pub fn self_test(device: &Device) -> Result<Vec<Tensor>> {
             eps: 1e-3,
         };
         let inference = || BatchNormInference { mean: mean.clone(), var: var.clone(), eps: 1e-3 };
-        let dropout = Some(Dropout { rate: 0.5, draw: Draw { seed: 3, step: 4, layer: 5 } });
+        let dropout = Some(Dropout { rate: 0.5, draw: Draw { seed: 3, step: 4, layer: 5, first: 0 } });
         let leaky = After { dropout: None, rectifier: Rectifier::LeakyRelu { slope: 0.25 } };
         outputs.extend(run_op(&train(), &[&x, &gamma, &beta])?);
         outputs.extend(run_op(&train().followed_by(leaky), &[&x, &gamma, &beta])?);

@@ -2,10 +2,12 @@ use crate::engine::device::{Device, Dispatch, GpuInfo, MAX_GROUPS};
 use crate::engine::op::{Backward, Op};
 use crate::engine::ops::batch_norm::launch::{GRAD, TRAIN};
 use crate::engine::ops::batch_norm::params::Params;
-use crate::engine::ops::batch_norm::{After, BatchNormInference, BatchNormTrain, Rectifier};
+use crate::engine::ops::batch_norm::{After, BatchNormInference, BatchNormTogether, BatchNormTrain, Rectifier};
 use crate::engine::ops::perturb::{Draw, Dropout};
+use crate::engine::ranks::Share;
 use crate::engine::tensor::Tensor;
 use crate::engine::testing::check::{Check, cases, devices};
+use crate::engine::testing::together;
 use proptest::prelude::*;
 
 const EPS: f32 = 1e-3;
@@ -60,7 +62,7 @@ fn training_matches_its_reference_over_several_blocks_and_channel_tiles() {
     check_train([2, 33, 29, 5]);
 }
 
-const DRAW: Draw = Draw { seed: 0x1234_5678_9abc_def0, step: 7, layer: 3 };
+const DRAW: Draw = Draw { seed: 0x1234_5678_9abc_def0, step: 7, layer: 3, first: 0 };
 
 /// What follows, in f64, and `skip` of `joined` channels beside it.
 fn followed(after: &After, values: &[f64], channels: usize, skip: &[f64]) -> Vec<f64> {
@@ -309,5 +311,62 @@ fn many_channels_of_few_rows_match_the_twin() {
             // Of two rows: where they are nearly equal, what is left of them is divided by the root of eps.
             assert!((got - expected).abs() < 1e-3 * expected.abs().max(1.0), "{}: {i}: {got}", device.name());
         }
+    }
+}
+
+/// What a process has at the end: output, running statistics, gradients.
+type End = (Vec<f32>, [Vec<f32>; 2], Vec<Vec<f32>>);
+
+/// Five images over three processes, one of which has one and the others two: outputs, running statistics and gradients
+/// are those of one process.
+#[test]
+fn several_processes_make_what_one_makes_of_the_whole_batch() {
+    let (images, rows, channels) = (5, 6, 3);
+    let each = rows * channels;
+    let cpu = || Device::cpu();
+    let tensor =
+        |device: &Device, shape: &[usize], seed| crate::engine::self_test::seeded(device, shape, seed).unwrap();
+    let whole = [1, 2].map(|seed| tensor(&cpu(), &[images, 2, 3, channels], seed).to_vec().unwrap());
+    // The gradient of a mean over images is larger by the fewer there are.
+    let run = |device: &Device, share: Share, op: &dyn Fn(BatchNormTrain) -> Box<dyn Op>| {
+        let part = |values: &[f32], factor: f32| {
+            let part = &values[share.first * each..][..share.images * each];
+            let scaled: Vec<f32> = part.iter().map(|value| value * factor).collect();
+            Tensor::new(device, &[share.images, 2, 3, channels], &scaled).unwrap()
+        };
+        let alone = BatchNormTrain { pooled: true, ..train(device, channels) };
+        let running = [alone.running_mean.clone(), alone.running_var.clone()];
+        let op = op(alone);
+        let (gamma, beta) = (tensor(device, &[channels], 3), tensor(device, &[channels], 4));
+        let forward = op.forward(&[&part(&whole[0], 3.0), &gamma, &beta]).unwrap();
+        let dy = part(&whole[1], 1.0 / share.images as f32);
+        let mut backward = Backward::new(&dy, &forward.saved, &[true; 3], vec![None; 3]);
+        op.backward(&mut backward).unwrap();
+        let grads: Vec<Vec<f32>> =
+            backward.into_grads().into_iter().map(|grad| grad.unwrap().to_vec().unwrap()).collect();
+        let weigh = |grad: &[f32]| grad.iter().map(|g| g * share.images as f32 / images as f32).collect::<Vec<f32>>();
+        let grads: Vec<Vec<f32>> = grads.iter().map(|grad| weigh(grad)).collect();
+        (forward.y.to_vec().unwrap(), running.map(|t| t.to_vec().unwrap()), grads)
+    };
+    let one = run(&cpu(), Share::new(images, 0, 1), &|alone| Box::new(alone));
+    let several = together(3, |ranks| {
+        let op = |alone| -> Box<dyn Op> { Box::new(BatchNormTogether { alone, ranks: ranks.clone() }) };
+        run(&cpu(), ranks.share(images), &op)
+    });
+    let near = |got: &[f32], expected: &[f32], what: &str| {
+        assert_eq!(got.len(), expected.len(), "{what}");
+        for (got, expected) in got.iter().zip(expected) {
+            assert!((got - expected).abs() < 2e-6 * expected.abs().max(1.0), "{what}: {got}, expected {expected}");
+        }
+    };
+    let joined = |pick: &dyn Fn(&End) -> Vec<f32>| several.iter().flat_map(pick).collect::<Vec<f32>>();
+    near(&joined(&|end| end.0.clone()), &one.0, "outputs");
+    near(&joined(&|end| end.2[0].clone()), &one.2[0], "dx");
+    for end in &several {
+        near(&end.1.concat(), &one.1.concat(), "running statistics");
+    }
+    for (i, what) in [(1, "dgamma"), (2, "dbeta")] {
+        let sum: Vec<f32> = (0..channels).map(|c| several.iter().map(|end| end.2[i][c]).sum()).collect();
+        near(&sum, &one.2[i], what);
     }
 }
