@@ -211,8 +211,8 @@ impl Training {
     /// update has been seen to fit.
     ///
     /// Of several processes ([`Device::join`]) the first alone reads and writes the folder, surveys the images and
-    /// validates; each reads its share of each batch. A process that fails leaves the others waiting: its program has to
-    /// end them.
+    /// validates; each reads its share of each batch. A process that fails leaves the others waiting: its program has
+    /// to end them.
     ///
     /// # Errors
     /// A batch of fewer images than processes;
