@@ -20,7 +20,6 @@ use crate::networks::recipe::Setup;
 use crate::paint::painter::{Generator, Painter, Trained};
 use crate::train::health;
 use crate::train::learner::{Learner, Update};
-use std::iter;
 
 /// How both networks of a pair learn.
 #[derive(Debug, Clone, PartialEq)]
@@ -396,7 +395,7 @@ impl<G: Game> Learner for Adversarial<G> {
     fn calibrate(&self, batch: &Batch, number: u32) -> Result<()> {
         let source = self.game.source(&self.g.network, &batch.source_on(&self.device)?)?;
         // What learns, for a training that goes on under these statistics, and what is shown, by weights of its own.
-        for g in iter::once(&self.g).chain(self.averaged.as_ref().map(|(averaged, _)| averaged)) {
+        for g in std::iter::once(&self.g).chain(self.averaged.as_ref().map(|(averaged, _)| averaged)) {
             let tape = Tape::inference();
             let bound = g.parameters.bind(&tape, false);
             self.game.estimate(&g.network, &bound, &tape.constant(source.clone()), number)?;
