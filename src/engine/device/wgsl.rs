@@ -73,7 +73,7 @@ pub enum BindingKind {
 ///
 /// Snippets are named on lines `// use: NAME` before the first line of code. A constant that is an `override` is left
 /// to the pipeline ([`overrides`]); one that is a `const`, in the text or in a snippet, has its literal replaced. With
-/// [`SIDE`] the sides of the matrices that an `alias` stands for are replaced, too: a type takes no constant there.
+/// `SIDE` the sides of the matrices that an `alias` stands for are replaced, too: a type takes no constant there.
 ///
 /// # Errors
 /// An unknown snippet, or a constant that neither the text nor a snippet declares in a line of its own.

@@ -5,7 +5,7 @@
 //! P)`, without the bracket's second term where the statistics are fixed.
 //!
 //! What mostly follows runs in the same launches: dropout, a rectifier, and other channels beside the result (see
-//! [`After`]). Their gradients take the side of the rectifier from x̂, which is computed again.
+//! `After`). Their gradients take the side of the rectifier from x̂, which is computed again.
 
 mod after;
 mod launch;
