@@ -149,7 +149,11 @@ fn what_cannot_be_compiled_is_one_line() {
     assert!(refused(&unknown, 2).contains("--gpu nonesuch: use one of ") && unknown.stderr.contains("gfx1100"));
     assert!(refused(&isa("conv2d_dy --gpu navi21"), 2).contains("conv2d_dx"));
     let wrong = isa("conv2d --body quad --gpu navi21");
-    assert!(refused(&wrong, 2).contains("--body quad: use one of wide, narrow, quads, scalars"), "{}", wrong.stderr);
+    assert!(
+        refused(&wrong, 2).contains("--body quad: use one of coop, wide, narrow, quads, scalars"),
+        "{}",
+        wrong.stderr
+    );
     assert!(refused(&isa("--text kernels/relu.wgsl --gpu navi21"), 2).contains("--text"));
     assert!(refused(&isa("relu --text kernels/nonesuch.wgsl --gpu navi21"), 2).contains("kernels/nonesuch.wgsl"));
     assert!(refused(&isa("relu --baseline Cargo.toml --gpu navi21"), 2).contains("Cargo.toml"));

@@ -70,7 +70,9 @@ impl Optimizer {
 
     /// Where losses are scaled, the present factor.
     fn scale(&self) -> Option<MutexGuard<'_, LossScale>> {
-        self.scale.as_ref().map(|scale| scale.lock().unwrap_or_else(PoisonError::into_inner))
+        // A program without GPUs multiplies nothing in f16: the compiler drops what it would be scaled for.
+        let scale = self.scale.as_ref().filter(|_| cfg!(feature = "gpu"))?;
+        Some(scale.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The loss whose gradients [`Optimizer::step`] takes: the same, times the factor where losses are scaled.
