@@ -179,6 +179,82 @@ fn panel_tile<const R: usize, const W: usize, const N: usize>(
     }
 }
 
+/// The first `m` x `n` of `c = a^T b`, or of `c += a^T b` where `add` is set: a is (k, M), b (k, N), c (M, N); m and n
+/// are multiples of 16.
+///
+/// As [`panel_product`], for a sum over rows. Each element is the sum over k in order; what was there is added last.
+///
+/// # Panics
+/// When m or n is larger than the matrices, or c shorter than m rows: a mistake in the caller.
+pub fn column_product<const M: usize, const N: usize>(
+    [m, n]: [usize; 2],
+    a: &[f32],
+    b: &[f32],
+    add: bool,
+    c: &mut [f32],
+) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx512f")]
+        fn avx512<const M: usize, const N: usize>([m, n]: [usize; 2], a: &[f32], b: &[f32], add: bool, c: &mut [f32]) {
+            match n % 32 {
+                0 => columns::<8, 32, M, N>([m, n], a, b, add, c, f32::mul_add),
+                _ => columns::<16, 16, M, N>([m, n], a, b, add, c, f32::mul_add),
+            }
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn avx2<const M: usize, const N: usize>(sizes: [usize; 2], a: &[f32], b: &[f32], add: bool, c: &mut [f32]) {
+            columns::<4, 16, M, N>(sizes, a, b, add, c, f32::mul_add);
+        }
+        #[allow(unsafe_code, reason = "the processor is asked for the instructions first")]
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor has the instructions.
+            return unsafe { avx512::<M, N>([m, n], a, b, add, c) };
+        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: as above.
+            return unsafe { avx2::<M, N>([m, n], a, b, add, c) };
+        }
+    }
+    columns::<4, 16, M, N>([m, n], a, b, add, c, |x, y, sum| x * y + sum);
+}
+
+/// [`column_product`] by tiles of R rows and W columns, whose sums the registers hold. R divides m, W divides n.
+#[inline(always)]
+fn columns<const R: usize, const W: usize, const M: usize, const N: usize>(
+    [m, n]: [usize; 2],
+    a: &[f32],
+    b: &[f32],
+    add: bool,
+    c: &mut [f32],
+    multiply_add: impl Fn(f32, f32, f32) -> f32,
+) {
+    let ((a, _), (b, _), (c, _)) = (a.as_chunks::<M>(), b.as_chunks::<N>(), c.as_chunks_mut::<N>());
+    for strip in 0..n / W {
+        for first in (0..m).step_by(R) {
+            // Once, not for each row below.
+            assert!(first + R <= M, "{m} of {M} rows");
+            let c = &mut c[first..first + R];
+            let mut sums = [[0.0; W]; R];
+            for (a, b) in a.iter().zip(b) {
+                let b: [f32; W] = b.as_chunks().0[strip];
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    let a = a[first + i];
+                    for (sum, b) in sums.iter_mut().zip(&b) {
+                        *sum = multiply_add(a, *b, *sum);
+                    }
+                }
+            }
+            for (sums, c) in sums.iter().zip(c) {
+                let c: &mut [f32; W] = &mut c.as_chunks_mut().0[strip];
+                let there = if add { *c } else { [0.0; W] };
+                for ((c, there), sum) in c.iter_mut().zip(there).zip(sums) {
+                    *c = there + sum;
+                }
+            }
+        }
+    }
+}
+
 /// Elements of a cache line, and of the widest vectors.
 const LINE: usize = 16;
 
@@ -240,6 +316,27 @@ mod tests {
         let mut c = [f32::NAN; 9];
         sgemm([3, 2, 3], Matrix::transposed(&a, 3), Matrix::transposed(&b, 2), 0.0, &mut c, 3);
         assert_eq!(c, [1.0, 4.0, 5.0, 2.0, 5.0, 7.0, 3.0, 6.0, 9.0]);
+    }
+
+    #[test]
+    fn a_product_of_columns_sums_over_rows_and_adds_to_what_is_there() {
+        const K: usize = 3;
+        let a: Vec<f32> = (0..K * 64).map(|i| (i % 7) as f32).collect();
+        let b: Vec<f32> = (0..K * 32).map(|i| (i % 5) as f32 - 1.0).collect();
+        for [m, n] in [[64, 32], [48, 16], [16, 32]] {
+            let mut c = vec![1.0; 64 * 32];
+            for (add, there) in [(false, 0.0), (true, 2.0)] {
+                if add {
+                    c.fill(there);
+                }
+                column_product::<64, 32>([m, n], &a, &b, add, &mut c);
+                for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                    let sum: f32 = (0..K).map(|k| a[k * 64 + i] * b[k * 32 + j]).sum();
+                    assert_eq!(c[i * 32 + j], sum + there, "({i}, {j}) of {m} x {n}");
+                }
+            }
+            assert!(c[m * 32..].iter().all(|value| *value == 2.0), "rows beyond {m} were written");
+        }
     }
 
     #[test]

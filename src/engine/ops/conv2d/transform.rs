@@ -16,40 +16,44 @@ pub fn lanes(values: &[f32]) -> Lanes {
     lanes
 }
 
-/// The channels `c..` of a square of pixels, zero outside the picture.
+/// The channels `c..` of a pixel, zero outside the picture.
 #[inline(always)]
-pub fn load<const S: usize>(x: &[f32], channels: usize, pixels: &[Option<usize>], c: usize) -> [[Lanes; S]; S] {
-    let mut d = [[[0.0; LANES]; S]; S];
-    for (d, pixel) in d.iter_mut().flatten().zip(pixels) {
-        if let Some(pixel) = pixel {
-            d.copy_from_slice(&x[pixel * channels + c..][..LANES]);
-        }
-    }
-    d
+pub fn pixel(x: &[f32], channels: usize, pixel: Option<usize>, c: usize) -> Lanes {
+    pixel.map_or([0.0; LANES], |pixel| lanes(&x[pixel * channels + c..]))
 }
 
-/// A transform along both axes of a square.
+/// What a transform keeps between its axes: made once for many squares, since to clear it takes as long as a transform.
+pub type Rows = [[Lanes; 6]; 6];
+
+/// [`Rows`] to begin with.
+pub const ROWS: Rows = [[[0.0; LANES]; 6]; 6];
+
+/// A transform along both axes of the square whose values `read` gives by their place, `S * row + column`; `write`
+/// takes those of the result, `T * row + column`.
 #[inline(always)]
 pub fn two_sided<const S: usize, const T: usize>(
-    d: &[[Lanes; S]; S],
+    rows: &mut Rows,
+    read: impl Fn(usize) -> Lanes,
     transform: impl Fn(&[Lanes; S]) -> [Lanes; T],
-) -> [[Lanes; T]; T] {
+    mut write: impl FnMut(usize, &Lanes),
+) {
     // Loops, not `map` on arrays: that is not always inlined, and then copies every square through memory.
-    let mut rows = [[[0.0; LANES]; T]; S];
-    for (row, d) in rows.iter_mut().zip(d) {
-        *row = transform(d);
+    for (i, row) in rows[..S].iter_mut().enumerate() {
+        let mut line = [[0.0; LANES]; S];
+        for (j, value) in line.iter_mut().enumerate() {
+            *value = read(i * S + j);
+        }
+        row[..T].copy_from_slice(&transform(&line));
     }
-    let mut square = [[[0.0; LANES]; T]; T];
     for column in 0..T {
         let mut line = [[0.0; LANES]; S];
-        for (value, row) in line.iter_mut().zip(&rows) {
+        for (value, row) in line.iter_mut().zip(rows.iter()) {
             *value = row[column];
         }
-        for (row, value) in square.iter_mut().zip(transform(&line)) {
-            row[column] = value;
+        for (row, value) in transform(&line).iter().enumerate() {
+            write(row * T + column, value);
         }
     }
-    square
 }
 
 /// `B^T d` along one axis.

@@ -13,7 +13,7 @@ use crate::engine::blocks;
 use crate::engine::ops::conv2d::geometry::Geometry;
 use crate::engine::ops::conv2d::outliers;
 use crate::engine::ops::conv2d::transform::{
-    LANES, Lanes, input_transform, lanes, load, output_transform, two_sided, weight_transform,
+    LANES, Lanes, ROWS, input_transform, lanes, output_transform, pixel, two_sided, weight_transform,
 };
 use crate::engine::ops::gemm::{panel_product, with_scratch, with_wide_vectors};
 use crate::engine::ops::vector_math::sum_of;
@@ -30,7 +30,7 @@ pub(super) const TILE: usize = 16;
 /// Tiles that one product works on.
 pub(super) const BLOCK: usize = 64;
 /// Output channels that one task makes: its sums and its part of the weights stay in a second-level cache of 1 MiB.
-const SLAB: usize = 2 * LANES;
+pub(super) const SLAB: usize = 2 * LANES;
 /// Input channels whose weights are transformed at once, and that one product of the weight gradient makes.
 pub(super) const DEPTH: usize = 64;
 /// Elements of the transformed input that are held at once, roughly.
@@ -214,41 +214,44 @@ impl Winograd {
 
     /// Writes `B^T d B` of every tile: `(tiles / BLOCK, POINTS, channels_in / DEPTH, BLOCK, DEPTH)`, rounded up.
     pub(super) fn transform_inputs(&self, x: &[f32], bands: Range<usize>, transformed: &mut [f32]) {
-        self.transform_tiles(bands, self.channels_in, DEPTH, transformed, |tile| {
-            let sources = self.sources(tile);
-            #[inline(always)]
-            move |c| {
-                let d = load::<6>(x, self.channels_in, &sources, c);
-                two_sided(&d, input_transform)
-            }
-        });
+        let x = (x, self.channels_in);
+        self.transform_tiles(bands, x, DEPTH, |tile| self.sources(tile), input_transform, transformed);
     }
 
-    /// Writes `values(tile)(first channel)` of every tile of `bands`: `(tiles / BLOCK, POINTS, channels / width, BLOCK,
-    /// width)`, where the last `width` is what is left.
-    pub(super) fn transform_tiles<V: Fn(usize) -> [[Lanes; 6]; 6]>(
+    /// Writes the transform of the S x S pixels of every tile of `bands`: `(tiles / BLOCK, POINTS, channels / width,
+    /// BLOCK, width)`, rounded up. `pixels` has those of a tile, as places in x; `width` divides DEPTH.
+    pub(super) fn transform_tiles<const S: usize, const PIXELS: usize>(
         &self,
         bands: Range<usize>,
-        channels: usize,
+        (x, channels): (&[f32], usize),
         width: usize,
+        pixels: impl Fn(usize) -> [Option<usize>; PIXELS] + Sync,
+        transform: impl Fn(&[Lanes; S]) -> [Lanes; 6] + Sync,
         transformed: &mut [f32],
-        values: impl Fn(usize) -> V + Sync,
     ) {
         let tiles = bands.start * self.band_tiles()..bands.end * self.band_tiles();
         blocks::write((transformed, block_len(channels)), |block, transformed| {
             let first = tiles.start + block * BLOCK;
+            let mut rows = ROWS;
             for tile in first..tiles.end.min(first + BLOCK) {
-                let values = values(tile);
+                let pixels = pixels(tile);
                 with_wide_vectors(
                     #[inline(always)]
                     || {
                         for c in (0..channels).step_by(LANES) {
                             let start = c / width * width;
-                            let offset = start * BLOCK + (tile - first) * width.min(channels - start) + c - start;
-                            for (point, value) in values(c).iter().flatten().enumerate() {
-                                let at = point * (BLOCK * channels + GAP) + offset;
-                                transformed[at..at + LANES].copy_from_slice(value);
-                            }
+                            let offset = start * BLOCK + (tile - first) * width + c - start;
+                            two_sided(
+                                &mut rows,
+                                #[inline(always)]
+                                |at: usize| pixel(x, channels, pixels[at], c),
+                                &transform,
+                                #[inline(always)]
+                                |point: usize, value: &Lanes| {
+                                    let at = point * point_len(channels) + offset;
+                                    transformed[at..at + LANES].copy_from_slice(value);
+                                },
+                            );
                         }
                     },
                 );
@@ -305,22 +308,26 @@ impl Winograd {
                 for ((a, b), product) in points.zip(products.chunks_exact_mut(product_len)) {
                     let (b, product) = (&b[..depth.len() * N], &mut product[..tiles * N]);
                     let a = &a[start * BLOCK..];
-                    let row = |tile: usize| (tile, &a[tile * depth.len()..][..depth.len()]);
+                    let row = |tile: usize| (tile, &a[tile * DEPTH..][..depth.len()]);
                     panel_product::<N>(tiles, row, b, start > 0, product);
                 }
             }
             with_wide_vectors(
                 #[inline(always)]
                 || {
+                    let mut rows = ROWS;
                     for (tile, outputs) in outputs.chunks_exact_mut(TILE * N).enumerate() {
                         for c in (0..N).step_by(LANES) {
-                            let mut d = [[[0.0; LANES]; 6]; 6];
-                            for (point, d) in d.as_flattened_mut().iter_mut().enumerate() {
-                                *d = lanes(&products[point * product_len + tile * N + c..]);
-                            }
-                            for (place, values) in two_sided(&d, output_transform).iter().flatten().enumerate() {
-                                outputs[place * N + c..][..LANES].copy_from_slice(values);
-                            }
+                            two_sided(
+                                &mut rows,
+                                #[inline(always)]
+                                |point: usize| lanes(&products[point * product_len + tile * N + c..]),
+                                output_transform,
+                                #[inline(always)]
+                                |place: usize, values: &Lanes| {
+                                    outputs[place * N + c..][..LANES].copy_from_slice(values);
+                                },
+                            );
                         }
                     }
                 },
@@ -332,28 +339,48 @@ impl Winograd {
     fn transform_weights(&self, w: &[f32], depth: Range<usize>, slab: Range<usize>, weights: &mut [f32]) {
         let point_len = weights.len() / POINTS;
         let tap_len = self.channels_in * self.channels_out;
+        let width = slab.len();
+        // The taps of some input channels, copied: their rows lie far apart, and a copy has many of them on their way
+        // at once where the transform would wait for each.
+        let mut taps = [[[0.0; SLAB]; LANES]; 9];
         for first in depth.clone().step_by(LANES) {
-            for c in slab.clone().step_by(LANES) {
-                let at = |i: usize| (first - depth.start + i) * slab.len() + c - slab.start;
+            for (tap, taps) in taps.iter_mut().enumerate() {
                 if self.adjoint {
                     // Read by the other channel, with the taps reversed.
-                    let mut taps = [[[0.0; LANES]; 9]; LANES];
-                    for tap in 0..9 {
-                        for i in 0..LANES {
-                            let values = lanes(&w[(8 - tap) * tap_len + (c + i) * self.channels_in + first..]);
-                            taps.iter_mut().zip(values).for_each(|(taps, value)| taps[tap][i] = value);
-                        }
-                    }
-                    for (i, taps) in taps.iter().enumerate() {
-                        transform_weight(|tap| taps[tap], point_len, &mut weights[at(i)..]);
+                    for c in 0..width {
+                        let values = lanes(&w[(8 - tap) * tap_len + (slab.start + c) * self.channels_in + first..]);
+                        taps.iter_mut().zip(values).for_each(|(taps, value)| taps[c] = value);
                     }
                 } else {
-                    for i in 0..LANES {
-                        let w = &w[(first + i) * self.channels_out + c..];
-                        transform_weight(|tap| lanes(&w[tap * tap_len..]), point_len, &mut weights[at(i)..]);
+                    for (i, taps) in taps.iter_mut().enumerate() {
+                        let w = &w[tap * tap_len + (first + i) * self.channels_out + slab.start..][..width];
+                        // By runs of a fixed length, which need no call.
+                        let runs = taps.as_chunks_mut::<LANES>().0.iter_mut().zip(w.as_chunks().0);
+                        runs.for_each(|(taps, w)| *taps = *w);
                     }
                 }
             }
+            with_wide_vectors(
+                #[inline(always)]
+                || {
+                    let mut rows = ROWS;
+                    for i in 0..LANES {
+                        for c in (0..width).step_by(LANES) {
+                            let at = (first - depth.start + i) * width + c;
+                            two_sided(
+                                &mut rows,
+                                #[inline(always)]
+                                |tap: usize| lanes(&taps[tap][i][c..]),
+                                weight_transform,
+                                #[inline(always)]
+                                |point: usize, values: &Lanes| {
+                                    weights[point * point_len + at..][..LANES].copy_from_slice(values);
+                                },
+                            );
+                        }
+                    }
+                },
+            );
         }
     }
 
@@ -383,23 +410,13 @@ impl Winograd {
     }
 }
 
-/// Writes `G w G^T` of the nine taps, `point_len` elements apart.
-fn transform_weight(taps: impl Fn(usize) -> Lanes, point_len: usize, weights: &mut [f32]) {
-    with_wide_vectors(
-        #[inline(always)]
-        || {
-            let mut d = [[[0.0; LANES]; 3]; 3];
-            for (tap, d) in d.as_flattened_mut().iter_mut().enumerate() {
-                *d = taps(tap);
-            }
-            for (point, values) in two_sided(&d, weight_transform).iter().flatten().enumerate() {
-                weights[point * point_len..][..LANES].copy_from_slice(values);
-            }
-        },
-    );
+/// Elements of one point of a block of tiles that is transformed: a whole number of DEPTH channels, for one length of
+/// rows.
+pub(super) fn point_len(channels: usize) -> usize {
+    BLOCK * channels.next_multiple_of(DEPTH) + GAP
 }
 
 /// Elements that a block of tiles takes when it is transformed.
 pub(super) fn block_len(channels: usize) -> usize {
-    POINTS * (BLOCK * channels + GAP)
+    POINTS * point_len(channels)
 }
