@@ -76,47 +76,24 @@ pub fn panel_product<'a, const N: usize>(
     add: bool,
     c: &mut [f32],
 ) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx512f")]
-        fn avx512<'a, const N: usize>(
-            count: usize,
-            row: impl Fn(usize) -> (usize, &'a [f32]),
-            b: &[f32],
-            add: bool,
-            c: &mut [f32],
-        ) {
+    with_vectors(
+        #[inline(always)]
+        move |vectors| match (vectors, N) {
             // 16 to 24 registers of sums.
-            match N {
-                64 => panel_rows::<6, 64, N>(count, row, b, add, c, f32::mul_add),
-                32 => panel_rows::<8, 32, N>(count, row, b, add, c, f32::mul_add),
-                _ => panel_rows::<16, 16, N>(count, row, b, add, c, f32::mul_add),
-            }
-        }
-        #[target_feature(enable = "avx2,fma")]
-        fn avx2<'a, const N: usize>(
-            count: usize,
-            row: impl Fn(usize) -> (usize, &'a [f32]),
-            b: &[f32],
-            add: bool,
-            c: &mut [f32],
-        ) {
-            // 12 registers of sums.
-            match N {
-                64 | 32 => panel_rows::<3, 32, N>(count, row, b, add, c, f32::mul_add),
-                _ => panel_rows::<6, 16, N>(count, row, b, add, c, f32::mul_add),
-            }
-        }
-        #[allow(unsafe_code, reason = "the processor is asked for the instructions first")]
-        if is_x86_feature_detected!("avx512f") {
-            // SAFETY: the processor has the instructions.
-            return unsafe { avx512::<N>(count, row, b, add, c) };
-        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: as above.
-            return unsafe { avx2::<N>(count, row, b, add, c) };
-        }
-    }
-    panel_rows::<4, 16, N>(count, row, b, add, c, |x, y, sum| x * y + sum);
+            (Vectors::Avx512, 64) => panel_rows::<6, 64, N>(count, row, b, add, c, f32::mul_add),
+            (Vectors::Avx512, 32) => panel_rows::<8, 32, N>(count, row, b, add, c, f32::mul_add),
+            (Vectors::Avx512, _) => panel_rows::<16, 16, N>(count, row, b, add, c, f32::mul_add),
+            // 8 registers of sums: with more, those of b or of a row would be in memory.
+            (Vectors::Avx2, _) => panel_rows::<4, 16, N>(count, row, b, add, c, f32::mul_add),
+            (Vectors::Baseline, _) => panel_rows::<4, 16, N>(count, row, b, add, c, multiply_add),
+        },
+    );
+}
+
+/// `x y + sum`, rounded once where all processors that the build is for can.
+#[inline(always)]
+fn multiply_add(x: f32, y: f32, sum: f32) -> f32 {
+    if cfg!(any(target_arch = "aarch64", target_feature = "fma")) { x.mul_add(y, sum) } else { x * y + sum }
 }
 
 /// [`panel_product`] by tiles of R rows and W columns, whose sums the registers hold. W divides N.
@@ -193,17 +170,19 @@ pub fn column_product<const M: usize, const N: usize>(
     add: bool,
     c: &mut [f32],
 ) {
+    // Not by a closure, as above: the compiler has to know that c lies apart from a and b, as parameters do.
     #[cfg(target_arch = "x86_64")]
     {
+        type Sizes = [usize; 2];
         #[target_feature(enable = "avx512f")]
-        fn avx512<const M: usize, const N: usize>([m, n]: [usize; 2], a: &[f32], b: &[f32], add: bool, c: &mut [f32]) {
+        fn avx512<const M: usize, const N: usize>([m, n]: Sizes, a: &[f32], b: &[f32], add: bool, c: &mut [f32]) {
             match n % 32 {
                 0 => columns::<8, 32, M, N>([m, n], a, b, add, c, f32::mul_add),
                 _ => columns::<16, 16, M, N>([m, n], a, b, add, c, f32::mul_add),
             }
         }
         #[target_feature(enable = "avx2,fma")]
-        fn avx2<const M: usize, const N: usize>(sizes: [usize; 2], a: &[f32], b: &[f32], add: bool, c: &mut [f32]) {
+        fn avx2<const M: usize, const N: usize>(sizes: Sizes, a: &[f32], b: &[f32], add: bool, c: &mut [f32]) {
             columns::<4, 16, M, N>(sizes, a, b, add, c, f32::mul_add);
         }
         #[allow(unsafe_code, reason = "the processor is asked for the instructions first")]
@@ -215,7 +194,7 @@ pub fn column_product<const M: usize, const N: usize>(
             return unsafe { avx2::<M, N>([m, n], a, b, add, c) };
         }
     }
-    columns::<4, 16, M, N>([m, n], a, b, add, c, |x, y, sum| x * y + sum);
+    columns::<4, 16, M, N>([m, n], a, b, add, c, multiply_add);
 }
 
 /// [`column_product`] by tiles of R rows and W columns, whose sums the registers hold. R divides m, W divides n.
@@ -226,31 +205,43 @@ fn columns<const R: usize, const W: usize, const M: usize, const N: usize>(
     b: &[f32],
     add: bool,
     c: &mut [f32],
-    multiply_add: impl Fn(f32, f32, f32) -> f32,
+    multiply_add: impl Fn(f32, f32, f32) -> f32 + Copy,
 ) {
     let ((a, _), (b, _), (c, _)) = (a.as_chunks::<M>(), b.as_chunks::<N>(), c.as_chunks_mut::<N>());
     for strip in 0..n / W {
         for first in (0..m).step_by(R) {
-            // Once, not for each row below.
-            assert!(first + R <= M, "{m} of {M} rows");
-            let c = &mut c[first..first + R];
-            let mut sums = [[0.0; W]; R];
-            for (a, b) in a.iter().zip(b) {
-                let b: [f32; W] = b.as_chunks().0[strip];
-                for (i, sums) in sums.iter_mut().enumerate() {
-                    let a = a[first + i];
-                    for (sum, b) in sums.iter_mut().zip(&b) {
-                        *sum = multiply_add(a, *b, *sum);
-                    }
-                }
+            column_tile::<R, W, M, N>(first, a, b, strip, add, &mut c[first..first + R], multiply_add);
+        }
+    }
+}
+
+#[inline(always)]
+fn column_tile<const R: usize, const W: usize, const M: usize, const N: usize>(
+    first: usize,
+    a: &[[f32; M]],
+    b: &[[f32; N]],
+    strip: usize,
+    add: bool,
+    c: &mut [[f32; N]],
+    multiply_add: impl Fn(f32, f32, f32) -> f32,
+) {
+    // Once, not for each row below.
+    assert!(first + R <= M, "rows from {first} on of {M}");
+    let mut sums = [[0.0; W]; R];
+    for (a, b) in a.iter().zip(b) {
+        let b: [f32; W] = b.as_chunks().0[strip];
+        for (i, sums) in sums.iter_mut().enumerate() {
+            let a = a[first + i];
+            for (sum, b) in sums.iter_mut().zip(&b) {
+                *sum = multiply_add(a, *b, *sum);
             }
-            for (sums, c) in sums.iter().zip(c) {
-                let c: &mut [f32; W] = &mut c.as_chunks_mut().0[strip];
-                let there = if add { *c } else { [0.0; W] };
-                for ((c, there), sum) in c.iter_mut().zip(there).zip(sums) {
-                    *c = there + sum;
-                }
-            }
+        }
+    }
+    for (sums, c) in sums.iter().zip(c) {
+        let c: &mut [f32; W] = &mut c.as_chunks_mut().0[strip];
+        let there = if add { *c } else { [0.0; W] };
+        for ((c, there), sum) in c.iter_mut().zip(there).zip(sums) {
+            *c = there + sum;
         }
     }
 }
@@ -258,31 +249,54 @@ fn columns<const R: usize, const W: usize, const M: usize, const N: usize>(
 /// Elements of a cache line, and of the widest vectors.
 const LINE: usize = 16;
 
+/// What a function is compiled for.
+#[derive(Clone, Copy)]
+enum Vectors {
+    /// AVX-512.
+    Avx512,
+    /// AVX2 with fused multiplications and additions.
+    Avx2,
+    /// What every processor that the build is for has.
+    Baseline,
+}
+
 /// Runs `f`, compiled for the widest vectors that this processor has: a build for every processor of its kind has none
-/// but the shortest. The results are the same bits, since the order of operations is the same and no two are fused.
+/// but the shortest. `f` is told which, and knows it when it is compiled.
 ///
 /// Only what is inlined into `f` gains.
-pub fn with_wide_vectors<R>(f: impl FnOnce() -> R) -> R {
+#[inline(always)]
+fn with_vectors<R>(f: impl FnOnce(Vectors) -> R) -> R {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx512f")]
-        fn avx512<R>(f: impl FnOnce() -> R) -> R {
-            f()
+        fn avx512<R>(f: impl FnOnce(Vectors) -> R) -> R {
+            f(Vectors::Avx512)
         }
-        #[target_feature(enable = "avx2")]
-        fn avx2<R>(f: impl FnOnce() -> R) -> R {
-            f()
+        #[target_feature(enable = "avx2,fma")]
+        fn avx2<R>(f: impl FnOnce(Vectors) -> R) -> R {
+            f(Vectors::Avx2)
         }
         #[allow(unsafe_code, reason = "the processor is asked for the instructions first")]
         if is_x86_feature_detected!("avx512f") {
             // SAFETY: the processor has the instructions.
             return unsafe { avx512(f) };
-        } else if is_x86_feature_detected!("avx2") {
+        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             // SAFETY: as above.
             return unsafe { avx2(f) };
         }
     }
-    f()
+    f(Vectors::Baseline)
+}
+
+/// Runs `f`, compiled for the widest vectors that this processor has. The results are the same bits, since the order of
+/// operations is the same and no two are fused.
+///
+/// Only what is inlined into `f` gains.
+pub fn with_wide_vectors<R>(f: impl FnOnce() -> R) -> R {
+    with_vectors(
+        #[inline(always)]
+        |_| f(),
+    )
 }
 
 /// Runs `f` on `len` elements of this thread's scratch memory, whose content is whatever was there.
