@@ -8,20 +8,15 @@ mod correlation;
 mod geometry;
 mod launch;
 mod op;
-mod outliers;
 mod params;
 mod products;
-mod transform;
 mod twin;
 mod winograd;
-mod winograd_dw;
 
 #[cfg(test)]
 mod coop_tests;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod winograd_tests;
 
 pub(crate) use geometry::Layout;
 pub use geometry::{Activation, Geometry, Padding};

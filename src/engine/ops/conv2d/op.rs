@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 /// Pixels outside the image are zero. With `dz = dy act'(y)`: `db` is the sum of dz over the pixels, `dw` that of x
 /// times dz, and `dx` gathers for each input pixel the dz that it took part in.
 ///
-/// Each output is right to the rounding of a sum of Kh Kw C products. 3x3 convolutions of 64 and more channels go
-/// through Winograd's filtering on the CPU, with roundings of up to 1e-3 of the largest value that an output reads; a
+/// Each output is right to the rounding of a sum of Kh Kw C products. 3x3 and 4x4 convolutions of 64 and more channels
+/// go through Winograd's filtering on the CPU, with roundings of up to 1e-3 of the largest value that an output reads; a
 /// NaN, an infinity or a value that is more than 256 times larger than others near it changes those outputs alone that
 /// read it.
 #[derive(Debug, Clone, Copy)]
@@ -50,8 +50,7 @@ impl Conv2d {
     /// Shapes that do not fit together.
     pub(crate) fn row_block(&self, x: &[usize], w: &[usize]) -> Result<Option<usize>> {
         let geometry = self.geometry(x, w)?;
-        // A row of tiles on each of the grids that a dilation makes.
-        Ok(Winograd::forward(&geometry).map(|_| 4 * self.dilation))
+        Ok(Winograd::forward(&geometry, Layout::Hwio).map(|filtering| filtering.band_rows()))
     }
 
     pub(super) fn geometry(&self, x: &[usize], w: &[usize]) -> Result<Geometry> {

@@ -114,14 +114,9 @@ fn rectified(v: f32) -> f32 {
     if v < 0.0 { 0.0 } else { v }
 }
 
-/// Winograd's filtering reads weights in one order only.
-fn winograd(layout: Layout, found: Option<Winograd>) -> Option<Winograd> {
-    found.filter(|_| layout == Layout::Hwio)
-}
-
 /// `y = act(conv(x, w) + b)`.
 pub fn forward(geometry: &Geometry, layout: Layout, finish: Finish, x: &[f32], w: &[f32], y: &mut [f32]) {
-    if let Some(winograd) = winograd(layout, Winograd::forward(geometry)) {
+    if let Some(winograd) = Winograd::forward(geometry, layout) {
         return winograd.run(x, w, |y| finish.apply(geometry.o as usize, y), y);
     }
     Correlation::forward(geometry, layout).run(x, w, |y| finish.apply(geometry.o as usize, y), y);
@@ -129,7 +124,7 @@ pub fn forward(geometry: &Geometry, layout: Layout, finish: Finish, x: &[f32], w
 
 /// The gradient of the input. With a `finish` it is the forward pass of a transposed convolution.
 pub fn input_gradient(geometry: &Geometry, layout: Layout, finish: Finish, dz: &[f32], w: &[f32], dx: &mut [f32]) {
-    if let Some(winograd) = winograd(layout, Winograd::input_gradient(geometry)) {
+    if let Some(winograd) = Winograd::input_gradient(geometry, layout) {
         return winograd.run(dz, w, |dx| finish.apply(geometry.c as usize, dx), dx);
     }
     Correlation::input_gradient(geometry, layout).run(dz, w, |dx| finish.apply(geometry.c as usize, dx), dx);
@@ -138,7 +133,7 @@ pub fn input_gradient(geometry: &Geometry, layout: Layout, finish: Finish, dz: &
 /// The gradient of the weights: each task makes a slab of rows (tap, channel) over one chunk of the pixels. Where the
 /// weights are few there are several chunks, whose sums are added in order.
 pub fn weight_gradient(geometry: &Geometry, layout: Layout, x: &[f32], dz: &[f32], dw: &mut [f32]) {
-    if let Some(winograd) = winograd(layout, Winograd::forward(geometry)) {
+    if let Some(winograd) = Winograd::forward(geometry, layout) {
         return winograd.weight_gradient(x, dz, dw);
     }
     let s = Sizes::from(geometry);

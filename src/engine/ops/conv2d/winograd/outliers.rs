@@ -4,7 +4,8 @@
 //! largest. That is nothing beside outputs whose own 3x3 pixels are about as large. It is much beside those of a window
 //! of pixels that are all far smaller; and a NaN or an infinity cannot be taken out again at all.
 
-use crate::engine::ops::conv2d::transform::LANES;
+use crate::engine::ops::conv2d::winograd::tiles::{POINTS, SIDE};
+use crate::engine::ops::conv2d::winograd::transform::LANES;
 use crate::engine::ops::gemm::with_wide_vectors;
 use rayon::prelude::*;
 
@@ -53,18 +54,23 @@ fn within(least: u32, most: u32) -> bool {
     most.is_finite() && most <= RATIO * f32::from_bits(least)
 }
 
-/// Whether a tile of pixels, `None` outside the image, has to be filtered directly.
+/// Whether a tile has to be filtered directly: the pixels of each of its grids, `None` outside the image, under a kernel
+/// of `taps` a side.
 ///
 /// Outputs that read zeros only do not count: they are right to 4e-6 of the tile's largest value.
-pub fn uneven(tile: &[Option<usize>; 36], peaks: &[u32]) -> bool {
-    let peaks = tile.map(|pixel| pixel.map_or(0, |pixel| peaks[pixel]));
-    if even(&peaks) {
+pub fn uneven(grids: &[[Option<usize>; POINTS]], taps: usize, peaks: &[u32]) -> bool {
+    let mut tile = [0; POINTS];
+    for (i, peak) in tile.iter_mut().enumerate() {
+        *peak = grids.iter().filter_map(|pixels| pixels[i]).map(|pixel| peaks[pixel]).fold(0, u32::max);
+    }
+    if even(&tile) {
         return false;
     }
-    let most = peaks.iter().fold(0, |most, peak| most.max(*peak));
-    let least = (0..16).filter_map(|output| {
-        let first = output / 4 * 6 + output % 4;
-        let window = (0..9).map(|tap| peaks[first + tap / 3 * 6 + tap % 3]).fold(0, u32::max);
+    let most = tile.iter().fold(0, |most, peak| most.max(*peak));
+    let step = SIDE + 1 - taps;
+    let least = (0..step * step).filter_map(|output| {
+        let first = output / step * SIDE + output % step;
+        let window = (0..taps * taps).map(|tap| tile[first + tap / taps * SIDE + tap % taps]).fold(0, u32::max);
         (window > 0).then_some(window)
     });
     !within(least.min().unwrap_or(most), most)
