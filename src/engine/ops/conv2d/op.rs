@@ -18,9 +18,9 @@ use crate::error::{Error, Result};
 /// times dz, and `dx` gathers for each input pixel the dz that it took part in.
 ///
 /// Each output is right to the rounding of a sum of Kh Kw C products. 3x3 and 4x4 convolutions of 64 and more channels
-/// go through Winograd's filtering on the CPU, with roundings of up to 1e-3 of the largest value that an output reads; a
-/// NaN, an infinity or a value that is more than 256 times larger than others near it changes those outputs alone that
-/// read it.
+/// go through Winograd's filtering on the CPU, with roundings of up to 2e-3 of the largest value that an output reads;
+/// a NaN, an infinity or a value that is more than 256 times larger than others near it changes those outputs alone
+/// that read it.
 #[derive(Debug, Clone, Copy)]
 pub struct Conv2d {
     /// Input pixels from one output pixel to the next.

@@ -54,8 +54,8 @@ fn within(least: u32, most: u32) -> bool {
     most.is_finite() && most <= RATIO * f32::from_bits(least)
 }
 
-/// Whether a tile has to be filtered directly: the pixels of each of its grids, `None` outside the image, under a kernel
-/// of `taps` a side.
+/// Whether a tile has to be filtered directly: the pixels of each of its grids, `None` outside the image, under a
+/// kernel of `taps` a side.
 ///
 /// Outputs that read zeros only do not count: they are right to 4e-6 of the tile's largest value.
 pub fn uneven(grids: &[[Option<usize>; POINTS]], taps: usize, peaks: &[u32]) -> bool {
