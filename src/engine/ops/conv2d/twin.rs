@@ -11,6 +11,8 @@ use std::ops::Range;
 
 /// Pixels that one product works on: enough to spread the packing of the weights over, few enough to fit the cache.
 const BLOCK: usize = 256;
+/// With fewer columns, those of all taps are made by one product.
+const SHORT: usize = 16;
 /// Rows of the weight gradient that one task makes.
 const SLAB: usize = 256;
 /// Most elements of the weight gradient's partial sums.
@@ -139,6 +141,7 @@ pub fn weight_gradient(geometry: &Geometry, layout: Layout, x: &[f32], dz: &[f32
     let s = Sizes::from(geometry);
     let slabs = match layout {
         Layout::Hwio => slabs_hwio,
+        Layout::Hwoi if s.c < SHORT => few_columns,
         Layout::Hwoi => slabs_hwoi,
     };
     let pixels = geometry.output_pixels();
@@ -193,6 +196,27 @@ fn slabs_hwoi(s: &Sizes, x: &[f32], dz: &[f32], pixels: Range<usize>, dw: &mut [
                     s.gather(x, block.clone(), tap * s.c..(tap + 1) * s.c, windows);
                     sgemm([part.len(), block.len(), s.c], dz, Matrix::rows(windows, s.c), beta, dw, s.c);
                 });
+            }
+        }
+    });
+}
+
+/// As [`slabs_hwoi`], for few channels: rows of outputs, by all taps and channels.
+fn few_columns(s: &Sizes, x: &[f32], dz: &[f32], pixels: Range<usize>, dw: &mut [f32]) {
+    let depth = dw.len() / s.o;
+    with_scratch((s.o + BLOCK) * depth, |scratch| {
+        let (sums, rows) = scratch.split_at_mut(s.o * depth);
+        for start in pixels.clone().step_by(BLOCK) {
+            let block = start..pixels.end.min(start + BLOCK);
+            let rows = &mut rows[..block.len() * depth];
+            s.gather(x, block.clone(), 0..depth, rows);
+            let dz = Matrix::transposed(&dz[start * s.o..block.end * s.o], s.o);
+            let beta = if start == pixels.start { 0.0 } else { 1.0 };
+            sgemm([s.o, block.len(), depth], dz, Matrix::rows(rows, depth), beta, sums, depth);
+        }
+        for (tap, dw) in dw.chunks_exact_mut(s.o * s.c).enumerate() {
+            for (dw, sums) in dw.chunks_exact_mut(s.c).zip(sums.chunks_exact(depth)) {
+                dw.copy_from_slice(&sums[tap * s.c..][..s.c]);
             }
         }
     });
