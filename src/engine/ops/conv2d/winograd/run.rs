@@ -192,9 +192,9 @@ impl Winograd {
                 }
             }
             match self.taps {
-                2 => transform_outputs::<N, 5>(products, outputs, two::outputs),
-                3 => transform_outputs::<N, 4>(products, outputs, three::outputs),
-                _ => transform_outputs::<N, 3>(products, outputs, four::outputs),
+                2 => transform_outputs::<5>(N, products, outputs, two::outputs),
+                3 => transform_outputs::<4>(N, products, outputs, three::outputs),
+                _ => transform_outputs::<3>(N, products, outputs, four::outputs),
             }
         });
     }
@@ -229,8 +229,9 @@ impl Winograd {
     }
 }
 
-/// Writes the M x M outputs of each tile, N channels each, from its products.
-fn transform_outputs<const N: usize, const M: usize>(
+/// Writes the M x M outputs of each tile, `width` channels each, from its products.
+fn transform_outputs<const M: usize>(
+    width: usize,
     products: &[f32],
     outputs: &mut [f32],
     transform: impl Fn(&[Lanes; SIDE]) -> [Lanes; M],
@@ -240,15 +241,15 @@ fn transform_outputs<const N: usize, const M: usize>(
         #[inline(always)]
         || {
             let mut rows = ROWS;
-            for (tile, outputs) in outputs.chunks_exact_mut(M * M * N).enumerate() {
-                for c in (0..N).step_by(LANES) {
+            for (tile, outputs) in outputs.chunks_exact_mut(M * M * width).enumerate() {
+                for c in (0..width).step_by(LANES) {
                     two_sided(
                         &mut rows,
                         #[inline(always)]
-                        |point: usize| lanes(&products[point * point_len + tile * N + c..]),
+                        |point: usize| lanes(&products[point * point_len + tile * width + c..]),
                         &transform,
                         #[inline(always)]
-                        |place: usize, values: &Lanes| outputs[place * N + c..][..LANES].copy_from_slice(values),
+                        |place: usize, values: &Lanes| outputs[place * width + c..][..LANES].copy_from_slice(values),
                     );
                 }
             }
