@@ -5,7 +5,6 @@
 #
 # For a GPU, put the program of tools/release into an image with the driver's Vulkan part.
 FROM rust:1.95-slim AS build
-RUN apt-get update && apt-get install -y --no-install-recommends binutils libc6-dev
 WORKDIR /huetape
 COPY . .
 RUN cp "$(tools/static-program cli,formats,weights)" /program
