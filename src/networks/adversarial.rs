@@ -6,7 +6,9 @@
 
 use crate::dataset::loader::Batch;
 use crate::engine::device::{Device, PendingRead, View};
-use crate::engine::nn::{Bound, Optimizer, OptimizerKind, ParamSpec, Parameters, RAW, StateTensor, WeightFile};
+use crate::engine::nn::{
+    Bound, Optimizer, OptimizerKind, ParamSpec, Parameters, RAW, StateTensor, StateView, WeightFile,
+};
 use crate::engine::ops::elementwise::{Add, AddScaled};
 use crate::engine::ops::mean_loss::MeanLoss;
 use crate::engine::primitives;
@@ -422,16 +424,16 @@ impl<G: Game> Learner for Adversarial<G> {
         Ok(())
     }
 
-    fn state(&self) -> Result<Vec<StateTensor>> {
+    fn state_views(&self) -> Result<Vec<StateView>> {
         // Whoever reads the file for inference finds an average under the plain names.
-        let mut state = self.shown().parameters.state()?;
+        let mut state = self.shown().parameters.state_views("")?;
         if self.averaged.is_some() {
-            state.extend(self.g.parameters.state_as(RAW)?);
+            state.extend(self.g.parameters.state_views(RAW)?);
         }
-        state.extend(self.g_optimizer.state(&self.g.parameters)?);
-        state.extend(self.d.state()?);
-        state.extend(self.d_optimizer.state(&self.d)?);
-        state.extend(self.g.network.settings());
+        state.extend(self.g_optimizer.state_views(&self.g.parameters)?);
+        state.extend(self.d.state_views("")?);
+        state.extend(self.d_optimizer.state_views(&self.d)?);
+        state.extend(self.g.network.settings().into_iter().map(StateView::from));
         Ok(state)
     }
 

@@ -101,6 +101,25 @@ mod tests {
     }
 
     #[test]
+    fn what_a_checkpoint_holds_is_not_copied_before_it_is_written() {
+        for recipe in NETWORKS {
+            let with = |width| fill(*recipe, Settings { width, ema: Some(0.9), ..Settings::default() });
+            let settings = if check(*recipe, &with(Some(0.05))).is_ok() { with(Some(0.05)) } else { with(None) };
+            let device = &Device::cpu();
+            let setup = Setup { device, settings: &settings, survey: None, bins: 9, weights: None, training: true };
+            let learner = recipe.learner(&setup).unwrap();
+            let state = learner.state_views().unwrap();
+            let [mut copied, mut all] = [0; 2];
+            for view in &state {
+                all += view.len();
+                copied += if view.tensor().is_none() { view.len() } else { 0 };
+            }
+            // Settings of the network, a prior.
+            assert!(copied < 30 && 100 * copied < all, "{recipe:?}: {copied} of {all} elements are copies");
+        }
+    }
+
+    #[test]
     fn a_classifier_reads_as_much_around_a_crop_as_around_an_image() {
         for recipe in NETWORKS.iter().filter(|recipe| recipe.bins().is_some()) {
             let painter = recipe.painter(&Device::cpu(), &weights(*recipe)).unwrap();

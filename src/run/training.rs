@@ -420,8 +420,6 @@ impl Training {
             seconds = seconds.min(start.elapsed().as_secs_f64());
         }
         let peak_bytes = device.memory().peak_bytes;
-        // As a checkpoint is made: much of what the process takes.
-        drop(learner.state()?);
         Ok(Rehearsal { seconds, peak_bytes })
     }
 }

@@ -1,7 +1,7 @@
 //! Checkpoints: everything that a run needs to go on bit for bit, in one safetensors file, whole or absent.
 
 use crate::engine::device::human_bytes;
-use crate::engine::nn::{StateTensor, WeightFile, save_described};
+use crate::engine::nn::{StateTensor, StateView, WeightFile, save_views};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::free_bytes;
 use crate::train::metadata::Metadata;
@@ -16,25 +16,26 @@ fn best_name(of_pair: bool) -> &'static str {
 }
 
 /// Writes the checkpoint of `metadata.step`; with `improved` also as `best.safetensors`. `best`: whether it is of an
-/// adversarial pair, and the best score so far.
+/// adversarial pair, and the best score so far. The state is copied to the host as it is written.
 ///
 /// # Errors
-/// A disk that is full or may not be written.
+/// A disk that is full or may not be written; a lost device.
 pub fn save(
     dir: &RunDir,
     metadata: &Metadata,
-    mut state: Vec<StateTensor>,
+    mut state: Vec<StateView>,
     (of_pair, best): (bool, f64),
     improved: bool,
 ) -> Result<PathBuf> {
-    state.push(StateTensor { name: best_name(of_pair).to_owned(), shape: vec![1], data: vec![best as f32] });
+    let best = StateTensor { name: best_name(of_pair).to_owned(), shape: vec![1], data: vec![best as f32] };
+    state.push(best.into());
     let json = metadata.to_json()?;
-    let of_tensor = |tensor: &StateTensor| 4 * tensor.data.len() + tensor.name.len() + HEADER_OF_TENSOR;
+    let of_tensor = |view: &StateView| 4 * view.len() + view.name().len() + HEADER_OF_TENSOR;
     let bytes = (json.len() + state.iter().map(of_tensor).sum::<usize>()) as u64;
     let write = |path: &Path| {
         let free = free_bytes(path);
         check_room(path, bytes, free)?;
-        save_described(&state, Some(&json), path).map_err(|error| with_room(error, bytes, free))
+        save_views(&state, Some(&json), path).map_err(|error| with_room(error, bytes, free))
     };
     // The best first: a run killed between the two goes on from before this step, and writes both again.
     if improved {

@@ -2,7 +2,7 @@
 
 use crate::dataset::loader::Batch;
 use crate::engine::device::PendingRead;
-use crate::engine::nn::{Parameters, StateTensor, WeightFile};
+use crate::engine::nn::{Parameters, StateTensor, StateView, WeightFile};
 use crate::engine::ranks::Share;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
@@ -72,11 +72,19 @@ pub trait Learner {
     /// Whatever a launch reports.
     fn run(&self, source: &Tensor, update: Option<&Update>) -> Result<()>;
 
-    /// Everything that a checkpoint must hold beside the step: weights, statistics, moments.
+    /// Everything that a checkpoint must hold beside the step, where it lies: weights, statistics, moments.
+    ///
+    /// # Errors
+    /// A parameter that does not lie within its arena.
+    fn state_views(&self) -> Result<Vec<StateView>>;
+
+    /// Copies of [`Learner::state_views`].
     ///
     /// # Errors
     /// A lost device.
-    fn state(&self) -> Result<Vec<StateTensor>>;
+    fn state(&self) -> Result<Vec<StateTensor>> {
+        self.state_views()?.iter().map(StateView::read).collect()
+    }
 
     /// Those of [`Learner::state`] that are settings of the network which no shape tells, each `[1]`.
     fn settings(&self) -> Vec<StateTensor> {

@@ -366,10 +366,11 @@ impl Loop<'_, '_> {
             self.best = self.best.min(*score);
             (self.observe)(Event::Validated { step, loss: *loss, figures, best: improved });
         }
-        let state = learner.state()?;
-        if let Some(tensor) = state.iter().find(|tensor| tensor.data.iter().any(|value| !value.is_finite())) {
+        let state = learner.state_views()?;
+        for view in &state {
             // The update itself overflowed: the loss, that of the batch before it, did not show it yet.
-            return Err(self.diverged(format!("{} holds NaN or infinity at step {step}", tensor.name), "the weights"));
+            let said = || format!("{} holds NaN or infinity at step {step}", view.name());
+            crate::ensure!(view.is_finite()?, self.diverged(said(), "the weights"));
         }
         let metadata = self.session.metadata(learner, step);
         let path =

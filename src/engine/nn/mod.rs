@@ -8,7 +8,9 @@ mod loss_scale;
 mod optimizer;
 mod parameters;
 pub mod rows;
+mod save;
 mod sequential;
+mod state;
 mod together;
 mod watch;
 mod weights;
@@ -19,8 +21,10 @@ pub use init::Init;
 pub use layer::Norm;
 pub use optimizer::{Optimizer, OptimizerKind};
 pub use parameters::{Bound, ParamKind, ParamSpec, Parameters};
+pub use save::{Element, save_as, save_described, save_tensors, save_views};
 pub use sequential::{
     BatchNormLayer, ConvLayer, ConvTransposeLayer, DenseLayer, Layer, OpLayer, Sequential, UpsampleLayer, ZeroPadLayer,
 };
+pub use state::{StateTensor, StateView};
 pub use watch::{Seen, Trace, Watch};
-pub use weights::{Element, FORMAT, StateTensor, WeightFile, save_as, save_described, save_tensors};
+pub use weights::{FORMAT, WeightFile};

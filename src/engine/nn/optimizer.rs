@@ -1,7 +1,7 @@
 //! Optimisers over the arenas of a model's parameters.
 
 use crate::engine::nn::loss_scale::LossScale;
-use crate::engine::nn::{ParamKind, ParamSpec, Parameters, StateTensor, WeightFile};
+use crate::engine::nn::{ParamKind, ParamSpec, Parameters, StateTensor, StateView, WeightFile};
 use crate::engine::ops::elementwise::Scale;
 use crate::engine::ops::{adam, reduce, sgd};
 use crate::engine::primitives;
@@ -177,17 +177,31 @@ impl Optimizer {
     /// # Errors
     /// Other parameters than it was made for, or a lost device.
     pub fn state(&self, parameters: &Parameters) -> Result<Vec<StateTensor>> {
+        self.state_views(parameters)?.iter().map(StateView::read).collect()
+    }
+
+    /// As [`Optimizer::state`], where the moments lie.
+    ///
+    /// # Errors
+    /// Other parameters than it was made for.
+    pub fn state_views(&self, parameters: &Parameters) -> Result<Vec<StateView>> {
         self.check(parameters)?;
         let mut state = Vec::new();
-        for (prefix, moment) in self.names().iter().zip(&self.moments) {
-            let mut copies: Vec<Vec<f32>> = moment.iter().map(Tensor::to_vec).collect::<Result<_>>()?;
-            copies.resize(parameters.arenas.len(), Vec::new());
-            state.extend(parameters.slices(prefix, &copies));
+        for (prefix, moment) in self.held() {
+            for part in parameters.parts(moment) {
+                let (spec, tensor) = part?;
+                state.push(StateView::new(format!("{prefix}{}", spec.name), tensor));
+            }
         }
         if let (Some(scale), Some(name)) = (self.scale(), scale_name(parameters)) {
-            state.push(StateTensor { name, shape: vec![2], data: scale.state() });
+            state.push(StateTensor { name, shape: vec![2], data: scale.state() }.into());
         }
         Ok(state)
+    }
+
+    /// The moments by what their names begin with; none where nothing learns.
+    fn held(&self) -> impl Iterator<Item = (&'static str, &Vec<Tensor>)> {
+        self.names().iter().copied().zip(&self.moments).filter(|(_, moment)| !moment.is_empty())
     }
 
     /// Takes the moments from a checkpoint.
@@ -197,7 +211,7 @@ impl Optimizer {
     pub fn load(&self, parameters: &Parameters, file: &WeightFile) -> Result<()> {
         self.check(parameters)?;
         let expect = |prefix: &str, spec: &ParamSpec| file.expect(&format!("{prefix}{}", spec.name), &spec.shape);
-        for (prefix, moment) in self.names().iter().zip(&self.moments).filter(|(_, moment)| !moment.is_empty()) {
+        for (prefix, moment) in self.held() {
             for part in parameters.parts(moment) {
                 let (spec, tensor) = part?;
                 tensor.write(expect(prefix, spec)?)?;

@@ -1,7 +1,7 @@
 //! The parameters of a model: named tensors in a few large arenas, so that an optimiser takes them in few launches.
 
 use crate::engine::device::{Device, LayerScope, PendingRead, VIEW_ALIGN, View};
-use crate::engine::nn::{Init, StateTensor, Watch, WeightFile};
+use crate::engine::nn::{Init, StateTensor, StateView, Watch, WeightFile};
 use crate::engine::ops::reduce::sum_squares;
 use crate::engine::tape::{Tape, Var};
 use crate::engine::tensor::Tensor;
@@ -250,34 +250,21 @@ impl Parameters {
     /// # Errors
     /// A lost device.
     pub fn state(&self) -> Result<Vec<StateTensor>> {
-        self.state_as("")
+        self.state_views("")?.iter().map(StateView::read).collect()
     }
 
-    /// As [`Parameters::state`], names beginning with `prefix`.
+    /// All parameters where they lie, under their names with `prefix` before them.
     ///
     /// # Errors
-    /// A lost device.
-    pub fn state_as(&self, prefix: &str) -> Result<Vec<StateTensor>> {
-        let values: Vec<Vec<f32>> = self.arenas.iter().map(|arena| arena.values.to_vec()).collect::<Result<_>>()?;
-        Ok(self.slices(prefix, &values))
+    /// A parameter that does not lie within its arena.
+    pub fn state_views(&self, prefix: &str) -> Result<Vec<StateView>> {
+        let view = |(number, spec): (usize, &ParamSpec)| {
+            Ok(StateView::new(format!("{prefix}{}", spec.name), self.value(number)?))
+        };
+        self.specs.iter().enumerate().map(view).collect()
     }
 
-    /// One named tensor per parameter of the arenas that `arenas` holds a copy for, prefix first. `arenas` runs over
-    /// all arenas in order; an empty copy leaves its parameters out.
-    pub(super) fn slices(&self, prefix: &str, arenas: &[Vec<f32>]) -> Vec<StateTensor> {
-        self.specs
-            .iter()
-            .zip(&self.places)
-            .filter(|(_, place)| !arenas[place.arena].is_empty())
-            .map(|(spec, place)| StateTensor {
-                name: format!("{prefix}{}", spec.name),
-                shape: spec.shape.clone(),
-                data: arenas[place.arena][place.offset..place.offset + spec.len()].to_vec(),
-            })
-            .collect()
-    }
-
-    /// The part of each of `arenas` that belongs to a parameter, with its specification: to load an optimiser's state.
+    /// The part of each of `arenas` that belongs to a parameter, with its specification: an optimiser's state.
     pub(super) fn parts<'a>(&'a self, arenas: &'a [Tensor]) -> impl Iterator<Item = Result<(&'a ParamSpec, Tensor)>> {
         self.specs
             .iter()

@@ -1,125 +1,25 @@
-//! Weight files and checkpoints: named tensors of f32 or f16 in safetensors, and what the file says of itself. On the
-//! host all are f32.
+//! Weight files and checkpoints as they are read: named tensors of f32 or f16 in safetensors, and what the file says of
+//! itself. On the host all are f32.
 //!
 //! The latter is JSON under one key of the safetensors metadata, [`KEY`]: the library orders several by a hash map, so
 //! that the same run would not give the same bytes. This module reads of it what every reader must know, the format's
 //! version and the settings that stand for tensors of one element; the rest is `train::metadata`'s.
 
+use crate::engine::nn::save::{Element, KEY, write_to};
+use crate::engine::nn::state::StateTensor;
 use crate::error::{Error, ErrorKind, Result};
-use crate::files::write_whole_with;
 use half::f16;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde::Deserialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// The key of the safetensors metadata.
-pub const KEY: &str = "huetape";
 /// The version of the metadata that this program writes, and the latest that it reads.
 pub const FORMAT: u32 = 1;
 /// Bytes of a header at most, as the library has it.
 const MOST_HEADER: u64 = 100_000_000;
-
-/// A named tensor on the host.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StateTensor {
-    /// Name in the file.
-    pub name: String,
-    /// Sizes of the axes.
-    pub shape: Vec<usize>,
-    /// Row-major elements.
-    pub data: Vec<f32>,
-}
-
-/// How a file holds the elements of a tensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Element {
-    /// 32 bits: the same values.
-    F32,
-    /// 16 bits, each value rounded to the nearest: half the room.
-    F16,
-}
-
-impl Element {
-    fn bytes(self, values: &[f32]) -> usize {
-        values.len() * if self == Element::F32 { 4 } else { 2 }
-    }
-}
-
-/// Writes tensors as safetensors to `path`, whole or not at all; the order of `tensors` does not show.
-///
-/// # Errors
-/// A folder that may not be written, a full disk; two tensors of one name.
-pub fn save_tensors(tensors: &[StateTensor], path: &Path) -> Result<()> {
-    save_described(tensors, None, path)
-}
-
-/// As [`save_tensors`], with JSON that says what the file is.
-///
-/// # Errors
-/// As [`save_tensors`].
-pub fn save_described(tensors: &[StateTensor], metadata: Option<&str>, path: &Path) -> Result<()> {
-    save_as(tensors, metadata, |_| Element::F32, path)
-}
-
-/// As [`save_described`], each tensor with the elements that `element` says.
-///
-/// # Errors
-/// As [`save_described`]; a value that is to be held in 16 bits and is not finite there.
-pub fn save_as(
-    tensors: &[StateTensor],
-    metadata: Option<&str>,
-    element: impl Fn(&StateTensor) -> Element,
-    path: &Path,
-) -> Result<()> {
-    let tensors = tensors.iter().map(|tensor| (tensor, element(tensor))).collect();
-    let tensors: Vec<(&StateTensor, Element)> = in_order(tensors);
-    for (tensor, _) in tensors.iter().filter(|(_, element)| *element == Element::F16) {
-        if let Some(at) = tensor.data.iter().position(|value| !f16::from_f32(*value).is_finite()) {
-            return Err(Error::input(
-                format!("tensor {} holds {} at element {at}, which 16 bits cannot hold", tensor.name, tensor.data[at]),
-                path.display(),
-                "use weights whose values lie within -65504 to 65504",
-            ));
-        }
-    }
-    // The library's own writing to a file brings a temporary file of its own, out of reach of `write_whole_with`.
-    write_whole_with(path, |file| write_to(&tensors, metadata, file))
-}
-
-/// As the library does: the wider elements first, so that each tensor begins at a multiple of its elements' size.
-fn in_order(mut tensors: Vec<(&StateTensor, Element)>) -> Vec<(&StateTensor, Element)> {
-    tensors.sort_by_key(|(tensor, element)| (*element == Element::F16, &tensor.name));
-    tensors
-}
-
-/// Writes tensors in that order, and the JSON that describes them.
-fn write_to(tensors: &[(&StateTensor, Element)], metadata: Option<&str>, file: &mut dyn io::Write) -> io::Result<()> {
-    let mut end = 0;
-    let info = |(tensor, element): &(&StateTensor, Element)| {
-        let start = end;
-        end += element.bytes(&tensor.data);
-        let dtype = if *element == Element::F32 { Dtype::F32 } else { Dtype::F16 };
-        (tensor.name.clone(), TensorInfo { dtype, shape: tensor.shape.clone(), data_offsets: (start, end) })
-    };
-    let infos = tensors.iter().map(info).collect();
-    let described = metadata.map(|json| HashMap::from([(KEY.to_owned(), json.to_owned())]));
-    let metadata = Metadata::new(described, infos).map_err(io::Error::other)?;
-    let mut header = serde_json::to_vec(&metadata)?;
-    // As the library does: elements begin at a multiple of eight bytes.
-    header.resize(header.len().next_multiple_of(8), b' ');
-    file.write_all(&(header.len() as u64).to_le_bytes())?;
-    file.write_all(&header)?;
-    tensors.iter().try_for_each(|(tensor, element)| match element {
-        Element::F32 => file.write_all(bytemuck::cast_slice(&tensor.data)),
-        Element::F16 => {
-            let halves: Vec<u8> = tensor.data.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
-            file.write_all(&halves)
-        }
-    })
-}
 
 /// What every reader must know of the metadata.
 #[derive(Deserialize)]
@@ -224,8 +124,8 @@ impl WeightFile {
     /// Metadata that no such file can have.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        let tensors = in_order(self.tensors.values().map(|tensor| (tensor, Element::F32)).collect());
-        write_to(&tensors, self.metadata.as_deref(), &mut bytes).map_err(|error| {
+        let tensors = self.tensors.values().map(|tensor| (tensor.entry(), Element::F32)).collect();
+        write_to(tensors, self.metadata.as_deref(), &mut bytes).map_err(|error| {
             let what = format!("weights that a file cannot hold ({error})");
             Error::failed(what, &self.source, "report this").caused_by(error)
         })?;
@@ -336,6 +236,8 @@ impl WeightFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::nn::save::{save_as, save_described, save_tensors};
+    use std::collections::HashMap;
 
     fn tensor(name: &str, shape: &[usize], first: f32) -> StateTensor {
         let data = (0..shape.iter().product::<usize>()).map(|i| first + i as f32).collect();

@@ -3,7 +3,7 @@
 use crate::dataset::loader::Batch;
 use crate::dataset::stats::Survey;
 use crate::engine::device::{Device, PendingRead, View};
-use crate::engine::nn::{Norm, Optimizer, OptimizerKind, ParamKind, Parameters, RAW, StateTensor, WeightFile};
+use crate::engine::nn::{Norm, Optimizer, OptimizerKind, ParamKind, Parameters, RAW, StateView, WeightFile};
 use crate::engine::ops::elementwise::{Add, Scale};
 use crate::engine::ops::mean_loss::MeanLoss;
 use crate::engine::primitives;
@@ -269,13 +269,13 @@ impl Learner for Classification {
         self.classifier.logits_and_lightness(&Tape::inference(), source, norm).map(drop)
     }
 
-    fn state(&self) -> Result<Vec<StateTensor>> {
+    fn state_views(&self) -> Result<Vec<StateView>> {
         // Whoever reads the file for inference finds the average under the plain names.
-        let mut state = self.shown().state()?;
+        let mut state = self.shown().state_views()?;
         if self.averaged.is_some() {
-            state.extend(self.classifier.parameters.state_as(RAW)?);
+            state.extend(self.classifier.parameters.state_views(RAW)?);
         }
-        state.extend(self.optimizer.state(&self.classifier.parameters)?);
+        state.extend(self.optimizer.state_views(&self.classifier.parameters)?);
         Ok(state)
     }
 

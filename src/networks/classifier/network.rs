@@ -2,7 +2,7 @@
 //! colour.
 
 use crate::engine::device::Device;
-use crate::engine::nn::{Bound, Norm, Parameters, Sequential, StateTensor, WeightFile};
+use crate::engine::nn::{Bound, Norm, Parameters, Sequential, StateTensor, StateView, WeightFile};
 use crate::engine::ops::elementwise::Scale;
 use crate::engine::ops::pad::Slice;
 use crate::engine::primitives;
@@ -181,13 +181,19 @@ impl Classifier {
     /// # Errors
     /// A lost device.
     pub fn state(&self) -> Result<Vec<StateTensor>> {
-        let mut state = self.parameters.state()?;
-        let (bins, prior) = (self.bins.to_vec()?, self.prior.clone());
-        state.push(StateTensor { name: "bins".to_owned(), shape: self.bins.shape().to_vec(), data: bins });
-        state.push(StateTensor { name: "prior".to_owned(), shape: vec![prior.len()], data: prior });
-        let temperature = self.temperature.map(|value| vec![value]);
-        let tensor = |data| StateTensor { name: TEMPERATURE_TENSOR.to_owned(), shape: vec![1], data };
-        state.extend(temperature.map(tensor));
+        self.state_views()?.iter().map(StateView::read).collect()
+    }
+
+    /// As [`Classifier::state`], where they lie.
+    ///
+    /// # Errors
+    /// A parameter that does not lie within its arena.
+    pub fn state_views(&self) -> Result<Vec<StateView>> {
+        let mut state = self.parameters.state_views("")?;
+        state.push(StateView::new("bins".to_owned(), self.bins.clone()));
+        let small = |name: &str, data: Vec<f32>| StateTensor { name: name.to_owned(), shape: vec![data.len()], data };
+        state.push(small("prior", self.prior.clone()).into());
+        state.extend(self.temperature.map(|value| small(TEMPERATURE_TENSOR, vec![value]).into()));
         Ok(state)
     }
 
