@@ -6,9 +6,8 @@
 
 use crate::dataset::loader::Batch;
 use crate::engine::device::{Device, PendingRead, View};
-use crate::engine::nn::{
-    Bound, Optimizer, OptimizerKind, ParamSpec, Parameters, RAW, StateTensor, StateView, WeightFile,
-};
+use crate::engine::nn::RAW;
+use crate::engine::nn::{Bound, Optimizer, OptimizerKind, ParamSpec, Parameters, StateTensor, StateView, WeightFile};
 use crate::engine::ops::elementwise::{Add, AddScaled};
 use crate::engine::ops::mean_loss::MeanLoss;
 use crate::engine::primitives;
@@ -427,9 +426,8 @@ impl<G: Game> Learner for Adversarial<G> {
     fn state_views(&self) -> Result<Vec<StateView>> {
         // Whoever reads the file for inference finds an average under the plain names.
         let mut state = self.shown().parameters.state_views("")?;
-        if self.averaged.is_some() {
-            state.extend(self.g.parameters.state_views(RAW)?);
-        }
+        let raw = self.averaged.as_ref().map(|_| self.g.parameters.state_views(RAW)).transpose()?;
+        state.extend(raw.into_iter().flatten());
         state.extend(self.g_optimizer.state_views(&self.g.parameters)?);
         state.extend(self.d.state_views("")?);
         state.extend(self.d_optimizer.state_views(&self.d)?);

@@ -126,7 +126,7 @@ pub trait Recipe: Sync {
         None
     }
 
-    /// Whether it paints by windows of the side that it was trained on, at half overlap.
+    /// Whether it paints by windows of the side that it was trained on, which overlap and are blended.
     fn paints_by_windows(&self) -> bool {
         false
     }

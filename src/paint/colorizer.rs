@@ -258,7 +258,7 @@ impl Colorizer {
     }
 
     /// How a scene is cut to be painted, see [`best_tiling`]: by tiles of `tile` pixels a side, where that is given;
-    /// tiles overlap by `overlap` pixels, or else by the network's reach.
+    /// tiles overlap by `overlap` pixels, and windows share as many, or else the network's reach.
     ///
     /// # Errors
     /// Whatever the network reports where it is tried.

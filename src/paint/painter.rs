@@ -17,11 +17,12 @@ pub struct Framing {
     /// Pixels that the network reads on each side beyond those that it paints; mirrored at the picture's border.
     pub halo: usize,
     /// Pixels beyond the halo on each side of a pixel, farther than which nothing changes it: what tiles overlap by to
-    /// make no difference.
+    /// make no difference. Of windows: pixels that a window shares with its neighbour, over which one passes into the
+    /// other.
     pub reach: usize,
-    /// Side of the windows, a multiple of the stride, that a picture is painted by, at half overlap and blended; a
-    /// picture of just that size, less the margins, is painted in one go. `None`: any picture can be, or tile by tile,
-    /// which makes no difference.
+    /// Side of the windows, a multiple of the stride, that a picture is painted by, overlapping and blended; a picture
+    /// of just that size, less the margins, is painted in one go. `None`: any picture can be, or tile by tile, which
+    /// makes no difference.
     pub window: Option<usize>,
     /// Pixels of mirror image on each side of a picture that its windows cover with it and that are cut off again: a
     /// network that pads its own layers paints a frame along the border of what it is given. Less than half a window.

@@ -11,7 +11,7 @@ pub struct Tiling {
     /// Side of what is kept of a piece, a multiple of the stride. Without effect on a network that works by windows.
     pub tile: usize,
     /// Pixels that a piece goes beyond what is kept of it on each side, a multiple of the stride; at the picture's
-    /// border none.
+    /// border none. Of windows: pixels that a window shares with its neighbour, at most about half a side.
     pub overlap: usize,
     /// Columns that are painted from top to bottom before the next ones: what is read at a time, and of windows what a
     /// [`crate::paint::canvas::Canvas`] holds, goes with it, and not with the width of the picture. A multiple of
@@ -41,15 +41,14 @@ impl Tiling {
 
     /// Tiles of about `tile` pixels a side that overlap by the network's reach, in one panel.
     pub fn new(framing: &Framing, tile: usize) -> Self {
-        let whole = |pixels: usize| pixels.next_multiple_of(framing.stride);
-        Tiling { tile: whole(tile.max(1)), overlap: whole(framing.reach), panel: usize::MAX, align: 1, rows: None }
+        let tile = tile.max(1).next_multiple_of(framing.stride);
+        Tiling { tile, overlap: overlap_of(framing, None), panel: usize::MAX, align: 1, rows: None }
     }
 
     /// Tiles and panels of a scene of any size that is written to a file with tiles of `align` pixels a side. `tile` is
     /// rounded up to a multiple of 64; `overlap` is the network's reach unless it is given.
     pub fn of_scene(framing: &Framing, tile: usize, overlap: Option<usize>) -> Self {
-        let whole = |pixels: usize| pixels.next_multiple_of(framing.stride);
-        let tile = whole(tile.max(1).next_multiple_of(GRID));
+        let tile = tile.max(1).next_multiple_of(GRID).next_multiple_of(framing.stride);
         let (panel, align) = match framing.window {
             Some(_) => (PANEL, FILE_TILE_OF_WINDOWS),
             None => {
@@ -57,7 +56,7 @@ impl Tiling {
                 ((columns / tile).max(1) * tile, (1 << tile.trailing_zeros()).min(FILE_TILE))
             }
         };
-        Tiling { tile, overlap: whole(overlap.unwrap_or(framing.reach)), panel, align, rows: None }
+        Tiling { tile, overlap: overlap_of(framing, overlap), panel, align, rows: None }
     }
 
     /// Panels of at most about `panel` columns of a scene of any size, `rows` of which go through the network at a
@@ -71,6 +70,15 @@ impl Tiling {
     /// Pixels a side of what goes through the network in one go.
     pub fn piece(&self, framing: &Framing) -> usize {
         framing.window.unwrap_or(self.tile + 2 * self.overlap) + 2 * framing.halo
+    }
+}
+
+/// What pieces overlap by, where `wanted` is asked for.
+fn overlap_of(framing: &Framing, wanted: Option<usize>) -> usize {
+    let overlap = wanted.unwrap_or(framing.reach);
+    match framing.window {
+        Some(side) => overlap.min(side - side / 2),
+        None => overlap.next_multiple_of(framing.stride),
     }
 }
 
@@ -111,30 +119,32 @@ fn tiles(len: usize, stride: usize, tile: usize, overlap: usize) -> Vec<Span> {
     (0..len).step_by(tile.min(full)).map(span).collect()
 }
 
-/// Spans of `side` places, half of that apart, from `margin` before the picture, the last one flush with the end of
-/// as many behind it.
-fn windows(len: usize, side: usize, margin: usize) -> Vec<Span> {
+/// Spans of `side` places that share `shared` with the next, from `margin` before the picture, the last one flush with
+/// the end of as many behind it.
+fn windows(len: usize, side: usize, shared: usize, margin: usize) -> Vec<Span> {
     let full = (len + 2 * margin).max(side);
     let last = full - side;
-    let origins: Vec<usize> = (0..last).step_by((side / 2).max(1)).chain([last]).collect();
+    let origins: Vec<usize> = (0..last).step_by((side - shared).max(1)).chain([last]).collect();
     let mut total = vec![0.0f32; full];
     for &origin in &origins {
-        (0..side).for_each(|i| total[origin + i] += taper(i, side, origin, full));
+        (0..side).for_each(|i| total[origin + i] += taper(i, side, shared, [origin, full]));
     }
     let span = |origin: usize| {
         // Places count from the margin's beginning here, and from the picture's in what comes out.
         let used = origin.max(margin)..(origin + side).min(margin + len);
-        let weights = used.clone().map(|place| taper(place - origin, side, origin, full) / total[place]).collect();
+        let weight = |place: usize| taper(place - origin, side, shared, [origin, full]) / total[place];
+        let weights = used.clone().map(weight).collect();
         Span { origin: origin as isize - margin as isize, len: side, first: used.start - margin, weights }
     };
     origins.into_iter().map(span).collect()
 }
 
-/// Weight of place `i` of a window at `origin`: it rises and falls over half a side, but not at the picture's border.
-fn taper(i: usize, side: usize, origin: usize, len: usize) -> f32 {
-    let half = side as f32 / 2.0;
-    let rise = if origin == 0 { 1.0 } else { (i as f32 + 0.5) / half };
-    let fall = if origin + side == len { 1.0 } else { (side as f32 - 0.5 - i as f32) / half };
+/// Weight of place `i` of a window at `origin`: it rises and falls over the places that are shared, at most half a
+/// side, but not at the picture's border.
+fn taper(i: usize, side: usize, shared: usize, [origin, len]: [usize; 2]) -> f32 {
+    let over = (shared as f32).min(side as f32 / 2.0);
+    let rise = if origin == 0 { 1.0 } else { (i as f32 + 0.5) / over };
+    let fall = if origin + side == len { 1.0 } else { (side as f32 - 0.5 - i as f32) / over };
     rise.min(fall).min(1.0)
 }
 
@@ -177,7 +187,7 @@ impl Plan {
     /// The pieces of a picture of a width and a height, of which neither is zero.
     pub fn new(framing: Framing, size: [usize; 2], tiling: &Tiling) -> Self {
         let spans = |len| match framing.window {
-            Some(side) => windows(len, side, framing.margin),
+            Some(side) => windows(len, side, tiling.overlap.min(side - side / 2), framing.margin),
             None => tiles(len, framing.stride, tiling.tile, tiling.overlap),
         };
         let [across, down] = size.map(spans);
@@ -255,19 +265,37 @@ mod tests {
     }
 
     #[test]
-    fn windows_lie_half_a_side_apart_and_the_last_one_is_flush() {
-        assert_eq!(origins(&windows(37, 16, 0)), [(0, 16), (8, 16), (16, 16), (21, 16)]);
-        assert_eq!(origins(&windows(16, 16, 0)), [(0, 16)]);
-        assert_eq!(origins(&windows(9, 16, 0)), [(0, 16)]);
+    fn windows_share_what_they_overlap_by_and_the_last_one_is_flush() {
+        assert_eq!(origins(&windows(37, 16, 8, 0)), [(0, 16), (8, 16), (16, 16), (21, 16)]);
+        assert_eq!(origins(&windows(37, 16, 4, 0)), [(0, 16), (12, 16), (21, 16)]);
+        assert_eq!(origins(&windows(37, 16, 0, 0)), [(0, 16), (16, 16), (21, 16)]);
+        assert_eq!(origins(&windows(16, 16, 8, 0)), [(0, 16)]);
+        assert_eq!(origins(&windows(9, 16, 4, 0)), [(0, 16)]);
+        // Two of three windows over the places that only they share, rising and falling.
+        let spans = windows(40, 16, 4, 0);
+        let weights: Vec<f32> = spans[..2].iter().map(|span| span.weights[13 - span.first]).collect();
+        assert_eq!(weights, [0.625, 0.375]);
+    }
+
+    #[test]
+    fn a_tiling_gives_windows_what_they_share_and_no_more_than_half() {
+        let framing = Framing { stride: 16, halo: 0, reach: 4, window: Some(16), margin: 0 };
+        let of = |overlap| Tiling::of_scene(&framing, 512, overlap);
+        let overlaps = [None, Some(0), Some(5), Some(40)].map(|overlap| of(overlap).overlap);
+        assert_eq!((overlaps, Tiling::new(&framing, 512).overlap), ([4, 0, 5, 8], 4));
+        // 256 pixels by windows of 16, 12 apart: 21 of them each way.
+        let plan = |overlap| Plan::new(framing, [256, 256], &of(overlap));
+        assert_eq!((plan(None).pieces(), plan(Some(8)).pieces()), (21 * 21, 31 * 31));
+        assert!(abs_diff_eq!(plan(None).redundancy(), (21.0 * 16.0 / 256.0f64).powi(2), epsilon = 1e-12));
     }
 
     #[test]
     fn with_a_margin_windows_begin_before_the_picture_and_end_behind_it() {
-        assert_eq!(origins(&windows(37, 16, 2)), [(-2, 16), (6, 16), (14, 16), (22, 16), (23, 16)]);
-        assert_eq!(origins(&windows(16, 16, 3)), [(-3, 16), (3, 16)]);
-        assert_eq!(origins(&windows(12, 16, 2)), [(-2, 16)]);
-        assert_eq!(origins(&windows(1, 16, 2)), [(-2, 16)]);
-        let used: Vec<_> = windows(16, 16, 3).iter().map(Span::used).collect();
+        assert_eq!(origins(&windows(37, 16, 8, 2)), [(-2, 16), (6, 16), (14, 16), (22, 16), (23, 16)]);
+        assert_eq!(origins(&windows(16, 16, 8, 3)), [(-3, 16), (3, 16)]);
+        assert_eq!(origins(&windows(12, 16, 8, 2)), [(-2, 16)]);
+        assert_eq!(origins(&windows(1, 16, 8, 2)), [(-2, 16)]);
+        let used: Vec<_> = windows(16, 16, 8, 3).iter().map(Span::used).collect();
         assert_eq!(used, [0..13, 3..16]);
     }
 
@@ -289,7 +317,7 @@ mod tests {
         assert_eq!(of(5000).panel, 5056);
         assert_eq!(Tiling::of_scene(&framing, 512, Some(3)).overlap, 8);
         assert_eq!(of(512).piece(&framing), 512 + 2 * 184);
-        let windows = Framing { stride: 1, halo: 1, reach: 0, window: Some(100), margin: 0 };
+        let windows = Framing { stride: 1, halo: 1, reach: 50, window: Some(100), margin: 0 };
         assert_eq!((Tiling::of_scene(&windows, 512, None).align, of(512).align), (256, 512));
         assert_eq!(Tiling::of_scene(&windows, 512, None).piece(&windows), 102);
     }
@@ -297,7 +325,9 @@ mod tests {
     #[test]
     fn weights_are_one_in_sum_at_every_place() {
         for len in [1, 7, 16, 17, 24, 61] {
-            for spans in [windows(len, 16, 0), windows(len, 5, 0), windows(len, 16, 3), tiles(len, 4, 8, 4)] {
+            let cuts = [[16, 8, 0], [5, 3, 0], [16, 8, 3], [16, 4, 0], [16, 5, 3], [16, 0, 0], [5, 1, 2]];
+            let blended = cuts.map(|[side, shared, margin]| windows(len, side, shared, margin));
+            for spans in blended.into_iter().chain([tiles(len, 4, 8, 4)]) {
                 let mut sums = vec![0.0f32; len];
                 for span in &spans {
                     span.used().zip(&span.weights).for_each(|(place, weight)| sums[place] += weight);

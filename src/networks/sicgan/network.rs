@@ -144,7 +144,9 @@ impl painter::Generator for Generator {
     const NAME: &'static str = "sicgan";
 
     fn framing(&self) -> Framing {
-        Framing { stride: 1, halo: HALO, reach: 0, window: Some(self.patch), margin: 0 }
+        // Half a window is shared.
+        let reach = self.patch - self.patch / 2;
+        Framing { stride: 1, halo: HALO, reach, window: Some(self.patch), margin: 0 }
     }
 
     fn source_bands(&self) -> usize {
@@ -339,7 +341,7 @@ mod tests {
         }
         parameters.get("g.conv5.bias").unwrap().write(&[0.1f32.atanh(), (-0.05f32).atanh()]).unwrap();
         let trained = Trained { network, parameters };
-        assert_eq!(trained.framing(), Framing { stride: 1, halo: 1, reach: 0, window: Some(8), margin: 0 });
+        assert_eq!(trained.framing(), Framing { stride: 1, halo: 1, reach: 4, window: Some(8), margin: 0 });
         for (width, height) in [(8, 8), (21, 13), (3, 30), (1, 1)] {
             let values: Vec<f32> = (0..width * height).map(|i| 0.3 + (i * 37 % 101) as f32 / 250.0).collect();
             let source = Pixels { width, height, bands: 1, values };

@@ -65,9 +65,12 @@ pub struct ColorizeArgs {
         names_of(|recipe| recipe.paints_by_windows())
     ))]
     tile: Option<usize>,
-    /// Pixels that a tile reads beyond each side [default: as far as the network sees, so that tiles make no
-    /// difference]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help = format!(
+        "Pixels that a tile reads beyond each side [default: as far as the network sees, so that tiles make no \
+         difference]; of the windows of {}, pixels that neighbours share and blend [default: the network's own, a \
+         quarter or half of a window]",
+        names_of(|recipe| recipe.paints_by_windows())
+    ))]
     overlap: Option<usize>,
     /// Write how unsure a classifier is of each pixel, 0 to 1: the entropy of its distribution over colours, as a TIFF
     /// of floats
