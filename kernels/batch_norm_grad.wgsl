@@ -10,7 +10,7 @@
 @group(0) @binding(1) var<storage, read> x: array<f32>; // (P, C)
 @group(0) @binding(2) var<storage, read> dy: array<f32>; // (P, C + S)
 @group(0) @binding(3) var<storage, read> dy_2: array<f32>; // (P, C + S), where it is summed
-@group(0) @binding(4) var<storage, read> kept: array<f32>; // (4, C): mean, variance, gamma, beta
+@group(0) @binding(4) var<storage, read> kept: array<f32>; // (4, C): mean, variance, gamma, beta; where sums are given (6, C), with dgamma, dbeta
 @group(0) @binding(5) var<storage, read_write> dx: array<f32>; // (P, C)
 @group(0) @binding(6) var<storage, read_write> dgamma: array<f32>; // (C)
 @group(0) @binding(7) var<storage, read_write> dbeta: array<f32>; // (C)
@@ -57,9 +57,15 @@ fn sums_of(local: u32, c: u32, k: Channel, first: u32, end: u32) -> vec2<f32> {
     return vec2<f32>(all, sum_lanes(local, centered, CHANNELS));
 }
 
-fn input_gradient(row: u32, c: u32, k: Channel, dgamma: f32, dbeta: f32) -> f32 {
+fn input_gradient(row: u32, c: u32, k: Channel, own_dgamma: f32, own_dbeta: f32) -> f32 {
     let share = p.through_batch / f32(p.rows);
     let v = centered_and_dz(row, c, k);
+    var dgamma = own_dgamma;
+    var dbeta = own_dbeta;
+    if (p.given != 0u) {
+        dgamma = kept[4u * p.channels + c];
+        dbeta = kept[5u * p.channels + c];
+    }
     return k.outer * (v.y - share * dbeta - share * dgamma * k.scale * v.x);
 }
 

@@ -2,6 +2,7 @@
 // rectifier, other channels beside them. Names linear, philox and nan before this one.
 struct Params {
     rows: u32, // P = N H W
+    images: u32, // N
     channels: u32, // C
     joined: u32, // S, channels that stand behind those of y; 0 for none
     block_rows: u32,
@@ -10,6 +11,7 @@ struct Params {
     momentum: f32,
     between: f32, // 1: pooled, 0: not
     through_batch: f32, // 1 where mean and variance are the batch's own and so depend on x, 0 where they are fixed
+    given: u32, // whether the sums that dx takes are given
     summed: u32, // whether dy is the sum of two
     rectifier: u32,
     slope: f32, // of the negative side of a leaky ReLU

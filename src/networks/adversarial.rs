@@ -14,7 +14,7 @@ use crate::engine::primitives;
 use crate::engine::tape::{Tape, Var};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
-use crate::networks::common::optimizer;
+use crate::networks::common::{optimizer, step};
 use crate::networks::distance::Distances;
 use crate::networks::freeze::Freeze;
 use crate::networks::recipe::Setup;
@@ -276,10 +276,16 @@ impl<G: Game> Adversarial<G> {
         }
     }
 
-    /// The discriminator's loss: how far it is from telling real pictures from made ones.
-    fn d_loss(&self, tape: &Tape, on_real: &Var, on_made: &Var, update: &Update) -> Result<Var> {
-        let real = self.claim(tape, Claim::Real, on_real, update)?;
-        tape.apply(Add, &[&real, &self.claim(tape, Claim::Made, on_made, update)?])
+    /// The discriminator's loss, how far it is from telling real pictures from made ones, and its gradients.
+    fn d_loss(&self, tape: &Tape, d: &Bound<'_>, on: [&Var; 2], update: &Update) -> Result<Var> {
+        let parts = [self.claim(tape, Claim::Real, on[0], update)?, self.claim(tape, Claim::Made, on[1], update)?];
+        let loss = tape.apply(Add, &[&parts[0], &parts[1]])?;
+        let walk = |loss: &Var| tape.backward_to(&self.d_optimizer.scaled(tape, loss.clone())?, &d.leaves()).map(drop);
+        match self.device.ranks().alone() {
+            true => walk(&loss)?,
+            false => self.d.sum_parts(&update.share, &parts, walk)?,
+        }
+        Ok(loss)
     }
 
     /// The generator's loss: how far its pictures are from passing for real, and, weighted, from the truth. `distance`
@@ -309,6 +315,7 @@ impl<G: Game> Adversarial<G> {
     }
 
     fn step_g(&self, update: &Update, loss: &Tensor) -> Result<()> {
+        self.g.parameters.sum_gradients(&update.share)?;
         let done = step(&self.g.parameters, &self.g_optimizer, update, update.lr, loss)?;
         match &self.averaged {
             Some((averaged, decay)) if done => averaged.parameters.follow(&self.g.parameters, *decay, update.step),
@@ -319,15 +326,6 @@ impl<G: Game> Adversarial<G> {
     fn step_d(&self, update: &Update, loss: &Tensor) -> Result<()> {
         step(&self.d, &self.d_optimizer, update, update.lr * self.lr_ratio, loss).map(drop)
     }
-}
-
-/// One update by the gradients beside the parameters, and whether it was done. `loss` gets the penalty added.
-fn step(parameters: &Parameters, optimizer: &Optimizer, update: &Update, lr: f64, loss: &Tensor) -> Result<bool> {
-    parameters.sum_gradients(&update.share)?;
-    if let Some(penalty) = optimizer.penalty(parameters)? {
-        primitives::accumulate(&penalty, loss)?;
-    }
-    optimizer.step(parameters, update.step, lr)
 }
 
 impl<G: Game> Learner for Adversarial<G> {
@@ -353,9 +351,8 @@ impl<G: Game> Learner for Adversarial<G> {
         match G::ORDER {
             Order::Together => {
                 let on_made = game.judge(&d, &source, &made)?;
-                d_loss = self.d_loss(&tape, &on_real, &on_made, update)?;
+                d_loss = self.d_loss(&tape, &d, [&on_real, &on_made], update)?;
                 g_loss = self.g_loss(&tape, &on_made, [&made, &real], &distance, update)?;
-                tape.backward_to(&self.d_optimizer.scaled(&tape, d_loss.clone())?, &d.leaves())?;
                 tape.backward_to(&self.g_optimizer.scaled(&tape, g_loss.clone())?, &g.leaves())?;
                 vitals = self.vitals(d_loss.value(), &made, &source)?;
                 self.step_d(update, d_loss.value())?;
@@ -363,8 +360,7 @@ impl<G: Game> Learner for Adversarial<G> {
             Order::Alternating => {
                 let detached = tape.detach(&made);
                 let on_made = game.judge(&d, &source, &game.disguise(&tape, &detached, Claim::Made, update)?)?;
-                d_loss = self.d_loss(&tape, &on_real, &on_made, update)?;
-                tape.backward_to(&self.d_optimizer.scaled(&tape, d_loss.clone())?, &d.leaves())?;
+                d_loss = self.d_loss(&tape, &d, [&on_real, &on_made], update)?;
                 vitals = self.vitals(d_loss.value(), &made, &source)?;
                 self.step_d(update, d_loss.value())?;
                 let frozen = self.d.bind(&tape, false);

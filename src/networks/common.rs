@@ -8,6 +8,7 @@ use crate::engine::primitives;
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
+use crate::train::learner::Update;
 
 /// A published channel count under a `width` multiplier: rounded to a multiple of 4, at least 4.
 pub fn scaled(channels: usize, width: f64) -> usize {
@@ -89,4 +90,15 @@ pub(crate) fn kernel_channels(file: &WeightFile, layer: &str) -> Result<[usize; 
             "use weights that huetape wrote for this model",
         )),
     }
+}
+/// One update by the gradients beside the parameters, those of the whole batch, and whether it was done. `loss` gets
+/// the penalty added.
+///
+/// # Errors
+/// Whatever a launch reports.
+pub fn step(parameters: &Parameters, optimizer: &Optimizer, update: &Update, lr: f64, loss: &Tensor) -> Result<bool> {
+    if let Some(penalty) = optimizer.penalty(parameters)? {
+        primitives::accumulate(&penalty, loss)?;
+    }
+    optimizer.step(parameters, update.step, lr)
 }

@@ -18,6 +18,7 @@ pub mod arithmetic;
 /// Batch normalisation, in training and with fixed statistics.
 pub mod batch_norm;
 pub(crate) mod bilinear_tap;
+pub(crate) mod by_halves;
 /// Two tensors side by side along the channels.
 pub mod concat;
 /// Two-dimensional convolution with bias and activation.

@@ -122,8 +122,8 @@ impl Norm for BatchNormInference {
     }
 }
 
-/// Rows and channels of `x`, after a look at every tensor of (C).
-fn sizes(x: &Tensor, per_channel: &[&Tensor]) -> Result<(usize, usize)> {
+/// Images, rows and channels of `x`, after a look at every tensor of (C).
+fn sizes(x: &Tensor, per_channel: &[&Tensor]) -> Result<([usize; 2], usize)> {
     let [n, h, w, c] = x.nhwc()?;
     for tensor in per_channel {
         crate::ensure!(
@@ -135,7 +135,7 @@ fn sizes(x: &Tensor, per_channel: &[&Tensor]) -> Result<(usize, usize)> {
             )
         );
     }
-    Ok((n * h * w, c))
+    Ok(([n, n * h * w], c))
 }
 
 /// Channels of `skip`, which has as many pixels as `x`.
@@ -190,7 +190,7 @@ fn backward<N: Norm>(norm: &N, after: &After, grad: &mut Backward<'_>) -> Result
         joined: joined as u32,
         through_batch: N::THROUGH_BATCH,
         summed: u32::from(more.is_some()),
-        ..Params::new(n * h * w, channels, norm.eps(), after)
+        ..Params::new([n, n * h * w], channels, norm.eps(), after)
     };
     let ins: [&Tensor; 4] = [x, dy, more.unwrap_or(dy), kept];
     device.launch(&GRAD, &params, &ins.map(|tensor| &**tensor), &[], &[&dx, &dgamma, &dbeta, &dskip])

@@ -8,6 +8,8 @@ use crate::random::Stream;
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 pub(super) struct Params {
     pub rows: u32,
+    /// Images that the rows are of, as many of each: the twins sum image by image.
+    pub images: u32,
     pub channels: u32,
     /// Channels that stand behind those of y.
     pub joined: u32,
@@ -19,6 +21,8 @@ pub(super) struct Params {
     pub between: f32,
     /// 1 where mean and variance are the batch's own, 0 where they are fixed.
     pub through_batch: f32,
+    /// 1 where the sums that dx takes are given, as rows 4 and 5 of what forward keeps: dgamma and dbeta.
+    pub given: u32,
     /// 1 where the gradient of y is the sum of two tensors.
     pub summed: u32,
     pub rectifier: u32,
@@ -31,17 +35,19 @@ pub(super) struct Params {
 }
 
 impl Params {
-    /// Of so many rows and channels; what belongs to one kernel alone is zero.
-    pub fn new(rows: usize, channels: usize, eps: f32, after: &After) -> Self {
+    /// Of so many images, rows of all of them, and channels; what belongs to one kernel alone is zero.
+    pub fn new([images, rows]: [usize; 2], channels: usize, eps: f32, after: &After) -> Self {
         // Enough blocks to fill a GPU, no more than `combine` can join quickly.
         let block_rows = rows.div_ceil(4096).max(128);
         let blocks = rows.div_ceil(block_rows);
-        let [rows, channels, block_rows, blocks] = [rows, channels, block_rows, blocks].map(|size| size as u32);
+        let [images, rows, channels, block_rows, blocks] =
+            [images, rows, channels, block_rows, blocks].map(|size| size as u32);
         let (rectifier, slope) = after.rectifier.code();
         let draw = after.dropout.map(|dropout| dropout.draw);
         let seed = draw.map_or(0, |draw| draw.seed);
         Params {
             rows,
+            images,
             channels,
             joined: 0,
             block_rows,
@@ -50,6 +56,7 @@ impl Params {
             momentum: 0.0,
             between: 0.0,
             through_batch: 0.0,
+            given: 0,
             summed: 0,
             rectifier,
             slope,

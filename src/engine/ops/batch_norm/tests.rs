@@ -284,7 +284,7 @@ fn a_parameter_of_another_width_is_refused() {
 fn channels_beyond_a_grid_of_workgroups_are_folded() {
     let gpu = GpuInfo { software: false, workgroup_bytes: 1 << 14, matrices: None };
     for (rows, channels) in [(2, 1 << 23), (1 << 12, 1 << 18), (1 << 20, 1 << 11), (1 << 30, 1)] {
-        let params = Params::new(rows, channels, 1.0, &After::default());
+        let params = Params::new([1, rows], channels, 1.0, &After::default());
         for plan in [TRAIN.plan(0, &params, &gpu), GRAD.plan(0, &params, &gpu)] {
             let fits = |dispatch: &Dispatch| dispatch.groups.iter().all(|&groups| groups <= MAX_GROUPS);
             assert!(plan.dispatches.iter().all(fits), "{rows} x {channels}: {:?}", plan.dispatches);
@@ -317,56 +317,88 @@ fn many_channels_of_few_rows_match_the_twin() {
 /// What a process has at the end: output, running statistics, gradients.
 type End = (Vec<f32>, [Vec<f32>; 2], Vec<Vec<f32>>);
 
+/// One process's share of a batch of `images` through a batch norm; outputs, running statistics and the gradients as
+/// parts of those of the whole.
+fn run_share(device: &Device, images: usize, share: Share, op: &dyn Fn(BatchNormTrain) -> Box<dyn Op>) -> End {
+    let (rows, channels) = (6, 3);
+    let each = rows * channels;
+    let tensor =
+        |device: &Device, shape: &[usize], seed| crate::engine::self_test::seeded(device, shape, seed).unwrap();
+    // The gradient of a mean over images is larger by the fewer there are.
+    let part = |seed, factor: f32| {
+        let whole = tensor(&Device::cpu(), &[images, 2, 3, channels], seed).to_vec().unwrap();
+        let part = &whole[share.first * each..][..share.images * each];
+        let scaled: Vec<f32> = part.iter().map(|value| value * factor).collect();
+        Tensor::new(device, &[share.images, 2, 3, channels], &scaled).unwrap()
+    };
+    let alone = BatchNormTrain { pooled: true, ..train(device, channels) };
+    let running = [alone.running_mean.clone(), alone.running_var.clone()];
+    let op = op(alone);
+    let (gamma, beta) = (tensor(device, &[channels], 3), tensor(device, &[channels], 4));
+    let forward = op.forward(&[&part(1, 3.0), &gamma, &beta]).unwrap();
+    let dy = part(2, 1.0 / share.images as f32);
+    let mut backward = Backward::new(&dy, &forward.saved, &[true; 3], vec![None; 3]);
+    op.backward(&mut backward).unwrap();
+    let grads = backward.into_grads().into_iter().map(|grad| grad.unwrap().to_vec().unwrap());
+    let weigh = |grad: Vec<f32>| grad.iter().map(|g| g * (share.images as f32 / images as f32)).collect::<Vec<f32>>();
+    (forward.y.to_vec().unwrap(), running.map(|t| t.to_vec().unwrap()), grads.map(weigh).collect())
+}
+
+/// What `size` processes with a device each make of it.
+fn run_shares(images: usize, size: usize, device: impl Fn() -> Device + Sync) -> Vec<End> {
+    together(size, |ranks| {
+        let op = |alone| -> Box<dyn Op> { Box::new(BatchNormTogether { alone, ranks: ranks.clone() }) };
+        run_share(&device(), images, ranks.share(images), &op)
+    })
+}
+
+fn run_whole(images: usize) -> End {
+    run_share(&Device::cpu(), images, Share::new(images, 0, 1), &|alone| Box::new(alone))
+}
+
+fn joined(ends: &[End], pick: impl Fn(&End) -> &[f32]) -> Vec<f32> {
+    ends.iter().flat_map(|end| pick(end).to_vec()).collect()
+}
+
 /// Five images over three processes, one of which has one and the others two: outputs, running statistics and gradients
 /// are those of one process.
 #[test]
 fn several_processes_make_what_one_makes_of_the_whole_batch() {
-    let (images, rows, channels) = (5, 6, 3);
-    let each = rows * channels;
-    let cpu = || Device::cpu();
-    let tensor =
-        |device: &Device, shape: &[usize], seed| crate::engine::self_test::seeded(device, shape, seed).unwrap();
-    let whole = [1, 2].map(|seed| tensor(&cpu(), &[images, 2, 3, channels], seed).to_vec().unwrap());
-    // The gradient of a mean over images is larger by the fewer there are.
-    let run = |device: &Device, share: Share, op: &dyn Fn(BatchNormTrain) -> Box<dyn Op>| {
-        let part = |values: &[f32], factor: f32| {
-            let part = &values[share.first * each..][..share.images * each];
-            let scaled: Vec<f32> = part.iter().map(|value| value * factor).collect();
-            Tensor::new(device, &[share.images, 2, 3, channels], &scaled).unwrap()
+    let one = run_whole(5);
+    for k in 0..devices().len() {
+        let several = run_shares(5, 3, || devices().swap_remove(k));
+        let near = |got: &[f32], expected: &[f32], what: &str| {
+            assert_eq!(got.len(), expected.len(), "{what}");
+            for (got, expected) in got.iter().zip(expected) {
+                assert!((got - expected).abs() < 2e-6 * expected.abs().max(1.0), "{what}: {got}, expected {expected}");
+            }
         };
-        let alone = BatchNormTrain { pooled: true, ..train(device, channels) };
-        let running = [alone.running_mean.clone(), alone.running_var.clone()];
-        let op = op(alone);
-        let (gamma, beta) = (tensor(device, &[channels], 3), tensor(device, &[channels], 4));
-        let forward = op.forward(&[&part(&whole[0], 3.0), &gamma, &beta]).unwrap();
-        let dy = part(&whole[1], 1.0 / share.images as f32);
-        let mut backward = Backward::new(&dy, &forward.saved, &[true; 3], vec![None; 3]);
-        op.backward(&mut backward).unwrap();
-        let grads: Vec<Vec<f32>> =
-            backward.into_grads().into_iter().map(|grad| grad.unwrap().to_vec().unwrap()).collect();
-        let weigh = |grad: &[f32]| grad.iter().map(|g| g * share.images as f32 / images as f32).collect::<Vec<f32>>();
-        let grads: Vec<Vec<f32>> = grads.iter().map(|grad| weigh(grad)).collect();
-        (forward.y.to_vec().unwrap(), running.map(|t| t.to_vec().unwrap()), grads)
-    };
-    let one = run(&cpu(), Share::new(images, 0, 1), &|alone| Box::new(alone));
-    let several = together(3, |ranks| {
-        let op = |alone| -> Box<dyn Op> { Box::new(BatchNormTogether { alone, ranks: ranks.clone() }) };
-        run(&cpu(), ranks.share(images), &op)
-    });
-    let near = |got: &[f32], expected: &[f32], what: &str| {
-        assert_eq!(got.len(), expected.len(), "{what}");
-        for (got, expected) in got.iter().zip(expected) {
-            assert!((got - expected).abs() < 2e-6 * expected.abs().max(1.0), "{what}: {got}, expected {expected}");
+        near(&joined(&several, |end| &end.0), &one.0, "outputs");
+        near(&joined(&several, |end| &end.2[0]), &one.2[0], "dx");
+        for end in &several {
+            near(&end.1.concat(), &one.1.concat(), "running statistics");
         }
-    };
-    let joined = |pick: &dyn Fn(&End) -> Vec<f32>| several.iter().flat_map(pick).collect::<Vec<f32>>();
-    near(&joined(&|end| end.0.clone()), &one.0, "outputs");
-    near(&joined(&|end| end.2[0].clone()), &one.2[0], "dx");
-    for end in &several {
-        near(&end.1.concat(), &one.1.concat(), "running statistics");
+        for (i, what) in [(1, "dgamma"), (2, "dbeta")] {
+            let sum: Vec<f32> = (0..3).map(|c| several.iter().map(|end| end.2[i][c]).sum()).collect();
+            near(&sum, &one.2[i], what);
+        }
     }
-    for (i, what) in [(1, "dgamma"), (2, "dbeta")] {
-        let sum: Vec<f32> = (0..channels).map(|c| several.iter().map(|end| end.2[i][c]).sum()).collect();
-        near(&sum, &one.2[i], what);
+}
+
+#[test]
+fn even_shares_have_the_bits_of_one_process_on_the_cpu() {
+    let one = run_whole(4);
+    for size in [2, 4] {
+        let several = run_shares(4, size, Device::cpu);
+        assert_eq!(joined(&several, |end| &end.0), one.0);
+        assert_eq!(joined(&several, |end| &end.2[0]), one.2[0]);
+        for end in &several {
+            assert_eq!(end.1, one.1);
+            // Each brings its share of the sum.
+            for i in [1, 2] {
+                let sum: Vec<f32> = end.2[i].iter().map(|part| part * size as f32).collect();
+                assert_eq!(sum, one.2[i]);
+            }
+        }
     }
 }

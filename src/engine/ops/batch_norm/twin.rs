@@ -1,14 +1,41 @@
-//! The CPU bodies of batch norm: all rows of a channel twice in each pass, in blocks that stay in the cache.
+//! The CPU bodies of batch norm: all rows of a channel twice in each pass, in blocks that stay in the cache. Statistics
+//! and sums are those of the images, put together in f64 in their order.
 
 use crate::engine::blocks;
 use crate::engine::ops::batch_norm::params::Params;
 use crate::random::{philox, unit};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Rows of the blocks that a twin works on, by the number of channels alone: 64 KiB, so that a second reading comes
 /// from the cache, and where channels are few no more rows than an f32 sum takes without losing digits.
 fn block_rows(channels: usize) -> usize {
     ((1 << 14) / channels).clamp(1, 1024)
+}
+
+/// The rows of each block, image after image: a block has rows of one image.
+fn row_blocks(p: &Params) -> Vec<Range<usize>> {
+    let (of_image, block) = ((p.rows / p.images) as usize, block_rows(p.channels as usize));
+    let firsts = (0..p.images as usize).flat_map(|image| {
+        (0..of_image)
+            .step_by(block)
+            .map(move |first| image * of_image + first..image * of_image + of_image.min(first + block))
+    });
+    firsts.collect()
+}
+
+/// Mean and variance of a channel over images of as many pixels, by those of each: Chan, Golub, LeVeque, "Algorithms
+/// for Computing the Sample Variance", 1983, eq. 2.1. Of one image they are its own.
+pub fn moments_of_images(images: impl ExactSizeIterator<Item = [f32; 2]> + Clone) -> [f32; 2] {
+    let count = images.len() as f64;
+    let mean = images.clone().map(|[mean, _]| f64::from(mean)).sum::<f64>() / count;
+    let about = |[part, variance]: [f32; 2]| f64::from(variance) + (f64::from(part) - mean).powi(2);
+    [mean as f32, finite_or_nan((images.map(about).sum::<f64>() / count) as f32)]
+}
+
+/// The sum of what images have, each weighted by `weight`.
+pub fn sum_of_images(images: impl Iterator<Item = (f64, f32)>) -> f32 {
+    images.map(|(weight, part)| weight * f64::from(part)).sum::<f64>() as f32
 }
 
 /// Writes the four rows of what forward keeps.
@@ -18,8 +45,7 @@ pub fn keep(kept: &mut [f32], rows: [&[f32]; 4]) {
 }
 
 /// Mean, variance, gamma, beta.
-fn kept_rows(kept: &[f32]) -> [&[f32]; 4] {
-    let channels = kept.len() / 4;
+fn kept_rows(kept: &[f32], channels: usize) -> [&[f32]; 4] {
     [0, 1, 2, 3].map(|k| &kept[k * channels..(k + 1) * channels])
 }
 
@@ -80,13 +106,21 @@ fn finite_or_nan(v: f32) -> f32 {
 
 fn statistics(p: &Params, x: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let channels = p.channels as usize;
-    let block = block_rows(channels) * channels;
-    let blocks: Vec<Moments> = x.par_chunks(block).map(|x| Moments::of(x, channels)).collect();
-    let rows = f64::from(p.rows);
-    let of_channel = |c: usize| {
+    let blocks = row_blocks(p);
+    let blocks: Vec<Moments> = blocks
+        .into_par_iter()
+        .map(|rows| Moments::of(&x[rows.start * channels..rows.end * channels], channels))
+        .collect();
+    let rows = f64::from(p.rows / p.images);
+    let of_image = |blocks: &[Moments], c: usize| {
         let center = blocks.iter().map(|b| b.rows * f64::from(b.mean[c])).sum::<f64>() / rows;
         let about = |b: &Moments| f64::from(b.squares[c]) + b.rows * (f64::from(b.mean[c]) - center).powi(2);
-        (center as f32, finite_or_nan((blocks.iter().map(about).sum::<f64>() / rows) as f32))
+        [center as f32, finite_or_nan((blocks.iter().map(about).sum::<f64>() / rows) as f32)]
+    };
+    let images = blocks.chunks_exact(blocks.len() / p.images as usize);
+    let of_channel = |c: usize| {
+        let [mean, variance] = moments_of_images(images.clone().map(|blocks| of_image(blocks, c)));
+        (mean, variance)
     };
     (0..channels).map(of_channel).unzip()
 }
@@ -105,7 +139,7 @@ fn move_running(p: &Params, mean: &[f32], variance: &[f32], [running_mean, runni
 
 pub fn normalize(p: &Params, x: &[f32], skip: &[f32], kept: &[f32], y: &mut [f32]) {
     let (channels, joined) = (p.channels as usize, p.joined as usize);
-    let [mean, variance, gamma, beta] = kept_rows(kept);
+    let [mean, variance, gamma, beta] = kept_rows(kept, channels);
     let scale: Vec<f32> =
         gamma.iter().zip(variance).map(|(gamma, variance)| gamma / (variance + p.eps).sqrt()).collect();
     let (rows, width) = (block_rows(channels), channels + joined);
@@ -162,7 +196,7 @@ struct Channels<'a> {
 
 impl<'a> Channels<'a> {
     fn of(p: &Params, kept: &'a [f32]) -> (Self, &'a [f32]) {
-        let [mean, variance, gamma, beta] = kept_rows(kept);
+        let [mean, variance, gamma, beta] = kept_rows(kept, p.channels as usize);
         let root = |variance: &f32| (variance + p.eps).sqrt();
         let scale = variance.iter().map(|variance| 1.0 / root(variance)).collect();
         let forward = gamma.iter().zip(variance).map(|(gamma, variance)| gamma / root(variance)).collect();
@@ -190,14 +224,12 @@ impl<'a> Channels<'a> {
     }
 }
 
-/// Rows of x, of dy and of what is added to it.
-type Block<'a> = ((&'a [f32], &'a [f32]), &'a [f32]);
-
-/// Calls `f` with each row of a block: its number, x and the gradient before the rectifier and dropout.
+/// Calls `f` with each row of a block, which begins with row `first`: its number within the block, x and the gradient
+/// before the rectifier and dropout.
 fn rows_of(
     p: &Params,
     channels: &Channels<'_>,
-    (block, x, dy, more): (usize, &[f32], &[f32], &[f32]),
+    (first, x, dy, more): (usize, &[f32], &[f32], &[f32]),
     mut f: impl FnMut(usize, &[f32], &[f32]),
 ) {
     let (c, width) = (p.channels as usize, (p.channels + p.joined) as usize);
@@ -208,14 +240,14 @@ fn rows_of(
             0 => d.copy_from_slice(&dy[..c]),
             _ => d.iter_mut().zip(dy).zip(more).for_each(|((d, dy), more)| *d = dy + more),
         }
-        channels.before(p, block * block_rows(c) + row, x, &mut d);
+        channels.before(p, first + row, x, &mut d);
         f(row, x, &d);
     }
 }
 
-pub fn gradients(
+pub fn gradients<'a>(
     p: &Params,
-    [x, dy, more, kept]: [&[f32]; 4],
+    [x, dy, more, kept]: [&'a [f32]; 4],
     dx: &mut [f32],
     [dgamma, dbeta]: [&mut [f32]; 2],
     dskip: &mut [f32],
@@ -224,9 +256,10 @@ pub fn gradients(
     let (rows, width) = (block_rows(c), c + joined);
     let (channels, gamma) = Channels::of(p, kept);
     // Sums of the gradient and of its product with x - mean.
-    let block_sums = |(block, ((x, dy), more)): (usize, Block<'_>)| {
+    let block_sums = |block: Range<usize>| {
         let (mut plain, mut centered) = (vec![0.0f32; c], vec![0.0f32; c]);
-        rows_of(p, &channels, (block, x, dy, more), |_, x, d| {
+        let of = |values: &'a [f32], width: usize| &values[block.start * width..block.end * width];
+        rows_of(p, &channels, (block.start, of(x, c), of(dy, width), of(more, width)), |_, x, d| {
             let sums = plain.iter_mut().zip(&mut centered);
             for (((x, d), mean), (plain, centered)) in x.iter().zip(d).zip(channels.mean).zip(sums) {
                 *plain += d;
@@ -235,23 +268,33 @@ pub fn gradients(
         });
         (plain, centered)
     };
-    let blocks = x.par_chunks(rows * c).zip(dy.par_chunks(rows * width)).zip(more.par_chunks(rows * width));
-    let blocks: Vec<_> = blocks.enumerate().map(block_sums).collect();
-    let [_, variance, _, _] = kept_rows(kept);
+    let blocks: Vec<_> = row_blocks(p).into_par_iter().map(block_sums).collect();
+    let images = blocks.chunks_exact(blocks.len() / p.images as usize);
+    let [_, variance, _, _] = kept_rows(kept, c);
     for k in 0..c {
-        let plain: f64 = blocks.iter().map(|(plain, _)| f64::from(plain[k])).sum();
-        let centered: f64 = blocks.iter().map(|(_, centered)| f64::from(centered[k])).sum();
-        dbeta[k] = plain as f32;
-        dgamma[k] = (centered / f64::from(variance[k] + p.eps).sqrt()) as f32;
+        let root = f64::from(variance[k] + p.eps).sqrt();
+        dbeta[k] = sum_of_images(images.clone().map(|blocks| {
+            let plain: f64 = blocks.iter().map(|(plain, _)| f64::from(plain[k])).sum();
+            (1.0, plain as f32)
+        }));
+        dgamma[k] = sum_of_images(images.clone().map(|blocks| {
+            let centered: f64 = blocks.iter().map(|(_, centered)| f64::from(centered[k])).sum();
+            (1.0, (centered / root) as f32)
+        }));
     }
+    let (all_dgamma, all_dbeta) = match p.given {
+        0 => (&*dgamma, &*dbeta),
+        _ => (&kept[4 * c..5 * c], &kept[5 * c..6 * c]),
+    };
     // dx = outer * (d - constant - slope * (x - mean)), three numbers a channel.
     let share = p.through_batch / p.rows as f32;
     let outer: Vec<f32> = gamma.iter().zip(&channels.scale).map(|(gamma, scale)| gamma * scale).collect();
-    let slope: Vec<f32> = dgamma.iter().zip(&channels.scale).map(|(dgamma, scale)| share * dgamma * scale).collect();
-    let constant: Vec<f32> = dbeta.iter().map(|dbeta| share * dbeta).collect();
+    let slope: Vec<f32> =
+        all_dgamma.iter().zip(&channels.scale).map(|(dgamma, scale)| share * dgamma * scale).collect();
+    let constant: Vec<f32> = all_dbeta.iter().map(|dbeta| share * dbeta).collect();
     let inputs = x.par_chunks(rows * c).zip(dy.par_chunks(rows * width)).zip(more.par_chunks(rows * width));
     dx.par_chunks_mut(rows * c).zip(inputs).enumerate().for_each(|(block, (dx, ((x, dy), more)))| {
-        rows_of(p, &channels, (block, x, dy, more), |row, x, d| {
+        rows_of(p, &channels, (block * rows, x, dy, more), |row, x, d| {
             let values = dx[row * c..(row + 1) * c].iter_mut().zip(x).zip(d);
             let numbers = channels.mean.iter().zip(&outer).zip(&slope).zip(&constant);
             for (((dx, x), d), (((mean, outer), slope), constant)) in values.zip(numbers) {

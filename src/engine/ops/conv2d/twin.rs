@@ -2,6 +2,7 @@
 //! fit the cache.
 
 use crate::engine::blocks;
+use crate::engine::ops::by_halves::{Halves, add_halves, sum_by_halves};
 use crate::engine::ops::conv2d::correlation::Correlation;
 use crate::engine::ops::conv2d::geometry::{Geometry, Layout};
 use crate::engine::ops::conv2d::winograd::Winograd;
@@ -132,77 +133,140 @@ pub fn input_gradient(geometry: &Geometry, layout: Layout, finish: Finish, dz: &
     Correlation::input_gradient(geometry, layout).run(dz, w, |dx| finish.apply(geometry.c as usize, dx), dx);
 }
 
-/// The gradient of the weights: each task makes a slab of rows (tap, channel) over one chunk of the pixels. Where the
-/// weights are few there are several chunks, whose sums are added in order.
+/// The gradient of the weights, image by image, which are [added by halves](sum_by_halves): each task makes a slab of
+/// rows (tap, channel) over the pixels of an image or, where the weights are few, over a chunk of them. The sums of
+/// chunks are added in order.
 pub fn weight_gradient(geometry: &Geometry, layout: Layout, x: &[f32], dz: &[f32], dw: &mut [f32]) {
     if let Some(winograd) = Winograd::forward(geometry, layout) {
         return winograd.weight_gradient(x, dz, dw);
     }
     let s = Sizes::from(geometry);
-    let slabs = match layout {
-        Layout::Hwio => slabs_hwio,
-        Layout::Hwoi if s.c < SHORT => few_columns,
-        Layout::Hwoi => slabs_hwoi,
+    // How many elements one task makes.
+    let (slab, slab_len): (Slab, usize) = match layout {
+        Layout::Hwio => (slab_hwio, SLAB * s.o),
+        Layout::Hwoi if s.c < SHORT => (few_columns, dw.len()),
+        Layout::Hwoi => (slab_hwoi, SLAB * s.c),
     };
-    let pixels = geometry.output_pixels();
+    // A row of a dense layer is not worth a product of its own.
+    let dense = [geometry.h, geometry.w, geometry.kh, geometry.kw] == [1; 4];
+    let images = if dense { 1 } else { geometry.n as usize };
+    let pixels = geometry.output_pixels() / images;
     let chunks = (PARTIAL_ELEMENTS / dw.len()).min(pixels.div_ceil(8 * BLOCK)).max(1);
     let chunk = pixels.div_ceil(chunks).next_multiple_of(BLOCK);
-    if chunk >= pixels {
-        return slabs(&s, x, dz, 0..pixels, dw);
+    if chunk < pixels {
+        let cut = Cut { pixels, chunk };
+        let slabs = |pixels: Range<usize>, dw: &mut [f32]| {
+            blocks::write((dw, slab_len), |number, dw| slab(&s, [x, dz], pixels.clone(), number, dw));
+        };
+        return cut.sum(0..images, &slabs, dw);
     }
-    let len = dw.len();
-    with_scratch(pixels.div_ceil(chunk) * len, |partial| {
-        blocks::write((partial, len), |i, sum| {
-            slabs(&s, x, dz, i * chunk..pixels.min((i + 1) * chunk), sum);
-        });
-        blocks::write((dw, BLOCK), |block, dw| {
-            dw.fill(0.0);
-            for sum in partial.chunks_exact(len) {
-                dw.iter_mut().zip(&sum[block * BLOCK..]).for_each(|(dw, sum)| *dw += sum);
-            }
-        });
+    blocks::write((dw, slab_len), |number, dw| {
+        let of_image = |image: usize, dw: &mut [f32]| {
+            slab(&s, [x, dz], image * pixels..(image + 1) * pixels, number, dw);
+        };
+        sum_by_halves(0..images, Halves::AtOnce, &of_image, dw);
     });
 }
 
-/// The sum over `pixels`, by slabs of rows (tap, channel).
-fn slabs_hwio(s: &Sizes, x: &[f32], dz: &[f32], pixels: Range<usize>, dw: &mut [f32]) {
-    blocks::write((dw, SLAB * s.o), |slab, dw| {
-        let depth = slab * SLAB..slab * SLAB + dw.len() / s.o;
-        for start in pixels.clone().step_by(BLOCK) {
-            let block = start..pixels.end.min(start + BLOCK);
-            let dz = &dz[start * s.o..block.end * s.o];
-            with_scratch(block.len() * depth.len(), |rows| {
-                s.gather(x, block.clone(), depth.clone(), rows);
-                let sizes = [depth.len(), block.len(), s.o];
-                let beta = if start == pixels.start { 0.0 } else { 1.0 };
-                sgemm(sizes, Matrix::transposed(rows, depth.len()), Matrix::rows(dz, s.o), beta, dw, s.o);
+/// How the pixels of an image are cut into chunks.
+struct Cut {
+    pixels: usize,
+    chunk: usize,
+}
+
+impl Cut {
+    /// Makes dw the sum over `images` of what `slabs` writes for a range of pixels.
+    fn sum(&self, images: Range<usize>, slabs: &(dyn Fn(Range<usize>, &mut [f32]) + Sync), dw: &mut [f32]) {
+        let len = dw.len();
+        let chunks = self.pixels.div_ceil(self.chunk);
+        if images.len() > 1 && images.len() * chunks * len > PARTIAL_ELEMENTS {
+            // As `sum_by_halves` does: how many images are held at once is not seen in the sum.
+            let middle = images.start + images.len() / 2;
+            self.sum(images.start..middle, slabs, dw);
+            return with_scratch(len, |other| {
+                self.sum(middle..images.end, slabs, other);
+                add_halves(dw, other);
             });
         }
-    });
+        with_scratch(images.len() * chunks * len, |partial| {
+            blocks::write((partial, len), |i, sum| {
+                let (image, first) = (images.start + i / chunks, i % chunks * self.chunk);
+                let end = self.pixels.min(first + self.chunk);
+                slabs(image * self.pixels + first..image * self.pixels + end, sum);
+            });
+            blocks::write((dw, BLOCK), |block, dw| {
+                let of_image = |image: usize, dw: &mut [f32]| {
+                    dw.fill(0.0);
+                    for sum in partial[image * chunks * len..][..chunks * len].chunks_exact(len) {
+                        dw.iter_mut().zip(&sum[block * BLOCK..]).for_each(|(dw, sum)| *dw += sum);
+                    }
+                };
+                sum_by_halves(0..images.len(), Halves::InTurn, &of_image, dw);
+            });
+        });
+    }
 }
 
-/// As [`slabs_hwio`], by slabs of rows (tap, output).
-fn slabs_hwoi(s: &Sizes, x: &[f32], dz: &[f32], pixels: Range<usize>, dw: &mut [f32]) {
-    blocks::write((dw, SLAB * s.c), |slab, dw| {
-        let rows = slab * SLAB..slab * SLAB + dw.len() / s.c;
-        for start in pixels.clone().step_by(BLOCK) {
-            let block = start..pixels.end.min(start + BLOCK);
+/// Writes slab `number` of dw, the sum over some pixels.
+type Slab = fn(&Sizes, [&[f32]; 2], Range<usize>, usize, &mut [f32]);
+
+/// A slab of rows (tap, channel).
+fn slab_hwio(s: &Sizes, [x, dz]: [&[f32]; 2], pixels: Range<usize>, number: usize, dw: &mut [f32]) {
+    let depth = number * SLAB..number * SLAB + dw.len() / s.o;
+    for start in pixels.clone().step_by(BLOCK) {
+        let block = start..pixels.end.min(start + BLOCK);
+        let dz = &dz[start * s.o..block.end * s.o];
+        with_scratch(block.len() * depth.len(), |rows| {
+            s.gather(x, block.clone(), depth.clone(), rows);
+            let sizes = [depth.len(), block.len(), s.o];
             let beta = if start == pixels.start { 0.0 } else { 1.0 };
-            for tap in rows.start / s.o..rows.end.div_ceil(s.o) {
-                let part = rows.start.max(tap * s.o)..rows.end.min((tap + 1) * s.o);
-                let dz = Matrix::transposed(&dz[start * s.o + part.start - tap * s.o..block.end * s.o], s.o);
-                let dw = &mut dw[(part.start - rows.start) * s.c..(part.end - rows.start) * s.c];
-                with_scratch(block.len() * s.c, |windows| {
-                    s.gather(x, block.clone(), tap * s.c..(tap + 1) * s.c, windows);
-                    sgemm([part.len(), block.len(), s.c], dz, Matrix::rows(windows, s.c), beta, dw, s.c);
-                });
+            sgemm(sizes, Matrix::transposed(rows, depth.len()), Matrix::rows(dz, s.o), beta, dw, s.o);
+        });
+    }
+}
+
+/// A slab of rows (tap, output).
+fn slab_hwoi(s: &Sizes, [x, dz]: [&[f32]; 2], pixels: Range<usize>, number: usize, dw: &mut [f32]) {
+    let rows = number * SLAB..number * SLAB + dw.len() / s.c;
+    for start in pixels.clone().step_by(BLOCK) {
+        let block = start..pixels.end.min(start + BLOCK);
+        let beta = if start == pixels.start { 0.0 } else { 1.0 };
+        for tap in rows.start / s.o..rows.end.div_ceil(s.o) {
+            let part = rows.start.max(tap * s.o)..rows.end.min((tap + 1) * s.o);
+            let dz = Matrix::transposed(&dz[start * s.o + part.start - tap * s.o..block.end * s.o], s.o);
+            let dw = &mut dw[(part.start - rows.start) * s.c..(part.end - rows.start) * s.c];
+            with_scratch(block.len() * s.c, |windows| {
+                s.gather(x, block.clone(), tap * s.c..(tap + 1) * s.c, windows);
+                sgemm([part.len(), block.len(), s.c], dz, Matrix::rows(windows, s.c), beta, dw, s.c);
+            });
+        }
+    }
+}
+
+/// `dz = dy` where `y > 0`, else 0; `db` is its sum over the pixels, image by image.
+pub fn relu_gradient(geometry: &Geometry, dy: &[f32], y: &[f32], dz: &mut [f32], db: &mut [f32]) {
+    let (o, image) = (geometry.o as usize, dy.len() / geometry.n as usize);
+    let rows = SUM_ROWS * o;
+    let of_rows = |((dz, dy), y): ((&mut [f32], &[f32]), &[f32])| {
+        let mut sum = vec![0.0; o];
+        for ((dz, dy), y) in dz.chunks_exact_mut(o).zip(dy.chunks_exact(o)).zip(y.chunks_exact(o)) {
+            // Both are read before the comparison: a branch that decides whether to read keeps the loop scalar.
+            for (((sum, dz), &dy), &y) in sum.iter_mut().zip(dz).zip(dy).zip(y) {
+                *dz = if y > 0.0 { dy } else { 0.0 };
+                *sum += *dz;
             }
         }
+        sum
+    };
+    let images = dz.par_chunks_mut(image).zip(dy.par_chunks(image)).zip(y.par_chunks(image));
+    let sums = images.map(|((dz, dy), y)| {
+        add_up(dz.par_chunks_mut(rows).zip(dy.par_chunks(rows)).zip(y.par_chunks(rows)).map(of_rows).collect(), o)
     });
+    add_images(&sums.collect::<Vec<_>>(), db);
 }
 
-/// As [`slabs_hwoi`], for few channels: rows of outputs, by all taps and channels.
-fn few_columns(s: &Sizes, x: &[f32], dz: &[f32], pixels: Range<usize>, dw: &mut [f32]) {
+/// As [`slab_hwoi`], the whole of it, for few channels: rows of outputs, by all taps and channels.
+fn few_columns(s: &Sizes, [x, dz]: [&[f32]; 2], pixels: Range<usize>, _: usize, dw: &mut [f32]) {
     let depth = dw.len() / s.o;
     with_scratch((s.o + BLOCK) * depth, |scratch| {
         let (sums, rows) = scratch.split_at_mut(s.o * depth);
@@ -222,46 +286,29 @@ fn few_columns(s: &Sizes, x: &[f32], dz: &[f32], pixels: Range<usize>, dw: &mut 
     });
 }
 
-/// `dz = dy` where `y > 0`, else 0; `db` is its sum over the pixels.
-pub fn relu_gradient(geometry: &Geometry, dy: &[f32], y: &[f32], dz: &mut [f32], db: &mut [f32]) {
-    let o = geometry.o as usize;
-    let rows = SUM_ROWS * o;
-    let partial: Vec<Vec<f32>> = (dz.par_chunks_mut(rows), dy.par_chunks(rows), y.par_chunks(rows))
-        .into_par_iter()
-        .map(|(dz, dy, y)| {
-            let mut sum = vec![0.0; o];
-            for ((dz, dy), y) in dz.chunks_exact_mut(o).zip(dy.chunks_exact(o)).zip(y.chunks_exact(o)) {
-                // Both are read before the comparison: a branch that decides whether to read keeps the loop scalar.
-                for (((sum, dz), &dy), &y) in sum.iter_mut().zip(dz).zip(dy).zip(y) {
-                    *dz = if y > 0.0 { dy } else { 0.0 };
-                    *sum += *dz;
-                }
-            }
-            sum
-        })
-        .collect();
-    add_up(&partial, db);
-}
-
-/// `db` is the sum of `dy` over the pixels.
+/// `db` is the sum of `dy` over the pixels, image by image.
 pub fn bias_gradient(geometry: &Geometry, dy: &[f32], db: &mut [f32]) {
-    let o = geometry.o as usize;
-    let partial: Vec<Vec<f32>> = dy
-        .par_chunks(SUM_ROWS * o)
-        .map(|dy| {
-            let mut sum = vec![0.0; o];
-            for dy in dy.chunks_exact(o) {
-                sum.iter_mut().zip(dy).for_each(|(sum, dy)| *sum += dy);
-            }
-            sum
-        })
-        .collect();
-    add_up(&partial, db);
+    let (o, image) = (geometry.o as usize, dy.len() / geometry.n as usize);
+    let of_rows = |dy: &[f32]| {
+        let mut sum = vec![0.0; o];
+        for dy in dy.chunks_exact(o) {
+            sum.iter_mut().zip(dy).for_each(|(sum, dy)| *sum += dy);
+        }
+        sum
+    };
+    let of_image = |dy: &[f32]| add_up(dy.par_chunks(SUM_ROWS * o).map(of_rows).collect(), o);
+    add_images(&dy.par_chunks(image).map(of_image).collect::<Vec<_>>(), db);
 }
 
-fn add_up(partial: &[Vec<f32>], total: &mut [f32]) {
-    total.fill(0.0);
+/// The sum of `o` columns each, in order.
+fn add_up(partial: Vec<Vec<f32>>, o: usize) -> Vec<f32> {
+    let mut total = vec![0.0; o];
     for part in partial {
         total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
     }
+    total
+}
+
+fn add_images(sums: &[Vec<f32>], total: &mut [f32]) {
+    sum_by_halves(0..sums.len(), Halves::InTurn, &|image, out| out.copy_from_slice(&sums[image]), total);
 }

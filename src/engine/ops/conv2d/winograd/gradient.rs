@@ -1,7 +1,9 @@
 //! The gradient of the weights.
 
+use crate::engine::blocks;
+use crate::engine::ops::by_halves::{Halves, add_halves, sum_by_halves};
 use crate::engine::ops::conv2d::winograd::tiles::{
-    BLOCK, DEPTH, GAP, POINTS, SIDE, SLAB, Winograd, block_len, point_len,
+    BLOCK, DEPTH, GAP, Image, POINTS, SIDE, SLAB, Winograd, block_len, point_len,
 };
 use crate::engine::ops::conv2d::winograd::transform::{LANES, Lanes, ROWS, four, lanes, three, two, two_sided};
 use crate::engine::ops::gemm::{column_product, with_scratch, with_wide_vectors};
@@ -9,14 +11,93 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 impl Winograd {
-    /// The gradient of the weights: the adjoint of each step, `dw = G^T (sum over tiles of (B^T d B) * (A dz A^T)) G`.
+    /// The gradient of the weights: the adjoint of each step, `dw = G^T (sum over tiles of (B^T d B) * (A dz A^T)) G`,
+    /// image by image, which are [added by halves](sum_by_halves).
     ///
     /// For a filtering of the forward pass.
     pub fn weight_gradient(&self, x: &[f32], dz: &[f32], dw: &mut [f32]) {
-        // The side whose channels are the rows of a tap's matrix, and that of its columns.
-        let sides = [self.input, self.output];
-        let [rows, columns] = if self.transposed { [sides[1], sides[0]] } else { sides };
-        // A task makes DEPTH x SLAB channels: its parts of dw, by tap, then by row.
+        self.images_gradient(0..self.pictures, [x, dz], dw);
+    }
+
+    /// The part of `images`. As many as the memory for what is transformed holds are made at once; how many is not seen
+    /// in the sum.
+    fn images_gradient(&self, images: Range<usize>, [x, dz]: [&[f32]; 2], dw: &mut [f32]) {
+        match images.len() {
+            1 => self.image_gradient(images.start, [x, dz], dw),
+            count if count * self.tile_rows() <= self.group_bands() => self.group_gradient(images, [x, dz], dw),
+            count => {
+                let middle = images.start + count / 2;
+                self.images_gradient(images.start..middle, [x, dz], dw);
+                with_scratch(dw.len(), |other| {
+                    self.images_gradient(middle..images.end, [x, dz], other);
+                    add_halves(dw, other);
+                });
+            }
+        }
+    }
+
+    /// The part of one image, by groups of its bands.
+    fn image_gradient(&self, image: usize, [x, dz]: [&[f32]; 2], dw: &mut [f32]) {
+        let (all, [a_len, b_len]) = (self.bands_of(image), self.block_lens());
+        let mut tasks = self.tasks(dw);
+        for first in all.clone().step_by(self.group_bands()) {
+            let bands = first..all.end.min(first + self.group_bands());
+            let tiles = bands.len() * self.band_tiles();
+            let blocks = tiles.div_ceil(BLOCK);
+            with_scratch(blocks * (a_len + b_len), |scratch| {
+                let (a, b) = scratch.split_at_mut(blocks * a_len);
+                self.transform_rows([x, dz], bands.clone(), a);
+                self.transform_columns([x, dz], bands, b);
+                tasks.par_iter_mut().enumerate().for_each(|(task, parts)| {
+                    self.sum(blocks, self.part(task, tiles, [a, b]), first > all.start, parts);
+                });
+            });
+        }
+    }
+
+    /// The part of some images, each of which begins with a block of its own.
+    fn group_gradient(&self, images: Range<usize>, [x, dz]: [&[f32]; 2], dw: &mut [f32]) {
+        let tiles = self.tile_rows() * self.band_tiles();
+        let blocks = tiles.div_ceil(BLOCK);
+        let [a_len, b_len] = self.block_lens().map(|len| blocks * len);
+        with_scratch(images.len() * (a_len + b_len), |scratch| {
+            let (a, b) = scratch.split_at_mut(images.len() * a_len);
+            blocks::write((a, a_len), |i, a| self.transform_rows([x, dz], self.bands_of(images.start + i), a));
+            blocks::write((b, b_len), |i, b| self.transform_columns([x, dz], self.bands_of(images.start + i), b));
+            let (a, b) = (&*a, &*b);
+            self.tasks(dw).par_iter_mut().enumerate().for_each(|(task, parts)| {
+                let columns = parts[0].len();
+                with_scratch(parts.len() * columns, |sum| {
+                    let of_image = |i: usize, out: &mut [f32]| {
+                        let mut parts: Vec<&mut [f32]> = out.chunks_exact_mut(columns).collect();
+                        let sides = [&a[i * a_len..][..a_len], &b[i * b_len..][..b_len]];
+                        self.sum(blocks, self.part(task, tiles, sides), false, &mut parts);
+                    };
+                    sum_by_halves(0..images.len(), Halves::InTurn, &of_image, sum);
+                    parts.iter_mut().zip(sum.chunks_exact(columns)).for_each(|(part, sum)| part.copy_from_slice(sum));
+                });
+            });
+        });
+    }
+
+    /// The side whose channels are the rows of a tap's matrix, and that of its columns.
+    fn sides(&self) -> [Image; 2] {
+        if self.transposed { [self.output, self.input] } else { [self.input, self.output] }
+    }
+
+    /// Elements of a block of either side.
+    fn block_lens(&self) -> [usize; 2] {
+        self.sides().map(|side| block_len(side.depth()))
+    }
+
+    /// Bands of an image.
+    fn bands_of(&self, image: usize) -> Range<usize> {
+        image * self.tile_rows()..(image + 1) * self.tile_rows()
+    }
+
+    /// A task makes DEPTH x SLAB channels: its parts of dw, by tap, then by row.
+    fn tasks<'a>(&self, dw: &'a mut [f32]) -> Vec<Vec<&'a mut [f32]>> {
+        let [rows, columns] = self.sides();
         let across = columns.depth().div_ceil(SLAB);
         let taps = self.taps * self.taps;
         let mut tasks: Vec<Vec<&mut [f32]>> =
@@ -34,36 +115,53 @@ impl Winograd {
                 }
             }
         }
-        let (bands, group) = (self.bands(), self.group_bands());
-        let [a_len, b_len] = [rows, columns].map(|side| block_len(side.depth()));
-        for first in (0..bands).step_by(group) {
-            let bands = first..bands.min(first + group);
-            let tiles = bands.len() * self.band_tiles();
-            let blocks = tiles.div_ceil(BLOCK);
-            with_scratch(blocks * (a_len + b_len), |scratch| {
-                let (a, b) = scratch.split_at_mut(blocks * a_len);
-                if self.transposed {
-                    self.transform_gradients(dz, bands.clone(), DEPTH, a);
-                    self.transform_inputs(x, bands.clone(), SLAB, b);
-                } else {
-                    self.transform_inputs(x, bands.clone(), DEPTH, a);
-                    self.transform_gradients(dz, bands.clone(), SLAB, b);
-                }
-                tasks.par_iter_mut().enumerate().for_each(|(task, parts)| {
-                    let [row, column] = [task / across * DEPTH, task % across * SLAB];
-                    let part = |point: usize, block: usize| {
-                        let a = &a[block * a_len + point * point_len(rows.depth()) + row * BLOCK..];
-                        let b = &b[block * b_len + point * point_len(columns.depth()) + column * BLOCK..];
-                        (BLOCK.min(tiles - block * BLOCK), a, b)
-                    };
-                    let sum = Sum { rows: parts.len() / taps, columns: parts[0].len(), add: first > 0 };
-                    sum.of(blocks, part, |products| match self.taps {
-                        2 => sum.write(products, parts, two::weights_adjoint),
-                        3 => sum.write(products, parts, three::weights_adjoint),
-                        _ => sum.write(products, parts, four::weights_adjoint),
-                    });
-                });
-            });
+        tasks
+    }
+
+    /// What a task reads at a point in a block of `tiles` transformed tiles: the number of those in it, and both sides.
+    fn part<'a>(
+        &self,
+        task: usize,
+        tiles: usize,
+        [a, b]: [&'a [f32]; 2],
+    ) -> impl Fn(usize, usize) -> (usize, &'a [f32], &'a [f32]) + use<'a> {
+        let ([rows, columns], [a_len, b_len]) = (self.sides().map(|side| side.depth()), self.block_lens());
+        let across = columns.div_ceil(SLAB);
+        let [row, column] = [task / across * DEPTH, task % across * SLAB];
+        move |point, block| {
+            let a = &a[block * a_len + point * point_len(rows) + row * BLOCK..];
+            let b = &b[block * b_len + point * point_len(columns) + column * BLOCK..];
+            (BLOCK.min(tiles - block * BLOCK), a, b)
+        }
+    }
+
+    /// Makes the parts of dw of a task, or adds them to what is there.
+    fn sum<'a>(
+        &self,
+        blocks: usize,
+        part: impl Fn(usize, usize) -> (usize, &'a [f32], &'a [f32]),
+        add: bool,
+        parts: &mut [&mut [f32]],
+    ) {
+        let sum = Sum { rows: parts.len() / (self.taps * self.taps), columns: parts[0].len(), add };
+        sum.of(blocks, part, |products| match self.taps {
+            2 => sum.write(products, parts, two::weights_adjoint),
+            3 => sum.write(products, parts, three::weights_adjoint),
+            _ => sum.write(products, parts, four::weights_adjoint),
+        });
+    }
+
+    fn transform_rows(&self, [x, dz]: [&[f32]; 2], bands: Range<usize>, a: &mut [f32]) {
+        match self.transposed {
+            true => self.transform_gradients(dz, bands, DEPTH, a),
+            false => self.transform_inputs(x, bands, DEPTH, a),
+        }
+    }
+
+    fn transform_columns(&self, [x, dz]: [&[f32]; 2], bands: Range<usize>, b: &mut [f32]) {
+        match self.transposed {
+            true => self.transform_inputs(x, bands, SLAB, b),
+            false => self.transform_gradients(dz, bands, SLAB, b),
         }
     }
 

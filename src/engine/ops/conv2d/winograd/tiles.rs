@@ -103,21 +103,18 @@ impl Winograd {
     }
 
     /// Enough channels to outweigh the transforms (and to keep their rounding below that of the sums), and tiles that
-    /// are mostly filled.
+    /// are mostly filled. By the tiles of one image, whatever it is computed with: an output has the same bits in any
+    /// batch.
     fn if_faster(self) -> Option<Winograd> {
         let lanes = |image: &Image| image.channels >= 64 && image.channels.is_multiple_of(LANES);
         // A task makes whole slabs of a grid's channels.
         let whole = |image: &Image| image.grids == 1 || image.channels.is_multiple_of(SLAB);
         let [height, width] = self.output.size;
         let grids = self.output.grids * self.output.grids;
-        let made = self.pictures * self.tile_rows() * self.band_tiles() * self.tile() * grids;
+        let made = self.tile_rows() * self.band_tiles() * self.tile() * grids;
         let fits = [&self.input, &self.output].iter().all(|image| lanes(image) && whole(image));
         // Four grids of 2x2 taps save less than the 3x3 and 4x4 kernels do.
-        let filled = if self.taps == 2 {
-            4 * made <= 5 * self.pictures * height * width
-        } else {
-            2 * made <= 3 * self.pictures * height * width
-        };
+        let filled = if self.taps == 2 { 4 * made <= 5 * height * width } else { 2 * made <= 3 * height * width };
         (fits && made >= 16 * self.tile() * grids && filled).then_some(self)
     }
 
