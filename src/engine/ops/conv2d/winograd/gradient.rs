@@ -22,9 +22,12 @@ impl Winograd {
     /// The part of `images`. As many as the memory for what is transformed holds are made at once; how many is not seen
     /// in the sum.
     fn images_gradient(&self, images: Range<usize>, [x, dz]: [&[f32]; 2], dw: &mut [f32]) {
+        // Each image begins with a block of its own.
+        let of_image = (self.tile_rows() * self.band_tiles()).next_multiple_of(BLOCK);
+        let most = self.group_bands() * self.band_tiles();
         match images.len() {
             1 => self.image_gradient(images.start, [x, dz], dw),
-            count if count * self.tile_rows() <= self.group_bands() => self.group_gradient(images, [x, dz], dw),
+            count if count * of_image <= most => self.group_gradient(images, [x, dz], dw),
             count => {
                 let middle = images.start + count / 2;
                 self.images_gradient(images.start..middle, [x, dz], dw);
@@ -55,7 +58,7 @@ impl Winograd {
         }
     }
 
-    /// The part of some images, each of which begins with a block of its own.
+    /// The part of some images.
     fn group_gradient(&self, images: Range<usize>, [x, dz]: [&[f32]; 2], dw: &mut [f32]) {
         let tiles = self.tile_rows() * self.band_tiles();
         let blocks = tiles.div_ceil(BLOCK);
