@@ -10,7 +10,7 @@
 @group(0) @binding(1) var<storage, read> x: array<f32>; // (P, C)
 @group(0) @binding(2) var<storage, read> dy: array<f32>; // (P, C + S)
 @group(0) @binding(3) var<storage, read> dy_2: array<f32>; // (P, C + S), where it is summed
-@group(0) @binding(4) var<storage, read> kept: array<f32>; // (4, C): mean, variance, gamma, beta; where sums are given (6, C), with dgamma, dbeta
+@group(0) @binding(4) var<storage, read> kept: array<f32>; // (4, C): mean, variance, gamma, beta; (6, C) with dgamma, dbeta, if given
 @group(0) @binding(5) var<storage, read_write> dx: array<f32>; // (P, C)
 @group(0) @binding(6) var<storage, read_write> dgamma: array<f32>; // (C)
 @group(0) @binding(7) var<storage, read_write> dbeta: array<f32>; // (C)

@@ -146,8 +146,9 @@ impl Op for BatchNormTogether {
         let sums = Parts::exchange(&self.ranks, &mine)?.sums();
         let with_sums = [kept.to_vec()?, sums.concat()].concat();
         let with_sums = Tensor::new(device, &[6, channels[0]], &with_sums)?;
-        // A process with w of all images has dy 1 / w times as large as the whole loss has it. The sums of all, weighted
-        // by w, are those of the whole; divided by this process's rows, w times all, they are 1 / w times as large too.
+        // A process with w of all images has dy 1 / w times as large as the whole loss has it. The sums of all,
+        // weighted by w, are those of the whole; divided by this process's rows, w times all, they are 1 / w times as
+        // large too.
         self.gradients([x, dy, &with_sums], true, [&dx, &dgamma, &dbeta])?;
         // Those of gamma and beta are the same in every process, and so what an optimiser's arena sums to.
         let [of_gamma, of_beta] = sums;
