@@ -6,8 +6,9 @@
 
 use crate::dataset::loader::Batch;
 use crate::engine::device::{Device, PendingRead, View};
-use crate::engine::nn::RAW;
-use crate::engine::nn::{Bound, Optimizer, OptimizerKind, ParamSpec, Parameters, StateTensor, StateView, WeightFile};
+use crate::engine::nn::{
+    Bound, Optimizer, OptimizerKind, ParamSpec, Parameters, RAW, StateTensor, StateView, WeightFile,
+};
 use crate::engine::ops::elementwise::{Add, AddScaled};
 use crate::engine::ops::mean_loss::MeanLoss;
 use crate::engine::primitives;
