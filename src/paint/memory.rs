@@ -13,8 +13,10 @@ const PROBES: [usize; 2] = [128, 256];
 const LARGEST: usize = 2048;
 /// The smallest one, below which overlaps are nearly all that is painted.
 const SMALLEST: usize = 64;
-/// Rows that go through a network at a time: many where memory allows, for larger products.
-const ROWS: [usize; 2] = [64, 16];
+/// Rows that go through a network at a time on a GPU: many where memory allows, for larger products.
+const GPU_ROWS: [usize; 2] = [64, 16];
+/// The same on the CPU, where 64 are no faster.
+const CPU_ROWS: [usize; 2] = [32, 16];
 /// Columns of the panels that are painted to learn what a column takes, and their rows: enough for every layer to hold
 /// what it holds in a long image.
 const PROBE_PANELS: [usize; 2] = [64, 128];
@@ -72,11 +74,12 @@ pub fn best_tiling(
 fn best_panels(painter: &dyn Painter, size: [usize; 2], look: &Look) -> Result<Tiling> {
     let (device, framing) = (painter.device(), painter.framing());
     let cap = device.memory().cap_bytes;
-    let wanted = Tiling::by_rows(&framing, PANEL, ROWS[0]);
+    let [many, few] = if device.is_gpu() { GPU_ROWS } else { CPU_ROWS };
+    let wanted = Tiling::by_rows(&framing, PANEL, many);
     if cap.is_none() && !device.is_gpu() {
         return Ok(wanted);
     }
-    for rows in ROWS {
+    for rows in [many, few] {
         let [peak, largest] = needs_by_rows(painter, rows, look)?;
         let fits = |tiling: &Tiling| {
             let columns = size[0].min(tiling.panel + 2 * tiling.overlap) as f64;
@@ -85,11 +88,11 @@ fn best_panels(painter: &dyn Painter, size: [usize; 2], look: &Look) -> Result<T
         let panels = (0..).map(|halvings| PANEL >> halvings).take_while(|&panel| panel >= NARROWEST);
         let fitting = panels.map(|panel| Tiling::by_rows(&framing, panel, rows)).find(fits);
         // Of a narrow panel more goes through the network than of one with fewer rows at a time.
-        if let Some(tiling) = fitting.filter(|tiling| rows == ROWS[1] || 2 * tiling.panel >= PANEL) {
+        if let Some(tiling) = fitting.filter(|tiling| rows == few || 2 * tiling.panel >= PANEL) {
             return Ok(tiling);
         }
     }
-    Ok(Tiling::by_rows(&framing, NARROWEST, ROWS[1]))
+    Ok(Tiling::by_rows(&framing, NARROWEST, few))
 }
 
 /// Whether a peak of so many bytes, and a buffer of so many, can be had.
@@ -232,7 +235,7 @@ mod tests {
             }
             tried.push((panel, rows.unwrap()));
         }
-        assert_eq!(tried[..2], [(4096, 64); 2]);
+        assert_eq!(tried[..2], [(4096, 32); 2]);
         assert!(tried.is_sorted_by(|a, b| a.0 >= b.0) && tried[3].0 < 4096, "{tried:?}");
         // An image of one tile goes in one go; so does what is asked for.
         device.set_memory_cap(None);
