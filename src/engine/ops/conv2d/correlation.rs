@@ -16,6 +16,10 @@ const BLOCK: usize = 512;
 const DEPTH: usize = 128;
 /// With fewer input channels, the pixels under all taps are gathered to longer rows first.
 const SHORT: usize = 16;
+/// With so few outputs, one product makes those of all taps, which are added then.
+const FEW: usize = 4;
+/// Most columns of such a product.
+const COLUMNS: usize = 64;
 
 /// The pixels that the taps of a convolution reach, `step` pixels apart.
 struct Grid {
@@ -108,14 +112,23 @@ impl Correlation {
     /// Runs it; `finish` gets runs of `channels_out` values, one pixel or several.
     pub fn run(&self, x: &[f32], w: &[f32], finish: impl Fn(&mut [f32]) + Sync, y: &mut [f32]) {
         // Wide panels are a tenth faster, unless much of the last one stays empty.
-        let padded = |panel: usize| self.channels_out.next_multiple_of(panel);
-        if self.channels_out <= 16 {
+        let columns = self.columns().unwrap_or(self.channels_out);
+        let padded = |panel: usize| columns.next_multiple_of(panel);
+        if columns <= 16 {
             self.run_by::<16>(x, w, finish, y);
         } else if 10 * padded(64) <= 11 * padded(32) {
             self.run_by::<64>(x, w, finish, y);
         } else {
             self.run_by::<32>(x, w, finish, y);
         }
+    }
+
+    /// The outputs of all taps of a grid, where one product makes them.
+    fn columns(&self) -> Option<usize> {
+        let taps = self.grids.iter().map(|grid| grid.taps.len()).max()?;
+        let columns = taps * self.channels_out;
+        let fits = self.channels_out <= FEW && columns <= COLUMNS;
+        (fits && self.channels_in >= SHORT && self.stride == 1).then_some(columns)
     }
 
     /// [`Correlation::run`] by panels of N output channels.
@@ -173,7 +186,12 @@ impl Correlation {
                 let pixel = row * self.output[1] + i * self.step + grid.first[1];
                 let y = &mut y[pixel * self.channels_out..][..self.channels_out];
                 for (panel, y) in y.chunks_mut(N).enumerate() {
-                    y.copy_from_slice(&sums[(panel * pixels + run.start + i) * N..][..y.len()]);
+                    let sums = &sums[(panel * pixels + run.start + i) * N..][..N];
+                    match y {
+                        // Too few to call a function for.
+                        [_] | [_, _] | [_, _, _] => y.iter_mut().zip(sums).for_each(|(y, sum)| *y = *sum),
+                        y => y.copy_from_slice(&sums[..y.len()]),
+                    }
                 }
             }
         }
@@ -184,6 +202,9 @@ impl Correlation {
         let outputs = first..self.channels_out.min(first + N);
         let pixels = sums.len() / N;
         sums.fill(0.0);
+        if self.columns().is_some() {
+            return self.sum_up_few::<N>(&grid.taps, runs, x, w, sums);
+        }
         if self.channels_in < SHORT {
             for taps in grid.taps.chunks(DEPTH / self.channels_in) {
                 self.sum_up_gathered::<N>(taps, runs, outputs.clone(), x, w, sums);
@@ -203,11 +224,48 @@ impl Correlation {
                     if !rows.is_empty() {
                         let weights = &mut scratch[..channels.len() * N];
                         self.pack::<N>(w, tap.index, channels.clone(), outputs.clone(), weights);
-                        panel_product::<N>(rows.len(), |i| rows[i], weights, true, sums);
+                        products::<N>(&rows, weights, sums);
                     }
                 }
             }
         });
+    }
+
+    /// The sums of a grid with few outputs: of each input pixel the products with the weights of all taps, side by side,
+    /// and of each pixel of the grid the sum of those that its taps find.
+    fn sum_up_few<const N: usize>(&self, taps: &[Tap], runs: &[Run], x: &[f32], w: &[f32], sums: &mut [f32]) {
+        let ([height, width], channels) = (self.input, self.channels_in);
+        let reached = |tap: &Tap, run: &Run| run.row.checked_add_signed(tap.y).filter(|&y| y < height);
+        let mut weights = vec![0.0; channels * N];
+        for (i, tap) in taps.iter().enumerate() {
+            let w = &w[tap.index * channels * self.channels_out..][..channels * self.channels_out];
+            for (c, row) in weights.chunks_exact_mut(N).enumerate() {
+                for (o, to) in row[i * self.channels_out..][..self.channels_out].iter_mut().enumerate() {
+                    *to = w[if self.transposed { o * channels + c } else { c * self.channels_out + o }];
+                }
+            }
+        }
+        for runs in runs.chunk_by(|a, b| a.picture == b.picture) {
+            let rows = || runs.iter().flat_map(|run| taps.iter().filter_map(move |tap| reached(tap, run)));
+            let (Some(first), Some(last)) = (rows().min(), rows().max()) else { continue };
+            let start = (runs[0].picture * height + first) * width;
+            let pixels = (last + 1 - first) * width;
+            let x = x[start * channels..][..pixels * channels].chunks_exact(channels);
+            let x: Vec<(usize, &[f32])> = x.enumerate().collect();
+            // Of the last pixel's last tap as many are read as of any other's.
+            with_scratch(pixels * N + FEW, |found| {
+                found.fill(0.0);
+                products::<N>(&x, &weights, found);
+                for (i, tap) in taps.iter().enumerate() {
+                    self.each_pixel(tap, runs, |pixel, source| {
+                        let sum = &mut sums[pixel * N..][..FEW];
+                        // Beyond the outputs they are other taps', and nobody asks for their sums.
+                        let found = &found[(source - start) * N + i * self.channels_out..][..FEW];
+                        sum.iter_mut().zip(found).for_each(|(sum, found)| *sum += found);
+                    });
+                }
+            });
+        }
     }
 
     /// Adds the sums over `taps`, whose pixels are gathered first.
@@ -233,8 +291,8 @@ impl Correlation {
                     gathered[at..at + self.channels_in].iter_mut().zip(source).for_each(|(to, from)| *to = *from);
                 });
             }
-            let row = |pixel: usize| (pixel, &gathered[pixel * depth..][..depth]);
-            panel_product::<N>(pixels, row, weights, true, sums);
+            let rows: Vec<(usize, &[f32])> = gathered.chunks_exact(depth).enumerate().collect();
+            products::<N>(&rows, weights, sums);
         });
     }
 
@@ -278,4 +336,10 @@ impl Correlation {
             }
         }
     }
+}
+
+/// Adds to the sums `(pixels, N)` the products of rows, each with the pixel that it is of, and weights `(k, N)`. One for
+/// all, which the compiler then has once.
+fn products<const N: usize>(rows: &[(usize, &[f32])], weights: &[f32], sums: &mut [f32]) {
+    panel_product::<N>(rows.len(), |i| rows[i], weights, true, sums);
 }
