@@ -254,7 +254,7 @@ fn store_wide_quad(chunk: u32, at: u32, sum: vec4<f32>) {
 
 // A block of 4 channels, a column each, x 4 outputs from o on; `quad_row` counts taps and quads of channels.
 fn store_wide_block(chunk: u32, quad_row: u32, o: u32, block: mat4x4<f32>) {
-    let quads = p.c / 4u;
+    let quads = (p.c + 3u) / 4u;
     let tap = quad_row / quads;
     if (tap < p.kh * p.kw && o < p.o) {
         let c = 4u * (quad_row - tap * quads);
@@ -273,7 +273,7 @@ fn store_wide_block(chunk: u32, quad_row: u32, o: u32, block: mat4x4<f32>) {
 
 @compute @workgroup_size(256)
 fn wide(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let quads = p.c / 4u;
+    let quads = (p.c + 3u) / 4u;
     let columns = (p.o + WIDE - 1u) / WIDE;
     let tiles = (4u * p.kh * p.kw * quads + WIDE - 1u) / WIDE * columns;
     let chunk = group_index(group) / tiles;

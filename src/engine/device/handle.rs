@@ -147,6 +147,16 @@ impl Device {
         }
     }
 
+    /// Whether fields of parameter blocks that plans have as constants (`p.FIELD`, see
+    /// [`Dispatch::with`](crate::engine::device::Dispatch::with)) are compiled
+    /// into the pipelines of a GPU from now on. They are on a card; a software driver would take longer to compile
+    /// than it gains.
+    pub fn fix_sizes(&self, on: bool) {
+        if let Backend::Gpu(gpu) = &self.0.backend {
+            gpu.fix_sizes(on);
+        }
+    }
+
     /// Breaks a GPU off, as a driver that resets does: whatever is asked of it from now on is an
     /// [`ErrorKind::Lost`]. The CPU stays.
     #[cfg(feature = "testing")]

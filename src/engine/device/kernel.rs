@@ -3,7 +3,8 @@
 use crate::error::{Error, ErrorKind, Result};
 use std::borrow::Cow;
 
-/// Values for the `override` and tunable `const` declarations of a kernel's WGSL, by name.
+/// Values for the `override` and tunable `const` declarations of a kernel's WGSL, by name, and as `p.FIELD` for fields
+/// of its parameter block.
 pub type Constants = [(&'static str, f64)];
 
 /// How a GPU runs a launch with these parameters.
@@ -62,7 +63,8 @@ pub struct Text<'a> {
     pub source: &'a str,
     /// The entry points that its plans may name; none for all of the text.
     pub entries: &'a [&'a str],
-    /// Every set of constants that its plans can ask for; `&[&[]]` where there is only the text as it stands.
+    /// Every set of constants that its plans can ask for, fields of the parameter block left out; `&[&[]]` where there
+    /// is only the text as it stands.
     pub variants: &'a [&'a Constants],
     /// See [`Text::is_proved`].
     trusted: bool,
@@ -268,7 +270,9 @@ impl Dispatch {
         Dispatch { entry: entry.into(), groups, constants: Cow::Borrowed(&[]) }
     }
 
-    /// The same with these constants: values of the text's `override` and `const` declarations, by name.
+    /// The same with these constants: values of the text's `override` and `const` declarations, by name. `p.FIELD`
+    /// stands for a field of the parameter block, `u32` and the same as the launch's: a pipeline of its own for each
+    /// value, so for what few launches differ in.
     #[must_use]
     pub fn with(self, constants: impl Into<Cow<'static, Constants>>) -> Self {
         Dispatch { constants: constants.into(), ..self }

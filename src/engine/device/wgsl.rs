@@ -73,7 +73,9 @@ pub enum BindingKind {
 ///
 /// Snippets are named on lines `// use: NAME` before the first line of code. A constant that is an `override` is left
 /// to the pipeline ([`overrides`]); one that is a `const`, in the text or in a snippet, has its literal replaced. With
-/// `SIDE` the sides of the matrices that an `alias` stands for are replaced, too: a type takes no constant there.
+/// `SIDE` the sides of the matrices that an `alias` stands for are replaced, too: a type takes no constant there. A
+/// constant `p.FIELD` stands for that field of the parameter block, a `u32`, wherever the text reads it: the compiler
+/// then knows the sizes of a layer, and divides by none that it does not know.
 ///
 /// # Errors
 /// An unknown snippet, or a constant that neither the text nor a snippet declares in a line of its own.
@@ -96,11 +98,15 @@ pub fn compose(name: &str, source: &str, constants: &[(&'static str, f64)]) -> R
     for &(constant, value) in constants {
         let mut applied = false;
         for line in &mut lines {
-            if let Some(replaced) = specialise(line, constant, value) {
+            let replaced = match is_field(constant) {
+                true => with_field(line, constant, value),
+                false => specialise(line, constant, value),
+            };
+            if let Some(replaced) = replaced {
                 *line = Cow::Owned(replaced);
                 applied = true;
             }
-            applied |= declares_override(line, constant);
+            applied |= declares_override(line, constant) || declares_field(line, constant);
         }
         if !applied {
             return Err(kernel_error(name, format!("the text declares no constant {constant}")));
@@ -127,6 +133,35 @@ fn specialise(line: &str, constant: &str, value: f64) -> Option<String> {
     Some(format!("const {constant}{declared}= {value}{suffix};{after}"))
 }
 
+/// Whether a constant is a field of the parameter block, `p.FIELD`.
+pub(crate) fn is_field(constant: &str) -> bool {
+    constant.starts_with("p.")
+}
+
+/// Whether the line is `FIELD: u32,`, as a parameter block has it.
+fn declares_field(line: &str, constant: &str) -> bool {
+    let field = constant.strip_prefix("p.").and_then(|field| line.trim_start().strip_prefix(field));
+    field.is_some_and(|rest| rest.trim_start().starts_with(": u32"))
+}
+
+/// The line with its value in place of a field, if the line reads it.
+fn with_field(line: &str, field: &str, value: f64) -> Option<String> {
+    let code = line.split("//").next().unwrap_or(line);
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+    let (mut replaced, mut rest, mut found) = (String::new(), code, false);
+    while let Some(at) = rest.find(field) {
+        let (before, after) = (&rest[..at], &rest[at + field.len()..]);
+        let whole = !before.ends_with(is_name) && !after.starts_with(is_name);
+        replaced += before;
+        match whole {
+            true => replaced += &format!("{value}u"),
+            false => replaced += field,
+        }
+        (rest, found) = (after, found | whole);
+    }
+    found.then(|| replaced + rest)
+}
+
 /// Whether the line is `override CONSTANT...;`, with or without an `@id` before it.
 fn declares_override(line: &str, constant: &str) -> bool {
     let line = line.trim_start();
@@ -145,7 +180,7 @@ fn declares_override(line: &str, constant: &str) -> bool {
 /// A constant that `module` has neither as an `override` nor as a `const`, whose literal [`compose`] has replaced.
 pub fn overrides(name: &str, module: &naga::Module, constants: &[(&'static str, f64)]) -> Result<Vec<(String, f64)>> {
     let mut values = Vec::new();
-    for &(constant, value) in constants {
+    for &(constant, value) in constants.iter().filter(|(constant, _)| !is_field(constant)) {
         let declared = module.overrides.iter().find(|(_, known)| known.name.as_deref() == Some(constant));
         if let Some((_, declared)) = declared {
             values.push((declared.id.map_or_else(|| constant.to_owned(), |id| id.to_string()), value));
@@ -267,6 +302,21 @@ mod tests {
             assert!(refused.is_err(), "{declared}");
         }
         assert!(compose("t", main, &[("INNER", 2.0)]).is_err());
+    }
+
+    #[test]
+    fn a_field_of_the_block_is_replaced_wherever_the_text_reads_it() {
+        let text = "struct Params {\n    c: u32, // p.c\n    ch: u32,\n}\n@group(0) @binding(0) var<uniform> p: Params;\n\
+             @group(0) @binding(1) var<storage, read_write> y: array<u32>; // (C)\n\
+             @compute @workgroup_size(1) fn main() { y[p.c - 1u] = p.ch / p.c; }\n";
+        let constants = [("p.c", 3.0)];
+        let composed = compose("t", text, &constants).unwrap();
+        assert!(composed.contains("{ y[3u - 1u] = p.ch / 3u; }") && composed.contains("c: u32, // p.c"), "{composed}");
+        let whole = compose("t", text, &[("p.c", 3.0), ("p.ch", 6.0)]).unwrap();
+        // Nothing is left to bind for them.
+        assert_eq!(parse("t", &whole).unwrap().entries[0].bindings.len(), 1);
+        assert!(overrides("t", &parse("t", &composed).unwrap().module, &constants).unwrap().is_empty());
+        assert!(compose("t", text, &[("p.d", 3.0)]).is_err());
     }
 
     #[test]

@@ -105,14 +105,25 @@ fn are_radvs(constants: &Constants) -> bool {
     })
 }
 
-/// `TILE=8 K=2`.
+/// `TILE=8 K=2`. Fields of the parameter block are left out: an entry point is known by the same name whatever the
+/// sizes, and no code for sizes that are known should be worse than that for any.
 fn named(constants: &Constants) -> String {
-    constants.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+    let own = constants.iter().filter(|(name, _)| !wgsl::is_field(name));
+    own.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
-/// Whether a plan dispatches an entry point.
-pub fn is_in(plan: &Plan, unit: &Unit) -> bool {
-    plan.dispatches.iter().any(|known| known.entry == unit.entry && named(&known.constants) == unit.constants)
+/// The entry points that a plan dispatches, with the constants that it has for them, in its order; `changed` as for
+/// [`units_of`].
+///
+/// # Errors
+/// As [`units_of`].
+pub fn units_in(plan: &Plan, kernel: &str, text: &Text<'_>, changed: Option<&str>) -> Result<Vec<Unit>> {
+    let mut units: Vec<Unit> = Vec::new();
+    for dispatch in &plan.dispatches {
+        let all = units_of_text(kernel, text, changed.unwrap_or(text.source), &dispatch.constants)?;
+        units.extend(all.into_iter().filter(|unit| unit.entry == dispatch.entry));
+    }
+    Ok(units)
 }
 
 /// What wgpu asks of naga for RADV, which has Vulkan 1.3, robust access to buffers and zeroed workgroup memory.

@@ -10,7 +10,7 @@ use crate::workshop::catalogue::{kernel, ops};
 use crate::workshop::isa::child::{compile, serve};
 use crate::workshop::isa::figures::{Baseline, Figures};
 use crate::workshop::isa::listing::MainLoop;
-use crate::workshop::isa::unit::{Unit, bodies_of, is_in, units_of};
+use crate::workshop::isa::unit::{Unit, bodies_of, units_in, units_of};
 use crate::workshop::launches::{Convolution, on_a_card};
 use clap::Args;
 use std::io;
@@ -133,8 +133,7 @@ fn units(args: &IsaArgs) -> Result<Vec<Unit>> {
             None => units.extend(units_of(kernel.name(), &bodies_of(kernel, body)?, text.as_deref())?),
             Some(sizes) => {
                 let (body, plan) = on_a_card(sizes, kernel, body)?;
-                let all = units_of(kernel.name(), &[kernel.text(body)], text.as_deref())?;
-                units.extend(all.into_iter().filter(|unit| is_in(&plan, unit)));
+                units.extend(units_in(&plan, kernel.name(), &kernel.text(body), text.as_deref())?);
             }
         }
     }

@@ -71,7 +71,7 @@ impl Gpu {
             workgroup_bytes: limits.max_compute_workgroup_storage_size,
             matrices,
         };
-        let recorder = Mutex::new(Recorder::new(&device));
+        let recorder = Mutex::new(Recorder::new(&device, !info.software));
         let pool = Mutex::new(Pool::new(Reuse::Oldest, None));
         let (pace, staging) = (Pace::default(), Staging::default());
         Ok(Gpu { device, queue, adapter_info, limits, info, complaint, pool, recorder, pace, staging })
@@ -97,6 +97,11 @@ impl Gpu {
     /// See [`Device::check_bounds`](crate::engine::device::Device::check_bounds).
     pub fn check_bounds(&self, on: bool) {
         lock(&self.recorder).pipelines.check_all = on;
+    }
+
+    /// See [`Device::fix_sizes`](crate::engine::device::Device::fix_sizes).
+    pub fn fix_sizes(&self, on: bool) {
+        lock(&self.recorder).pipelines.fix_sizes = on;
     }
 
     /// See [`Device::keep_pipelines`](crate::engine::device::Device::keep_pipelines).

@@ -145,6 +145,8 @@ pub(super) fn compile_all<'a>(
 pub(super) struct Pipelines {
     /// Whether kernels that have proved their extents run with the driver's checks all the same.
     pub check_all: bool,
+    /// See [`Device::fix_sizes`](crate::engine::device::Device::fix_sizes).
+    pub fix_sizes: bool,
     /// What is kept of them for the next process.
     pub cache: Option<PipelineCache>,
     /// The largest parameter block that a command can hold.
@@ -155,10 +157,11 @@ pub(super) struct Pipelines {
 }
 
 impl Pipelines {
-    pub fn new(device: &wgpu::Device) -> Self {
+    pub fn new(device: &wgpu::Device, fix_sizes: bool) -> Self {
         let asked = std::env::var_os("HUETAPE_CHECKED").is_some_and(|value| value == "1");
         Pipelines {
             check_all: asked || cfg!(debug_assertions),
+            fix_sizes,
             cache: None,
             most_immediate_bytes: device.limits().max_immediate_size,
             compiled: HashMap::new(),
@@ -179,6 +182,14 @@ impl Pipelines {
         constants: &Constants,
     ) -> Result<Arc<Compiled>> {
         let checked = self.check_all || !text.is_proved();
+        let left: Vec<(&'static str, f64)>;
+        let constants = match self.fix_sizes {
+            true => constants,
+            false => {
+                left = constants.iter().filter(|(name, _)| !wgsl::is_field(name)).copied().collect();
+                &left
+            }
+        };
         let key = hash(text, entry, constants, checked);
         let known = self.compiled.get(&key).into_iter().flatten();
         if let Some(compiled) = known.into_iter().find(|known| known.is_of(text, entry, constants, checked)) {
@@ -198,7 +209,8 @@ impl Pipelines {
         constants: &Constants,
         checked: bool,
     ) -> Result<Compiled> {
-        let variant: String = constants.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+        let own = constants.iter().filter(|(name, _)| !wgsl::is_field(name));
+        let variant: String = own.map(|(name, value)| format!(" {name}={value}")).collect();
         let label = format!("{kernel}/{entry}{variant}");
         let composed = wgsl::compose(kernel, text.source, constants)?;
         let parsed = wgsl::parse(&label, &composed)?;

@@ -51,7 +51,7 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub fn new(device: &wgpu::Device) -> Self {
+    pub fn new(device: &wgpu::Device, fix_sizes: bool) -> Self {
         let align = device.limits().min_uniform_buffer_offset_alignment.max(256) as usize;
         let ring = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("parameters"),
@@ -60,7 +60,7 @@ impl Recorder {
             mapped_at_creation: false,
         });
         Recorder {
-            pipelines: Pipelines::new(device),
+            pipelines: Pipelines::new(device, fix_sizes),
             bind_groups: HashMap::new(),
             encoder: None,
             waiting: Vec::new(),

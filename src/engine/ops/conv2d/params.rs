@@ -110,6 +110,40 @@ impl Params {
         Params::new(geometry, Layout::Hwio).chunked(wanted.max(pixels.div_ceil(CHUNK_PIXELS)), 4)
     }
 
+    /// What a layer's launches have in common whatever the size and number of the images: constants of their pipelines,
+    /// so that no index is divided by what the compiler does not know.
+    pub(super) fn of_layer(&self) -> Vec<(&'static str, f64)> {
+        let g = &self.geometry;
+        let fields = [
+            ("p.c", g.c),
+            ("p.kh", g.kh),
+            ("p.kw", g.kw),
+            ("p.o", g.o),
+            ("p.stride", g.stride),
+            ("p.dilation", g.dilation),
+            ("p.pad_top", g.pad_top),
+            ("p.pad_left", g.pad_left),
+            ("p.relu", self.relu),
+            ("p.biased", self.biased),
+            ("p.channel_step", self.channel_step),
+            ("p.output_step", self.output_step),
+            ("p.tap_step", self.tap_step),
+            ("p.phase_step", self.phase_step),
+            ("p.inverse", self.inverse),
+        ];
+        fields.into_iter().map(|(field, value)| (field, f64::from(value))).collect()
+    }
+
+    /// The same with the size of the images, for gradients: a training has images of one size, where a network that
+    /// colours may meet another with each.
+    pub(super) fn of_layer_and_size(&self) -> Vec<(&'static str, f64)> {
+        let g = &self.geometry;
+        let size = [("p.h", g.h), ("p.w", g.w), ("p.ho", g.ho), ("p.wo", g.wo)];
+        let mut fields = self.of_layer();
+        fields.extend(size.map(|(field, value)| (field, f64::from(value))));
+        fields
+    }
+
     pub(super) fn layout(&self) -> Layout {
         // With one channel or one output both orders are the same.
         if self.output_step == 1 { Layout::Hwio } else { Layout::Hwoi }

@@ -92,8 +92,8 @@ macro_rules! bodies {
 }
 
 /// The constants of a text for matrices.
-fn constants_of(Matrices { side, subgroup }: Matrices) -> Vec<(&'static str, f64)> {
-    vec![("SIDE", f64::from(side)), ("SUBGROUP", f64::from(subgroup))]
+fn constants_of(Matrices { side, subgroup }: Matrices) -> [(&'static str, f64); 2] {
+    [("SIDE", f64::from(side)), ("SUBGROUP", f64::from(subgroup))]
 }
 
 /// Whether a launch can be run; the reason against it.
@@ -166,8 +166,8 @@ fn wide_for_dw(p: &Params) -> bool {
 }
 
 impl Variant {
-    /// The dispatch of `count` products of `rows` x `columns`.
-    fn dispatch(self, rows: usize, columns: usize, count: usize) -> Dispatch {
+    /// The dispatch of `count` products of `rows` x `columns`, with these fields of the parameters as constants.
+    fn dispatch(self, fields: Vec<(&'static str, f64)>, rows: usize, columns: usize, count: usize) -> Dispatch {
         let (entry, tile) = match self {
             Variant::Coop(Matrices { side, .. }) => ("coop", [8 * side as usize; 2]),
             Variant::Wide => ("wide", [128, 128]),
@@ -177,11 +177,11 @@ impl Variant {
             Variant::Software => ("software", [8, 32]),
         };
         let tiles = rows.div_ceil(tile[0]) * columns.div_ceil(tile[1]);
-        let dispatch = Dispatch::new(entry, linear_grid(count * tiles, 1));
-        match self {
-            Variant::Coop(matrices) => dispatch.with(constants_of(matrices)),
-            _ => dispatch,
+        let mut constants = fields;
+        if let Variant::Coop(matrices) = self {
+            constants.extend(constants_of(matrices));
         }
+        Dispatch::new(entry, linear_grid(count * tiles, 1)).with(constants)
     }
 }
 
@@ -205,7 +205,7 @@ pub(super) static FORWARD: Kernel<Params> = Kernel {
 
 fn forward_plan(p: &Params, variant: Variant) -> Plan {
     let g = &p.geometry;
-    let product = variant.dispatch(g.output_pixels(), g.o as usize, p.chunks as usize);
+    let product = variant.dispatch(p.of_layer(), g.output_pixels(), g.o as usize, p.chunks as usize);
     product_plan(p, product, g.output_pixels() * g.o as usize)
 }
 
@@ -246,7 +246,7 @@ fn input_gradient_plan(p: &Params, variant: Variant) -> Plan {
     // The largest phase has this many pixels.
     let rows = g.n as usize * g.h.div_ceil(g.stride) as usize * g.w.div_ceil(g.stride) as usize;
     let phases = g.h.min(g.stride) as usize * g.w.min(g.stride) as usize;
-    let product = variant.dispatch(rows, g.c as usize, phases * p.chunks as usize);
+    let product = variant.dispatch(p.of_layer_and_size(), rows, g.c as usize, phases * p.chunks as usize);
     product_plan(p, product, g.input_shape().iter().product())
 }
 
@@ -270,6 +270,7 @@ pub(super) static WEIGHT_GRADIENT: Kernel<Params> = Kernel {
 fn weight_gradient_plan(p: &Params, variant: Variant) -> Plan {
     let g = &p.geometry;
     let channels = if variant == Variant::Software { g.c } else { g.c.next_multiple_of(4) };
-    let product = variant.dispatch((g.kh * g.kw * channels) as usize, g.o as usize, p.chunks as usize);
+    let product =
+        variant.dispatch(p.of_layer_and_size(), (g.kh * g.kw * channels) as usize, g.o as usize, p.chunks as usize);
     product_plan(p, product, g.weights())
 }
