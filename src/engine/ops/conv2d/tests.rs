@@ -234,6 +234,8 @@ fn the_twin_agrees_with_the_reference_over_many_blocks() {
         (SAME, [1, 66, 67, 2], [3, 3, 2, 3]),
         // A block that begins in the midst of one picture and ends in the next.
         (STRIDED, [2, 37, 66, 3], [3, 3, 3, 2]),
+        // The same for dx, to few channels.
+        (STRIDED, [2, 37, 66, 3], [4, 4, 3, 16]),
         (SAME, [1, 5, 6, 90], [3, 3, 90, 4]),
         // Panels of 16, 32 and 64 outputs, one or several, whole or not; more channels than one product reads.
         (SAME, [1, 9, 10, 20], [3, 3, 20, 37]),
