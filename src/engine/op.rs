@@ -73,6 +73,8 @@ pub struct Backward<'a> {
     pub more: Option<&'a Tensor>,
     /// What forward saved.
     pub saved: &'a [Tensor],
+    /// Whether `dy` is of no use to anybody after.
+    last: bool,
     needs: &'a [bool],
     slots: Vec<Option<Tensor>>,
     /// Whether an input is a parameter, for profiles.
@@ -85,7 +87,7 @@ impl<'a> Backward<'a> {
     /// it is to be written, if it matters; one for each of `needs`.
     pub fn new(dy: &'a Tensor, saved: &'a [Tensor], needs: &'a [bool], slots: Vec<Option<Tensor>>) -> Self {
         let parameters = slots.iter().map(Option::is_some).collect();
-        Backward { dy, more: None, saved, needs, slots, parameters, grads: vec![None; needs.len()] }
+        Backward { dy, more: None, saved, last: false, needs, slots, parameters, grads: vec![None; needs.len()] }
     }
 
     /// The same with a second part of the output's gradient, for an op that [adds](Op::adds) both.
@@ -97,6 +99,23 @@ impl<'a> Backward<'a> {
     /// The same where some parameters have their places no longer.
     pub(super) fn of_parameters(self, parameters: impl Iterator<Item = bool>) -> Self {
         Backward { parameters: parameters.collect(), ..self }
+    }
+
+    /// The same of a `dy` that may be overwritten, if it is the last view of its buffer.
+    pub(super) fn using_up_dy(self) -> Self {
+        Backward { last: self.dy.is_alone(), ..self }
+    }
+
+    /// What `dy` is to become: `dy` itself, where nobody reads it after, or a copy.
+    ///
+    /// # Errors
+    /// No memory, and whatever the copy reports.
+    pub fn dy_to_change(&self) -> Result<Tensor> {
+        if self.last {
+            return Ok(self.dy.clone());
+        }
+        let copy = Tensor::empty(self.dy.device(), self.dy.shape())?;
+        primitives::copy(self.dy, &copy).map(|()| copy)
     }
 
     /// Whether there is an input `i` and it wants a gradient.

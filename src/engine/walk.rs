@@ -99,7 +99,7 @@ pub(super) fn walk<N: Borrow<Node>>(
         }
         let parameters = node.inputs.iter().map(|id| slots.contains_key(id));
         let backward = Backward::new(&dy, &node.saved, &needs, places);
-        let mut backward = backward.of_parameters(parameters).adding(before.as_ref());
+        let mut backward = backward.of_parameters(parameters).adding(before.as_ref()).using_up_dy();
         node.op.backward(&mut backward)?;
         for ((id, grad), &needs) in node.inputs.iter().zip(backward.into_grads()).zip(&needs) {
             let Some(grad) = grad.filter(|_| needs) else { continue };

@@ -1,6 +1,7 @@
 //! The CPU as a device: twins over slices.
 
 use crate::engine::device::kernel::Args;
+use crate::engine::device::pages::Values;
 use crate::engine::device::pool::{Held, Pool, Reuse, human_bytes};
 use crate::engine::device::region::Region;
 use crate::error::{Error, ErrorKind, Result};
@@ -9,22 +10,31 @@ use std::time::Instant;
 
 /// A buffer's elements. The lock lets a launch read some buffers while it writes others without `unsafe`.
 pub(super) struct Memory {
-    data: RwLock<Vec<f32>>,
+    data: RwLock<Values>,
     class: u64,
 }
 
 impl Memory {
-    fn read(&self) -> RwLockReadGuard<'_, Vec<f32>> {
+    fn read(&self) -> RwLockReadGuard<'_, Values> {
         self.data.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Vec<f32>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Values> {
         self.data.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes every element zero, in pages that take no memory until they are written.
+    pub fn forget(&self) {
+        let mut data = self.write();
+        // Where there is no room for new pages the old ones stay.
+        if let Ok(zero) = Values::zero(data.len()) {
+            *data = zero;
+        }
     }
 }
 
 pub(super) struct Cpu {
-    pool: Mutex<Pool<Vec<f32>>>,
+    pool: Mutex<Pool<Values>>,
 }
 
 impl Cpu {
@@ -32,16 +42,13 @@ impl Cpu {
         Cpu { pool: Mutex::new(Pool::new(Reuse::Latest, None)) }
     }
 
-    pub fn pool(&self) -> MutexGuard<'_, Pool<Vec<f32>>> {
+    pub fn pool(&self) -> MutexGuard<'_, Pool<Values>> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn alloc(&self, class: u64) -> Result<Memory> {
         let create = || {
-            let len = class as usize / 4;
-            // Asked for first, so that a size that cannot be had is an error; made anew, so that pages stay untouched.
-            let probe = Vec::<f32>::new().try_reserve_exact(len);
-            probe.map(|()| vec![0.0; len]).map_err(|error| {
+            Values::zero(class as usize / 4).map_err(|error| {
                 let what = format!("there is no memory for {} more", human_bytes(class));
                 let remedy = "take a smaller batch, tile, image or width";
                 Error::failed(what, "cpu", remedy).of(ErrorKind::Memory).caused_by(error)
@@ -52,14 +59,17 @@ impl Cpu {
             Err(_) if !pool.trim().is_empty() => pool.take(class, create)?,
             taken => taken?,
         };
-        // What the pool let go to make room is dropped here.
         drop(pool.let_go());
         Ok(Memory { data: RwLock::new(held.buffer), class: held.class })
     }
 
     pub fn free(&self, class: u64, memory: Memory) {
         let buffer = memory.data.into_inner().unwrap_or_else(PoisonError::into_inner);
-        self.pool().give_back(class, Held { buffer, class: memory.class, number: 0 });
+        let mut pool = self.pool();
+        pool.give_back(class, Held { buffer, class: memory.class, number: 0 });
+        let gone = pool.let_go();
+        drop(pool);
+        drop(gone);
     }
 
     pub fn trim(&self) {
@@ -109,7 +119,7 @@ impl Cpu {
         for (buffer, guard) in &mut writers {
             let mut here: Vec<usize> = (0..written.len()).filter(|&i| written[i].same_buffer(buffer)).collect();
             here.sort_by_key(|&i| written[i].offset);
-            let (mut rest, mut start) = (guard.as_mut_slice(), 0);
+            let (mut rest, mut start) = (&mut guard[..], 0);
             for i in here {
                 let (_, tail) = rest.split_at_mut(written[i].offset - start);
                 let (part, tail) = tail.split_at_mut(written[i].len());

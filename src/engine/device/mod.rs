@@ -18,6 +18,7 @@ mod handle;
 mod host_work;
 mod kernel;
 mod launch;
+mod pages;
 mod pool;
 mod precision;
 mod profile;

@@ -20,11 +20,16 @@ pub struct MemoryReport {
     pub cap_bytes: Option<u64>,
 }
 
-/// How much larger than asked for a buffer may be that is used again. Under a cap it has the size that was asked for.
+/// How much larger than asked for a GPU's buffer may be that is used again. Under a cap it has the size that was asked
+/// for; on the CPU it is a quarter larger at most.
+#[cfg(any(feature = "gpu", test))]
 const MOST_SLACK: u64 = 2;
-/// A device may reserve this many times the most that was ever in use, and some more where steps turn out to need it.
+/// A GPU may reserve this many times the most that was ever in use, and some more where steps turn out to need it.
+#[cfg(any(feature = "gpu", test))]
 const RESERVE: u64 = 2;
-/// What a device may reserve without a thought for what is in use, bytes.
+/// On the CPU free buffers may take one part in so many of the most that was ever in use.
+const IDLE_PART: u64 = 8;
+/// What a device may reserve, and the CPU beside what is in use, without a thought, bytes.
 const SMALL: u64 = 16 << 20;
 /// Bytes of buffers let go whose sizes are remembered, as a multiple of the most that was ever in use.
 const REMEMBERED: u64 = 2;
@@ -33,11 +38,14 @@ const REMEMBERED: u64 = 2;
 ///
 /// A training asks for the same sizes at each step, and finds each of them again. Images of many sizes leave buffers
 /// behind that nobody asks for again: so a buffer may serve a smaller request, and whenever a new one is made, those
-/// that have waited longest are let go until no more is reserved than [`RESERVE`] allows. Where that lets go what is
+/// that have waited longest are let go until no more is reserved than `RESERVE` allows. Where that lets go what is
 /// asked for again soon (a step whose buffers are in use at different times), the allowance grows by as much: the sizes
 /// of what was let go last are remembered for this (the ghosts of Megiddo and Modha, "ARC: A Self-Tuning, Low Overhead
 /// Replacement Cache", FAST 2003), and after a few steps nothing is let go any more. A new buffer of a size that is not
 /// remembered takes as much from it.
+///
+/// That is a GPU's. On the CPU a new buffer costs no more than its pages, and other programs want the memory: no more
+/// is reserved than was ever in use, and few free buffers are kept (`IDLE_PART`).
 pub(super) struct Pool<B> {
     reuse: Reuse,
     free: BTreeMap<u64, VecDeque<Idle<B>>>,
@@ -56,11 +64,11 @@ pub(super) struct Pool<B> {
 /// Which of several free buffers is used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reuse {
-    /// The one that was given back last, which a cache may still hold.
+    /// The one that was given back last, which a cache may still hold: the CPU's.
     Latest,
     /// The one that was made first: then each training step finds the same buffers for the same requests, and what was
-    /// made for them, such as bind groups, is found again.
-    #[cfg_attr(not(feature = "gpu"), allow(dead_code, reason = "a GPU alone makes things for its buffers"))]
+    /// made for them, such as bind groups, is found again. A GPU's.
+    #[cfg(any(feature = "gpu", test))]
     Oldest,
 }
 
@@ -120,11 +128,17 @@ impl<B> Pool<B> {
     ///
     /// Where that fails, letting all free buffers go ([`Pool::trim`]) may help.
     pub fn take(&mut self, class: u64, create: impl FnOnce() -> Result<B>) -> Result<Held<B>> {
-        let slack = if self.report.cap_bytes.is_some() { 1 } else { MOST_SLACK };
-        let fitting = self.free.range_mut(class..=class * slack).find(|(_, idle)| !idle.is_empty());
+        let most = match (self.report.cap_bytes, self.reuse) {
+            (Some(_), _) => class,
+            (None, Reuse::Latest) => class + class / 4,
+            #[cfg(any(feature = "gpu", test))]
+            (None, Reuse::Oldest) => class * MOST_SLACK,
+        };
+        let fitting = self.free.range_mut(class..=most).find(|(_, idle)| !idle.is_empty());
         let found = fitting.and_then(|(&class, idle)| {
             let at = match self.reuse {
                 Reuse::Latest => idle.len() - 1,
+                #[cfg(any(feature = "gpu", test))]
                 Reuse::Oldest => (0..idle.len()).min_by_key(|&at| idle[at].number)?,
             };
             let Idle { buffer, number, .. } = idle.remove(at)?;
@@ -142,17 +156,17 @@ impl<B> Pool<B> {
     }
 
     fn make(&mut self, class: u64, create: impl FnOnce() -> Result<B>) -> Result<B> {
-        match self.ghosts.iter().rposition(|&ghost| ghost == class) {
-            Some(at) => {
-                self.ghosts.remove(at);
-                self.ghost_bytes -= class;
-                self.allowance += class;
+        if self.reuse != Reuse::Latest {
+            match self.ghosts.iter().rposition(|&ghost| ghost == class) {
+                Some(at) => {
+                    self.ghosts.remove(at);
+                    self.ghost_bytes -= class;
+                    self.allowance += class;
+                }
+                None => self.allowance = self.allowance.saturating_sub(class),
             }
-            None => self.allowance = self.allowance.saturating_sub(class),
         }
-        let most_live = self.most_live.max(self.report.live_bytes + class);
-        let bound = (RESERVE * most_live + self.allowance).max(SMALL);
-        while self.report.reserved_bytes + class > bound && self.let_oldest_go() {}
+        self.make_room(class);
         if let Some(cap) = self.report.cap_bytes.filter(|cap| self.report.reserved_bytes + class > *cap) {
             let (more, live) = (human_bytes(class), human_bytes(self.report.live_bytes));
             return Err(Error::input(
@@ -168,6 +182,18 @@ impl<B> Pool<B> {
         Ok(buffer)
     }
 
+    /// Lets buffers go until `more` bytes may be reserved beside the others.
+    fn make_room(&mut self, more: u64) {
+        let live = self.report.live_bytes + more;
+        let most_live = self.most_live.max(live);
+        let bound = match self.reuse {
+            #[cfg(any(feature = "gpu", test))]
+            Reuse::Oldest => (RESERVE * most_live + self.allowance).max(SMALL),
+            Reuse::Latest => most_live.min(live + most_live / IDLE_PART).max(live + SMALL),
+        };
+        while self.report.reserved_bytes + more > bound && self.let_oldest_go() {}
+    }
+
     /// Lets the buffer go that has waited longest; whether there was one.
     fn let_oldest_go(&mut self) -> bool {
         let waiting = self.free.iter().filter_map(|(&class, idle)| Some((idle.front()?.since, class)));
@@ -175,16 +201,19 @@ impl<B> Pool<B> {
         let Some(idle) = self.free.get_mut(&class).and_then(VecDeque::pop_front) else { return false };
         self.let_go.push(idle.buffer);
         self.report.reserved_bytes -= class;
-        self.ghosts.push_back(class);
-        self.ghost_bytes += class;
-        while self.ghost_bytes > REMEMBERED * self.most_live {
-            let Some(oldest) = self.ghosts.pop_front() else { break };
-            self.ghost_bytes -= oldest;
+        if self.reuse != Reuse::Latest {
+            self.ghosts.push_back(class);
+            self.ghost_bytes += class;
+            while self.ghost_bytes > REMEMBERED * self.most_live {
+                let Some(oldest) = self.ghosts.pop_front() else { break };
+                self.ghost_bytes -= oldest;
+            }
         }
         true
     }
 
-    /// Takes back what a request of class `class` was given.
+    /// Takes back what a request of class `class` was given. On the CPU free buffers may have been let go then, see
+    /// [`Pool::let_go`].
     pub fn give_back(&mut self, class: u64, held: Held<B>) {
         self.report.live_bytes -= class;
         self.clock += 1;
@@ -193,9 +222,12 @@ impl<B> Pool<B> {
             number: held.number,
             since: self.clock,
         });
+        if self.reuse == Reuse::Latest {
+            self.make_room(0);
+        }
     }
 
-    /// The buffers that [`Pool::take`] let go.
+    /// The buffers that [`Pool::take`] and [`Pool::give_back`] let go.
     pub fn let_go(&mut self) -> Vec<B> {
         std::mem::take(&mut self.let_go)
     }
@@ -265,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_buffer_serves_a_smaller_request_unless_it_is_far_too_large_or_there_is_a_cap() {
-        let mut pool: Pool<u32> = Pool::new(Reuse::Latest, None);
+        let mut pool: Pool<u32> = Pool::new(Reuse::Oldest, None);
         let large = pool.take(1024, || Ok(1)).unwrap();
         pool.give_back(1024, large);
         let small = pool.take(512, || Ok(2)).unwrap();
@@ -325,7 +357,7 @@ mod tests {
 
     #[test]
     fn sizes_that_do_not_come_again_are_let_go() {
-        let mut pool: Pool<()> = Pool::new(Reuse::Latest, None);
+        let mut pool: Pool<()> = Pool::new(Reuse::Oldest, None);
         for image in 0..30 {
             infer(&mut pool, 300 + image * 233 % 700, 300 + image * 421 % 700);
         }
@@ -337,7 +369,7 @@ mod tests {
     #[test]
     fn what_every_step_asks_for_is_found_again_whatever_share_of_it_is_in_use_at_a_time() {
         for sides in [&[700][..], &[300, 700, 512], &[256, 300, 350, 420, 512, 600, 700]] {
-            let mut pool: Pool<()> = Pool::new(Reuse::Latest, None);
+            let mut pool: Pool<()> = Pool::new(Reuse::Oldest, None);
             let mut made = Vec::new();
             for _ in 0..20 {
                 sides.iter().for_each(|&side| infer(&mut pool, side, side));
@@ -345,6 +377,24 @@ mod tests {
             }
             assert_eq!(made[5], made[19], "{sides:?}: {made:?}");
         }
+    }
+
+    #[test]
+    fn the_cpu_reserves_what_was_in_use_and_keeps_few_free_buffers() {
+        const MIB: u64 = 1 << 20;
+        let mut pool: Pool<()> = Pool::new(Reuse::Latest, None);
+        let hold = |pool: &mut Pool<()>, sizes: &[u64]| -> Vec<(u64, Held<()>)> {
+            sizes.iter().map(|size| (size * MIB, pool.take(size * MIB, || Ok(())).unwrap())).collect()
+        };
+        for _ in 0..3 {
+            let held = hold(&mut pool, &[128, 96, 64, 48, 32, 16]);
+            held.into_iter().for_each(|(class, held)| pool.give_back(class, held));
+            assert!(pool.report().reserved_bytes <= 384 * MIB / IDLE_PART);
+            let held = hold(&mut pool, &[8; 40]);
+            assert!(pool.report().reserved_bytes <= 384 * MIB);
+            held.into_iter().for_each(|(class, held)| pool.give_back(class, held));
+        }
+        assert_eq!(pool.report().peak_bytes, 384 * MIB);
     }
 
     #[test]

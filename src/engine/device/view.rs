@@ -135,6 +135,14 @@ impl View {
         Ok(self.placed(self.offset + offset, shape))
     }
 
+    /// Says that nobody reads the elements before they are written anew, nor any others of their buffer: on the CPU
+    /// they take no memory until then.
+    pub(in crate::engine) fn forget(&self) {
+        if let Some(Storage::Cpu(memory)) = &self.buffer.storage {
+            memory.forget();
+        }
+    }
+
     /// `len` elements behind the end of this view, for the guard band of a whole buffer.
     pub(super) fn behind(&self, len: usize) -> View {
         self.placed(self.offset + self.len(), &[len])
@@ -152,6 +160,11 @@ impl View {
 
     pub(super) fn same_buffer(&self, other: &View) -> bool {
         Arc::ptr_eq(&self.buffer, &other.buffer)
+    }
+
+    /// Whether no other view is of its buffer.
+    pub(in crate::engine) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.buffer) == 1
     }
 
     pub(super) fn overlaps(&self, other: &View) -> bool {

@@ -100,8 +100,8 @@ impl Optimizer {
         Ok(())
     }
 
-    /// One update with learning rate `lr`; `step` counts from 1. Whether it was done: where losses are scaled, it is
-    /// left out if a gradient is infinite or NaN, and the device is waited for to know.
+    /// One update with learning rate `lr`; `step` counts from 1. The gradients are used up. Whether it was done: where
+    /// losses are scaled, it is left out if a gradient is infinite or NaN, and the device is waited for to know.
     ///
     /// # Errors
     /// Other parameters than it was made for, gradients that are not finite however small the factor of the loss, and
@@ -121,18 +121,20 @@ impl Optimizer {
         for (i, arena) in parameters.arenas.iter().enumerate() {
             let Some(grads) = &arena.grads else { continue };
             let unscaled = unscale.map(|factor| unscaled(grads, factor)).transpose()?;
-            let grads = unscaled.as_ref().unwrap_or(grads);
+            let used = unscaled.as_ref().unwrap_or(grads);
             let decays = if arena.kind == ParamKind::Kernel { arena.values.len() } else { 0 };
             match self.kind {
                 OptimizerKind::Adam { beta1, beta2, eps } => {
                     let rule = adam::Adam { lr, beta1, beta2, eps, weight_decay: self.weight_decay, l2: self.l2 };
-                    rule.update(step, &arena.values, &self.moments[0][i], &self.moments[1][i], grads, decays)?;
+                    rule.update(step, &arena.values, &self.moments[0][i], &self.moments[1][i], used, decays)?;
                 }
                 OptimizerKind::Sgd { momentum } => {
                     let rule = sgd::Sgd { lr, momentum, weight_decay: self.weight_decay, l2: self.l2 };
-                    rule.update(&arena.values, &self.moments[0][i], grads, decays)?;
+                    rule.update(&arena.values, &self.moments[0][i], used, decays)?;
                 }
             }
+            // The next forward pass has their memory.
+            grads.forget();
         }
         Ok(true)
     }

@@ -153,6 +153,8 @@ impl Parameters {
         for &(kind, len) in &sizes {
             let trained = training && kind.is_trained();
             let grads = if trained { Some(Tensor::full(device, &[len], 0.0)?) } else { None };
+            // Zeros that take no memory yet.
+            grads.iter().for_each(|grads| grads.forget());
             arenas.push(Arena { kind, values: Tensor::full(device, &[len], 0.0)?, grads });
         }
         let (id, device, watch) = (NEXT_ID.fetch_add(1, Ordering::Relaxed), device.clone(), Mutex::new(None));
@@ -190,7 +192,8 @@ impl Parameters {
         self.value(self.number(name)?)
     }
 
-    /// The gradient of a parameter as the last backward pass left it; it shares the arena's memory. `None` for a
+    /// The gradient of a parameter as the last backward pass left it, until an optimiser uses it up; it shares the
+    /// arena's memory. `None` for a
     /// statistic, and where there are no gradients beside the parameters.
     ///
     /// # Errors

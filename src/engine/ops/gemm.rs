@@ -302,17 +302,23 @@ pub fn with_wide_vectors<R>(f: impl FnOnce() -> R) -> R {
 /// Runs `f` on `len` elements of this thread's scratch memory, whose content is whatever was there.
 ///
 /// The memory stays with the thread: a block of a convolution takes megabytes, and fresh pages cost more than the copy
-/// into them. Each depth of nesting has its own.
+/// into them. Each depth of nesting has its own: the smallest that is large enough.
 pub fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     thread_local!(static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) });
-    let mut scratch = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
+    let mut scratch = FREE.with_borrow_mut(|free| {
+        // By their sizes.
+        let at = free.partition_point(|scratch| scratch.len() < len + LINE);
+        if at < free.len() { free.remove(at) } else { free.pop().unwrap_or_default() }
+    });
     if scratch.len() < len + LINE {
-        scratch.resize(len + LINE, 0.0);
+        // Let go first, for nothing in it matters.
+        drop(scratch);
+        scratch = vec![0.0; len + LINE];
     }
     // From a whole cache line on: otherwise each store of a wide vector would touch two.
     let start = scratch.as_ptr().align_offset(size_of::<[f32; LINE]>()).min(LINE);
     let result = f(&mut scratch[start..start + len]);
-    FREE.with_borrow_mut(|free| free.push(scratch));
+    FREE.with_borrow_mut(|free| free.insert(free.partition_point(|other| other.len() < scratch.len()), scratch));
     result
 }
 

@@ -25,8 +25,8 @@ static RELU_GRADIENT: Kernel<Params> = Kernel {
             .named("main", &["main", "total"]),
     ],
     twin: &|p, args| {
-        let ([dy, y], [], [dz, db]) = args.split()?;
-        twin::relu_gradient(&p.geometry, dy, y, dz, db);
+        let ([y], [dz], [db]) = args.split()?;
+        twin::relu_gradient(&p.geometry, y, dz, db);
         Ok(())
     },
 };
@@ -179,10 +179,10 @@ pub(super) fn weight_gradient_by(
     })
 }
 
-/// dz `[N, Ho, Wo, O]` and db `[O]` from dy and y `[N, Ho, Wo, O]`, where y is behind a ReLU.
-pub(super) fn relu_gradient(dy: &Tensor, y: &Tensor, dz: &Tensor, db: &Tensor) -> Result<()> {
-    same_shape(dy, y)?;
-    dy.device().launch(&RELU_GRADIENT, &column_sum_params(dy)?, &[dy, y], &[], &[dz, db])
+/// Makes dy dz `[N, Ho, Wo, O]`, and db `[O]`, by y `[N, Ho, Wo, O]` behind a ReLU.
+pub(super) fn relu_gradient(y: &Tensor, dz: &Tensor, db: &Tensor) -> Result<()> {
+    same_shape(dz, y)?;
+    dz.device().launch(&RELU_GRADIENT, &column_sum_params(dz)?, &[y], &[dz], &[db])
 }
 
 /// db `[O]` is the sum of dy `[N, Ho, Wo, O]` over the pixels.

@@ -123,12 +123,12 @@ pub(crate) fn before_activation(grad: &mut Backward<'_>, y: Option<&Tensor>) -> 
         }
         return Ok(dy.clone());
     };
-    let dz = Tensor::empty(dy.device(), dy.shape())?;
     let db = match db {
         Some(db) => db,
         None => Tensor::empty(dy.device(), &[channels])?,
     };
-    relu_gradient(dy, y, &dz, &db)?;
+    let dz = grad.dy_to_change()?;
+    relu_gradient(y, &dz, &db)?;
     Ok(dz)
 }
 

@@ -243,25 +243,24 @@ fn slab_hwoi(s: &Sizes, [x, dz]: [&[f32]; 2], pixels: Range<usize>, number: usiz
     }
 }
 
-/// `dz = dy` where `y > 0`, else 0; `db` is its sum over the pixels, image by image.
-pub fn relu_gradient(geometry: &Geometry, dy: &[f32], y: &[f32], dz: &mut [f32], db: &mut [f32]) {
-    let (o, image) = (geometry.o as usize, dy.len() / geometry.n as usize);
+/// Makes `dz`, which is dy, 0 where not `y > 0`; `db` is its sum over the pixels, image by image.
+pub fn relu_gradient(geometry: &Geometry, y: &[f32], dz: &mut [f32], db: &mut [f32]) {
+    let (o, image) = (geometry.o as usize, y.len() / geometry.n as usize);
     let rows = SUM_ROWS * o;
-    let of_rows = |((dz, dy), y): ((&mut [f32], &[f32]), &[f32])| {
+    let of_rows = |(dz, y): (&mut [f32], &[f32])| {
         let mut sum = vec![0.0; o];
-        for ((dz, dy), y) in dz.chunks_exact_mut(o).zip(dy.chunks_exact(o)).zip(y.chunks_exact(o)) {
-            // Both are read before the comparison: a branch that decides whether to read keeps the loop scalar.
-            for (((sum, dz), &dy), &y) in sum.iter_mut().zip(dz).zip(dy).zip(y) {
+        for (dz, y) in dz.chunks_exact_mut(o).zip(y.chunks_exact(o)) {
+            for ((sum, dz), &y) in sum.iter_mut().zip(dz).zip(y) {
+                // Read before the comparison: a branch that decides whether to read keeps the loop scalar.
+                let dy = *dz;
                 *dz = if y > 0.0 { dy } else { 0.0 };
                 *sum += *dz;
             }
         }
         sum
     };
-    let images = dz.par_chunks_mut(image).zip(dy.par_chunks(image)).zip(y.par_chunks(image));
-    let sums = images.map(|((dz, dy), y)| {
-        add_up(dz.par_chunks_mut(rows).zip(dy.par_chunks(rows)).zip(y.par_chunks(rows)).map(of_rows).collect(), o)
-    });
+    let images = dz.par_chunks_mut(image).zip(y.par_chunks(image));
+    let sums = images.map(|(dz, y)| add_up(dz.par_chunks_mut(rows).zip(y.par_chunks(rows)).map(of_rows).collect(), o));
     add_images(&sums.collect::<Vec<_>>(), db);
 }
 
