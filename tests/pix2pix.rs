@@ -52,6 +52,7 @@ impl Golden {
             ema: None,
             freeze: Freeze::default(),
             seed: 5,
+            recompute: false,
             training: true,
         };
         let start = Start {

@@ -63,6 +63,7 @@ impl Golden {
             ema: None,
             freeze: Freeze::default(),
             seed: 5,
+            recompute: false,
             training: true,
         };
         let start = Start { width: Some(width), patch: size, lambda_l1, noise, learning };

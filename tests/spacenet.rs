@@ -58,6 +58,7 @@ impl Bench {
             ema: None,
             freeze: Freeze::default(),
             seed: 5,
+            recompute: false,
             training: true,
         };
         let start = Start { width: Some(width), size, lambda_mse: lambda[0], learning };

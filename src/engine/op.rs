@@ -27,6 +27,10 @@ pub trait Op: Send + Sync {
     fn adds(&self) -> bool {
         false
     }
+
+    /// From now on [`Op::forward`] makes again what it has made, for the gradient alone: what it changes beside its
+    /// output has been changed. Without a definition it changes nothing else.
+    fn ran(&mut self) {}
 }
 
 impl<T: Op + ?Sized> Op for &T {

@@ -39,12 +39,16 @@ struct Inner {
     /// No other tape of the process has it.
     id: u64,
     recording: bool,
+    /// Operations that are run again together; `None` on a tape that keeps what they save.
+    segment: Option<usize>,
     recorded: Mutex<Recorded>,
 }
 
 #[derive(Default)]
 struct Recorded {
     nodes: Vec<Node>,
+    /// The first node of the segment that is recorded now.
+    first: usize,
     next_id: usize,
     slots: HashMap<usize, Tensor>,
     /// The gradient of a loss of one element with respect to itself, once it was needed.
@@ -76,17 +80,27 @@ impl Default for Tape {
 impl Tape {
     /// A tape that records.
     pub fn new() -> Self {
-        Tape::with(true)
+        Tape::with(true, None)
+    }
+
+    /// A tape that records and keeps little: of each `segment` operations in a row, but for the last ones, it keeps
+    /// the values that they read from before, and runs them again when their gradients are computed. Gradients have
+    /// the same bits (Chen, Xu, Zhang, Guestrin, "Training Deep Nets with Sublinear Memory Cost", 2016, by operations).
+    ///
+    /// Parameters must not change before that. An op of one's own whose forward pass changes more than its output
+    /// needs [`Op::ran`].
+    pub fn recomputing(segment: usize) -> Self {
+        Tape::with(true, Some(segment.max(1)))
     }
 
     /// A tape that only computes: nothing is saved, and a buffer is free as soon as its last [`Var`] goes.
     pub fn inference() -> Self {
-        Tape::with(false)
+        Tape::with(false, None)
     }
 
-    fn with(recording: bool) -> Self {
+    fn with(recording: bool, segment: Option<usize>) -> Self {
         let id = NEXT_TAPE.fetch_add(1, Ordering::Relaxed);
-        Tape(Arc::new(Inner { id, recording, recorded: Mutex::default() }))
+        Tape(Arc::new(Inner { id, recording, segment, recorded: Mutex::default() }))
     }
 
     /// The same tape once more: what holds it can be asked for values when [`Tape::backward`] has used the tape up.
@@ -139,8 +153,11 @@ impl Tape {
         if output.needs_grad {
             let mut recorded = self.recorded();
             recorded.check_whole()?;
+            let held = self.0.segment.map_or_else(Vec::new, |length| recorded.held(length, inputs));
             recorded.nodes.push(Node {
                 op: Box::new(op),
+                held,
+                again_from: None,
                 inputs: inputs.iter().map(|input| input.id).collect(),
                 needs,
                 saved: forward.saved,
@@ -218,7 +235,7 @@ impl Tape {
                 depends.insert(node.output);
             }
         }
-        let grads = walk(&recorded.nodes, &recorded.slots, loss.id, seed, |id| depends.contains(&id))?;
+        let grads = walk(recorded.nodes.iter().collect(), &recorded.slots, loss.id, seed, |id| depends.contains(&id))?;
         Ok(Gradients { tape: self.0.id, grads })
     }
 }
@@ -234,6 +251,23 @@ impl Recorded {
             self.one = Some(ones.clone());
         }
         Ok(ones)
+    }
+
+    /// Begins a segment where the last one has `length` nodes, which let go what they saved; which of `inputs` the
+    /// next node must hold to be run again: those that are made outside of its segment.
+    fn held(&mut self, length: usize, inputs: &[&Var]) -> Vec<Option<Tensor>> {
+        let first = self.first;
+        if self.nodes.len() == first + length {
+            for node in &mut self.nodes[first..] {
+                node.op.ran();
+                node.saved = Vec::new();
+                node.again_from = Some(first);
+            }
+            self.first = self.nodes.len();
+        }
+        let within = &self.nodes[self.first..];
+        let outside = |input: &&Var| within.iter().all(|node| node.output != input.id).then(|| input.value.clone());
+        inputs.iter().map(outside).collect()
     }
 
     fn check_whole(&self) -> Result<()> {

@@ -1,6 +1,6 @@
 //! How the gradients of a recording are computed: node by node, the last one first.
 
-use crate::engine::op::{Backward, Op};
+use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::primitives;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
@@ -16,6 +16,26 @@ pub(super) struct Node {
     pub saved: Vec<Tensor>,
     pub output: usize,
     pub layer: Option<Arc<str>>,
+    /// Where `saved` was let go, the first node of those that are run again together.
+    pub again_from: Option<usize>,
+    /// Where it may be let go, the inputs that none of those before it makes.
+    pub held: Vec<Option<Tensor>>,
+}
+
+/// Runs `nodes`, which follow each other and have let go what they saved, once more: what each of them saves.
+fn run_again<N: Borrow<Node>>(nodes: &[N]) -> Result<Vec<Vec<Tensor>>> {
+    let mut values: HashMap<usize, Tensor> = HashMap::new();
+    let run = |node: &N| {
+        let node = node.borrow();
+        let inputs =
+            node.inputs.iter().zip(&node.held).filter_map(|(id, held)| held.as_ref().or_else(|| values.get(id)));
+        let inputs: Vec<&Tensor> = inputs.collect();
+        let _scope = inputs.first().map(|input| input.device().scope(|| node.layer.clone(), Some("again")));
+        let Forward { y, saved } = node.op.forward(&inputs)?;
+        values.insert(node.output, y);
+        Ok(saved)
+    };
+    nodes.iter().map(run).collect()
 }
 
 /// A tensor of ones of another's shape.
@@ -67,7 +87,7 @@ impl Additions {
 /// Walks `nodes` backwards from the gradient `dy` of the value `output`, to the values that are `wanted`. Nodes that it
 /// owns are dropped one by one. Gradients of values in `slots` are written there.
 pub(super) fn walk<N: Borrow<Node>>(
-    nodes: impl IntoIterator<Item = N, IntoIter: DoubleEndedIterator>,
+    mut nodes: Vec<N>,
     slots: &HashMap<usize, Tensor>,
     output: usize,
     dy: Tensor,
@@ -76,11 +96,28 @@ pub(super) fn walk<N: Borrow<Node>>(
     let device = dy.device().clone();
     let mut grads = HashMap::from([(output, Parts { last: dy, before: None })]);
     let mut additions = Additions::default();
-    for node in nodes.into_iter().rev() {
-        let node = node.borrow();
-        let _scope = device.scope(|| node.layer.clone(), Some("backward"));
+    // What was saved again, by the nodes from which one on.
+    let (mut again, mut from) = (Vec::new(), None);
+    while let Some(at) = nodes.len().checked_sub(1) {
+        let node = nodes[at].borrow();
         // A result that nothing used has no gradient, and neither do its inputs through it.
-        let Some(parts) = grads.remove(&node.output) else { continue };
+        let Some(parts) = grads.remove(&node.output) else {
+            nodes.pop();
+            continue;
+        };
+        let first = node.again_from;
+        if first.is_some() && first != from {
+            again = run_again(&nodes[first.unwrap_or(at)..])?;
+            from = first;
+        }
+        let Some(node) = nodes.pop() else { break };
+        let node = node.borrow();
+        let made = first.and_then(|first| {
+            again.truncate(at + 1 - first);
+            again.pop()
+        });
+        let saved = made.as_ref().unwrap_or(&node.saved);
+        let _scope = device.scope(|| node.layer.clone(), Some("backward"));
         let Parts { last: dy, before } = match node.op.adds() {
             true => parts,
             false => Parts { last: parts.total()?, before: None },
@@ -98,7 +135,7 @@ pub(super) fn walk<N: Borrow<Node>>(
             }
         }
         let parameters = node.inputs.iter().map(|id| slots.contains_key(id));
-        let backward = Backward::new(&dy, &node.saved, &needs, places);
+        let backward = Backward::new(&dy, saved, &needs, places);
         let mut backward = backward.of_parameters(parameters).adding(before.as_ref()).using_up_dy();
         node.op.backward(&mut backward)?;
         for ((id, grad), &needs) in node.inputs.iter().zip(backward.into_grads()).zip(&needs) {
@@ -120,4 +157,36 @@ pub(super) fn walk<N: Borrow<Node>>(
         primitives::fill(slot, 0.0)?;
     }
     grads.into_iter().map(|(id, parts)| Ok((id, parts.total()?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::device::Device;
+    use crate::engine::ops::activation::Activation;
+    use crate::engine::ops::arithmetic::Arithmetic;
+    use crate::engine::ops::elementwise::Scale;
+    use crate::engine::tape::Tape;
+
+    /// A chain of eight layers with a skip over four of them: gradients of x.
+    fn chain(tape: Tape) -> Vec<f32> {
+        let device = Device::cpu();
+        let x = tape.leaf(Tensor::new(&device, &[1, 8, 16, 32], &[0.5; 4096]).unwrap());
+        let (mut y, mut skip) = (x.clone(), None);
+        for k in 1..=8 {
+            y = tape.apply(Activation::Tanh, &[&tape.apply(Scale(1.0 + 0.1 * k as f32), &[&y]).unwrap()]).unwrap();
+            match (k, skip.take()) {
+                (2, _) => skip = Some(y.clone()),
+                (6, Some(skip)) => y = tape.apply(Arithmetic::Multiply, &[&y, &skip]).unwrap(),
+                (_, held) => skip = held,
+            }
+        }
+        tape.backward(y).unwrap().get(&x).unwrap().to_vec().unwrap()
+    }
+
+    #[test]
+    fn what_is_computed_again_has_the_same_gradients() {
+        let kept = chain(Tape::new());
+        (1..20).for_each(|segment| assert_eq!(chain(Tape::recomputing(segment)), kept, "{segment}"));
+    }
 }

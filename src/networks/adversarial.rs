@@ -15,7 +15,7 @@ use crate::engine::primitives;
 use crate::engine::tape::{Tape, Var};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
-use crate::networks::common::{optimizer, step};
+use crate::networks::common::{optimizer, recording, step};
 use crate::networks::distance::Distances;
 use crate::networks::freeze::Freeze;
 use crate::networks::recipe::Setup;
@@ -45,6 +45,8 @@ pub struct AdversarialConfig {
     pub freeze: Freeze,
     /// Seed of the weights and of all that is drawn.
     pub seed: u64,
+    /// Whether activations are computed again for the gradients rather than kept.
+    pub recompute: bool,
     /// Whether both will learn: then gradients and the optimisers' moments lie beside the weights.
     pub training: bool,
 }
@@ -71,6 +73,7 @@ impl AdversarialConfig {
             ema: settings.ema,
             freeze: Freeze::of(settings.freeze.as_deref()),
             seed: settings.seed.unwrap_or_default(),
+            recompute: settings.recompute == Some(true),
             training: setup.training,
         })
     }
@@ -219,6 +222,7 @@ pub struct Adversarial<G: Game> {
     d_optimizer: Optimizer,
     lr_ratio: f64,
     distances: Distances,
+    recompute: bool,
 }
 
 impl<G: Game> Adversarial<G> {
@@ -248,6 +252,7 @@ impl<G: Game> Adversarial<G> {
             d,
             lr_ratio: config.lr_ratio,
             distances: config.distances,
+            recompute: config.recompute,
         })
     }
 
@@ -282,11 +287,9 @@ impl<G: Game> Adversarial<G> {
         let parts = [self.claim(tape, Claim::Real, on[0], update)?, self.claim(tape, Claim::Made, on[1], update)?];
         let loss = tape.apply(Add, &[&parts[0], &parts[1]])?;
         let walk = |loss: &Var| tape.backward_to(&self.d_optimizer.scaled(tape, loss.clone())?, &d.leaves()).map(drop);
-        match self.device.ranks().alone() {
-            true => walk(&loss)?,
-            false => self.d.sum_parts(&update.share, &parts, walk)?,
-        }
-        Ok(loss)
+        let alone = self.device.ranks().alone();
+        let done = if alone { walk(&loss) } else { self.d.sum_parts(&update.share, &parts, walk) };
+        done.map(|()| loss)
     }
 
     /// The generator's loss: how far its pictures are from passing for real, and, weighted, from the truth. `distance`
@@ -335,7 +338,7 @@ impl<G: Game> Learner for Adversarial<G> {
     }
 
     fn step(&mut self, batch: &Batch, update: &Update) -> Result<Vec<PendingRead>> {
-        let tape = Tape::new();
+        let tape = recording(self.recompute);
         let game = &self.game;
         let (g, d) = (self.g.parameters.bind(&tape, true), self.d.bind(&tape, true));
         let scope = self.device.layer("data");

@@ -25,6 +25,15 @@ pub fn optimizer(kind: OptimizerKind, l2: f64, weight_decay: f64, parameters: &P
     Ok(if f16 { optimizer.scaling_losses() } else { optimizer })
 }
 
+/// Operations that a training with `recompute` runs again together: about the root of a network's, of which there are
+/// some thirty.
+const SEGMENT: usize = 5;
+
+/// The tape of a step.
+pub fn recording(recompute: bool) -> Tape {
+    if recompute { Tape::recomputing(SEGMENT) } else { Tape::new() }
+}
+
 /// Values 0..1 as -1..1.
 ///
 /// # Errors

@@ -73,8 +73,10 @@ pub fn check_weights(recipe: &dyn Recipe, file: &WeightFile) -> Result<()> {
 mod tests {
     use super::*;
     use crate::engine::device::Device;
+    use crate::engine::testing::check::devices;
     use crate::networks::recipe::{Setup, check, fill};
     use crate::train::settings::table::Settings;
+    use crate::train::workload::{Pass, Workload, WorkloadConfig};
 
     /// Fresh weights of a narrow network, as a file.
     fn weights(recipe: &dyn Recipe) -> WeightFile {
@@ -116,6 +118,39 @@ mod tests {
             }
             // Settings of the network, a prior.
             assert!(copied < 30 && 100 * copied < all, "{recipe:?}: {copied} of {all} elements are copies");
+        }
+    }
+
+    /// All state after three steps of a narrow network, and the most bytes of a step beside what stays.
+    fn trained(recipe: &dyn Recipe, device: &Device, recompute: bool) -> (Vec<u32>, u64) {
+        let with = |width| {
+            let size = Some(64);
+            fill(recipe, Settings { width, size, recompute: Some(recompute), ..Settings::default() })
+        };
+        let settings = if check(recipe, &with(Some(0.05))).is_ok() { with(Some(0.05)) } else { with(None) };
+        let setup = Setup { device, settings: &settings, survey: None, bins: 9, weights: None, training: true };
+        let mut learner = recipe.learner(&setup).unwrap();
+        let config = WorkloadConfig { pass: Pass::Train, size: 64, batch: 2, halo: recipe.halo() };
+        let mut workload = Workload::new(learner.as_mut(), &config).unwrap();
+        workload.run(device).unwrap();
+        device.reset_peak();
+        let stays = device.memory().live_bytes;
+        (0..2).for_each(|_| workload.run(device).unwrap());
+        let most = device.memory().peak_bytes - stays;
+        let state = learner.state().unwrap();
+        (state.into_iter().flat_map(|tensor| tensor.data).map(f32::to_bits).collect(), most)
+    }
+
+    #[test]
+    fn activations_that_are_computed_again_are_the_same_and_take_less_memory() {
+        for device in devices() {
+            for recipe in NETWORKS {
+                let [(kept, most), (again, less)] = [false, true].map(|recompute| trained(*recipe, &device, recompute));
+                assert!(kept == again, "{recipe:?} on {}: other bits", device.name());
+                // Other tests use the same GPU at the same time. How much is saved goes by the layers.
+                let (share, most) = (less as f64 / most as f64, if recipe.name() == "colournet" { 0.8 } else { 1.0 });
+                assert!(device.is_gpu() || share < most, "{recipe:?}: {share:.2} of the bytes of a step");
+            }
         }
     }
 

@@ -103,6 +103,7 @@ impl Golden {
             lambda_l: 1.0,
             ema: None,
             freeze: Freeze::default(),
+            recompute: false,
             training: true,
         };
         Classification::new(classifier, &config).unwrap()

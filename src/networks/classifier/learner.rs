@@ -15,7 +15,7 @@ use crate::imaging::ops::lab;
 use crate::imaging::ops::rebalanced_cross_entropy::RebalancedCrossEntropy;
 use crate::imaging::ops::soft_encode::soft_encode;
 use crate::networks::classifier::network::{Architecture, Classifier, centre};
-use crate::networks::common::{check_bands, optimizer};
+use crate::networks::common::{check_bands, optimizer, recording};
 use crate::networks::freeze::Freeze;
 use crate::paint::painter::Painter;
 use crate::train::learner::{Learner, Update};
@@ -45,6 +45,8 @@ pub struct ClassificationConfig {
     pub ema: Option<f64>,
     /// Parameters that do not learn.
     pub freeze: Freeze,
+    /// Whether activations are computed again for the gradients rather than kept.
+    pub recompute: bool,
     /// Whether it will learn: then gradients and the optimiser's moments lie beside the weights.
     pub training: bool,
 }
@@ -141,6 +143,7 @@ pub struct Classification {
     class_weights: Tensor,
     sigma: f32,
     lambda_l: f32,
+    recompute: bool,
 }
 
 /// The loss of a batch.
@@ -167,8 +170,8 @@ impl Classification {
             Some(decay) => Some((classifier.copied()?, decay)),
             None => None,
         };
-        let &ClassificationConfig { sigma, lambda_l, .. } = config;
-        Ok(Classification { classifier, averaged, optimizer, class_weights, sigma, lambda_l })
+        let &ClassificationConfig { sigma, lambda_l, recompute, .. } = config;
+        Ok(Classification { classifier, averaged, optimizer, class_weights, sigma, lambda_l, recompute })
     }
 
     /// The network as inference has it.
@@ -218,7 +221,7 @@ impl Learner for Classification {
     }
 
     fn step(&mut self, batch: &Batch, update: &Update) -> Result<Vec<PendingRead>> {
-        let tape = Tape::new();
+        let tape = recording(self.recompute);
         let Loss { whole, lightness } = self.loss(&self.classifier, &tape, batch, Norm::Training)?;
         let value = whole.value().clone();
         let _scope = value.device().layer("loss");

@@ -32,6 +32,7 @@ fn learner_of(classifier: Classifier, ema: Option<f64>) -> Classification {
         lambda_l: 1.0,
         ema,
         freeze: Freeze::default(),
+        recompute: false,
         training: true,
     };
     Classification::new(classifier, &learning).unwrap()

@@ -50,6 +50,7 @@ pub fn learner(architecture: &'static Architecture, setup: &Setup<'_>) -> Result
             lambda_l: settings.lambda_l.unwrap_or_default(),
             ema: settings.ema,
             freeze: Freeze::of(settings.freeze.as_deref()),
+            recompute: settings.recompute == Some(true),
             training: setup.training,
         },
     };

@@ -19,6 +19,7 @@ fn classifier(architecture: &'static Architecture, training: bool) -> Classifica
         lambda_l: 1.0,
         ema: None,
         freeze: Freeze::default(),
+        recompute: false,
         training,
     };
     let classifier =

@@ -158,6 +158,7 @@ mod tests {
             ema: None,
             freeze: Freeze::default(),
             seed: 1,
+            recompute: false,
             training: true,
         };
         Start { width, size, lambda_mse: 100.0, learning }

@@ -361,6 +361,10 @@ settings! {
     "memory" memory: String, checks::any,
         "Most memory that buffers may take on the device, e.g. 6G",
         About { value_name: "SIZE", otherwise: Some("no cap"), ..DEVICE };
+    "recompute" recompute: bool = false, checks::any,
+        "Keep some activations of a step and compute the others again for the gradients: less memory, more time, the \
+         same weights",
+        About { otherwise: Some("keep them all"), ..DEVICE };
     "threads" threads: usize, checks::any,
         "Threads of the CPU device and of loading",
         About { value_name: "N", otherwise: Some("one per core"), ..DEVICE };

@@ -75,6 +75,9 @@ trait Norm: Send + Sync {
     /// The two tensors of (C) that it has beside gamma and beta.
     fn statistics(&self) -> [&Tensor; 2];
 
+    /// See [`Op::ran`].
+    fn ran(&mut self) {}
+
     /// Writes y and what the gradient reads.
     fn launch(&self, params: &Params, inputs: [&Tensor; 4], y: &Tensor, kept: &Tensor) -> Result<()>;
 }
@@ -88,6 +91,11 @@ impl Norm for BatchNormTrain {
 
     fn statistics(&self) -> [&Tensor; 2] {
         [&self.running_mean, &self.running_var]
+    }
+
+    /// The running statistics have moved.
+    fn ran(&mut self) {
+        self.momentum = 1.0;
     }
 
     fn launch(&self, params: &Params, [x, gamma, beta, skip]: [&Tensor; 4], y: &Tensor, kept: &Tensor) -> Result<()> {
@@ -205,6 +213,10 @@ impl Op for BatchNormTrain {
         forward(self, &After::default(), three(inputs)?, None)
     }
 
+    fn ran(&mut self) {
+        Norm::ran(self);
+    }
+
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {
         backward(self, &After::default(), grad)
     }
@@ -235,6 +247,10 @@ impl<N: Norm> Op for Followed<N> {
             [x, gamma, beta, skip] => forward(&self.norm, &self.after, [x, gamma, beta], Some(skip)),
             _ => forward(&self.norm, &self.after, three(inputs)?, None),
         }
+    }
+
+    fn ran(&mut self) {
+        self.norm.ran();
     }
 
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {

@@ -126,6 +126,10 @@ impl Op for BatchNormTogether {
         BatchNormInference { mean: mean?, var: var?, eps }.forward(inputs)
     }
 
+    fn ran(&mut self) {
+        self.alone.ran();
+    }
+
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {
         let (dy, saved) = (grad.dy, grad.saved);
         let [x, kept] = saved else { return Ok(()) };
