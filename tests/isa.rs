@@ -100,7 +100,7 @@ fn planted(declared: &str, before_the_sum: &str, after_the_sum: &str) -> Ran {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("changed.wgsl");
     fs::write(&path, text).unwrap();
-    isa(&format!("conv2d --gpu navi21,gfx1100 --baseline benches/isa.json --text {}", path.display()))
+    isa(&format!("conv2d --body quads --gpu navi21,gfx1100 --baseline benches/isa.json --text {}", path.display()))
 }
 
 #[test]

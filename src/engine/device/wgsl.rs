@@ -23,6 +23,7 @@ const SNIPPETS: &[(&str, &str)] = &[
     ("sum_lanes", include_str!("../../../kernels/lib/sum_lanes.wgsl")),
     ("tile", include_str!("../../../kernels/lib/tile.wgsl")),
     ("wide_tile", include_str!("../../../kernels/lib/wide_tile.wgsl")),
+    ("winograd", include_str!("../../../kernels/lib/winograd.wgsl")),
 ];
 
 /// A parsed and validated kernel with what the host needs to know of it.

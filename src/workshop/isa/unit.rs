@@ -160,9 +160,12 @@ mod tests {
             let units = units_of("conv2d", &bodies_of(conv, body).unwrap(), None).unwrap();
             units.iter().map(|unit| format!("{}/{}", unit.body, unit.entry)).collect::<Vec<_>>()
         };
-        assert_eq!(names(None), ["wide/wide", "wide/total", "narrow/narrow", "quads/quads", "scalars/scalars"]);
+        let filtering = ["weights", "peaks", "uneven", "tiles", "product", "outputs", "direct"];
+        let tiled = ["wide/wide", "wide/total", "narrow/narrow", "quads/quads", "scalars/scalars"].map(str::to_owned);
+        let expected = tiled.into_iter().chain(filtering.map(|entry| format!("winograd/{entry}")));
+        assert_eq!(names(None), expected.collect::<Vec<_>>());
         assert_eq!(names(Some("software")), ["software/software", "software/total"]);
-        assert!(bodies_of(conv, Some("quad")).unwrap_err().to_string().contains("narrow, quads, scalars, software"));
+        assert!(bodies_of(conv, Some("quad")).unwrap_err().to_string().contains("narrow, quads, scalars, winograd, "));
     }
 
     #[test]

@@ -18,9 +18,9 @@ use crate::error::{Error, Result};
 /// times dz, and `dx` gathers for each input pixel the dz that it took part in.
 ///
 /// Each output is right to the rounding of a sum of Kh Kw C products. 3x3 and 4x4 convolutions of 64 and more channels
-/// go through Winograd's filtering on the CPU, with roundings of up to 2e-3 of the largest value that an output reads;
-/// a NaN, an infinity or a value that is more than 256 times larger than others near it changes those outputs alone
-/// that read it.
+/// go through Winograd's filtering on the CPU, those of 3x3 with stride 1 on a GPU too where it runs such a body, with
+/// roundings of up to 2e-3 of the largest value that an output reads; a NaN, an infinity or a value that is more than
+/// 256 times larger than others near it changes those outputs alone that read it.
 #[derive(Debug, Clone, Copy)]
 pub struct Conv2d {
     /// Input pixels from one output pixel to the next.
@@ -42,9 +42,9 @@ impl Conv2d {
         Ok(self.geometry(x, w)?.output_shape())
     }
 
-    /// Rows of output that the CPU computes together, counted from the top, for x `[N, H, W, C]` and w `[Kh, Kw, C,
-    /// O]`: of an image in parts, those that begin at multiples of it, and for which it is the same, have the bits that
-    /// they have in the whole. `None` where parts may begin anywhere.
+    /// Rows of output that are computed together where tiles are filtered, counted from the top, for x `[N, H, W, C]`
+    /// and w `[Kh, Kw, C, O]`: of an image in parts, those that begin at multiples of it, and for which it is the same,
+    /// have the bits that they have in the whole. `None` where parts may begin anywhere.
     ///
     /// # Errors
     /// Shapes that do not fit together.
@@ -141,8 +141,8 @@ pub fn self_test(device: &Device) -> Result<Vec<Tensor>> {
     let mut results = Vec::new();
     // A tile of a GPU's bodies has up to 64 pixels, rows of weights and outputs, a wide one 128: the second and third
     // case have several of each and parts of them, the fourth of wide ones, and sums over pixels that are cut, the
-    // fifth and sixth few outputs and few channels, then come two sums over channels that are cut, and many pixels of a
-    // bias.
+    // fifth and sixth few outputs and few channels, then come two sums over channels that are cut, many pixels of a
+    // bias, and what is filtered.
     for (conv, x, w) in [
         (Conv2d { stride: 2, ..plain }, [2, 9, 7, 4], [3, 3, 4, 8]),
         (plain, [1, 17, 19, 20], [3, 3, 20, 72]),
@@ -153,6 +153,7 @@ pub fn self_test(device: &Device) -> Result<Vec<Tensor>> {
         (plain, [1, 2, 2, 3644], [3, 3, 3644, 4]),
         (plain, [1, 2, 2, 4], [3, 3, 4, 3644]),
         (Conv2d { padding: Padding::Around(1), ..plain }, [1, 66, 65, 1], [2, 2, 1, 5]),
+        (plain, [1, 14, 15, 64], [3, 3, 64, 80]),
     ] {
         let [x, w, b] = [(&x[..], 1), (&w[..], 2), (&w[3..], 3)].map(|(shape, seed)| seeded(device, shape, seed));
         let inputs = [&x?, &w?, &b?];

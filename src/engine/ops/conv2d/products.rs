@@ -1,6 +1,9 @@
 //! The three matrix products of a convolution: kernels, their bodies, and how a GPU divides the work.
 
 use crate::engine::device::{Body, Constants, Dispatch, GpuInfo, Kernel, Matrices, Plan, kernel_text, linear_grid};
+use crate::engine::ops::conv2d::admission::{Admitted, TILE_BYTES, tile_fits};
+#[cfg(feature = "gpu")]
+use crate::engine::ops::conv2d::filtering;
 use crate::engine::ops::conv2d::geometry::Geometry;
 use crate::engine::ops::conv2d::params::Params;
 use crate::engine::ops::conv2d::twin;
@@ -22,9 +25,7 @@ enum Variant {
     Software,
 }
 
-/// Bytes of workgroup memory that a tile takes, see kernels/lib/tile.wgsl, and a wide one, see
-/// kernels/lib/wide_tile.wgsl.
-const TILE_BYTES: u32 = 2 * 272 * 16;
+/// Bytes of workgroup memory that a wide tile takes, see kernels/lib/wide_tile.wgsl.
 const WIDE_TILE_BYTES: u32 = 2 * 528 * 16;
 /// The same of a narrow one, see kernels/lib/narrow_tile.wgsl.
 const NARROW_TILE_BYTES: u32 = (1040 + 16) * 16;
@@ -48,7 +49,10 @@ const WIDE_GROUPS: u32 = 128;
 /// The bodies of a product whose text is `kernels/FILE.wgsl`, in the order in which they are asked: each that suits a
 /// card is likely to be the fastest of those that are left, `wide` where it is preferred.
 macro_rules! bodies {
-    ($file:literal, $coop:literal, $plan:ident, $columns:expr, $slices:ident, $wide:ident $(, $narrow:ident)?) => {
+    (
+        $file:literal, $coop:literal, $plan:ident, $columns:expr, $slices:ident, $wide:ident
+        $(, $narrow:ident, $filtered:path, $filtered_in_software:path)?
+    ) => {
         &[
             Body::proved(kernel_text!($coop), &|p, gpu| match gpu.matrices {
                 Some(matrices) => $plan(p, Variant::Coop(matrices)),
@@ -84,6 +88,10 @@ macro_rules! bodies {
                 .named("scalars", &["scalars", "total"])
                 .admitting(&|_, gpu| tile_fits(gpu, TILE_BYTES))
                 .suiting(GpuInfo::is_hardware),
+            $(#[cfg(feature = "gpu")]
+            $filtered,
+            #[cfg(feature = "gpu")]
+            $filtered_in_software,)?
             Body::proved(kernel_text!($file), &|p, _| $plan(p, Variant::Software))
                 .named("software", &["software", "total"])
                 .suiting(GpuInfo::is_software),
@@ -94,14 +102,6 @@ macro_rules! bodies {
 /// The constants of a text for matrices.
 fn constants_of(Matrices { side, subgroup }: Matrices) -> [(&'static str, f64); 2] {
     [("SIDE", f64::from(side)), ("SUBGROUP", f64::from(subgroup))]
-}
-
-/// Whether a launch can be run; the reason against it.
-type Admitted = std::result::Result<(), String>;
-
-fn tile_fits(gpu: &GpuInfo, bytes: u32) -> Admitted {
-    let have = gpu.workgroup_bytes;
-    if have >= bytes { Ok(()) } else { Err(format!("{bytes} bytes of workgroup memory, there are {have}")) }
 }
 
 fn whole_quads(g: &Geometry) -> Admitted {
@@ -194,7 +194,9 @@ pub(super) static FORWARD: Kernel<Params> = Kernel {
         |g: &Geometry| g.o,
         whole_slices_of_y,
         wide_for_y,
-        few_outputs
+        few_outputs,
+        filtering::FORWARD,
+        filtering::FORWARD_IN_SOFTWARE
     ),
     twin: &|p, args| {
         let ([x, w, b], [], [y]) = args.split()?;
@@ -232,7 +234,9 @@ pub(super) static INPUT_GRADIENT: Kernel<Params> = Kernel {
         |g: &Geometry| g.c,
         whole_slices_of_dx,
         wide_for_dx,
-        few_channels
+        few_channels,
+        filtering::INPUT_GRADIENT,
+        filtering::INPUT_GRADIENT_IN_SOFTWARE
     ),
     twin: &|p, args| {
         let ([dz, w, b], [], [dx]) = args.split()?;

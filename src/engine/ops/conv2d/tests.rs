@@ -186,7 +186,7 @@ mod bodies {
         for device in devices().iter().filter(|device| device.is_gpu()).map(|_| Device::open(&DeviceChoice::Gpu)) {
             let device = device.unwrap();
             device.poison_new_buffers();
-            for body in ["wide", "narrow", "quads", "scalars", "software"] {
+            for body in ["wide", "narrow", "quads", "scalars", "software", "winograd", "winograd_software"] {
                 for ((name, got), expected) in ["y", "dx", "dw"].iter().zip(run(&device, body)).zip(&expected) {
                     let largest = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
                     for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
@@ -224,6 +224,8 @@ mod bodies {
         // For narrow ones, of y and of dx.
         compare(SAME, [2, 11, 13, 32], [3, 3, 32, 3]);
         compare(STRIDED, [2, 35, 34, 1], [4, 4, 1, 32]);
+        // For filtering, with parts of tiles and of the tiles of their products.
+        compare(Conv2d { padding: Padding::Rows { top: 3, bottom: 0 }, ..SAME }, [1, 13, 15, 80], [3, 3, 80, 64]);
     }
 }
 

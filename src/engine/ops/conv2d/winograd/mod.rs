@@ -23,4 +23,6 @@ mod weights;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "gpu")]
+pub use tiles::POINTS;
 pub use tiles::Winograd;

@@ -1,10 +1,30 @@
-use crate::engine::device::Device;
+use crate::engine::device::{Device, DeviceChoice};
 use crate::engine::ops::conv2d::tests::{DILATED, SAME, VALID, reference};
 use crate::engine::ops::conv2d::winograd::Winograd;
 use crate::engine::ops::conv2d::*;
+use crate::engine::self_test::seeded;
 use crate::engine::tensor::Tensor;
 
 const HALVED: Conv2d = Conv2d { stride: 2, ..SAME };
+
+/// The CPU and, where an adapter answers, a GPU by each of its bodies that filter.
+fn devices() -> Vec<Device> {
+    let gpus = crate::engine::testing::check::devices().iter().filter(|device| device.is_gpu()).count();
+    let on_gpu = ["winograd", "winograd_software"].into_iter().filter(|_| gpus > 0).map(|body| {
+        let device = Device::open(&DeviceChoice::Gpu).unwrap();
+        let forced = ["conv2d", "conv2d_dx"].map(|kernel| (kernel.to_owned(), body.to_owned()));
+        device.force_bodies(forced.into_iter().collect());
+        device
+    });
+    let devices: Vec<Device> = std::iter::once(Device::cpu()).chain(on_gpu).collect();
+    devices.iter().for_each(Device::poison_new_buffers);
+    devices
+}
+
+/// Those of `devices` that filter kernels of this size.
+fn filtering(devices: &[Device], conv: Conv2d, kernel: usize) -> impl Iterator<Item = &Device> {
+    devices.iter().filter(move |device| !device.is_gpu() || (conv.stride, kernel) == (1, 3))
+}
 
 /// The gradient of the input, scattered from each output pixel in f64.
 fn input_gradient_reference(g: &Geometry, dz: &[f64], w: &[f64]) -> Vec<f64> {
@@ -61,6 +81,7 @@ fn doubled(tensor: &Tensor) -> [Vec<f64>; 2] {
 
 #[test]
 fn winograd_is_within_the_tolerance_of_a_dot_product() {
+    let devices = devices();
     // Odd sizes, several pictures, tiles that are cut off, more than one block, chunk, slab and group.
     for (conv, x, w) in [
         (SAME, [1, 13, 14, 64], [4, 4, 64, 80]),
@@ -80,50 +101,68 @@ fn winograd_is_within_the_tolerance_of_a_dot_product() {
         (SAME, [1, 93, 88, 64], [3, 3, 64, 64]),
     ] {
         let geometry = conv.geometry(&x, &w).unwrap();
-        let device = Device::cpu();
-        device.poison_new_buffers();
-        let tensor = |shape: &[usize], seed| crate::engine::self_test::seeded(&device, shape, seed).unwrap();
-        let (x, w, b, dz) = (tensor(&x, 1), tensor(&w, 2), tensor(&w[3..], 3), tensor(&geometry.output_shape(), 4));
-        let [c, o] = [geometry.c as usize, geometry.o as usize];
-        let doubles = [&x, &w, &b, &dz].map(doubled);
+        for layout in [Layout::Hwio, Layout::Hwoi] {
+            assert!(Winograd::forward(&geometry, layout).is_some(), "{geometry:?}");
+            assert!(Winograd::input_gradient(&geometry, layout).is_some(), "{geometry:?}");
+        }
+        let shapes = [&x[..], &w, &w[3..], &geometry.output_shape()];
+        let tensors = |device: &Device| {
+            let mut seed = 0;
+            shapes.map(|shape| {
+                seed += 1;
+                seeded(device, shape, seed).unwrap()
+            })
+        };
+        let doubles = tensors(&Device::cpu()).each_ref().map(doubled);
         let of = |i: usize| doubles.each_ref().map(|values| values[i].clone());
         let expected = [0, 1].map(of).map(|[x, w, b, dz]| {
             let y = reference(&geometry, false, &[x.clone(), w.clone(), b]);
             (y, input_gradient_reference(&geometry, &dz, &w), weight_gradient_reference(&geometry, &x, &dz))
         });
-        for layout in [Layout::Hwio, Layout::Hwoi] {
-            assert!(Winograd::forward(&geometry, layout).is_some(), "{geometry:?}");
-            assert!(Winograd::input_gradient(&geometry, layout).is_some(), "{geometry:?}");
-            let laid = if layout == Layout::Hwoi {
-                Tensor::new(&device, w.shape(), &transposed(&w.to_vec().unwrap(), [c, o])).unwrap()
-            } else {
-                w.clone()
-            };
-            let [y, dx, dw] = [dz.shape(), x.shape(), w.shape()].map(|shape| Tensor::empty(&device, shape).unwrap());
-            forward(&geometry, layout, Activation::None, &x, &laid, Some(&b), &y).unwrap();
-            input_gradient(&geometry, layout, Activation::None, &dz, &laid, None, &dx).unwrap();
-            weight_gradient(&geometry, layout, &x, &dz, &dw).unwrap();
-            let [y, dx, mut dw] = [y, dx, dw].map(|tensor| tensor.to_vec().unwrap());
-            if layout == Layout::Hwoi {
-                dw = transposed(&dw, [o, c]);
-            }
-            let taps = geometry.kh as usize * geometry.kw as usize;
-            // The larger powers of F(5x5, 2x2) round more.
-            let of_rounding = if geometry.stride == 2 { 8.0 } else { 4.0 };
-            let [values, scales] = &expected;
-            for (name, got, expected, scale, depth) in [
-                ("y", y, &values.0, &scales.0, taps * c),
-                ("dx", dx, &values.1, &scales.1, taps * o),
-                ("dw", dw, &values.2, &scales.2, geometry.output_pixels()),
-            ] {
-                let mut worst = 0.0f64;
-                for ((got, expected), scale) in got.iter().zip(expected).zip(scale) {
-                    let allowed = of_rounding * 2f64.powi(-24) * (depth as f64).sqrt() * scale;
-                    worst = worst.max((f64::from(*got) - expected).abs() / allowed);
-                }
-                assert!(worst <= 1.0, "{name} of {geometry:?}, {layout:?}: {worst} times the tolerance");
+        for device in filtering(&devices, conv, w[0]) {
+            for layout in [Layout::Hwio, Layout::Hwoi] {
+                compare(&geometry, layout, &tensors(device), &expected);
             }
         }
+    }
+}
+
+/// Values and scales of y, dx and dw.
+type Expected = [(Vec<f64>, Vec<f64>, Vec<f64>); 2];
+
+/// The three products of a convolution of x, w in [`Layout::Hwio`], b and dz.
+fn compare(geometry: &Geometry, layout: Layout, [x, w, b, dz]: &[Tensor; 4], [values, scales]: &Expected) {
+    let [c, o] = [geometry.c as usize, geometry.o as usize];
+    let device = x.device();
+    let laid = if layout == Layout::Hwoi {
+        Tensor::new(device, w.shape(), &transposed(&w.to_vec().unwrap(), [c, o])).unwrap()
+    } else {
+        w.clone()
+    };
+    let [y, dx, dw] = [dz.shape(), x.shape(), w.shape()].map(|shape| Tensor::empty(device, shape).unwrap());
+    forward(geometry, layout, Activation::None, x, &laid, Some(b), &y).unwrap();
+    input_gradient(geometry, layout, Activation::None, dz, &laid, None, &dx).unwrap();
+    weight_gradient(geometry, layout, x, dz, &dw).unwrap();
+    let [y, dx, mut dw] = [y, dx, dw].map(|tensor| tensor.to_vec().unwrap());
+    if layout == Layout::Hwoi {
+        dw = transposed(&dw, [o, c]);
+    }
+    let taps = geometry.kh as usize * geometry.kw as usize;
+    // The larger powers of F(5x5, 2x2) round more.
+    let of_rounding = if geometry.stride == 2 { 8.0 } else { 4.0 };
+    for (name, got, expected, scale, depth) in [
+        ("y", y, &values.0, &scales.0, taps * c),
+        ("dx", dx, &values.1, &scales.1, taps * o),
+        ("dw", dw, &values.2, &scales.2, geometry.output_pixels()),
+    ] {
+        let mut worst = 0.0f64;
+        for ((got, expected), scale) in got.iter().zip(expected).zip(scale) {
+            let allowed = of_rounding * 2f64.powi(-24) * (depth as f64).sqrt() * scale;
+            let off = (f64::from(*got) - expected).abs() / allowed;
+            worst = if off.is_nan() { f64::INFINITY } else { worst.max(off) };
+        }
+        let on = device.name();
+        assert!(worst <= 1.0, "{on}: {name} of {geometry:?}, {layout:?}: {worst} times the tolerance");
     }
 }
 
@@ -135,49 +174,55 @@ fn transposed(w: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
 
 #[test]
 fn winograd_keeps_outliers_to_the_outputs_that_read_them() {
-    let channels = 64;
+    let (channels, devices) = (64, devices());
     for (conv, side, kernel) in [(SAME, 24, 3), (DILATED, 24, 3), (SAME, 24, 4), (HALVED, 38, 4)] {
         let w = [kernel, kernel, channels, channels];
         let g = conv.geometry(&[1, side, side, channels], &w).unwrap();
         assert!(Winograd::forward(&g, Layout::Hwio).is_some() && Winograd::input_gradient(&g, Layout::Hwio).is_some());
-        let device = Device::cpu();
-        let tensor = |shape: &[usize], seed| crate::engine::self_test::seeded(&device, shape, seed).unwrap();
-        let w = tensor(&w, 2);
-        let [x, dz] = [g.input_shape(), g.output_shape()].map(|shape| tensor(&shape, 1));
-        let run = |x: &Tensor, dz: &Tensor| {
-            let [y, dx] = [dz, x].map(|like| Tensor::empty(&device, like.shape()).unwrap());
-            forward(&g, Layout::Hwio, Activation::None, x, &w, None, &y).unwrap();
-            input_gradient(&g, Layout::Hwio, Activation::None, dz, &w, None, &dx).unwrap();
-            [y, dx].map(|t| t.to_vec().unwrap())
-        };
-        let [ho, stride, dilation, pad] = [g.ho, g.stride, g.dilation, g.pad_top].map(|size| size as usize);
-        // Whether an output pixel and an input pixel meet under a tap, along one axis.
-        let meet = |output: usize, input: usize| (0..kernel).any(|k| output * stride + k * dilation == input + pad);
-        for outlier in [f32::NAN, f32::INFINITY, 1e4, -3e5, 1e30] {
-            for (row, column) in [(0, 0), (7, 8), (11, 3), (ho - 1, ho - 2)] {
-                let with = |plain: &Tensor, width: usize| {
-                    let mut values = plain.to_vec().unwrap();
-                    values[(row * width + column) * channels + 5] = outlier;
-                    Tensor::new(&device, plain.shape(), &values).unwrap()
-                };
-                let (got, plain) = (run(&with(&x, side), &with(&dz, ho)), run(&x, &dz));
-                for (pass, (got, without)) in got.iter().zip(&plain).enumerate() {
-                    let width = [ho, side][pass];
-                    for (i, (got, without)) in got.iter().zip(without).enumerate() {
-                        let (y, x) = (i / channels / width, i / channels % width);
-                        let reads =
-                            if pass == 0 { meet(y, row) && meet(x, column) } else { meet(row, y) && meet(column, x) };
-                        if reads {
-                            assert!(outlier.is_finite() || !got.is_finite(), "{outlier} is lost at {y}, {x}");
-                        } else {
-                            // Sums of 576 or 1024 products of normal values: of size 24 or 32, and right to some 1e-5
-                            // or 1e-4 of it.
-                            let off = (got - without).abs();
-                            assert!(
-                                off < if kernel == 3 { 1e-3 } else { 4e-3 },
-                                "{outlier} at {row}, {column}: {got} at {y}, {x} is off by {off}"
-                            );
-                        }
+        for device in filtering(&devices, conv, kernel) {
+            check_outliers(device, &g);
+        }
+    }
+}
+
+fn check_outliers(device: &Device, g: &Geometry) {
+    let [channels, kernel, side] = [g.c, g.kh, g.h].map(|size| size as usize);
+    let tensor = |shape: &[usize], seed| seeded(device, shape, seed).unwrap();
+    let w = tensor(&[kernel, kernel, channels, channels], 2);
+    let [x, dz] = [g.input_shape(), g.output_shape()].map(|shape| tensor(&shape, 1));
+    let run = |x: &Tensor, dz: &Tensor| {
+        let [y, dx] = [dz, x].map(|like| Tensor::empty(device, like.shape()).unwrap());
+        forward(g, Layout::Hwio, Activation::None, x, &w, None, &y).unwrap();
+        input_gradient(g, Layout::Hwio, Activation::None, dz, &w, None, &dx).unwrap();
+        [y, dx].map(|t| t.to_vec().unwrap())
+    };
+    let [ho, stride, dilation, pad] = [g.ho, g.stride, g.dilation, g.pad_top].map(|size| size as usize);
+    // Whether an output pixel and an input pixel meet under a tap, along one axis.
+    let meet = |output: usize, input: usize| (0..kernel).any(|k| output * stride + k * dilation == input + pad);
+    for outlier in [f32::NAN, f32::INFINITY, 1e4, -3e5, 1e30] {
+        for (row, column) in [(0, 0), (7, 8), (11, 3), (ho - 1, ho - 2)] {
+            let with = |plain: &Tensor, width: usize| {
+                let mut values = plain.to_vec().unwrap();
+                values[(row * width + column) * channels + 5] = outlier;
+                Tensor::new(device, plain.shape(), &values).unwrap()
+            };
+            let (got, plain) = (run(&with(&x, side), &with(&dz, ho)), run(&x, &dz));
+            for (pass, (got, without)) in got.iter().zip(&plain).enumerate() {
+                let width = [ho, side][pass];
+                for (i, (got, without)) in got.iter().zip(without).enumerate() {
+                    let (y, x) = (i / channels / width, i / channels % width);
+                    let reads =
+                        if pass == 0 { meet(y, row) && meet(x, column) } else { meet(row, y) && meet(column, x) };
+                    if reads {
+                        assert!(outlier.is_finite() || !got.is_finite(), "{outlier} is lost at {y}, {x}");
+                    } else {
+                        // Sums of 576 or 1024 products of normal values: of size 24 or 32, and right to some 1e-5
+                        // or 1e-4 of it.
+                        let off = (got - without).abs();
+                        assert!(
+                            off < if kernel == 3 { 1e-3 } else { 4e-3 },
+                            "{outlier} at {row}, {column}: {got} at {y}, {x} is off by {off}"
+                        );
                     }
                 }
             }
