@@ -180,7 +180,8 @@ fn images_of_many_sizes_leave_no_more_memory_behind_than_twice_of_what_was_in_us
 
 #[test]
 fn a_step_that_comes_again_makes_no_buffer() {
-    for device in own() {
+    // The CPU gives back what is not in use.
+    for device in own().into_iter().filter(Device::is_gpu) {
         let step = || [120, 200, 160].iter().for_each(|&side| infer(&device, side));
         (0..8).for_each(|_| step());
         let made = device.memory().made;

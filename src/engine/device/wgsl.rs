@@ -307,7 +307,8 @@ mod tests {
 
     #[test]
     fn a_field_of_the_block_is_replaced_wherever_the_text_reads_it() {
-        let text = "struct Params {\n    c: u32, // p.c\n    ch: u32,\n}\n@group(0) @binding(0) var<uniform> p: Params;\n\
+        let text = "struct Params {\n    c: u32, // p.c\n    ch: u32,\n}\n\
+             @group(0) @binding(0) var<uniform> p: Params;\n\
              @group(0) @binding(1) var<storage, read_write> y: array<u32>; // (C)\n\
              @compute @workgroup_size(1) fn main() { y[p.c - 1u] = p.ch / p.c; }\n";
         let constants = [("p.c", 3.0)];
