@@ -112,14 +112,15 @@ impl Correlation {
     /// Runs it; `finish` gets runs of `channels_out` values, one pixel or several.
     pub fn run(&self, x: &[f32], w: &[f32], finish: impl Fn(&mut [f32]) + Sync, y: &mut [f32]) {
         // Wide panels are a tenth faster, unless much of the last one stays empty.
-        let columns = self.columns().unwrap_or(self.channels_out);
+        let few = self.columns();
+        let columns = few.unwrap_or(self.channels_out);
         let padded = |panel: usize| columns.next_multiple_of(panel);
         if columns <= 16 {
-            self.run_by::<16>(x, w, finish, y);
+            self.run_by::<16>(few.is_some(), x, w, finish, y);
         } else if 10 * padded(64) <= 11 * padded(32) {
-            self.run_by::<64>(x, w, finish, y);
+            self.run_by::<64>(few.is_some(), x, w, finish, y);
         } else {
-            self.run_by::<32>(x, w, finish, y);
+            self.run_by::<32>(few.is_some(), x, w, finish, y);
         }
     }
 
@@ -131,8 +132,15 @@ impl Correlation {
         (fits && self.channels_in >= SHORT && self.stride == 1).then_some(columns)
     }
 
-    /// [`Correlation::run`] by panels of N output channels.
-    fn run_by<const N: usize>(&self, x: &[f32], w: &[f32], finish: impl Fn(&mut [f32]) + Sync, y: &mut [f32]) {
+    /// [`Correlation::run`] by panels of N output channels, or of N columns of `few`.
+    fn run_by<const N: usize>(
+        &self,
+        few: bool,
+        x: &[f32],
+        w: &[f32],
+        finish: impl Fn(&mut [f32]) + Sync,
+        y: &mut [f32],
+    ) {
         let row = self.output[1] * self.channels_out;
         let rows = (BLOCK * self.step * self.step / self.output[1]).next_multiple_of(self.step).max(self.step);
         let panels = self.channels_out.div_ceil(N);
@@ -150,8 +158,9 @@ impl Correlation {
                         rest = after;
                     }
                 }
-                tasks.into_par_iter().for_each(|(grid, runs, panel, sums)| {
-                    self.sum_up::<N>(grid, runs, panel * N, x, w, sums);
+                tasks.into_par_iter().for_each(|(grid, runs, panel, sums)| match few {
+                    true => self.sum_up_few::<N>(&grid.taps, runs, x, w, sums),
+                    false => self.sum_up::<N>(grid, runs, panel * N, x, w, sums),
                 });
                 let mut sums = &*sums;
                 for (grid, runs) in self.grids.iter().zip(&runs) {
@@ -202,9 +211,6 @@ impl Correlation {
         let outputs = first..self.channels_out.min(first + N);
         let pixels = sums.len() / N;
         sums.fill(0.0);
-        if self.columns().is_some() {
-            return self.sum_up_few::<N>(&grid.taps, runs, x, w, sums);
-        }
         if self.channels_in < SHORT {
             for taps in grid.taps.chunks(DEPTH / self.channels_in) {
                 self.sum_up_gathered::<N>(taps, runs, outputs.clone(), x, w, sums);
@@ -231,11 +237,12 @@ impl Correlation {
         });
     }
 
-    /// The sums of a grid with few outputs: of each input pixel the products with the weights of all taps, side by side,
-    /// and of each pixel of the grid the sum of those that its taps find.
+    /// The sums of a grid with few outputs: of each input pixel the products with the weights of all taps, side by
+    /// side, and of each pixel of the grid the sum of those that its taps find.
     fn sum_up_few<const N: usize>(&self, taps: &[Tap], runs: &[Run], x: &[f32], w: &[f32], sums: &mut [f32]) {
         let ([height, width], channels) = (self.input, self.channels_in);
         let reached = |tap: &Tap, run: &Run| run.row.checked_add_signed(tap.y).filter(|&y| y < height);
+        sums.fill(0.0);
         let mut weights = vec![0.0; channels * N];
         for (i, tap) in taps.iter().enumerate() {
             let w = &w[tap.index * channels * self.channels_out..][..channels * self.channels_out];
@@ -338,8 +345,8 @@ impl Correlation {
     }
 }
 
-/// Adds to the sums `(pixels, N)` the products of rows, each with the pixel that it is of, and weights `(k, N)`. One for
-/// all, which the compiler then has once.
+/// Adds to the sums `(pixels, N)` the products of rows, each with the pixel that it is of, and weights `(k, N)`. One
+/// for all, which the compiler then has once.
 fn products<const N: usize>(rows: &[(usize, &[f32])], weights: &[f32], sums: &mut [f32]) {
     panel_product::<N>(rows.len(), |i| rows[i], weights, true, sums);
 }
