@@ -16,7 +16,8 @@ use std::sync::Mutex;
 ///
 /// With `HUETAPE_REQUIRE_GPU=1` a missing adapter fails the test; otherwise it is said on stderr. With
 /// `HUETAPE_TEST_UNCHECKED=1` there are only those that run a card's bodies, without the driver's checks as release
-/// builds run them, with the sizes of layers compiled in, and what is written behind a buffer is noted ([`overruns`]).
+/// builds run them, the first with the sizes of layers compiled in, and what is written behind a buffer is noted
+/// ([`overruns`]).
 pub fn devices() -> Vec<Device> {
     let mut devices = vec![Device::cpu()];
     match Device::open(&DeviceChoice::Gpu) {
@@ -52,7 +53,8 @@ pub fn devices() -> Vec<Device> {
         let own = 1 + usize::from(devices.iter().any(Device::is_software));
         devices.drain(..own);
         devices.iter().for_each(Device::watch_overruns);
-        devices.iter().for_each(|device| device.fix_sizes(true));
+        // By the bodies that a card prefers, once: each layer is compiled anew for it.
+        devices.iter().take(1).for_each(|device| device.fix_sizes(true));
     }
     devices
 }
