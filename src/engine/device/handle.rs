@@ -148,9 +148,8 @@ impl Device {
     }
 
     /// Whether fields of parameter blocks that plans have as constants (`p.FIELD`, see
-    /// [`Dispatch::with`](crate::engine::device::Dispatch::with)) are compiled
-    /// into the pipelines of a GPU from now on. They are on a card; a software driver would take longer to compile
-    /// than it gains.
+    /// [`Dispatch::with`](crate::engine::device::Dispatch::with)) are compiled into the pipelines of a GPU from now on.
+    /// They are on a card; on a software driver they are not, where each layer would be compiled for itself.
     pub fn fix_sizes(&self, on: bool) {
         if let Backend::Gpu(gpu) = &self.0.backend {
             gpu.fix_sizes(on);

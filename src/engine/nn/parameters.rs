@@ -193,8 +193,7 @@ impl Parameters {
     }
 
     /// The gradient of a parameter as the last backward pass left it, until an optimiser uses it up; it shares the
-    /// arena's memory. `None` for a
-    /// statistic, and where there are no gradients beside the parameters.
+    /// arena's memory. `None` for a statistic, and where there are no gradients beside the parameters.
     ///
     /// # Errors
     /// No parameter of that name.
