@@ -37,7 +37,7 @@ fn encode<R>(
     let mut encoder = png::Encoder::new(to, width as u32, height as u32);
     encoder.set_color(colour);
     encoder.set_depth(png::BitDepth::Eight);
-    // A fifth to a third of the default level's time for files that are 1.4 % larger (a real scene), or a third (a flat one).
+    // A fifth to a third of the default level's time; files are 1.4 % larger (a real scene), or a third (a flat one).
     encoder.set_deflate_compression(png::DeflateCompression::Level(2));
     encoder.set_filter(png::Filter::Adaptive);
     if let Some(text) = description {
