@@ -3,6 +3,7 @@
 use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, ErrorKind, Result};
+use rayon::prelude::*;
 
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&BYTES];
@@ -36,20 +37,23 @@ fn value(byte: u8) -> f32 {
 
 /// The bytes of values that are all `b / 255`, to the last bit.
 fn bytes_of(values: &[f32]) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(values.len());
-    for values in values.chunks(BLOCK) {
-        let start = bytes.len();
-        // What is below 0, above 255 or NaN becomes another byte, whose value is not the same.
-        bytes.extend(values.iter().map(|v| (v * 255.0 + 0.5) as u8));
-        let same = values
-            .iter()
-            .zip(&bytes[start..])
-            .fold(true, |same, (v, &byte)| same & (v.to_bits() == value(byte).to_bits()));
-        if !same {
-            return None;
-        }
+    let mut bytes = vec![0; values.len()];
+    // A training has its whole batch looked at before each update, while the GPU waits.
+    let all = bytes.par_chunks_mut(BLOCK).zip(values.par_chunks(BLOCK)).all(|(bytes, values)| narrow(values, bytes));
+    all.then_some(bytes)
+}
+
+/// Writes the byte nearest to each value; whether all are values of bytes, to the last bit.
+fn narrow(values: &[f32], bytes: &mut [u8]) -> bool {
+    // Bits gathered, not answers: that is compiled to vectors.
+    let mut different = 0;
+    for (v, byte) in values.iter().zip(bytes) {
+        // What is below 0, above 255 or NaN becomes another number, whose value is not the same.
+        let nearest = (v * 255.0 + 0.5) as i32 & 255;
+        different |= v.to_bits() ^ (nearest as f32 / 255.0).to_bits();
+        *byte = nearest as u8;
     }
-    Some(bytes)
+    different == 0
 }
 
 /// A copy of `values` on the device. Values of images of 8 bits, all `b / 255`, go to a GPU as bytes, a quarter of what
