@@ -7,8 +7,9 @@ fn sum_lanes(local: u32, value: f32, keep: u32) -> f32 {
     workgroupBarrier();
     lanes[local] = value;
     workgroupBarrier();
-    for (var half = 128u; half >= keep; half /= 2u) {
-        if (local < half) {
+    // Always as many turns: Mesa 26.2's llvmpipe errs where `keep` ends the loop.
+    for (var half = 128u; half >= 1u; half /= 2u) {
+        if (half >= keep && local < half) {
             lanes[local] += lanes[local + half];
         }
         workgroupBarrier();
