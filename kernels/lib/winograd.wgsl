@@ -59,3 +59,25 @@ fn transform_inputs(d: Line) -> Line {
         4.0 * d.b - 5.0 * d.d + d.f,
     );
 }
+
+// A z along one axis.
+fn transform_gradients(a: vec2<f32>, b: vec2<f32>, c: vec2<f32>, d: vec2<f32>) -> Line {
+    let even = a + c;
+    let odd = b + d;
+    let even_2 = a + 4.0 * c;
+    let odd_2 = 2.0 * b + 8.0 * d;
+    return Line(a, even + odd, even - odd, even_2 + odd_2, even_2 - odd_2, d);
+}
+
+// G^T u along one axis.
+fn transform_kernel(u: Six) -> mat3x4<f32> {
+    let sum = u.b + u.c;
+    let difference = u.c - u.b;
+    let sum_2 = u.d + u.e;
+    let difference_2 = u.d - u.e;
+    return mat3x4<f32>(
+        0.25 * u.a - sum * (1.0 / 6.0) + sum_2 * (1.0 / 24.0),
+        difference * (1.0 / 6.0) + difference_2 * (1.0 / 12.0),
+        (sum_2 - sum) * (1.0 / 6.0) + u.f,
+    );
+}

@@ -24,6 +24,7 @@ const SNIPPETS: &[(&str, &str)] = &[
     ("tile", include_str!("../../../kernels/lib/tile.wgsl")),
     ("wide_tile", include_str!("../../../kernels/lib/wide_tile.wgsl")),
     ("winograd", include_str!("../../../kernels/lib/winograd.wgsl")),
+    ("winograd_tiles", include_str!("../../../kernels/lib/winograd_tiles.wgsl")),
 ];
 
 /// A parsed and validated kernel with what the host needs to know of it.

@@ -1,8 +1,9 @@
-//! Winograd's filtering on a GPU, see kernels/conv2d_winograd.wgsl: bodies of y and of dx, and how the work is divided.
-//! They filter what the twin filters, by the same tiles, if the kernel is one of 3x3.
+//! Winograd's filtering on a GPU, see kernels/conv2d_winograd.wgsl and kernels/conv2d_dw_winograd.wgsl: bodies of y, dx
+//! and dw, and how the work is divided. They filter what the twin filters, by the same tiles, if the kernel is one of 3x3.
 
 use crate::engine::device::{Body, Constants, Dispatch, GpuInfo, Plan, kernel_text, linear_grid};
 use crate::engine::ops::conv2d::admission::{Admitted, TILE_BYTES, tile_fits};
+use crate::engine::ops::conv2d::geometry::{Geometry, Layout};
 use crate::engine::ops::conv2d::params::Params;
 use crate::engine::ops::conv2d::winograd::{POINTS, Winograd};
 
@@ -21,13 +22,13 @@ macro_rules! entries {
     };
 }
 
-/// Of y through workgroup memory. Whether it is the faster on a card is for `tune` to say.
+/// Of y through workgroup memory.
 pub(super) const FORWARD: Body<'_, Params> =
     Body::proved(kernel_text!("conv2d_winograd"), &|p, _| plan(p, of_y(p), Product::Tiled))
         .named("winograd", entries!("product"))
         .admitting(&|p, gpu| tile_fits(gpu, TILE_BYTES).and_then(|()| admits(of_y(p))))
         .suiting(GpuInfo::is_hardware)
-        .preferred(&|_, _| false);
+        .preferred(&|p, _| saves_time(p));
 
 /// Of y from registers alone.
 pub(super) const FORWARD_IN_SOFTWARE: Body<'_, Params> =
@@ -43,7 +44,7 @@ pub(super) const INPUT_GRADIENT: Body<'_, Params> =
         .with_variants(&[OF_GRADIENT])
         .admitting(&|p, gpu| tile_fits(gpu, TILE_BYTES).and_then(|()| admits(of_dx(p))))
         .suiting(GpuInfo::is_hardware)
-        .preferred(&|_, _| false);
+        .preferred(&|p, _| saves_time(p));
 
 /// Of dx from registers alone.
 pub(super) const INPUT_GRADIENT_IN_SOFTWARE: Body<'_, Params> =
@@ -53,6 +54,39 @@ pub(super) const INPUT_GRADIENT_IN_SOFTWARE: Body<'_, Params> =
         .admitting(&|p, _| admits(of_dx(p)))
         .suiting(GpuInfo::is_software);
 
+/// Of dw through workgroup memory.
+pub(super) const WEIGHT_GRADIENT: Body<'_, Params> =
+    Body::proved(kernel_text!("conv2d_dw_winograd"), &|p, _| weight_gradient_plan(p))
+        .named("winograd", &["tiles", "gradients", "product", "kernel"])
+        .admitting(&|p, gpu| tile_fits(gpu, TILE_BYTES).and_then(|()| admits_dw(p)))
+        .suiting(GpuInfo::is_hardware)
+        .preferred(&|p, _| saves_time(p));
+
+fn admits_dw(p: &Params) -> Admitted {
+    of_y(p).ok_or(WHAT)?;
+    most_of(weight_gradient_scratch(p))
+}
+
+/// Whether dw is made by filtering on a card, in f16 too: its matrices of f16 took 1.27 ms on that card where this takes
+/// 0.65.
+pub(super) fn is_best_for_dw(p: &Params) -> bool {
+    admits_dw(p).is_ok() && saves_time(p)
+}
+
+/// Pixels of an image below which launches and transformed weights cost more than products are saved.
+const LEAST_PIXELS: u32 = 1024;
+/// The same of floating-point operations, with at least so many pairs of channels, or with any.
+const LEAST_FLOPS: [(u32, f64); 2] = [(1 << 15, 1e9), (0, 2e9)];
+
+/// Whether it is likely to be the fastest body on a card, by what one card said (benches/results/on-gpu-h200.md). By one
+/// image, whatever it is computed with: an output has the same bits in any batch.
+fn saves_time(p: &Params) -> bool {
+    let g = &p.geometry;
+    let flops = g.flops() / f64::from(g.n);
+    let worth = |(pairs, least): (u32, f64)| g.c * g.o >= pairs && flops >= least;
+    g.ho * g.wo >= LEAST_PIXELS && LEAST_FLOPS.into_iter().any(worth)
+}
+
 fn of_y(p: &Params) -> Option<Winograd> {
     Winograd::forward(&p.geometry, p.layout()).filter(|filtering| filtering.taps == 3)
 }
@@ -61,19 +95,39 @@ fn of_dx(p: &Params) -> Option<Winograd> {
     Winograd::input_gradient(&p.geometry, p.layout()).filter(|filtering| filtering.taps == 3)
 }
 
+/// What is filtered.
+const WHAT: &str = "3x3 kernels of stride 1, 64 channels or more on both sides in multiples of 16, images of 4x4 tiles";
+
 fn admits(filtering: Option<Winograd>) -> Admitted {
-    let what = "3x3 kernels of stride 1, 64 channels or more on both sides in multiples of 16, images of 4x4 tiles";
-    let filtering = filtering.ok_or(what)?;
+    let filtering = filtering.ok_or(WHAT)?;
     let channels = filtering.input.channels;
     if channels > MOST_CHANNELS {
         return Err(format!("at most {MOST_CHANNELS} channels to sum over, this layer has {channels}"));
     }
-    match scratch(&filtering).into_iter().max() {
+    most_of(scratch(&filtering))
+}
+
+fn most_of<const N: usize>(scratch: [usize; N]) -> Admitted {
+    match scratch.into_iter().max() {
         Some(most) if most > MOST_SCRATCH => {
             Err(format!("at most {MOST_SCRATCH} elements of scratch, this layer takes {most}"))
         }
         _ => Ok(()),
     }
+}
+
+/// The most floating-point operations of launches of a layer that can be filtered: more images than the scratch has
+/// room for go by parts.
+pub(super) fn most_flops(geometry: &Geometry) -> f64 {
+    let of_image = Geometry { n: 1, ..*geometry };
+    let Some(filtering) = Winograd::forward(&of_image, Layout::Hwio).filter(|filtering| filtering.taps == 3) else {
+        return f64::INFINITY;
+    };
+    // Tiles of x and of dx may differ by a row or two.
+    let [_, tiles] = counts(&filtering);
+    let tiles = tiles.max(Winograd::input_gradient(&of_image, Layout::Hwio).map_or(0, |dx| counts(&dx)[1]));
+    let channels = filtering.input.channels.max(filtering.output.channels);
+    of_image.flops() * (MOST_SCRATCH / (POINTS * tiles * channels)).max(1) as f64
 }
 
 /// Pixels that are read, of all images, and tiles.
@@ -115,13 +169,52 @@ fn plan(p: &Params, filtering: Option<Winograd>, product: Product) -> Plan {
         Dispatch::new("outputs", linear_grid(tiles * columns / 4, 64)),
         Dispatch::new("direct", linear_grid(tiles * columns.div_ceil(16), 1)),
     ];
-    let constants = match filtering.turned {
-        true => [OF_GRADIENT, &p.of_layer_and_size()].concat(),
-        false => p.of_layer(),
-    };
+    // Not the sizes: these would be seven pipelines a layer, of kernels that wait for memory or have no divisions within.
+    let constants = if filtering.turned { OF_GRADIENT } else { &[] };
     Plan {
-        dispatches: dispatches.into_iter().map(|dispatch| dispatch.with(constants.clone())).collect(),
+        dispatches: dispatches.into_iter().map(|dispatch| dispatch.with(constants)).collect(),
         scratch: scratch(&filtering).to_vec(),
+        flops: p.geometry.flops(),
+    }
+}
+
+/// Workgroups of a product of V and Z: sixteen for each of 128 multiprocessors.
+const GROUPS: usize = 2048;
+/// Tiles below which a part of a sum costs more than it gains.
+const LEAST_TILES: usize = 64;
+
+/// Into how many parts the tiles are cut.
+fn chunks_of_tiles(filtering: &Winograd) -> usize {
+    let [rows, columns] = [&filtering.input, &filtering.output].map(|side| side.channels);
+    let [_, tiles] = counts(filtering);
+    let wanted = GROUPS.div_ceil(POINTS * rows.div_ceil(64) * columns.div_ceil(64));
+    wanted.min(MOST_SCRATCH / (POINTS * rows * columns)).min(tiles / LEAST_TILES).max(1)
+}
+
+/// V, Z and M.
+fn weight_gradient_scratch(p: &Params) -> [usize; 3] {
+    let Some(filtering) = of_y(p) else { return [0; 3] };
+    let [depth, columns] = [filtering.input.channels, filtering.output.channels];
+    let [_, tiles] = counts(&filtering);
+    let [v, z] = [depth, columns].map(|channels| POINTS * tiles * channels);
+    [v, z, chunks_of_tiles(&filtering) * POINTS * depth * columns]
+}
+
+fn weight_gradient_plan(p: &Params) -> Plan {
+    let Some(filtering) = of_y(p) else { return Plan::default() };
+    let [_, tiles] = counts(&filtering);
+    let [rows, columns] = [filtering.input.channels, filtering.output.channels];
+    let chunks = chunks_of_tiles(&filtering);
+    let dispatches = [
+        Dispatch::new("tiles", linear_grid(tiles * rows / 2, 64)),
+        Dispatch::new("gradients", linear_grid(tiles * columns / 2, 64)),
+        Dispatch::new("product", linear_grid(chunks * POINTS * rows.div_ceil(64) * columns.div_ceil(64), 1)),
+        Dispatch::new("kernel", linear_grid(rows * columns / 4, 64)),
+    ];
+    let constants = [("CHUNKS", chunks as f64)];
+    Plan {
+        dispatches: dispatches.into_iter().map(|dispatch| dispatch.with(constants.to_vec())).collect(),
+        scratch: weight_gradient_scratch(p).to_vec(),
         flops: p.geometry.flops(),
     }
 }

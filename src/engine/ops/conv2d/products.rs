@@ -50,8 +50,8 @@ const WIDE_GROUPS: u32 = 128;
 /// card is likely to be the fastest of those that are left, `wide` where it is preferred.
 macro_rules! bodies {
     (
-        $file:literal, $coop:literal, $plan:ident, $columns:expr, $slices:ident, $wide:ident
-        $(, $narrow:ident, $filtered:path, $filtered_in_software:path)?
+        $file:literal, $coop:literal, $plan:ident, $in_f16:ident, $slices:ident, $wide:ident,
+        [$($filtered:path),*] $(, $narrow:ident)?
     ) => {
         &[
             Body::proved(kernel_text!($coop), &|p, gpu| match gpu.matrices {
@@ -66,7 +66,9 @@ macro_rules! bodies {
                 whole_quads(&p.geometry)
             })
             .suiting(|gpu| gpu.matrices.is_some())
-            .preferred(&|p, _| $columns(&p.geometry) > 4),
+            .preferred(&|p, _| $in_f16(p)),
+            $(#[cfg(feature = "gpu")]
+            $filtered,)*
             Body::proved(kernel_text!($file), &|p, _| $plan(p, Variant::Wide))
                 .named("wide", &["wide", "total"])
                 .admitting(&|p, gpu| {
@@ -88,10 +90,6 @@ macro_rules! bodies {
                 .named("scalars", &["scalars", "total"])
                 .admitting(&|_, gpu| tile_fits(gpu, TILE_BYTES))
                 .suiting(GpuInfo::is_hardware),
-            $(#[cfg(feature = "gpu")]
-            $filtered,
-            #[cfg(feature = "gpu")]
-            $filtered_in_software,)?
             Body::proved(kernel_text!($file), &|p, _| $plan(p, Variant::Software))
                 .named("software", &["software", "total"])
                 .suiting(GpuInfo::is_software),
@@ -150,14 +148,33 @@ fn fills_a_card(plan: &Plan) -> bool {
 // Which of the large tiles is the faster is what one card said (benches/results/on-gpu-h200.md); `tune` asks the one at
 // hand.
 
+/// Of y matrices, but for few outputs.
+fn matrices_for_y(p: &Params) -> bool {
+    p.geometry.o > 4
+}
+
+/// Of dx the same.
+fn matrices_for_dx(p: &Params) -> bool {
+    p.geometry.c > 4
+}
+
+/// Of dw the same, but where filtering in f32 is the faster.
+fn matrices_for_dw(p: &Params) -> bool {
+    #[cfg(feature = "gpu")]
+    if filtering::is_best_for_dw(p) {
+        return false;
+    }
+    p.geometry.o > 4
+}
+
 /// Of y wide ones where the depth is cut and the outputs fill them: with many pixels small ones are as fast.
 fn wide_for_y(p: &Params) -> bool {
     p.chunks > 1 && p.geometry.o > 64
 }
 
-/// Of dx wide ones where the depth is whole and the channels fill them.
+/// Of dx wide ones where the channels fill them, and the depth is whole or the pixels are of one phase.
 fn wide_for_dx(p: &Params) -> bool {
-    p.chunks == 1 && p.geometry.c > 64
+    (p.chunks == 1 || p.geometry.stride == 1) && p.geometry.c > 64
 }
 
 /// Of dw wide ones where the outputs fill them.
@@ -191,12 +208,11 @@ pub(super) static FORWARD: Kernel<Params> = Kernel {
         "conv2d",
         "conv2d_coop",
         forward_plan,
-        |g: &Geometry| g.o,
+        matrices_for_y,
         whole_slices_of_y,
         wide_for_y,
-        few_outputs,
-        filtering::FORWARD,
-        filtering::FORWARD_IN_SOFTWARE
+        [filtering::FORWARD, filtering::FORWARD_IN_SOFTWARE],
+        few_outputs
     ),
     twin: &|p, args| {
         let ([x, w, b], [], [y]) = args.split()?;
@@ -231,12 +247,11 @@ pub(super) static INPUT_GRADIENT: Kernel<Params> = Kernel {
         "conv2d_dx",
         "conv2d_dx_coop",
         input_gradient_plan,
-        |g: &Geometry| g.c,
+        matrices_for_dx,
         whole_slices_of_dx,
         wide_for_dx,
-        few_channels,
-        filtering::INPUT_GRADIENT,
-        filtering::INPUT_GRADIENT_IN_SOFTWARE
+        [filtering::INPUT_GRADIENT, filtering::INPUT_GRADIENT_IN_SOFTWARE],
+        few_channels
     ),
     twin: &|p, args| {
         let ([dz, w, b], [], [dx]) = args.split()?;
@@ -260,9 +275,10 @@ pub(super) static WEIGHT_GRADIENT: Kernel<Params> = Kernel {
         "conv2d_dw",
         "conv2d_dw_coop",
         weight_gradient_plan,
-        |g: &Geometry| g.o,
+        matrices_for_dw,
         whole_slices_of_dw,
-        wide_for_dw
+        wide_for_dw,
+        [filtering::WEIGHT_GRADIENT]
     ),
     twin: &|p, args| {
         let ([x, dz], [], [dw]) = args.split()?;

@@ -12,8 +12,8 @@ fn devices() -> Vec<Device> {
     let gpus = crate::engine::testing::check::devices().iter().filter(|device| device.is_gpu()).count();
     let on_gpu = ["winograd", "winograd_software"].into_iter().filter(|_| gpus > 0).map(|body| {
         let device = Device::open(&DeviceChoice::Gpu).unwrap();
-        let forced = ["conv2d", "conv2d_dx"].map(|kernel| (kernel.to_owned(), body.to_owned()));
-        device.force_bodies(forced.into_iter().collect());
+        let forced = [("conv2d", body), ("conv2d_dx", body), ("conv2d_dw", "winograd")];
+        device.force_bodies(forced.map(|(kernel, body)| (kernel.to_owned(), body.to_owned())).into_iter().collect());
         device
     });
     let devices: Vec<Device> = std::iter::once(Device::cpu()).chain(on_gpu).collect();
