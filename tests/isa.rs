@@ -171,8 +171,7 @@ fn what_cannot_be_compiled_is_one_line() {
     assert!(refused(&isa("conv2d_dy --gpu navi21"), 2).contains("conv2d_dx"));
     let wrong = isa("conv2d --body quad --gpu navi21");
     assert!(
-        refused(&wrong, 2)
-            .contains("--body quad: use one of coop, winograd, winograd_software, wide, narrow, quads, scalars"),
+        refused(&wrong, 2).contains("--body quad: use one of coop, wide, narrow, quads, scalars"),
         "{}",
         wrong.stderr
     );

@@ -28,7 +28,7 @@ pub(super) const FORWARD: Body<'_, Params> =
         .named("winograd", entries!("product"))
         .admitting(&|p, gpu| tile_fits(gpu, TILE_BYTES).and_then(|()| admits(of_y(p))))
         .suiting(GpuInfo::is_hardware)
-        .preferred(&|p, _| saves_time(p));
+        .preferred(&|p, _| filters_y(p));
 
 /// Of y from registers alone.
 pub(super) const FORWARD_IN_SOFTWARE: Body<'_, Params> =
@@ -44,7 +44,7 @@ pub(super) const INPUT_GRADIENT: Body<'_, Params> =
         .with_variants(&[OF_GRADIENT])
         .admitting(&|p, gpu| tile_fits(gpu, TILE_BYTES).and_then(|()| admits(of_dx(p))))
         .suiting(GpuInfo::is_hardware)
-        .preferred(&|p, _| saves_time(p));
+        .preferred(&|p, _| filters_dx(p));
 
 /// Of dx from registers alone.
 pub(super) const INPUT_GRADIENT_IN_SOFTWARE: Body<'_, Params> =
@@ -60,17 +60,26 @@ pub(super) const WEIGHT_GRADIENT: Body<'_, Params> =
         .named("winograd", &["tiles", "gradients", "product", "kernel"])
         .admitting(&|p, gpu| tile_fits(gpu, TILE_BYTES).and_then(|()| admits_dw(p)))
         .suiting(GpuInfo::is_hardware)
-        .preferred(&|p, _| saves_time(p));
+        .preferred(&|p, _| filters_dw(p));
 
 fn admits_dw(p: &Params) -> Admitted {
     of_y(p).ok_or(WHAT)?;
     most_of(weight_gradient_scratch(p))
 }
 
-/// Whether dw is made by filtering on a card, in f16 too: its matrices of f16 took 1.27 ms on that card where this takes
-/// 0.65.
-pub(super) fn is_best_for_dw(p: &Params) -> bool {
-    admits_dw(p).is_ok() && saves_time(p)
+/// Whether a card makes y by filtering, if it makes it in f32.
+pub(super) fn filters_y(p: &Params) -> bool {
+    saves_time(p) && admits(of_y(p)).is_ok()
+}
+
+/// The same of dx.
+pub(super) fn filters_dx(p: &Params) -> bool {
+    saves_time(p) && admits(of_dx(p)).is_ok()
+}
+
+/// Whether it makes dw by filtering, in f16 too: its matrices of f16 took 1.27 ms on that card where this takes 0.65.
+pub(super) fn filters_dw(p: &Params) -> bool {
+    saves_time(p) && admits_dw(p).is_ok()
 }
 
 /// Pixels of an image below which launches and transformed weights cost more than products are saved.

@@ -3,10 +3,12 @@
 use crate::engine::device::{Body, Constants, Dispatch, GpuInfo, Kernel, Matrices, Plan, kernel_text, linear_grid};
 use crate::engine::ops::conv2d::admission::{Admitted, TILE_BYTES, tile_fits};
 #[cfg(feature = "gpu")]
-use crate::engine::ops::conv2d::filtering;
+use crate::engine::ops::conv2d::filtering::{self, filters_dw, filters_dx, filters_y};
 use crate::engine::ops::conv2d::geometry::Geometry;
 use crate::engine::ops::conv2d::params::Params;
 use crate::engine::ops::conv2d::twin;
+#[cfg(not(feature = "gpu"))]
+use {never as filters_y, never as filters_dx, never as filters_dw};
 
 /// Bodies of the three matrix products, each named as its entry point, see kernels/conv2d.wgsl.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +53,7 @@ const WIDE_GROUPS: u32 = 128;
 macro_rules! bodies {
     (
         $file:literal, $coop:literal, $plan:ident, $in_f16:ident, $slices:ident, $wide:ident,
-        [$($filtered:path),*] $(, $narrow:ident)?
+        [$($filtered:path),*], $filters:ident $(, $narrow:ident)?
     ) => {
         &[
             Body::proved(kernel_text!($coop), &|p, gpu| match gpu.matrices {
@@ -67,8 +69,6 @@ macro_rules! bodies {
             })
             .suiting(|gpu| gpu.matrices.is_some())
             .preferred(&|p, _| $in_f16(p)),
-            $(#[cfg(feature = "gpu")]
-            $filtered,)*
             Body::proved(kernel_text!($file), &|p, _| $plan(p, Variant::Wide))
                 .named("wide", &["wide", "total"])
                 .admitting(&|p, gpu| {
@@ -77,7 +77,7 @@ macro_rules! bodies {
                     $slices(&p.geometry)
                 })
                 .suiting(GpuInfo::is_hardware)
-                .preferred(&|p, _| $wide(p) && fills_a_card(&$plan(p, Variant::Wide))),
+                .preferred(&|p, _| !$filters(p) && $wide(p) && fills_a_card(&$plan(p, Variant::Wide))),
             $(Body::proved(kernel_text!($file), &|p, _| $plan(p, Variant::Narrow))
                 .named("narrow", &["narrow", "total"])
                 .admitting(&|p, gpu| tile_fits(gpu, NARROW_TILE_BYTES).and_then(|()| $narrow(&p.geometry)))
@@ -85,11 +85,15 @@ macro_rules! bodies {
             Body::proved(kernel_text!($file), &|p, _| $plan(p, Variant::Quads))
                 .named("quads", &["quads", "total"])
                 .admitting(&|p, gpu| tile_fits(gpu, TILE_BYTES).and_then(|()| whole_quads(&p.geometry)))
-                .suiting(GpuInfo::is_hardware),
+                .suiting(GpuInfo::is_hardware)
+                .preferred(&|p, _| !$filters(p)),
             Body::proved(kernel_text!($file), &|p, _| $plan(p, Variant::Scalars))
                 .named("scalars", &["scalars", "total"])
                 .admitting(&|_, gpu| tile_fits(gpu, TILE_BYTES))
-                .suiting(GpuInfo::is_hardware),
+                .suiting(GpuInfo::is_hardware)
+                .preferred(&|p, _| !$filters(p)),
+            $(#[cfg(feature = "gpu")]
+            $filtered,)*
             Body::proved(kernel_text!($file), &|p, _| $plan(p, Variant::Software))
                 .named("software", &["software", "total"])
                 .suiting(GpuInfo::is_software),
@@ -160,11 +164,13 @@ fn matrices_for_dx(p: &Params) -> bool {
 
 /// Of dw the same, but where filtering in f32 is the faster.
 fn matrices_for_dw(p: &Params) -> bool {
-    #[cfg(feature = "gpu")]
-    if filtering::is_best_for_dw(p) {
-        return false;
-    }
-    p.geometry.o > 4
+    p.geometry.o > 4 && !filters_dw(p)
+}
+
+/// Without GPUs nothing is filtered on one.
+#[cfg(not(feature = "gpu"))]
+fn never(_: &Params) -> bool {
+    false
 }
 
 /// Of y wide ones where the depth is cut and the outputs fill them: with many pixels small ones are as fast.
@@ -212,6 +218,7 @@ pub(super) static FORWARD: Kernel<Params> = Kernel {
         whole_slices_of_y,
         wide_for_y,
         [filtering::FORWARD, filtering::FORWARD_IN_SOFTWARE],
+        filters_y,
         few_outputs
     ),
     twin: &|p, args| {
@@ -251,6 +258,7 @@ pub(super) static INPUT_GRADIENT: Kernel<Params> = Kernel {
         whole_slices_of_dx,
         wide_for_dx,
         [filtering::INPUT_GRADIENT, filtering::INPUT_GRADIENT_IN_SOFTWARE],
+        filters_dx,
         few_channels
     ),
     twin: &|p, args| {
@@ -278,7 +286,8 @@ pub(super) static WEIGHT_GRADIENT: Kernel<Params> = Kernel {
         matrices_for_dw,
         whole_slices_of_dw,
         wide_for_dw,
-        [filtering::WEIGHT_GRADIENT]
+        [filtering::WEIGHT_GRADIENT],
+        filters_dw
     ),
     twin: &|p, args| {
         let ([x, dz], [], [dw]) = args.split()?;
