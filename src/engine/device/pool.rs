@@ -28,7 +28,7 @@ const MOST_SLACK: u64 = 2;
 #[cfg(any(feature = "gpu", test))]
 const RESERVE: u64 = 2;
 /// On the CPU free buffers may take one part in so many of the most that was ever in use.
-const IDLE_PART: u64 = 10;
+const IDLE_PART: u64 = 8;
 /// What a device may reserve, and the CPU beside what is in use, without a thought, bytes.
 const SMALL: u64 = 16 << 20;
 /// Bytes of buffers let go whose sizes are remembered, as a multiple of the most that was ever in use.
