@@ -1,8 +1,8 @@
 //! Two-dimensional convolution with bias and activation, and its gradients: implicit matrix products over NHWC.
 //!
-//! On a GPU each product is tiled (`kernels/conv2d.wgsl`, `conv2d_dx.wgsl`, `conv2d_dw.wgsl`), or y and dx go through
-//! Winograd's filtering (`conv2d_winograd.wgsl`); the twins gather blocks of pixels for matrix products, or use that
-//! filtering where it is faster.
+//! On a GPU each product is tiled (`kernels/conv2d.wgsl`, `conv2d_dx.wgsl`, `conv2d_dw.wgsl`), or goes through
+//! Winograd's filtering (`conv2d_winograd.wgsl`, `conv2d_dw_winograd.wgsl`); the twins gather blocks of pixels for
+//! matrix products, or use that filtering where it is faster.
 
 mod admission;
 mod builder;
