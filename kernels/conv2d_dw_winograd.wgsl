@@ -1,9 +1,9 @@
 // dw[ky, kx, c, o] = sum over n, oy, ox of x[n, oy + ky d - top, ox + kx d - left, c] dz[n, oy, ox, o]
 // use: linear, conv, lanes, tile, winograd, winograd_tiles
 //
-// Winograd's filtering F(4x4, 3x3) of stride 1, the adjoint of each of its steps: dw = G^T (sum over tiles of (B^T d B) *
-// (A dz A^T)) G. Source, points and order of sums are those of conv2d_winograd.wgsl and of the twin
-// (src/engine/ops/conv2d/winograd/gradient.rs); so are tiles, and the grids of a dilation.
+// Winograd's filtering F(4x4, 3x3) of stride 1, the adjoint of each of its steps: dw = G^T (sum over tiles of
+// (B^T d B) * (A dz A^T)) G. Source, points, tiles and the grids of a dilation are those of conv2d_winograd.wgsl;
+// transforms are those of the twin (src/engine/ops/conv2d/winograd/gradient.rs).
 //
 // In order: `tiles` writes V = B^T d B and `gradients` Z = A dz A^T, `product` M = V^T Z at each of the 36 points, a
 // matrix product of C x tiles by tiles x O, and `kernel` dw = G^T M G. Tiles are cut into `CHUNKS` parts, whose sums

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 /// Every device to test on: the CPU and, where an adapter answers, a GPU; what a kernel fails to write is NaN. A
-/// software driver comes once more with the bodies that a real card would run.
+/// software driver comes once more with bodies for cards, of each kernel the first that admits a launch.
 ///
 /// With `HUETAPE_REQUIRE_GPU=1` a missing adapter fails the test; otherwise it is said on stderr. With
 /// `HUETAPE_TEST_UNCHECKED=1` there are only those that run a card's bodies, one for each set of them, without the

@@ -1,5 +1,6 @@
 //! Winograd's filtering on a GPU, see kernels/conv2d_winograd.wgsl and kernels/conv2d_dw_winograd.wgsl: bodies of y, dx
-//! and dw, and how the work is divided. They filter what the twin filters, by the same tiles, if the kernel is one of 3x3.
+//! and dw, and how the work is divided. They filter what the twin filters, by the same tiles, if the kernel is one of
+//! 3x3.
 
 use crate::engine::device::{Body, Constants, Dispatch, GpuInfo, Plan, kernel_text, linear_grid};
 use crate::engine::ops::conv2d::admission::{Admitted, TILE_BYTES, tile_fits};
@@ -77,7 +78,8 @@ pub(super) fn filters_dx(p: &Params) -> bool {
     saves_time(p) && admits(of_dx(p)).is_ok()
 }
 
-/// Whether it makes dw by filtering, in f16 too: its matrices of f16 took 1.27 ms on that card where this takes 0.65.
+/// Whether it makes dw by filtering, in f16 too: matrices of f16 took an H200 1.27 ms where this takes 0.65, of 512 to
+/// 512 channels, 32x32 pixels, 16 images.
 pub(super) fn filters_dw(p: &Params) -> bool {
     saves_time(p) && admits_dw(p).is_ok()
 }
@@ -87,8 +89,8 @@ const LEAST_PIXELS: u32 = 1024;
 /// The same of floating-point operations, with at least so many pairs of channels, or with any.
 const LEAST_FLOPS: [(u32, f64); 2] = [(1 << 15, 1e9), (0, 2e9)];
 
-/// Whether it is likely to be the fastest body on a card, by what one card said (benches/results/on-gpu-h200.md). By one
-/// image, whatever it is computed with: an output has the same bits in any batch.
+/// Whether it is likely to be the fastest body on a card, by what one card said (benches/results/on-gpu-h200.md). By
+/// one image, so that the choice does not depend on how many it is computed with.
 fn saves_time(p: &Params) -> bool {
     let g = &p.geometry;
     let flops = g.flops() / f64::from(g.n);
@@ -125,18 +127,39 @@ fn most_of<const N: usize>(scratch: [usize; N]) -> Admitted {
     }
 }
 
-/// The most floating-point operations of launches of a layer that can be filtered: more images than the scratch has
-/// room for go by parts.
-pub(super) fn most_flops(geometry: &Geometry) -> f64 {
+/// Floating-point operations of a launch of y that a GPU filters: more images than the scratch has room for go by
+/// parts.
+pub(super) fn most_flops_of_y(p: &Params, gpu: &GpuInfo) -> f64 {
+    most_flops(p, gpu, [filters_y, |p| of_y(p).is_some()])
+}
+
+/// The same of dx.
+pub(super) fn most_flops_of_dx(p: &Params, gpu: &GpuInfo) -> f64 {
+    most_flops(p, gpu, [filters_dx, |p| of_dx(p).is_some()])
+}
+
+/// The same of dw, on any GPU.
+pub(super) fn most_flops_of_dw(geometry: &Geometry, layout: Layout) -> f64 {
     let of_image = Geometry { n: 1, ..*geometry };
-    let Some(filtering) = Winograd::forward(&of_image, Layout::Hwio).filter(|filtering| filtering.taps == 3) else {
-        return f64::INFINITY;
-    };
-    // Tiles of x and of dx may differ by a row or two.
-    let [_, tiles] = counts(&filtering);
-    let tiles = tiles.max(Winograd::input_gradient(&of_image, Layout::Hwio).map_or(0, |dx| counts(&dx)[1]));
-    let channels = filtering.input.channels.max(filtering.output.channels);
-    of_image.flops() * (MOST_SCRATCH / (POINTS * tiles * channels)).max(1) as f64
+    if filters_dw(&Params::new(&of_image, layout)) { room(&of_image) } else { f64::INFINITY }
+}
+
+fn most_flops(p: &Params, gpu: &GpuInfo, [on_card, in_software]: [fn(&Params) -> bool; 2]) -> f64 {
+    let of_image = p.on(Geometry { n: 1, ..p.geometry });
+    let filters = if gpu.software { in_software(&of_image) } else { gpu.matrices.is_none() && on_card(&of_image) };
+    if filters { room(&of_image.geometry) } else { f64::INFINITY }
+}
+
+/// Floating-point operations of as many images as the scratch has room for.
+fn room(of_image: &Geometry) -> f64 {
+    let forward = Winograd::forward(of_image, Layout::Hwio);
+    let filterings = [forward, Winograd::input_gradient(of_image, Layout::Hwio)].into_iter().flatten();
+    let most = filterings.map(|filtering| {
+        // Of x and of dx; tiles may differ by a row or two.
+        let channels = filtering.input.channels.max(filtering.output.channels);
+        POINTS * counts(&filtering)[1] * channels
+    });
+    of_image.flops() * (MOST_SCRATCH / most.max().unwrap_or(1)).max(1) as f64
 }
 
 /// Pixels that are read, of all images, and tiles.
@@ -178,7 +201,7 @@ fn plan(p: &Params, filtering: Option<Winograd>, product: Product) -> Plan {
         Dispatch::new("outputs", linear_grid(tiles * columns / 4, 64)),
         Dispatch::new("direct", linear_grid(tiles * columns.div_ceil(16), 1)),
     ];
-    // Not the sizes: these would be seven pipelines a layer, of kernels that wait for memory or have no divisions within.
+    // Not the sizes: these would be seven pipelines a layer, of kernels that wait for memory or do not divide within.
     let constants = if filtering.turned { OF_GRADIENT } else { &[] };
     Plan {
         dispatches: dispatches.into_iter().map(|dispatch| dispatch.with(constants)).collect(),
@@ -214,16 +237,13 @@ fn weight_gradient_plan(p: &Params) -> Plan {
     let [_, tiles] = counts(&filtering);
     let [rows, columns] = [filtering.input.channels, filtering.output.channels];
     let chunks = chunks_of_tiles(&filtering);
+    let constants = vec![("CHUNKS", chunks as f64)];
     let dispatches = [
         Dispatch::new("tiles", linear_grid(tiles * rows / 2, 64)),
         Dispatch::new("gradients", linear_grid(tiles * columns / 2, 64)),
-        Dispatch::new("product", linear_grid(chunks * POINTS * rows.div_ceil(64) * columns.div_ceil(64), 1)),
-        Dispatch::new("kernel", linear_grid(rows * columns / 4, 64)),
+        Dispatch::new("product", linear_grid(chunks * POINTS * rows.div_ceil(64) * columns.div_ceil(64), 1))
+            .with(constants.clone()),
+        Dispatch::new("kernel", linear_grid(rows * columns / 4, 64)).with(constants),
     ];
-    let constants = [("CHUNKS", chunks as f64)];
-    Plan {
-        dispatches: dispatches.into_iter().map(|dispatch| dispatch.with(constants.to_vec())).collect(),
-        scratch: weight_gradient_scratch(p).to_vec(),
-        flops: p.geometry.flops(),
-    }
+    Plan { dispatches: dispatches.to_vec(), scratch: weight_gradient_scratch(p).to_vec(), flops: p.geometry.flops() }
 }

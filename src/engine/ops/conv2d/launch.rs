@@ -1,9 +1,8 @@
 //! The launches of a convolution: what the kernels are told, how a GPU divides the work, and the twins.
 
 use crate::engine::device::{
-    AnyKernel, Body, Device, Dispatch, Kernel, Plan, VIEW_ALIGN, View, kernel_text, linear_grid,
+    AnyKernel, Body, Device, Dispatch, GpuInfo, Kernel, Plan, VIEW_ALIGN, View, kernel_text, linear_grid,
 };
-#[cfg(feature = "gpu")]
 use crate::engine::ops::conv2d::filtering;
 use crate::engine::ops::conv2d::geometry::{Activation, Geometry, Layout, Padding};
 use crate::engine::ops::conv2d::params::{DEPTH_QUADS, Params};
@@ -86,22 +85,18 @@ pub(crate) fn forward(
         DEPTH_QUADS,
         [geometry.output_pixels(), geometry.o as usize],
     );
-    let most = most_flops(y.device(), geometry);
+    let most = most_flops(y.device(), |gpu| filtering::most_flops_of_y(&params, gpu));
     by_images(geometry, most, x, y, |geometry, x, y| {
         // Something must be bound as the bias, even where it is not read.
         w.device().launch(&FORWARD, &params.on(geometry), &[x, w, b.unwrap_or(w)], &[], &[y])
     })
 }
 
-/// Floating-point operations that one launch may have on a device: what it computes in one go, and what can be filtered.
-fn most_flops(device: &Device, geometry: &Geometry) -> f64 {
+/// Floating-point operations that one launch may have on a device: what it computes in one go, and what can be
+/// `filtered` there.
+fn most_flops(device: &Device, filtered: impl Fn(&GpuInfo) -> f64) -> f64 {
     let most = device.launch_flops();
-    #[cfg(feature = "gpu")]
-    if most.is_finite() {
-        return most.min(filtering::most_flops(geometry));
-    }
-    let _ = geometry;
-    most
+    device.gpu_info().map_or(most, |gpu| most.min(filtered(gpu)))
 }
 
 /// Calls `launch` with all images of `from` and `to`, or, where those take more than `most` floating-point operations,
@@ -123,7 +118,8 @@ pub(super) fn by_images(
     if images == 1 || step >= images as f64 || !aligned {
         return launch(*geometry, from, to);
     }
-    let step = (step as usize).max(1);
+    // Of about the same size.
+    let step = images.div_ceil(images.div_ceil((step as usize).max(1)));
     for first in (0..images).step_by(step) {
         let count = step.min(images - first);
         let [from, to] = [(from, from_len), (to, to_len)].map(|(view, len)| {
@@ -154,7 +150,7 @@ pub(crate) fn input_gradient(
         DEPTH_QUADS,
         [geometry.input_pixels(), geometry.c as usize],
     );
-    let most = most_flops(dx.device(), geometry);
+    let most = most_flops(dx.device(), |gpu| filtering::most_flops_of_dx(&params, gpu));
     by_images(geometry, most, dz, dx, |geometry, dz, dx| {
         w.device().launch(&INPUT_GRADIENT, &params.on(geometry), &[dz, w, b.unwrap_or(w)], &[], &[dx])
     })
@@ -165,17 +161,13 @@ pub(crate) fn input_gradient(
 /// # Errors
 /// Whatever the launch reports.
 pub(crate) fn weight_gradient(geometry: &Geometry, layout: Layout, x: &Tensor, dz: &Tensor, dw: &Tensor) -> Result<()> {
-    let most = match dw.device().launch_flops().is_finite() {
-        // Whatever its pace, lest the bits change with it.
-        #[cfg(feature = "gpu")]
-        true => filtering::most_flops(geometry).min(MOST_DW_FLOPS),
-        _ => f64::INFINITY,
-    };
+    let on_gpu = dw.device().launch_flops().is_finite();
+    let most = if on_gpu { filtering::most_flops_of_dw(geometry, layout).min(MOST_DW_FLOPS) } else { f64::INFINITY };
     weight_gradient_by(geometry, layout, [x, dz], dw, most)
 }
 
-/// Floating-point operations of a launch of dw on a GPU: more images go by parts, whose sums are added in order.
-#[cfg(feature = "gpu")]
+/// Floating-point operations of a launch of dw on a GPU: more images go by parts, whose sums are added in order. The
+/// same for all GPUs, whatever their pace, lest the bits change with it.
 const MOST_DW_FLOPS: f64 = 1e11;
 
 /// As [`weight_gradient`], by launches of at most `most` floating-point operations, if an image has no more.

@@ -11,6 +11,8 @@ mod correlation;
 mod filtering;
 mod geometry;
 mod launch;
+#[cfg(not(feature = "gpu"))]
+mod no_filtering;
 mod op;
 mod params;
 mod products;
@@ -21,6 +23,9 @@ mod winograd;
 mod coop_tests;
 #[cfg(test)]
 mod tests;
+
+#[cfg(not(feature = "gpu"))]
+use no_filtering as filtering;
 
 pub(crate) use geometry::Layout;
 pub use geometry::{Activation, Geometry, Padding};

@@ -44,7 +44,8 @@ impl Conv2d {
 
     /// Rows of output that are computed together where tiles are filtered, counted from the top, for x `[N, H, W, C]`
     /// and w `[Kh, Kw, C, O]`: of an image in parts, those that begin at multiples of it, and for which it is the same,
-    /// have the bits that they have in the whole. `None` where parts may begin anywhere.
+    /// have the bits that they have in the whole; on a GPU to rounding, where a short part may be computed another way.
+    /// `None` where parts may begin anywhere.
     ///
     /// # Errors
     /// Shapes that do not fit together.

@@ -3,12 +3,11 @@
 use crate::engine::device::{Body, Constants, Dispatch, GpuInfo, Kernel, Matrices, Plan, kernel_text, linear_grid};
 use crate::engine::ops::conv2d::admission::{Admitted, TILE_BYTES, tile_fits};
 #[cfg(feature = "gpu")]
-use crate::engine::ops::conv2d::filtering::{self, filters_dw, filters_dx, filters_y};
+use crate::engine::ops::conv2d::filtering;
+use crate::engine::ops::conv2d::filtering::{filters_dw, filters_dx, filters_y};
 use crate::engine::ops::conv2d::geometry::Geometry;
 use crate::engine::ops::conv2d::params::Params;
 use crate::engine::ops::conv2d::twin;
-#[cfg(not(feature = "gpu"))]
-use {never as filters_y, never as filters_dx, never as filters_dw};
 
 /// Bodies of the three matrix products, each named as its entry point, see kernels/conv2d.wgsl.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,12 +164,6 @@ fn matrices_for_dx(p: &Params) -> bool {
 /// Of dw the same, but where filtering in f32 is the faster.
 fn matrices_for_dw(p: &Params) -> bool {
     p.geometry.o > 4 && !filters_dw(p)
-}
-
-/// Without GPUs nothing is filtered on one.
-#[cfg(not(feature = "gpu"))]
-fn never(_: &Params) -> bool {
-    false
 }
 
 /// Of y wide ones where the depth is cut and the outputs fill them: with many pixels small ones are as fast.
