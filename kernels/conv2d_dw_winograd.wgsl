@@ -25,18 +25,6 @@ fn sides() -> Sides {
     return Sides(p.h, p.w, p.c, p.ho, p.wo, p.o, i32(p.pad_top), i32(p.pad_left), tiles);
 }
 
-fn input_at(s: Sides, at: Place, i: u32, j: u32, pair: u32) -> vec2<f32> {
-    let pixel = pixel_of(s, at, i, j);
-    if (pixel < 0) {
-        return vec2<f32>();
-    }
-    return x2[u32(pixel) * (s.c / 2u) + pair];
-}
-
-fn store_v(at: u32, v: vec2<f32>) {
-    v2[at] = v;
-}
-
 // The gradient of the output in row i and column j of a tile.
 fn gradient_at(s: Sides, at: Place, i: u32, j: u32, pair: u32) -> vec2<f32> {
     let oy = at.oy + i * p.dilation;

@@ -137,18 +137,6 @@ fn uneven(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     is_uneven[tile] = u32(high >= 0x7f800000u || bitcast<f32>(high) > 256.0 * low);
 }
 
-fn input_at(s: Sides, at: Place, i: u32, j: u32, pair: u32) -> vec2<f32> {
-    let pixel = pixel_of(s, at, i, j);
-    if (pixel < 0) {
-        return vec2<f32>();
-    }
-    return x2[u32(pixel) * (s.c / 2u) + pair];
-}
-
-fn store_v(at: u32, v: vec2<f32>) {
-    v2[at] = v;
-}
-
 @compute @workgroup_size(128)
 fn product(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let s = sides();

@@ -1,7 +1,6 @@
 // Tiles of 6 x 6 pixels for Winograd's filtering F(4x4, 3x3): where they lie, and V = B^T d B of each.
 //
-// A text that uses them says what is read and made (`sides`), reads two channels of a pixel of a tile (`input_at`) and
-// stores two of V (`store_v`).
+// A text that uses them says what is read and made (`sides`), and binds pixels (`x2`) and V (`v2`) by pairs of channels.
 
 // What is read and what is made.
 struct Sides {
@@ -51,6 +50,18 @@ fn pixel_of(s: Sides, at: Place, i: u32, j: u32) -> i32 {
         return -1;
     }
     return (i32(at.image * s.h) + y) * i32(s.w) + x;
+}
+
+fn input_at(s: Sides, at: Place, i: u32, j: u32, pair: u32) -> vec2<f32> {
+    let pixel = pixel_of(s, at, i, j);
+    if (pixel < 0) {
+        return vec2<f32>();
+    }
+    return x2[u32(pixel) * (s.c / 2u) + pair];
+}
+
+fn store_v(at: u32, v: vec2<f32>) {
+    v2[at] = v;
 }
 
 fn input_line(s: Sides, at: Place, i: u32, pair: u32) -> Line {

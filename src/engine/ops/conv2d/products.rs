@@ -48,7 +48,7 @@ fn coop_bytes(Matrices { side, .. }: Matrices) -> u32 {
 const WIDE_GROUPS: u32 = 128;
 
 /// The bodies of a product whose text is `kernels/FILE.wgsl`, in the order in which they are asked: each that suits a
-/// card is likely to be the fastest of those that are left, `wide` where it is preferred.
+/// card is likely to be the fastest of those that are left, unless it has a word of its own (`preferred`).
 macro_rules! bodies {
     (
         $file:literal, $coop:literal, $plan:ident, $in_f16:ident, $slices:ident, $wide:ident,
