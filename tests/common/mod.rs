@@ -11,60 +11,52 @@ use safetensors::tensor::Dtype;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
-/// Every device to test on: the CPU and, where an adapter answers, a GPU; what a kernel fails to write is NaN. A
-/// software driver comes once more with bodies for cards, of each kernel the first that admits a launch.
+/// Every device to test on: the CPU and, where an adapter answers, a GPU as a build with assertions opens it, then one
+/// as a release build runs its kernels: without the driver's checks, with the sizes of layers compiled in. On a software
+/// driver that one runs the bodies that a card prefers, and there are two more, so that each body for a card runs. What
+/// a kernel fails to write is NaN, and what those without checks write behind a buffer is noted ([`overruns`]).
 ///
-/// With `HUETAPE_REQUIRE_GPU=1` a missing adapter fails the test; otherwise it is said on stderr. With
-/// `HUETAPE_TEST_UNCHECKED=1` there are only those that run a card's bodies, one for each set of them, without the
-/// driver's checks as release builds run them, the first with the sizes of layers compiled in, and what is written
-/// behind a buffer is noted ([`overruns`]).
+/// With `HUETAPE_REQUIRE_GPU=1` a missing adapter fails the test; otherwise it is said on stderr.
 pub fn devices() -> Vec<Device> {
     let mut devices = vec![Device::cpu()];
     match Device::open(&DeviceChoice::Gpu) {
         Ok(gpu) => {
-            let info = gpu.gpu_info().unwrap().clone();
+            let sets = sets_of_bodies(gpu.gpu_info().unwrap());
             devices.push(gpu);
-            if info.software {
-                let kernels = [huetape::engine::ops::kernels(), huetape::imaging::ops::kernels()].concat();
-                let card = GpuInfo { software: false, ..info };
-                let preferred = Forced::suiting(kernels, &card);
-                let pairs = preferred.pairs().map(|(kernel, body)| (kernel.to_owned(), body.to_owned()));
-                let pairs: Vec<(String, String)> = pairs.collect();
-                let of = |kernel: &str, pairs: &[(String, String)]| pairs.iter().filter(|(k, _)| k == kernel).count();
-                // Where there are three, the second would never run otherwise.
-                let second = pairs
-                    .iter()
-                    .enumerate()
-                    .filter(|(i, (kernel, _))| of(kernel, &pairs[..*i]) > 0 || of(kernel, &pairs) < 3);
-                let second: Forced = second.map(|(_, pair)| pair.clone()).collect();
-                let fallen_back_on: Forced = pairs.iter().rev().cloned().collect();
-                let sets = if is_unchecked() { vec![preferred, second, fallen_back_on] } else { vec![preferred] };
-                for bodies in sets {
-                    let device = Device::open(&DeviceChoice::Gpu).unwrap();
-                    device.force_bodies(bodies);
-                    devices.push(device);
-                }
+            for (i, bodies) in sets.into_iter().enumerate() {
+                let device = Device::open(&DeviceChoice::Gpu).unwrap();
+                device.check_bounds(false);
+                device.watch_overruns();
+                // Once: each layer is compiled anew for it.
+                device.fix_sizes(i == 0);
+                device.force_bodies(bodies);
+                devices.push(device);
             }
         }
         Err(error) if std::env::var("HUETAPE_REQUIRE_GPU").is_ok_and(|v| v == "1") => panic!("{error}"),
         Err(error) => eprintln!("GPU tests did not run: {error}"),
     }
     devices.iter().for_each(Device::poison_new_buffers);
-    if is_unchecked() {
-        let own = 1 + usize::from(devices.iter().any(Device::is_software));
-        devices.drain(..own);
-        devices.iter().for_each(Device::watch_overruns);
-        // By the bodies that a card prefers, once: each layer is compiled anew for it.
-        devices.iter().take(1).for_each(|device| device.fix_sizes(true));
-    }
     devices
 }
 
-/// Whether this is the run of tests that leaves the driver's checks out, which a build with assertions would keep.
-pub fn is_unchecked() -> bool {
-    let asked = std::env::var("HUETAPE_TEST_UNCHECKED").is_ok_and(|value| value == "1");
-    assert!(!(asked && cfg!(debug_assertions)), "a build with assertions keeps the checks: see tools/test");
-    asked
+/// Which bodies the devices without checks run: on a card its own, on a software driver all that a card may run, of
+/// each kernel the first that admits a launch.
+fn sets_of_bodies(adapter: &GpuInfo) -> Vec<Forced> {
+    if !adapter.software {
+        return vec![Forced::default()];
+    }
+    let kernels = [huetape::engine::ops::kernels(), huetape::imaging::ops::kernels()].concat();
+    let preferred = Forced::suiting(kernels, &GpuInfo { software: false, ..adapter.clone() });
+    let pairs: Vec<(String, String)> =
+        preferred.pairs().map(|(kernel, body)| (kernel.to_owned(), body.to_owned())).collect();
+    let of = |kernel: &str, pairs: &[(String, String)]| pairs.iter().filter(|(k, _)| k == kernel).count();
+    // Where there are three, the second would never run otherwise.
+    let second =
+        pairs.iter().enumerate().filter(|(i, (kernel, _))| of(kernel, &pairs[..*i]) > 0 || of(kernel, &pairs) < 3);
+    let second: Forced = second.map(|(_, pair)| pair.clone()).collect();
+    let fallen_back_on: Forced = pairs.iter().rev().cloned().collect();
+    vec![preferred, second, fallen_back_on]
 }
 
 /// Notes what was written behind buffers of a device that are gone.
