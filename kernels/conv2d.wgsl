@@ -1,6 +1,6 @@
 // y[n, oy, ox, o] = act(b[o] + sum over ky, kx, c of x[n, oy s + ky d - top, ox s + kx d - left, c] w[ky, kx, c, o])
-// use: linear, conv, lanes, tile, wide_tile, narrow_tile
-// Long because: five bodies share what they know of pixels, taps and weights.
+// use: linear, conv, lanes, tile, wide_tile, narrow_tile, software_tile
+// Long because: six bodies share what they know of pixels, taps and weights.
 //
 // An implicit matrix product: rows are the output pixels (N Ho Wo), columns the outputs O, the depth runs over taps and
 // quads of channels (Kh Kw C / 4). Pixels outside the picture are zero.
@@ -9,9 +9,8 @@
 // half w, each invocation a block of 4 x 4; `quads` needs C and O that are multiples of 4. `wide`: a workgroup of 256
 // makes a tile of 128 x 128, and loads the next slice while it works on one; C is a multiple of 16, so that a slice
 // lies within a tap, O one of 4. `narrow`, for up to 4 outputs: a workgroup of 256 makes a tile of 256 x 4; C is a
-// multiple of 16. `software`: an invocation
-// makes 8 pixels x 4 outputs from registers alone, a workgroup of 8 lies along the outputs, so that x is read once for
-// all lanes. A great depth is cut into chunks, so that no invocation loops for long: their sums go to `partial`, and
+// multiple of 16. For software drivers, from registers alone: of `software_quads` a workgroup of 8 makes a tile of 16 x
+// 64, C and O are multiples of 4; of `software` an invocation makes 8 pixels x 4 outputs. A great depth is cut into chunks, so that no invocation loops for long: their sums go to `partial`, and
 // `total` adds them in order. The grid is folded into y.
 
 @group(0) @binding(1) var<storage, read> x: array<f32>; // (N, H, W, C)
@@ -294,12 +293,12 @@ fn store_wide_quads(tile: WideTile, i: u32, left: vec4<f32>, right: vec4<f32>) {
     let pixel = tile.first_pixel + wide_row(tile.local, i);
     let o = tile.first_output + wide_column(tile.local);
     if (pixel < pixels) {
-        store_wide_quad(tile.chunk, pixel, o, left);
-        store_wide_quad(tile.chunk, pixel, o + 32u, right);
+        store_quad(tile.chunk, pixel, o, left);
+        store_quad(tile.chunk, pixel, o + 32u, right);
     }
 }
 
-fn store_wide_quad(chunk: u32, pixel: u32, o: u32, sum: vec4<f32>) {
+fn store_quad(chunk: u32, pixel: u32, o: u32, sum: vec4<f32>) {
     if (o < p.o) {
         if (p.chunks > 1u) {
             partial4[((chunk * p.n * p.ho * p.wo + pixel) * p.o + o) / 4u] = sum;
@@ -424,6 +423,62 @@ fn narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     }
     if (first_pixel + local < pixels) {
         store_scalars(chunk, first_pixel + local, 0u, sum);
+    }
+}
+
+// Of a tap's channels 4 quad + 0..3, a column each, the weights of outputs o..o+3, any beyond the last one.
+fn weight_block(at: Depth, o: u32) -> mat4x4<f32> {
+    let block = fetch_weights(at, 0u, o).block;
+    if (p.output_step == 1u) {
+        return block;
+    }
+    return transpose(block);
+}
+
+@compute @workgroup_size(8)
+fn software_quads(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let pixels = p.n * p.ho * p.wo;
+    let columns = (p.o + SOFTWARE_COLUMNS - 1u) / SOFTWARE_COLUMNS;
+    let tiles = (pixels + SOFTWARE_ROWS - 1u) / SOFTWARE_ROWS * columns;
+    let chunk = group_index(group) / tiles;
+    if (chunk >= p.chunks) {
+        return;
+    }
+    let first_pixel = group_index(group) % tiles / columns * SOFTWARE_ROWS;
+    let o = group_index(group) % tiles % columns * SOFTWARE_COLUMNS + 4u * local;
+    var windows: array<Window, 16>;
+    for (var i = 0u; i < 16u; i++) {
+        windows[i] = window(first_pixel + i);
+    }
+    var sum: array<vec4<f32>, 32>;
+    let quads = p.c / 4u;
+    let begin = chunk * p.chunk;
+    let end = min(begin + p.chunk, p.kh * p.kw * quads);
+    for (var tap = begin / quads; tap * quads < end; tap++) {
+        var place: array<vec2<u32>, 16>;
+        for (var i = 0u; i < 16u; i++) {
+            place[i] = address(windows[i], Depth(tap / p.kw, tap % p.kw, 0u));
+        }
+        // The quads of this tap that lie in the chunk.
+        let last = min(end - tap * quads, quads);
+        for (var quad = max(begin, tap * quads) - tap * quads; quad < last; quad++) {
+            let at = Depth(tap / p.kw, tap % p.kw, quad);
+            let left = weight_block(at, o);
+            let right = weight_block(at, o + 32u);
+            // Two loops: drivers unroll no longer ones, and sums must stay in registers.
+            for (var i = 0u; i < 8u; i++) {
+                add_row(&sum, i, left, right, select(vec4<f32>(), x4[place[i].x + quad], place[i].y != 0u));
+            }
+            for (var i = 8u; i < 16u; i++) {
+                add_row(&sum, i, left, right, select(vec4<f32>(), x4[place[i].x + quad], place[i].y != 0u));
+            }
+        }
+    }
+    for (var i = 0u; i < 16u; i++) {
+        if (first_pixel + i < pixels) {
+            store_quad(chunk, first_pixel + i, o, sum[2u * i]);
+            store_quad(chunk, first_pixel + i, o + 32u, sum[2u * i + 1u]);
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 // dw[ky, kx, c, o] = sum over n, oy, ox of x[n, oy s + ky d - top, ox s + kx d - left, c] dz[n, oy, ox, o]
-// use: linear, conv, lanes, tile, wide_tile
+// use: linear, conv, lanes, tile, wide_tile, software_tile
+// Long because: five bodies share what they know of pixels, taps and weights.
 //
 // A matrix product: rows are taps and channels (Kh Kw C), columns the outputs O, the depth runs over the output pixels
 // (N Ho Wo). The depth is split into chunks of `p.chunk` pixels; where there are several, their sums go to `partial`,
 // and `total` adds them in order. The grid is folded into y.
 //
-// `quads`, `wide`, `scalars` and `software` divide the work as in conv2d.wgsl; rows of all but the last are padded to
-// quads of channels.
+// `quads`, `wide`, `scalars`, `software_quads` and `software` divide the work as in conv2d.wgsl; rows of all but the last
+// are padded to quads of channels.
 
 @group(0) @binding(1) var<storage, read> x: array<f32>; // (N, H, W, C)
 @group(0) @binding(1) var<storage, read> x4: array<vec4<f32>>; // (N, H, W, C / 4)
@@ -244,7 +245,7 @@ fn fetch(side: Loader, at: Pixel, end: u32, ky: u32, kx: u32, quad: u32, o: u32)
     return fetch_gradient(at.index, end, o);
 }
 
-fn store_wide_quad(chunk: u32, at: u32, sum: vec4<f32>) {
+fn store_quad(chunk: u32, at: u32, sum: vec4<f32>) {
     if (p.chunks > 1u) {
         partial4[(chunk * p.kh * p.kw * p.c * p.o + at) / 4u] = sum;
     } else {
@@ -253,7 +254,7 @@ fn store_wide_quad(chunk: u32, at: u32, sum: vec4<f32>) {
 }
 
 // A block of 4 channels, a column each, x 4 outputs from o on; `quad_row` counts taps and quads of channels.
-fn store_wide_block(chunk: u32, quad_row: u32, o: u32, block: mat4x4<f32>) {
+fn store_block(chunk: u32, quad_row: u32, o: u32, block: mat4x4<f32>) {
     let quads = (p.c + 3u) / 4u;
     let tap = quad_row / quads;
     if (tap < p.kh * p.kw && o < p.o) {
@@ -264,10 +265,10 @@ fn store_wide_block(chunk: u32, quad_row: u32, o: u32, block: mat4x4<f32>) {
         if (p.output_step != 1u) {
             lines = transpose(block);
         }
-        store_wide_quad(chunk, first, lines[0]);
-        store_wide_quad(chunk, first + next, lines[1]);
-        store_wide_quad(chunk, first + 2u * next, lines[2]);
-        store_wide_quad(chunk, first + 3u * next, lines[3]);
+        store_quad(chunk, first, lines[0]);
+        store_quad(chunk, first + next, lines[1]);
+        store_quad(chunk, first + 2u * next, lines[2]);
+        store_quad(chunk, first + 3u * next, lines[3]);
     }
 }
 
@@ -304,10 +305,10 @@ fn wide(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let quad_row = (first_row + wide_row(local, 0u)) / 4u;
     let left = first_output + wide_column(local);
-    store_wide_block(chunk, quad_row, left, mat4x4<f32>(sum[0], sum[2], sum[4], sum[6]));
-    store_wide_block(chunk, quad_row, left + 32u, mat4x4<f32>(sum[1], sum[3], sum[5], sum[7]));
-    store_wide_block(chunk, quad_row + 4u, left, mat4x4<f32>(sum[8], sum[10], sum[12], sum[14]));
-    store_wide_block(chunk, quad_row + 4u, left + 32u, mat4x4<f32>(sum[9], sum[11], sum[13], sum[15]));
+    store_block(chunk, quad_row, left, mat4x4<f32>(sum[0], sum[2], sum[4], sum[6]));
+    store_block(chunk, quad_row, left + 32u, mat4x4<f32>(sum[1], sum[3], sum[5], sum[7]));
+    store_block(chunk, quad_row + 4u, left, mat4x4<f32>(sum[8], sum[10], sum[12], sum[14]));
+    store_block(chunk, quad_row + 4u, left + 32u, mat4x4<f32>(sum[9], sum[11], sum[13], sum[15]));
 }
 
 @compute @workgroup_size(128)
@@ -338,6 +339,56 @@ fn scalars(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
         at = advance(at, SLICE);
     }
     store_tile(job, local, &sum);
+}
+
+// Outputs o..o+3 of a pixel, any beyond the last one.
+fn gradient(pixel: u32, o: u32) -> vec4<f32> {
+    return dz4[(pixel * p.o + min(o, p.o - 4u)) / 4u];
+}
+
+@compute @workgroup_size(8)
+fn software_quads(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let quads = p.c / 4u;
+    let columns = (p.o + SOFTWARE_COLUMNS - 1u) / SOFTWARE_COLUMNS;
+    let tiles = (p.kh * p.kw * p.c + SOFTWARE_ROWS - 1u) / SOFTWARE_ROWS * columns;
+    let chunk = group_index(group) / tiles;
+    if (chunk >= p.chunks) {
+        return;
+    }
+    let first_row = group_index(group) % tiles / columns * SOFTWARE_ROWS / 4u;
+    let o = group_index(group) % tiles % columns * SOFTWARE_COLUMNS + 4u * local;
+    // Tap and quad of channels of each four rows.
+    var rows: array<vec3<u32>, 4>;
+    for (var i = 0u; i < 4u; i++) {
+        let tap = (first_row + i) / quads;
+        rows[i] = vec3<u32>(tap / p.kw, tap % p.kw, first_row + i - tap * quads);
+    }
+    let begin = chunk * p.chunk;
+    let end = min(begin + p.chunk, p.n * p.ho * p.wo);
+    var sum: array<vec4<f32>, 32>;
+    for (var at = pixel_at(begin); at.index < end; at = advance(at, 1u)) {
+        let left = gradient(at.index, o);
+        let right = gradient(at.index, o + 32u);
+        for (var i = 0u; i < 4u; i++) {
+            let place = address(at, end, rows[i].x, rows[i].y, rows[i].z);
+            let v = select(vec4<f32>(), x4[place.x], place.y != 0u);
+            sum[8u * i] += v.x * left;
+            sum[8u * i + 1u] += v.x * right;
+            sum[8u * i + 2u] += v.y * left;
+            sum[8u * i + 3u] += v.y * right;
+            sum[8u * i + 4u] += v.z * left;
+            sum[8u * i + 5u] += v.z * right;
+            sum[8u * i + 6u] += v.w * left;
+            sum[8u * i + 7u] += v.w * right;
+        }
+    }
+    for (var i = 0u; i < 4u; i++) {
+        let first = 8u * i;
+        let left = mat4x4<f32>(sum[first], sum[first + 2u], sum[first + 4u], sum[first + 6u]);
+        let right = mat4x4<f32>(sum[first + 1u], sum[first + 3u], sum[first + 5u], sum[first + 7u]);
+        store_block(chunk, first_row + i, o, left);
+        store_block(chunk, first_row + i, o + 32u, right);
+    }
 }
 
 @compute @workgroup_size(8)

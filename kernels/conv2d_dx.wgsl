@@ -1,7 +1,7 @@
 // dx[n, iy, ix, c] = sum over ky, kx, o of dz[n, oy, ox, o] w[ky, kx, c, o], where oy s + ky d - top = iy and
 // ox s + kx d - left = ix: for each input pixel the taps that reach it.
-// use: linear, conv, lanes, tile, wide_tile, narrow_tile
-// Long because: five bodies share what they know of pixels, taps and weights.
+// use: linear, conv, lanes, tile, wide_tile, narrow_tile, software_tile
+// Long because: six bodies share what they know of pixels, taps and weights.
 //
 // As the forward pass of a transposed convolution it also adds a bias and applies an activation.
 //
@@ -9,7 +9,7 @@
 // x s phases, and each phase is an implicit matrix product: rows are its pixels, columns the channels C, the depth
 // runs over its taps and quads of outputs (O / 4). A phase that no tap reaches is zero.
 //
-// `quads`, `wide`, `narrow`, `scalars` and `software` divide the work as in conv2d.wgsl, chunks of the depth included;
+// `quads`, `wide`, `narrow`, `scalars`, `software_quads` and `software` divide the work as in conv2d.wgsl, chunks of the depth included;
 // phases come before chunks.
 
 @group(0) @binding(1) var<storage, read> dz: array<f32>; // (N, Ho, Wo, O)
@@ -317,12 +317,12 @@ fn store_wide_quads(job: Work, local: u32, i: u32, left: vec4<f32>, right: vec4<
     let c = job.first_channel + wide_column(local);
     if (index < p.n * job.ay.count * job.ax.count) {
         let pixel = reach(index, job.ay, job.ax).pixel;
-        store_wide_quad(job.chunk, pixel, c, left);
-        store_wide_quad(job.chunk, pixel, c + 32u, right);
+        store_quad(job.chunk, pixel, c, left);
+        store_quad(job.chunk, pixel, c + 32u, right);
     }
 }
 
-fn store_wide_quad(chunk: u32, pixel: u32, c: u32, sum: vec4<f32>) {
+fn store_quad(chunk: u32, pixel: u32, c: u32, sum: vec4<f32>) {
     if (c < p.c) {
         if (p.chunks > 1u) {
             partial4[((chunk * p.n * p.h * p.w + pixel) * p.c + c) / 4u] = sum;
@@ -424,6 +424,60 @@ fn narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     let index = job.first_pixel + local;
     if (index < p.n * job.ay.count * job.ax.count) {
         store(job.chunk, reach(index, job.ay, job.ax).pixel, 0u, sum);
+    }
+}
+
+// Of a tap's outputs 4 quad + 0..3, a column each, the weights of channels c..c+3, any beyond the last one.
+fn weight_block(at: Depth, c: u32) -> mat4x4<f32> {
+    let block = fetch_weights(at, 0u, c).block;
+    if (p.output_step == 1u) {
+        return transpose(block);
+    }
+    return block;
+}
+
+@compute @workgroup_size(8)
+fn software_quads(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let job = work(group, SOFTWARE_ROWS, SOFTWARE_COLUMNS);
+    if (job.chunk >= p.chunks) {
+        return;
+    }
+    let c = job.first_channel + 4u * local;
+    var reaches: array<Reach, 16>;
+    for (var i = 0u; i < 16u; i++) {
+        reaches[i] = reach(job.first_pixel + i, job.ay, job.ax);
+    }
+    var sum: array<vec4<f32>, 32>;
+    let quads = p.o / 4u;
+    for (var tap = job.begin / quads; tap * quads < job.end; tap++) {
+        let row = tap / job.ax.taps;
+        let ky = job.ay.first_tap + row * p.tap_step;
+        let kx = job.ax.first_tap + (tap - row * job.ax.taps) * p.tap_step;
+        let up = i32((ky * p.dilation - job.ay.phase) / p.stride);
+        let across = i32((kx * p.dilation - job.ax.phase) / p.stride);
+        var place: array<vec2<u32>, 16>;
+        for (var i = 0u; i < 16u; i++) {
+            place[i] = address(reaches[i], up, across);
+        }
+        // The quads of this tap that lie in the chunk.
+        let last = min(job.end - tap * quads, quads);
+        for (var quad = max(job.begin, tap * quads) - tap * quads; quad < last; quad++) {
+            let left = weight_block(Depth(ky, kx, quad), c);
+            let right = weight_block(Depth(ky, kx, quad), c + 32u);
+            // Two loops: drivers unroll no longer ones, and sums must stay in registers.
+            for (var i = 0u; i < 8u; i++) {
+                add_row(&sum, i, left, right, select(vec4<f32>(), dz4[place[i].x + quad], place[i].y != 0u));
+            }
+            for (var i = 8u; i < 16u; i++) {
+                add_row(&sum, i, left, right, select(vec4<f32>(), dz4[place[i].x + quad], place[i].y != 0u));
+            }
+        }
+    }
+    for (var i = 0u; i < 16u; i++) {
+        if (job.first_pixel + i < p.n * job.ay.count * job.ax.count) {
+            store_quad(job.chunk, reaches[i].pixel, c, sum[2u * i]);
+            store_quad(job.chunk, reaches[i].pixel, c + 32u, sum[2u * i + 1u]);
+        }
     }
 }
 

@@ -226,7 +226,7 @@ fn launches_are_timed_by_each_body_that_computes_right() {
     let bodies = on_gpu["launches"][0]["bodies"].as_array().unwrap();
     const DECLINED: [&str; 5] = ["coop", "wide", "narrow", "winograd", "winograd_software"];
     let (declined, timed): (Vec<_>, Vec<_>) = bodies.iter().partition(|body| body.get("declines").is_some());
-    assert!(timed.into_iter().map(is_timed).eq(["quads", "scalars", "software"]));
+    assert!(timed.into_iter().map(is_timed).eq(["quads", "scalars", "software_quads", "software"]));
     assert!(declined.iter().map(|body| body["body"].as_str().unwrap()).eq(DECLINED), "{declined:?}");
     assert_eq!(bodies.iter().filter(|body| body["by"] == "heuristic").count(), 1);
     let named = times("--device gpu --body scalars");

@@ -295,7 +295,7 @@ mod tests {
         assert!(matches!(found[0].bodies[0].outcome, Outcome::Wrong(off) if off > 0.1), "{found:?}");
         let found = timed("conv2d_dw");
         // With a ReLU and without, one launch: the shapes and the parameters are the same.
-        assert_eq!((found.len(), found[0].count, found[0].bodies.len()), (1, 2, 6));
+        assert_eq!((found.len(), found[0].count, found[0].bodies.len()), (1, 2, 7));
         let declined = |body: &&BodyTimes| matches!(body.outcome, Outcome::Declines(_));
         let (declined, others): (Vec<_>, Vec<_>) = found[0].bodies.iter().partition(declined);
         assert!(declined.iter().map(|body| &body.body[..]).eq(["coop", "winograd"]), "{declined:?}");

@@ -29,7 +29,7 @@ const MOST_SLACK: u64 = 2;
 const RESERVE: u64 = 2;
 /// On the CPU free buffers may take one part in so many of the most that was ever in use.
 const IDLE_PART: u64 = 8;
-/// What a device may reserve, and the CPU beside what is in use, without a thought, bytes.
+/// What a device may reserve, and free buffers take on the CPU within that, without a thought, bytes.
 const SMALL: u64 = 16 << 20;
 /// Bytes of buffers let go whose sizes are remembered, as a multiple of the most that was ever in use.
 const REMEMBERED: u64 = 2;
@@ -189,7 +189,7 @@ impl<B> Pool<B> {
         let bound = match self.reuse {
             #[cfg(any(feature = "gpu", test))]
             Reuse::Oldest => (RESERVE * most_live + self.allowance).max(SMALL),
-            Reuse::Latest => most_live.min(live + most_live / IDLE_PART).max(live + SMALL),
+            Reuse::Latest => most_live.max(SMALL).min(live + (most_live / IDLE_PART).max(SMALL)),
         };
         while self.report.reserved_bytes + more > bound && self.let_oldest_go() {}
     }
@@ -392,6 +392,10 @@ mod tests {
             assert!(pool.report().reserved_bytes <= 384 * MIB / IDLE_PART);
             let held = hold(&mut pool, &[8; 40]);
             assert!(pool.report().reserved_bytes <= 384 * MIB);
+            // Nothing is free at the peak, however small.
+            let more = hold(&mut pool, &[64]);
+            assert_eq!(pool.report().reserved_bytes, 384 * MIB);
+            more.into_iter().for_each(|(class, held)| pool.give_back(class, held));
             held.into_iter().for_each(|(class, held)| pool.give_back(class, held));
         }
         assert_eq!(pool.report().peak_bytes, 384 * MIB);

@@ -19,6 +19,7 @@ const SNIPPETS: &[(&str, &str)] = &[
     ("nan", include_str!("../../../kernels/lib/nan.wgsl")),
     ("philox", include_str!("../../../kernels/lib/philox.wgsl")),
     ("sigmoid", include_str!("../../../kernels/lib/sigmoid.wgsl")),
+    ("software_tile", include_str!("../../../kernels/lib/software_tile.wgsl")),
     ("squares", include_str!("../../../kernels/lib/squares.wgsl")),
     ("sum_lanes", include_str!("../../../kernels/lib/sum_lanes.wgsl")),
     ("tile", include_str!("../../../kernels/lib/tile.wgsl")),

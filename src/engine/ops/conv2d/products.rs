@@ -22,6 +22,8 @@ enum Variant {
     Quads,
     /// Workgroup tiles, scalar loads.
     Scalars,
+    /// Registers alone, tiles of 16 x 64, vec4 loads; channels and outputs are multiples of 4.
+    SoftwareQuads,
     /// Registers alone.
     Software,
 }
@@ -93,6 +95,10 @@ macro_rules! bodies {
                 .preferred(&|p, _| !$filters(p)),
             $(#[cfg(feature = "gpu")]
             $filtered,)*
+            Body::proved(kernel_text!($file), &|p, _| $plan(p, Variant::SoftwareQuads))
+                .named("software_quads", &["software_quads", "total"])
+                .admitting(&|p, _| whole_quads(&p.geometry))
+                .suiting(GpuInfo::is_software),
             Body::proved(kernel_text!($file), &|p, _| $plan(p, Variant::Software))
                 .named("software", &["software", "total"])
                 .suiting(GpuInfo::is_software),
@@ -190,6 +196,7 @@ impl Variant {
             Variant::Narrow => ("narrow", [256, 4]),
             Variant::Quads => ("quads", [64, 64]),
             Variant::Scalars => ("scalars", [64, 64]),
+            Variant::SoftwareQuads => ("software_quads", [16, 64]),
             Variant::Software => ("software", [8, 32]),
         };
         let tiles = rows.div_ceil(tile[0]) * columns.div_ceil(tile[1]);

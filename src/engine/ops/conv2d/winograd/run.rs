@@ -121,29 +121,32 @@ impl Winograd {
         transformed: &mut [f32],
     ) {
         let tiles = bands.start * self.band_tiles()..bands.end * self.band_tiles();
-        let point_len = point_len(image.depth());
-        blocks::write((transformed, block_len(image.depth())), |block, transformed| {
+        let planes = Planes { block: block_len(image.depth()), point: point_len(image.depth()), depth: image.depth() };
+        planes.write(transformed, &|block, part, planes| {
             let first = tiles.start + block * BLOCK;
             let mut rows = ROWS;
             for tile in first..tiles.end.min(first + BLOCK) {
                 for grid in 0..image.grids * image.grids {
+                    let of_grid = grid * image.channels..(grid + 1) * image.channels;
+                    let channels = part.start.max(of_grid.start)..part.end.min(of_grid.end);
+                    if channels.is_empty() {
+                        continue;
+                    }
                     let pixels = pixels(tile, grid);
                     with_wide_vectors(
                         #[inline(always)]
                         || {
-                            for c in (0..image.channels).step_by(LANES) {
-                                let at = grid * image.channels + c;
+                            for at in channels.step_by(LANES) {
                                 let start = at / width * width;
-                                let offset = start * BLOCK + (tile - first) * width + at - start;
+                                let offset = (start - part.start) * BLOCK + (tile - first) * width + at - start;
                                 two_sided(
                                     &mut rows,
                                     #[inline(always)]
-                                    |at: usize| pixel(x, image.channels, pixels[at], c),
+                                    |i: usize| pixel(x, image.channels, pixels[i], at - of_grid.start),
                                     &transform,
                                     #[inline(always)]
                                     |point: usize, value: &Lanes| {
-                                        let at = point * point_len + offset;
-                                        transformed[at..at + LANES].copy_from_slice(value);
+                                        planes[point][offset..offset + LANES].copy_from_slice(value);
                                     },
                                 );
                             }
@@ -210,21 +213,68 @@ impl Winograd {
             let (picture, oy) = ((first_row + row) / height, (first_row + row) % height);
             let (grid_y, phase_y) = place(oy, pad[0]);
             let band = picture * self.tile_rows() + grid_y / step - bands.start;
-            for (ox, y) in y.chunks_exact_mut(channels).enumerate() {
-                let (grid_x, phase_x) = place(ox, pad[1]);
-                // A grid has tiles of its own, or channels.
-                let (phase, grid) =
-                    if grids > 1 { (0, phase_y * grids + phase_x) } else { (phase_y * self.dilation + phase_x, 0) };
-                let tile = band * self.band_tiles() + phase * self.tile_columns() + grid_x / step;
-                let place = step * (grid_y % step) + grid_x % step;
-                let block = tile / BLOCK * BLOCK;
-                let block_tiles = BLOCK.min(tiles - block);
-                for (slab, y) in (grid * channels / SLAB..).zip(y.chunks_mut(SLAB)) {
-                    let start = self.tile() * (block * depth + block_tiles * slab * SLAB);
-                    y.copy_from_slice(&outputs[start + ((tile - block) * self.tile() + place) * y.len()..][..y.len()]);
-                }
-            }
+            // For the copies, which are calls otherwise.
+            with_wide_vectors(
+                #[inline(always)]
+                || {
+                    for (ox, y) in y.chunks_exact_mut(channels).enumerate() {
+                        let (grid_x, phase_x) = place(ox, pad[1]);
+                        // A grid has tiles of its own, or channels.
+                        let (phase, grid) = match grids {
+                            1 => (phase_y * self.dilation + phase_x, 0),
+                            _ => (0, phase_y * grids + phase_x),
+                        };
+                        let tile = band * self.band_tiles() + phase * self.tile_columns() + grid_x / step;
+                        let place = step * (grid_y % step) + grid_x % step;
+                        let block = tile / BLOCK * BLOCK;
+                        let block_tiles = BLOCK.min(tiles - block);
+                        for (slab, y) in (grid * channels / SLAB..).zip(y.chunks_mut(SLAB)) {
+                            let start = self.tile() * (block * depth + block_tiles * slab * SLAB);
+                            let at = start + ((tile - block) * self.tile() + place) * y.len();
+                            let from = &outputs[at..at + y.len()];
+                            match (y.as_mut_array::<SLAB>(), from.as_array()) {
+                                (Some(y), Some(from)) => *y = *from,
+                                _ => y.copy_from_slice(from),
+                            }
+                        }
+                    }
+                },
+            );
             finish(y);
+        });
+    }
+}
+
+/// How transformed tiles lie: by block, then by point, then by channels.
+struct Planes {
+    /// Elements of a block of tiles.
+    block: usize,
+    /// Elements of a point of a block.
+    point: usize,
+    /// Channels.
+    depth: usize,
+}
+
+/// Channels of a block of tiles that one thread transforms: small images have one block alone.
+const PART: usize = 2 * DEPTH;
+
+type WritePart<'f> = &'f (dyn Fn(usize, Range<usize>, &mut [&mut [f32]]) + Sync);
+
+impl Planes {
+    /// Calls `f` with each block of tiles, each part of the channels and what is written there, by point.
+    fn write(&self, transformed: &mut [f32], f: WritePart) {
+        let parts = self.depth.div_ceil(PART);
+        let mut tasks: Vec<Vec<&mut [f32]>> = Vec::new();
+        for block in transformed.chunks_mut(self.block) {
+            let first = tasks.len();
+            tasks.resize_with(first + parts, || Vec::with_capacity(POINTS));
+            for plane in block.chunks_exact_mut(self.point) {
+                tasks[first..].iter_mut().zip(plane.chunks_mut(PART * BLOCK)).for_each(|(task, part)| task.push(part));
+            }
+        }
+        tasks.par_iter_mut().enumerate().for_each(|(task, planes)| {
+            let start = task % parts * PART;
+            f(task / parts, start..self.depth.min(start + PART), planes);
         });
     }
 }

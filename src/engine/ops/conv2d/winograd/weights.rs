@@ -15,7 +15,11 @@ impl Winograd {
         let width = slab.len();
         let mut taps: Taps = [[[0.0; SLAB]; LANES]; 16];
         for first in depth.clone().step_by(LANES) {
-            self.gather(w, first, slab.clone(), &mut taps);
+            // For its copies, which are calls otherwise.
+            with_wide_vectors(
+                #[inline(always)]
+                || self.gather(w, first, slab.clone(), &mut taps),
+            );
             let weights = &mut weights[(first - depth.start) * width..];
             match self.taps {
                 2 => transform(&taps, width, point_len, weights, two::weights),
@@ -27,6 +31,7 @@ impl Winograd {
 
     /// Copies the taps of the LANES input channels from `first` on: their rows lie far apart, and a copy has many of
     /// them on their way at once where a transform would wait for each.
+    #[inline(always)]
     fn gather(&self, w: &[f32], first: usize, slab: Range<usize>, taps: &mut Taps) {
         let [c, o] = [self.input.channels, self.output.channels];
         // Neither LANES inputs nor a slab lie in more than one grid.
@@ -42,9 +47,10 @@ impl Winograd {
             } else {
                 for (i, taps) in taps.iter_mut().enumerate() {
                     let w = &w[(first + i) * o + start..][..slab.len()];
-                    // By runs of a fixed length, which need no call.
-                    let runs = taps.as_chunks_mut::<LANES>().0.iter_mut().zip(w.as_chunks().0);
-                    runs.for_each(|(taps, w)| *taps = *w);
+                    match w.as_array::<SLAB>() {
+                        Some(w) => *taps = *w,
+                        None => taps[..w.len()].copy_from_slice(w),
+                    }
                 }
             }
         }
