@@ -451,7 +451,8 @@ fn software_quads(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
         windows[i] = window(first_pixel + i);
     }
     var sum: array<vec4<f32>, 32>;
-    let quads = p.c / 4u;
+    // Never zero, which it is not divided by even where another body runs.
+    let quads = (p.c + 3u) / 4u;
     let begin = chunk * p.chunk;
     let end = min(begin + p.chunk, p.kh * p.kw * quads);
     for (var tap = begin / quads; tap * quads < end; tap++) {

@@ -341,14 +341,15 @@ fn scalars(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     store_tile(job, local, &sum);
 }
 
-// Outputs o..o+3 of a pixel, any beyond the last one.
+// Outputs o..o+3 of a pixel, any where there are no more.
 fn gradient(pixel: u32, o: u32) -> vec4<f32> {
-    return dz4[(pixel * p.o + min(o, p.o - 4u)) / 4u];
+    return dz4[(pixel * p.o + select(0u, o, o < p.o)) / 4u];
 }
 
 @compute @workgroup_size(8)
 fn software_quads(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let quads = p.c / 4u;
+    // Never zero, which it is not divided by even where another body runs.
+    let quads = (p.c + 3u) / 4u;
     let columns = (p.o + SOFTWARE_COLUMNS - 1u) / SOFTWARE_COLUMNS;
     let tiles = (p.kh * p.kw * p.c + SOFTWARE_ROWS - 1u) / SOFTWARE_ROWS * columns;
     let chunk = group_index(group) / tiles;

@@ -448,7 +448,8 @@ fn software_quads(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
         reaches[i] = reach(job.first_pixel + i, job.ay, job.ax);
     }
     var sum: array<vec4<f32>, 32>;
-    let quads = p.o / 4u;
+    // Never zero, which it is not divided by even where another body runs.
+    let quads = (p.o + 3u) / 4u;
     for (var tap = job.begin / quads; tap * quads < job.end; tap++) {
         let row = tap / job.ax.taps;
         let ky = job.ay.first_tap + row * p.tap_step;

@@ -193,7 +193,7 @@ mod tests {
         let totals: Vec<_> =
             entries.iter().filter(|entry| entry.entry == "total").map(|entry| &entry.bodies[..]).collect();
         assert_eq!(totals[0], ["coop"]);
-        assert_eq!(totals[1], ["wide", "narrow", "quads", "scalars", "software"]);
+        assert_eq!(totals[1], ["wide", "narrow", "quads", "scalars", "software_quads", "software"]);
     }
 
     #[test]

@@ -242,7 +242,7 @@ mod tests {
         // Without a ReLU and with one.
         assert_eq!((forward.launches, forward.class.as_str()), (2, "1x16x16x16 3x3x16x32 32 -> 1x16x16x32"));
         if device.is_software() {
-            assert_eq!(forward.heuristic, "software");
+            assert_eq!(forward.heuristic, "software_quads");
             assert!(matches!(forward.others["quads"], Other::Wrong(_)), "{forward:?}");
             assert!(matches!(forward.others["scalars"], Other::Slower(_) | Other::Timed(_)), "{forward:?}");
             assert_ne!(forward.winner().map(|(body, _)| body), Some("quads"));
