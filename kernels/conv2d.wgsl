@@ -451,7 +451,7 @@ fn software_quads(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
         windows[i] = window(first_pixel + i);
     }
     var sum: array<vec4<f32>, 32>;
-    // Never zero, which it is not divided by even where another body runs.
+    // Not p.c / 4: as a constant below 4 that is a zero to divide by, and the text compiles for no body.
     let quads = (p.c + 3u) / 4u;
     let begin = chunk * p.chunk;
     let end = min(begin + p.chunk, p.kh * p.kw * quads);

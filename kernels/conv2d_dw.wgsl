@@ -348,7 +348,7 @@ fn gradient(pixel: u32, o: u32) -> vec4<f32> {
 
 @compute @workgroup_size(8)
 fn software_quads(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    // Never zero, which it is not divided by even where another body runs.
+    // Not p.c / 4: as a constant below 4 that is a zero to divide by, and the text compiles for no body.
     let quads = (p.c + 3u) / 4u;
     let columns = (p.o + SOFTWARE_COLUMNS - 1u) / SOFTWARE_COLUMNS;
     let tiles = (p.kh * p.kw * p.c + SOFTWARE_ROWS - 1u) / SOFTWARE_ROWS * columns;

@@ -448,7 +448,7 @@ fn software_quads(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
         reaches[i] = reach(job.first_pixel + i, job.ay, job.ax);
     }
     var sum: array<vec4<f32>, 32>;
-    // Never zero, which it is not divided by even where another body runs.
+    // Not p.o / 4: as a constant below 4 that is a zero to divide by, and the text compiles for no body.
     let quads = (p.o + 3u) / 4u;
     for (var tap = job.begin / quads; tap * quads < job.end; tap++) {
         let row = tap / job.ax.taps;

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 /// Every device to test on: the CPU and, where an adapter answers, a GPU as a build with assertions opens it, then one
-/// as a release build runs its kernels: without the driver's checks, with the sizes of layers compiled in. On a
+/// as a release build runs a card's kernels: without the driver's checks, with the sizes of layers compiled in. On a
 /// software driver that one runs the bodies that a card prefers, and there are two more, so that each body for a card
 /// runs. What a kernel fails to write is NaN, and what those without checks write behind a buffer is noted
 /// ([`overruns`]).

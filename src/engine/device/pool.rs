@@ -29,7 +29,7 @@ const MOST_SLACK: u64 = 2;
 const RESERVE: u64 = 2;
 /// On the CPU free buffers may take one part in so many of the most that was ever in use.
 const IDLE_PART: u64 = 8;
-/// What a device may reserve, and free buffers take on the CPU within that, without a thought, bytes.
+/// Bytes that a device may always reserve. On the CPU free buffers may always take so much of that.
 const SMALL: u64 = 16 << 20;
 /// Bytes of buffers let go whose sizes are remembered, as a multiple of the most that was ever in use.
 const REMEMBERED: u64 = 2;
