@@ -10,8 +10,9 @@
 // makes a tile of 128 x 128, and loads the next slice while it works on one; C is a multiple of 16, so that a slice
 // lies within a tap, O one of 4. `narrow`, for up to 4 outputs: a workgroup of 256 makes a tile of 256 x 4; C is a
 // multiple of 16. For software drivers, from registers alone: of `software_quads` a workgroup of 8 makes a tile of 16 x
-// 64, C and O are multiples of 4; of `software` an invocation makes 8 pixels x 4 outputs. A great depth is cut into chunks, so that no invocation loops for long: their sums go to `partial`, and
-// `total` adds them in order. The grid is folded into y.
+// 64, C and O are multiples of 4; of `software` an invocation makes 8 pixels x 4 outputs. A great depth is
+// cut into chunks, so that no invocation loops for long: their sums go to `partial`, and `total` adds them in order. The
+// grid is folded into y.
 
 @group(0) @binding(1) var<storage, read> x: array<f32>; // (N, H, W, C)
 @group(0) @binding(1) var<storage, read> x4: array<vec4<f32>>; // (N, H, W, C / 4)

@@ -9,8 +9,8 @@
 // x s phases, and each phase is an implicit matrix product: rows are its pixels, columns the channels C, the depth
 // runs over its taps and quads of outputs (O / 4). A phase that no tap reaches is zero.
 //
-// `quads`, `wide`, `narrow`, `scalars`, `software_quads` and `software` divide the work as in conv2d.wgsl, chunks of the depth included;
-// phases come before chunks.
+// `quads`, `wide`, `narrow`, `scalars`, `software_quads` and `software` divide the work as in conv2d.wgsl,
+// chunks of the depth included; phases come before chunks.
 
 @group(0) @binding(1) var<storage, read> dz: array<f32>; // (N, Ho, Wo, O)
 @group(0) @binding(1) var<storage, read> dz4: array<vec4<f32>>; // (N, Ho, Wo, O / 4)

@@ -45,7 +45,7 @@ const REMEMBERED: u64 = 2;
 /// remembered takes as much from it.
 ///
 /// That is a GPU's. On the CPU a new buffer costs no more than its pages, and other programs want the memory: no more
-/// is reserved than was ever in use, and few free buffers are kept (`IDLE_PART`).
+/// is reserved than was ever in use, and few free buffers are kept (`IDLE_PART`), `SMALL` aside.
 pub(super) struct Pool<B> {
     reuse: Reuse,
     free: BTreeMap<u64, VecDeque<Idle<B>>>,
@@ -392,7 +392,7 @@ mod tests {
             assert!(pool.report().reserved_bytes <= 384 * MIB / IDLE_PART);
             let held = hold(&mut pool, &[8; 40]);
             assert!(pool.report().reserved_bytes <= 384 * MIB);
-            // Nothing is free at the peak, however small.
+            // Nothing is free at a peak above `SMALL`.
             let more = hold(&mut pool, &[64]);
             assert_eq!(pool.report().reserved_bytes, 384 * MIB);
             more.into_iter().for_each(|(class, held)| pool.give_back(class, held));
