@@ -124,7 +124,7 @@ fn products() -> f64 {
             let (a, b) = (vec![0.5f32; ROWS * DEPTH], vec![0.25f32; DEPTH * COLUMNS]);
             let mut c = vec![0.0f32; ROWS * COLUMNS];
             for _ in 0..times {
-                panel_product::<COLUMNS>(ROWS, |i| (i, &a[i * DEPTH..][..DEPTH]), black_box(&b), false, &mut c);
+                panel_product::<COLUMNS>(ROWS, |i| (i, &a[i * DEPTH..][..DEPTH]), black_box(&b), false, &mut c, &[]);
                 black_box(&mut c);
             }
         });

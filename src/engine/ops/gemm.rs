@@ -62,7 +62,8 @@ pub fn sgemm([m, k, n]: [usize; 3], a: Matrix, b: Matrix, beta: f32, c: &mut [f3
 }
 
 /// `c[i] = a b`, or `c[i] += a b` where `add` is set, for each `(i, a)` that `row` gives for `0..count`: b is (k, N), a
-/// has k elements, and c has rows of N.
+/// has k elements, and c has rows of N. `ahead` is what is read next, rows of k elements as they lie: they come nearer
+/// meanwhile.
 ///
 /// For products that are too small to repay the packing that [`sgemm`] does first, and for rows that lie anywhere. Each
 /// element is the sum over k in order.
@@ -75,17 +76,18 @@ pub fn panel_product<'a, const N: usize>(
     b: &[f32],
     add: bool,
     c: &mut [f32],
+    ahead: &[f32],
 ) {
     with_vectors(
         #[inline(always)]
         move |vectors| match (vectors, N) {
             // 16 to 24 registers of sums.
-            (Vectors::Avx512, 64) => panel_rows::<6, 64, N>(count, row, b, add, c, f32::mul_add),
-            (Vectors::Avx512, 32) => panel_rows::<8, 32, N>(count, row, b, add, c, f32::mul_add),
-            (Vectors::Avx512, _) => panel_rows::<16, 16, N>(count, row, b, add, c, f32::mul_add),
+            (Vectors::Avx512, 64) => panel_rows::<6, 64, N>(count, row, b, add, c, ahead, f32::mul_add),
+            (Vectors::Avx512, 32) => panel_rows::<8, 32, N>(count, row, b, add, c, ahead, f32::mul_add),
+            (Vectors::Avx512, _) => panel_rows::<16, 16, N>(count, row, b, add, c, ahead, f32::mul_add),
             // 8 registers of sums: with more, those of b or of a row would be in memory.
-            (Vectors::Avx2, _) => panel_rows::<4, 16, N>(count, row, b, add, c, f32::mul_add),
-            (Vectors::Baseline, _) => panel_rows::<4, 16, N>(count, row, b, add, c, multiply_add),
+            (Vectors::Avx2, _) => panel_rows::<4, 16, N>(count, row, b, add, c, ahead, f32::mul_add),
+            (Vectors::Baseline, _) => panel_rows::<4, 16, N>(count, row, b, add, c, ahead, multiply_add),
         },
     );
 }
@@ -104,22 +106,33 @@ fn panel_rows<'a, const R: usize, const W: usize, const N: usize>(
     b: &[f32],
     add: bool,
     c: &mut [f32],
+    ahead: &[f32],
     multiply_add: impl Fn(f32, f32, f32) -> f32 + Copy,
 ) {
     let ((b, _), (c, _)) = (b.as_chunks::<N>(), c.as_chunks_mut::<N>());
     for strip in 0..N / W {
         let mut first = 0;
         while first + R <= count {
-            panel_tile::<R, W, N>(std::array::from_fn(|i| row(first + i)), b, strip, add, c, multiply_add);
+            // Where nothing is, b once more.
+            let ahead = ahead.get(first * b.len()..).unwrap_or(b.as_flattened()).as_ptr();
+            panel_tile::<R, W, N>(std::array::from_fn(|i| row(first + i)), b, strip, add, c, ahead, multiply_add);
             first += R;
         }
         // What is left by fours, if that is fewer, and by ones.
         while R > 4 && first + 4 <= count {
-            panel_tile::<4, W, N>(std::array::from_fn(|i| row(first + i)), b, strip, add, c, multiply_add);
+            panel_tile::<4, W, N>(
+                std::array::from_fn(|i| row(first + i)),
+                b,
+                strip,
+                add,
+                c,
+                b.as_ptr().cast(),
+                multiply_add,
+            );
             first += 4;
         }
         for i in first..count {
-            panel_tile::<1, W, N>([row(i)], b, strip, add, c, multiply_add);
+            panel_tile::<1, W, N>([row(i)], b, strip, add, c, b.as_ptr().cast(), multiply_add);
         }
     }
 }
@@ -131,6 +144,7 @@ fn panel_tile<const R: usize, const W: usize, const N: usize>(
     strip: usize,
     add: bool,
     c: &mut [[f32; N]],
+    ahead: *const f32,
     multiply_add: impl Fn(f32, f32, f32) -> f32,
 ) {
     // Not `map`, which is not always inlined: all rows are known to be as long as b, and no index below is checked.
@@ -142,6 +156,7 @@ fn panel_tile<const R: usize, const W: usize, const N: usize>(
         }
     }
     for k in 0..b.len() {
+        prefetch(ahead.wrapping_add(k * R));
         // A copy, which stays in registers for all rows.
         let b: [f32; W] = b[k].as_chunks().0[strip];
         for (a, sums) in a.iter().zip(&mut sums) {
@@ -157,7 +172,7 @@ fn panel_tile<const R: usize, const W: usize, const N: usize>(
 }
 
 /// The first `m` x `n` of `c = a^T b`, or of `c += a^T b` where `add` is set: a is (k, M), b (k, N), c (M, N); m and n
-/// are multiples of 16.
+/// are multiples of 16. `ahead` is what is read next as a and as b: it comes nearer meanwhile.
 ///
 /// As [`panel_product`], for a sum over rows. Each element is the sum over k in order; what was there is added last.
 ///
@@ -169,32 +184,48 @@ pub fn column_product<const M: usize, const N: usize>(
     b: &[f32],
     add: bool,
     c: &mut [f32],
+    ahead: [&[f32]; 2],
 ) {
     // Not by a closure, as above: the compiler has to know that c lies apart from a and b, as parameters do.
     #[cfg(target_arch = "x86_64")]
     {
         type Sizes = [usize; 2];
+        type Ahead<'a> = [&'a [f32]; 2];
         #[target_feature(enable = "avx512f")]
-        fn avx512<const M: usize, const N: usize>([m, n]: Sizes, a: &[f32], b: &[f32], add: bool, c: &mut [f32]) {
+        fn avx512<const M: usize, const N: usize>(
+            [m, n]: Sizes,
+            a: &[f32],
+            b: &[f32],
+            add: bool,
+            c: &mut [f32],
+            ahead: Ahead,
+        ) {
             match n % 32 {
-                0 => columns::<8, 32, M, N>([m, n], a, b, add, c, f32::mul_add),
-                _ => columns::<16, 16, M, N>([m, n], a, b, add, c, f32::mul_add),
+                0 => columns::<8, 32, M, N>([m, n], a, b, add, c, ahead, f32::mul_add),
+                _ => columns::<16, 16, M, N>([m, n], a, b, add, c, ahead, f32::mul_add),
             }
         }
         #[target_feature(enable = "avx2,fma")]
-        fn avx2<const M: usize, const N: usize>(sizes: Sizes, a: &[f32], b: &[f32], add: bool, c: &mut [f32]) {
-            columns::<4, 16, M, N>(sizes, a, b, add, c, f32::mul_add);
+        fn avx2<const M: usize, const N: usize>(
+            sizes: Sizes,
+            a: &[f32],
+            b: &[f32],
+            add: bool,
+            c: &mut [f32],
+            ahead: Ahead,
+        ) {
+            columns::<4, 16, M, N>(sizes, a, b, add, c, ahead, f32::mul_add);
         }
         #[allow(unsafe_code, reason = "the processor is asked for the instructions first")]
         if is_x86_feature_detected!("avx512f") {
             // SAFETY: the processor has the instructions.
-            return unsafe { avx512::<M, N>([m, n], a, b, add, c) };
+            return unsafe { avx512::<M, N>([m, n], a, b, add, c, ahead) };
         } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             // SAFETY: as above.
-            return unsafe { avx2::<M, N>([m, n], a, b, add, c) };
+            return unsafe { avx2::<M, N>([m, n], a, b, add, c, ahead) };
         }
     }
-    columns::<4, 16, M, N>([m, n], a, b, add, c, multiply_add);
+    columns::<4, 16, M, N>([m, n], a, b, add, c, ahead, multiply_add);
 }
 
 /// [`column_product`] by tiles of R rows and W columns, whose sums the registers hold. R divides m, W divides n.
@@ -205,30 +236,37 @@ fn columns<const R: usize, const W: usize, const M: usize, const N: usize>(
     b: &[f32],
     add: bool,
     c: &mut [f32],
+    ahead: [&[f32]; 2],
     multiply_add: impl Fn(f32, f32, f32) -> f32 + Copy,
 ) {
     let ((a, _), (b, _), (c, _)) = (a.as_chunks::<M>(), b.as_chunks::<N>(), c.as_chunks_mut::<N>());
+    let ahead = ahead.map(<[f32]>::as_ptr);
     for strip in 0..n / W {
         for first in (0..m).step_by(R) {
-            column_tile::<R, W, M, N>(first, a, b, strip, add, &mut c[first..first + R], multiply_add);
+            column_tile::<R, W, M, N>([first, strip], a, b, add, &mut c[first..first + R], ahead, multiply_add);
         }
     }
 }
 
 #[inline(always)]
 fn column_tile<const R: usize, const W: usize, const M: usize, const N: usize>(
-    first: usize,
+    [first, strip]: [usize; 2],
     a: &[[f32; M]],
     b: &[[f32; N]],
-    strip: usize,
     add: bool,
     c: &mut [[f32; N]],
+    ahead: [*const f32; 2],
     multiply_add: impl Fn(f32, f32, f32) -> f32,
 ) {
     // Once, not for each row below.
     assert!(first + R <= M, "rows from {first} on of {M}");
     let mut sums = [[0.0; W]; R];
+    // A share of what is ahead.
+    let mut at = first * a.len();
     for (a, b) in a.iter().zip(b) {
+        prefetch(ahead[0].wrapping_add(at));
+        prefetch(ahead[1].wrapping_add(at * N / M));
+        at += R;
         let b: [f32; W] = b.as_chunks().0[strip];
         for (i, sums) in sums.iter_mut().enumerate() {
             let a = a[first + i];
@@ -244,6 +282,21 @@ fn column_tile<const R: usize, const W: usize, const M: usize, const N: usize>(
             *c = there + sum;
         }
     }
+}
+
+/// Begins to bring a cache line here that is read soon. There may be nothing at that place.
+#[inline(always)]
+fn prefetch(at: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    #[allow(unsafe_code, reason = "a hint, which reads nothing and asks no leave")]
+    // SAFETY: every processor of the kind has the instruction, and none faults at any place.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(at.cast());
+    }
+    // Of other processors the compiler has no stable function for it.
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
 }
 
 /// Elements of a cache line, and of the widest vectors.
@@ -349,7 +402,7 @@ mod tests {
                 if add {
                     c.fill(there);
                 }
-                column_product::<64, 32>([m, n], &a, &b, add, &mut c);
+                column_product::<64, 32>([m, n], &a, &b, add, &mut c, [&a, &b]);
                 for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
                     let sum: f32 = (0..K).map(|k| a[k * 64 + i] * b[k * 32 + j]).sum();
                     assert_eq!(c[i * 32 + j], sum + there, "({i}, {j}) of {m} x {n}");
@@ -380,10 +433,12 @@ mod tests {
             let mut expected = before.clone();
             sgemm([m, k, N], Matrix::rows(&a, pitch), Matrix::rows(&b, N), beta, &mut expected, N);
             let kernels: [Product; 4] = [
-                |rows, b, add, c| panel_product::<N>(rows.len(), |i| rows[i], b, add, c),
-                |rows, b, add, c| panel_rows::<8, 32, N>(rows.len(), |i| rows[i], b, add, c, f32::mul_add),
-                |rows, b, add, c| panel_rows::<3, 16, N>(rows.len(), |i| rows[i], b, add, c, f32::mul_add),
-                |rows, b, add, c| panel_rows::<4, 16, N>(rows.len(), |i| rows[i], b, add, c, |x, y, sum| x * y + sum),
+                |rows, b, add, c| panel_product::<N>(rows.len(), |i| rows[i], b, add, c, rows[0].1),
+                |rows, b, add, c| panel_rows::<8, 32, N>(rows.len(), |i| rows[i], b, add, c, &[], f32::mul_add),
+                |rows, b, add, c| panel_rows::<3, 16, N>(rows.len(), |i| rows[i], b, add, c, &[], f32::mul_add),
+                |rows, b, add, c| {
+                    panel_rows::<4, 16, N>(rows.len(), |i| rows[i], b, add, c, &[], |x, y, sum| x * y + sum)
+                },
             ];
             for kernel in kernels {
                 let mut c = before.clone();

@@ -348,5 +348,5 @@ impl Correlation {
 /// Adds to the sums `(pixels, N)` the products of rows, each with the pixel that it is of, and weights `(k, N)`. One
 /// for all, which the compiler then has once.
 fn products<const N: usize>(rows: &[(usize, &[f32])], weights: &[f32], sums: &mut [f32]) {
-    panel_product::<N>(rows.len(), |i| rows[i], weights, true, sums);
+    panel_product::<N>(rows.len(), |i| rows[i], weights, true, sums, &[]);
 }

@@ -6,7 +6,7 @@ use crate::engine::ops::by_halves::{Halves, add_halves, sum_by_halves};
 use crate::engine::ops::conv2d::correlation::Correlation;
 use crate::engine::ops::conv2d::geometry::{Geometry, Layout};
 use crate::engine::ops::conv2d::winograd::Winograd;
-use crate::engine::ops::gemm::{Matrix, sgemm, with_scratch};
+use crate::engine::ops::gemm::{Matrix, column_product, sgemm, with_scratch};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -14,6 +14,10 @@ use std::ops::Range;
 const BLOCK: usize = 256;
 /// With fewer columns, those of all taps are made by one product.
 const SHORT: usize = 16;
+/// Pixels, rows and columns of a product of the weight gradient: what it reads and its sums fit a first-level cache.
+const PIXELS: usize = 128;
+const ROWS: usize = 64;
+const COLUMNS: usize = 32;
 /// Rows of the weight gradient that one task makes.
 const SLAB: usize = 256;
 /// Most elements of the weight gradient's partial sums.
@@ -62,14 +66,14 @@ impl Sizes {
         (iy < self.h && ix < self.w).then(|| (picture * self.h + iy) * self.w + ix)
     }
 
-    /// Gathers the windows of output pixels `pixels` into rows: elements `depth` of (tap, channel).
-    fn gather(&self, x: &[f32], pixels: Range<usize>, depth: Range<usize>, rows: &mut [f32]) {
+    /// Gathers the windows of output pixels `pixels` into rows, `pitch` apart: elements `depth` of (tap, channel).
+    fn gather(&self, x: &[f32], pixels: Range<usize>, depth: Range<usize>, pitch: usize, rows: &mut [f32]) {
         let tap = depth.start / self.c;
         let tap = [tap / self.kw, tap % self.kw];
-        for (pixel, row) in pixels.zip(rows.chunks_exact_mut(depth.len())) {
+        for (pixel, row) in pixels.zip(rows.chunks_exact_mut(pitch)) {
             let at = [pixel / (self.ho * self.wo), pixel / self.wo % self.ho, pixel % self.wo];
             let (mut at_tap, mut first) = (tap, depth.start % self.c);
-            let mut rest = row;
+            let mut rest = &mut row[..depth.len()];
             while !rest.is_empty() {
                 let (part, after) = rest.split_at_mut((self.c - first).min(rest.len()));
                 match (self.source(at, at_tap), &mut *part) {
@@ -210,19 +214,41 @@ impl Cut {
 /// Writes slab `number` of dw, the sum over some pixels.
 type Slab = fn(&Sizes, [&[f32]; 2], Range<usize>, usize, &mut [f32]);
 
-/// A slab of rows (tap, channel).
+/// A slab of rows (tap, channel), by products of ROWS x COLUMNS.
 fn slab_hwio(s: &Sizes, [x, dz]: [&[f32]; 2], pixels: Range<usize>, number: usize, dw: &mut [f32]) {
-    let depth = number * SLAB..number * SLAB + dw.len() / s.o;
-    for start in pixels.clone().step_by(BLOCK) {
-        let block = start..pixels.end.min(start + BLOCK);
-        let dz = &dz[start * s.o..block.end * s.o];
-        with_scratch(block.len() * depth.len(), |rows| {
-            s.gather(x, block.clone(), depth.clone(), rows);
-            let sizes = [depth.len(), block.len(), s.o];
-            let beta = if start == pixels.start { 0.0 } else { 1.0 };
-            sgemm(sizes, Matrix::transposed(rows, depth.len()), Matrix::rows(dz, s.o), beta, dw, s.o);
-        });
-    }
+    let (depth, strips) = (number * SLAB..number * SLAB + dw.len() / s.o, s.o.div_ceil(COLUMNS));
+    let sums_len = depth.len().div_ceil(ROWS) * strips * ROWS * COLUMNS;
+    with_scratch(sums_len + PIXELS * (ROWS + strips * COLUMNS), |scratch| {
+        let (sums, scratch) = scratch.split_at_mut(sums_len);
+        let (windows, columns) = scratch.split_at_mut(PIXELS * ROWS);
+        for start in pixels.clone().step_by(PIXELS) {
+            let block = start..pixels.end.min(start + PIXELS);
+            let dz = dz[start * s.o..block.end * s.o].chunks_exact(s.o);
+            for (pixel, dz) in dz.enumerate() {
+                for (columns, dz) in columns.chunks_exact_mut(PIXELS * COLUMNS).zip(dz.chunks(COLUMNS)) {
+                    columns[pixel * COLUMNS..][..dz.len()].copy_from_slice(dz);
+                }
+            }
+            for (first, sums) in depth.clone().step_by(ROWS).zip(sums.chunks_exact_mut(strips * ROWS * COLUMNS)) {
+                let rows = first..depth.end.min(first + ROWS);
+                s.gather(x, block.clone(), rows.clone(), ROWS, windows);
+                let a = &windows[..block.len() * ROWS];
+                let columns = columns.chunks_exact(PIXELS * COLUMNS);
+                for ((strip, b), sums) in columns.enumerate().zip(sums.chunks_exact_mut(ROWS * COLUMNS)) {
+                    // What is beyond the slab is made of whatever is there.
+                    let sizes = [rows.len(), COLUMNS.min(s.o - strip * COLUMNS)].map(|size| size.next_multiple_of(16));
+                    let b = &b[..block.len() * COLUMNS];
+                    column_product::<ROWS, COLUMNS>(sizes, a, b, start > pixels.start, sums, [a, b]);
+                }
+            }
+        }
+        for (row, dw) in dw.chunks_exact_mut(s.o).enumerate() {
+            for (strip, dw) in dw.chunks_mut(COLUMNS).enumerate() {
+                let sums = &sums[((row / ROWS * strips + strip) * ROWS + row % ROWS) * COLUMNS..];
+                dw.copy_from_slice(&sums[..dw.len()]);
+            }
+        }
+    });
 }
 
 /// A slab of rows (tap, output).
@@ -236,7 +262,7 @@ fn slab_hwoi(s: &Sizes, [x, dz]: [&[f32]; 2], pixels: Range<usize>, number: usiz
             let dz = Matrix::transposed(&dz[start * s.o + part.start - tap * s.o..block.end * s.o], s.o);
             let dw = &mut dw[(part.start - rows.start) * s.c..(part.end - rows.start) * s.c];
             with_scratch(block.len() * s.c, |windows| {
-                s.gather(x, block.clone(), tap * s.c..(tap + 1) * s.c, windows);
+                s.gather(x, block.clone(), tap * s.c..(tap + 1) * s.c, s.c, windows);
                 sgemm([part.len(), block.len(), s.c], dz, Matrix::rows(windows, s.c), beta, dw, s.c);
             });
         }
@@ -272,7 +298,7 @@ fn few_columns(s: &Sizes, [x, dz]: [&[f32]; 2], pixels: Range<usize>, _: usize, 
         for start in pixels.clone().step_by(BLOCK) {
             let block = start..pixels.end.min(start + BLOCK);
             let rows = &mut rows[..block.len() * depth];
-            s.gather(x, block.clone(), 0..depth, rows);
+            s.gather(x, block.clone(), 0..depth, depth, rows);
             let dz = Matrix::transposed(&dz[start * s.o..block.end * s.o], s.o);
             let beta = if start == pixels.start { 0.0 } else { 1.0 };
             sgemm([s.o, block.len(), depth], dz, Matrix::rows(rows, depth), beta, sums, depth);

@@ -212,7 +212,10 @@ impl Sum {
                 for block in 0..blocks {
                     let (tiles, a, b) = part(point, block);
                     let (a, b) = (&a[..tiles * DEPTH], &b[..tiles * SLAB]);
-                    column_product::<DEPTH, SLAB>([self.rows, self.columns], a, b, block > 0, product);
+                    let next = if block + 1 < blocks { (point, block + 1) } else { ((point + 1) % POINTS, 0) };
+                    let (_, next_a, next_b) = part(next.0, next.1);
+                    let sizes = [self.rows, self.columns];
+                    column_product::<DEPTH, SLAB>(sizes, a, b, block > 0, product, [next_a, next_b]);
                 }
             }
             write(products);

@@ -187,11 +187,13 @@ impl Winograd {
                 let depth = start..channels.min(start + DEPTH);
                 self.transform_weights(w, depth.clone(), first..first + N, weights);
                 let points = transformed.chunks_exact(a_len).zip(weights.chunks_exact(b_len));
-                for ((a, b), product) in points.zip(products.chunks_exact_mut(product_len)) {
+                for (point, ((a, b), product)) in points.zip(products.chunks_exact_mut(product_len)).enumerate() {
                     let (b, product) = (&b[..depth.len() * N], &mut product[..tiles * N]);
                     let a = &a[start * BLOCK..];
                     let row = |tile: usize| (tile, &a[tile * DEPTH..][..depth.len()]);
-                    panel_product::<N>(tiles, row, b, start > 0, product);
+                    let (next, at) = if point + 1 < POINTS { (point + 1, start) } else { (0, depth.end % channels) };
+                    let ahead = &transformed[next * a_len + at * BLOCK..];
+                    panel_product::<N>(tiles, row, b, start > 0, product, ahead);
                 }
             }
             match self.taps {

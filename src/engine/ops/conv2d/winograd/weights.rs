@@ -40,10 +40,11 @@ impl Winograd {
         for (tap, taps) in taps[..self.taps * self.taps].iter_mut().enumerate() {
             let w = &w[self.matrix(tap, grid) * c * o..][..c * o];
             if self.transposed {
-                for i in 0..slab.len() {
-                    let values = lanes(&w[(start + i) * c + first..]);
-                    taps.iter_mut().zip(values).for_each(|(taps, value)| taps[i] = value);
+                let mut rows = [[0.0; LANES]; SLAB];
+                for (i, row) in rows[..slab.len()].iter_mut().enumerate() {
+                    *row = lanes(&w[(start + i) * c + first..]);
                 }
+                transpose(rows.as_flattened_mut(), taps.as_flattened_mut());
             } else {
                 for (i, taps) in taps.iter_mut().enumerate() {
                     let w = &w[(first + i) * o + start..][..slab.len()];
@@ -54,6 +55,27 @@ impl Winograd {
                 }
             }
         }
+    }
+}
+
+/// Writes the transpose of SLAB rows of LANES values. By perfect shuffles, which vectors have instructions for: each
+/// turns the bits of a value's place by one, and all of them its row's bits behind its column's.
+#[inline(always)]
+fn transpose(rows: &mut [f32], columns: &mut [f32]) {
+    const { assert!(SLAB.is_power_of_two() && SLAB.ilog2() % 2 == 1) };
+    shuffle(rows, columns);
+    for _ in 0..SLAB.ilog2() / 2 {
+        shuffle(columns, rows);
+        shuffle(rows, columns);
+    }
+}
+
+/// Takes a value of either half in turns.
+#[inline(always)]
+fn shuffle(from: &[f32], to: &mut [f32]) {
+    let (first, second) = from.split_at(from.len() / 2);
+    for ((to, first), second) in to.as_chunks_mut().0.iter_mut().zip(first).zip(second) {
+        *to = [*first, *second];
     }
 }
 
