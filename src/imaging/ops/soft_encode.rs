@@ -160,7 +160,10 @@ fn candidates(bins: &[Bin], from: [f32; 2], to: [f32; 2]) -> Vec<Bin> {
     let mut limits = [f32::INFINITY; NEIGHBOURS];
     for bin in bins {
         let mut d = furthest(bin);
-        limits.iter_mut().for_each(|limit| (*limit, d) = (limit.min(d), limit.max(d)));
+        // Seldom so.
+        if d < limits[NEIGHBOURS - 1] {
+            limits.iter_mut().for_each(|limit| (*limit, d) = (limit.min(d), limit.max(d)));
+        }
     }
     // More than the roundings of the distances compared.
     let limit = limits[NEIGHBOURS - 1] * 1.0001;

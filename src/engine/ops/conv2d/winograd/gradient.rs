@@ -3,7 +3,7 @@
 use crate::engine::blocks;
 use crate::engine::ops::by_halves::{Halves, add_halves, sum_by_halves};
 use crate::engine::ops::conv2d::winograd::tiles::{
-    BLOCK, DEPTH, GAP, Image, POINTS, SIDE, SLAB, Winograd, block_len, point_len,
+    BLOCK, COLUMNS, DEPTH, GAP, Image, POINTS, SIDE, Winograd, block_len, point_len,
 };
 use crate::engine::ops::conv2d::winograd::transform::{LANES, Lanes, ROWS, four, lanes, three, two, two_sided};
 use crate::engine::ops::gemm::{column_product, with_scratch, with_wide_vectors};
@@ -98,13 +98,21 @@ impl Winograd {
         image * self.tile_rows()..(image + 1) * self.tile_rows()
     }
 
-    /// A task makes DEPTH x SLAB channels: its parts of dw, by tap, then by row.
+    /// Rows that a task makes: fewer where some cores would have none.
+    fn task_rows(&self) -> usize {
+        let [rows, columns] = self.sides().map(|side| side.depth());
+        let tasks = |of_task: usize| rows.div_ceil(of_task) * columns.div_ceil(COLUMNS);
+        let enough = |of_task: &usize| tasks(*of_task) >= rayon::current_num_threads();
+        [DEPTH, DEPTH / 2].into_iter().find(enough).unwrap_or(DEPTH / 4)
+    }
+
+    /// Each task's parts of dw, by tap, then by row: [`Self::task_rows`] by COLUMNS.
     fn tasks<'a>(&self, dw: &'a mut [f32]) -> Vec<Vec<&'a mut [f32]>> {
-        let [rows, columns] = self.sides();
-        let across = columns.depth().div_ceil(SLAB);
+        let ([rows, columns], of_task) = (self.sides(), self.task_rows());
+        let across = columns.depth().div_ceil(COLUMNS);
         let taps = self.taps * self.taps;
         let mut tasks: Vec<Vec<&mut [f32]>> =
-            (0..rows.depth().div_ceil(DEPTH) * across).map(|_| Vec::with_capacity(taps * DEPTH)).collect();
+            (0..rows.depth().div_ceil(of_task) * across).map(|_| Vec::with_capacity(taps * of_task)).collect();
         let mut matrices: Vec<_> = dw.chunks_exact_mut(rows.channels * columns.channels).map(Some).collect();
         for tap in 0..taps {
             for grid in 0..self.input.grids * self.input.grids {
@@ -113,8 +121,8 @@ impl Winograd {
                 let [first_row, first_column] =
                     [rows, columns].map(|side| if side.grids > 1 { grid * side.channels } else { 0 });
                 for (i, row) in (first_row..).zip(matrix.chunks_exact_mut(columns.channels)) {
-                    let tasks = &mut tasks[i / DEPTH * across + first_column / SLAB..];
-                    row.chunks_mut(SLAB).zip(tasks).for_each(|(part, task)| task.push(part));
+                    let tasks = &mut tasks[i / of_task * across + first_column / COLUMNS..];
+                    row.chunks_mut(COLUMNS).zip(tasks).for_each(|(part, task)| task.push(part));
                 }
             }
         }
@@ -129,10 +137,11 @@ impl Winograd {
         [a, b]: [&'a [f32]; 2],
     ) -> impl Fn(usize, usize) -> (usize, &'a [f32], &'a [f32]) + use<'a> {
         let ([rows, columns], [a_len, b_len]) = (self.sides().map(|side| side.depth()), self.block_lens());
-        let across = columns.div_ceil(SLAB);
-        let [row, column] = [task / across * DEPTH, task % across * SLAB];
+        let across = columns.div_ceil(COLUMNS);
+        let [row, column] = [task / across * self.task_rows(), task % across * COLUMNS];
+        let first_row = row / DEPTH * DEPTH * BLOCK + row % DEPTH;
         move |point, block| {
-            let a = &a[block * a_len + point * point_len(rows) + row * BLOCK..];
+            let a = &a[block * a_len + point * point_len(rows) + first_row..];
             let b = &b[block * b_len + point * point_len(columns) + column * BLOCK..];
             (BLOCK.min(tiles - block * BLOCK), a, b)
         }
@@ -163,8 +172,8 @@ impl Winograd {
 
     fn transform_columns(&self, [x, dz]: [&[f32]; 2], bands: Range<usize>, b: &mut [f32]) {
         match self.transposed {
-            true => self.transform_inputs(x, bands, SLAB, b),
-            false => self.transform_gradients(dz, bands, SLAB, b),
+            true => self.transform_inputs(x, bands, COLUMNS, b),
+            false => self.transform_gradients(dz, bands, COLUMNS, b),
         }
     }
 
@@ -206,16 +215,16 @@ impl Sum {
         part: impl Fn(usize, usize) -> (usize, &'a [f32], &'a [f32]),
         write: impl FnOnce(&[f32]),
     ) {
-        let point_len = self.rows * SLAB + GAP;
+        let point_len = self.rows * COLUMNS + GAP;
         with_scratch(POINTS * point_len, |products| {
             for (point, product) in products.chunks_exact_mut(point_len).enumerate() {
                 for block in 0..blocks {
                     let (tiles, a, b) = part(point, block);
-                    let (a, b) = (&a[..tiles * DEPTH], &b[..tiles * SLAB]);
+                    let (a, b) = (&a[..tiles * DEPTH], &b[..tiles * COLUMNS]);
                     let next = if block + 1 < blocks { (point, block + 1) } else { ((point + 1) % POINTS, 0) };
                     let (_, next_a, next_b) = part(next.0, next.1);
                     let sizes = [self.rows, self.columns];
-                    column_product::<DEPTH, SLAB>(sizes, a, b, block > 0, product, [next_a, next_b]);
+                    column_product::<DEPTH, COLUMNS>(sizes, a, b, block > 0, product, [next_a, next_b]);
                 }
             }
             write(products);
@@ -239,7 +248,7 @@ impl Sum {
                         two_sided(
                             &mut square,
                             #[inline(always)]
-                            |point: usize| lanes(&products[point * point_len + row * SLAB + c..]),
+                            |point: usize| lanes(&products[point * point_len + row * COLUMNS + c..]),
                             &transform,
                             #[inline(always)]
                             |tap: usize, sum: &Lanes| {

@@ -15,8 +15,10 @@ pub const GAP: usize = 80;
 pub const BLOCK: usize = 64;
 /// Output channels that one task makes: its sums and its part of the weights stay in a second-level cache of 1 MiB.
 pub const SLAB: usize = 2 * LANES;
-/// Input channels whose weights are transformed at once, and that one product of the weight gradient makes.
+/// Input channels whose weights are transformed at once, and most rows that one product of the weight gradient makes.
 pub const DEPTH: usize = 64;
+/// Columns that it makes.
+pub const COLUMNS: usize = 64;
 /// Elements of the transformed input that are held at once, roughly.
 const GROUP_ELEMENTS: usize = 1 << 20;
 
@@ -107,8 +109,8 @@ impl Winograd {
     /// batch.
     fn if_faster(self) -> Option<Winograd> {
         let lanes = |image: &Image| image.channels >= 64 && image.channels.is_multiple_of(LANES);
-        // A task makes whole slabs of a grid's channels.
-        let whole = |image: &Image| image.grids == 1 || image.channels.is_multiple_of(SLAB);
+        // A task's channels are of one grid.
+        let whole = |image: &Image| image.grids == 1 || image.channels.is_multiple_of(COLUMNS);
         let [height, width] = self.output.size;
         let grids = self.output.grids * self.output.grids;
         let made = self.tile_rows() * self.band_tiles() * self.tile() * grids;
