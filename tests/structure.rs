@@ -26,8 +26,8 @@ const LONG: &str = "// Long because: ";
 /// Columns that a line may have.
 const MOST_COLUMNS: usize = 120;
 /// The only files with `unsafe` code and how many places of it they have: the consent to cooperative matrices, which
-/// wgpu calls experimental; the creation of a pipeline cache from a file; of trusted shaders; the call of sgemm, and
-/// four calls of functions that were compiled for instructions the processor has; calls of Vulkan.
+/// wgpu calls experimental; the creation of a pipeline cache from a file; of trusted shaders; a hint to the
+/// processor's caches, and four calls of functions that were compiled for instructions it has; calls of Vulkan.
 const UNSAFE_FILES: [(&str, usize); 5] = [
     ("src/engine/device/gpu/matrices.rs", 1),
     ("src/engine/device/gpu/pipeline_cache.rs", 1),

@@ -3,6 +3,7 @@
 
 use crate::engine::blocks;
 use crate::engine::ops::batch_norm::params::Params;
+use crate::engine::ops::gemm::with_wide_vectors;
 use crate::random::{philox, unit};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -73,6 +74,7 @@ struct Moments {
 
 impl Moments {
     /// Chan, Golub, LeVeque, "Algorithms for Computing the Sample Variance", 1983, eq. 1.7: corrected two-pass.
+    #[inline(always)]
     fn of(x: &[f32], channels: usize) -> Self {
         let rows = (x.len() / channels) as f32;
         let mut mean = vec![0.0; channels];
@@ -109,7 +111,12 @@ fn statistics(p: &Params, x: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let blocks = row_blocks(p);
     let blocks: Vec<Moments> = blocks
         .into_par_iter()
-        .map(|rows| Moments::of(&x[rows.start * channels..rows.end * channels], channels))
+        .map(|rows| {
+            with_wide_vectors(
+                #[inline(always)]
+                || Moments::of(&x[rows.start * channels..rows.end * channels], channels),
+            )
+        })
         .collect();
     let rows = f64::from(p.rows / p.images);
     let of_image = |blocks: &[Moments], c: usize| {
@@ -204,6 +211,7 @@ impl<'a> Channels<'a> {
     }
 
     /// The gradient of a row's normalised values from that of what follows, in place.
+    #[inline(always)]
     fn before(&self, p: &Params, row: usize, x: &[f32], d: &mut [f32]) {
         if p.rectifies() {
             // What was normalised; dropout keeps the sign of what it leaves.
@@ -234,15 +242,20 @@ fn rows_of(
 ) {
     let (c, width) = (p.channels as usize, (p.channels + p.joined) as usize);
     let mut d = vec![0.0; c];
-    let rows = x.chunks_exact(c).zip(dy.chunks_exact(width)).zip(more.chunks_exact(width));
-    for (row, ((x, dy), more)) in rows.enumerate() {
-        match p.summed {
-            0 => d.copy_from_slice(&dy[..c]),
-            _ => d.iter_mut().zip(dy).zip(more).for_each(|((d, dy), more)| *d = dy + more),
-        }
-        channels.before(p, first + row, x, &mut d);
-        f(row, x, &d);
-    }
+    with_wide_vectors(
+        #[inline(always)]
+        || {
+            let rows = x.chunks_exact(c).zip(dy.chunks_exact(width)).zip(more.chunks_exact(width));
+            for (row, ((x, dy), more)) in rows.enumerate() {
+                match p.summed {
+                    0 => d.copy_from_slice(&dy[..c]),
+                    _ => d.iter_mut().zip(dy).zip(more).for_each(|((d, dy), more)| *d = dy + more),
+                }
+                channels.before(p, first + row, x, &mut d);
+                f(row, x, &d);
+            }
+        },
+    );
 }
 
 pub fn gradients<'a>(
@@ -259,13 +272,19 @@ pub fn gradients<'a>(
     let block_sums = |block: Range<usize>| {
         let (mut plain, mut centered) = (vec![0.0f32; c], vec![0.0f32; c]);
         let of = |values: &'a [f32], width: usize| &values[block.start * width..block.end * width];
-        rows_of(p, &channels, (block.start, of(x, c), of(dy, width), of(more, width)), |_, x, d| {
-            let sums = plain.iter_mut().zip(&mut centered);
-            for (((x, d), mean), (plain, centered)) in x.iter().zip(d).zip(channels.mean).zip(sums) {
-                *plain += d;
-                *centered += d * (x - mean);
-            }
-        });
+        rows_of(
+            p,
+            &channels,
+            (block.start, of(x, c), of(dy, width), of(more, width)),
+            #[inline(always)]
+            |_, x, d| {
+                let sums = plain.iter_mut().zip(&mut centered);
+                for (((x, d), mean), (plain, centered)) in x.iter().zip(d).zip(channels.mean).zip(sums) {
+                    *plain += d;
+                    *centered += d * (x - mean);
+                }
+            },
+        );
         (plain, centered)
     };
     let blocks: Vec<_> = row_blocks(p).into_par_iter().map(block_sums).collect();
@@ -294,13 +313,19 @@ pub fn gradients<'a>(
     let constant: Vec<f32> = all_dbeta.iter().map(|dbeta| share * dbeta).collect();
     let inputs = x.par_chunks(rows * c).zip(dy.par_chunks(rows * width)).zip(more.par_chunks(rows * width));
     dx.par_chunks_mut(rows * c).zip(inputs).enumerate().for_each(|(block, (dx, ((x, dy), more)))| {
-        rows_of(p, &channels, (block * rows, x, dy, more), |row, x, d| {
-            let values = dx[row * c..(row + 1) * c].iter_mut().zip(x).zip(d);
-            let numbers = channels.mean.iter().zip(&outer).zip(&slope).zip(&constant);
-            for (((dx, x), d), (((mean, outer), slope), constant)) in values.zip(numbers) {
-                *dx = outer * (d - constant - slope * (x - mean));
-            }
-        });
+        rows_of(
+            p,
+            &channels,
+            (block * rows, x, dy, more),
+            #[inline(always)]
+            |row, x, d| {
+                let values = dx[row * c..(row + 1) * c].iter_mut().zip(x).zip(d);
+                let numbers = channels.mean.iter().zip(&outer).zip(&slope).zip(&constant);
+                for (((dx, x), d), (((mean, outer), slope), constant)) in values.zip(numbers) {
+                    *dx = outer * (d - constant - slope * (x - mean));
+                }
+            },
+        );
     });
     if joined > 0 {
         blocks::zip((dskip, rows * joined), (dy, rows * width), (more, rows * width), |_, dskip, dy, more| {

@@ -6,18 +6,17 @@ use crate::engine::ops::by_halves::{Halves, add_halves, sum_by_halves};
 use crate::engine::ops::conv2d::correlation::Correlation;
 use crate::engine::ops::conv2d::geometry::{Geometry, Layout};
 use crate::engine::ops::conv2d::winograd::Winograd;
-use crate::engine::ops::gemm::{Matrix, column_product, sgemm, with_scratch};
+use crate::engine::ops::gemm::{column_product, with_scratch};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Pixels that one product works on: enough to spread the packing of the weights over, few enough to fit the cache.
+/// Pixels that one product works on.
 const BLOCK: usize = 256;
 /// With fewer columns, those of all taps are made by one product.
 const SHORT: usize = 16;
-/// Pixels, rows and columns of a product of the weight gradient: what it reads and its sums fit a first-level cache.
+/// Pixels, and rows and columns, of one product of the weight gradient: what it reads fits a first-level cache.
 const PIXELS: usize = 128;
-const ROWS: usize = 64;
-const COLUMNS: usize = 32;
+const TILE: usize = 64;
 /// Rows of the weight gradient that one task makes.
 const SLAB: usize = 256;
 /// Most elements of the weight gradient's partial sums.
@@ -66,11 +65,11 @@ impl Sizes {
         (iy < self.h && ix < self.w).then(|| (picture * self.h + iy) * self.w + ix)
     }
 
-    /// Gathers the windows of output pixels `pixels` into rows, `pitch` apart: elements `depth` of (tap, channel).
-    fn gather(&self, x: &[f32], pixels: Range<usize>, depth: Range<usize>, pitch: usize, rows: &mut [f32]) {
+    /// Gathers the windows of output pixels `pixels` into rows, TILE apart: elements `depth` of (tap, channel).
+    fn gather(&self, x: &[f32], pixels: Range<usize>, depth: Range<usize>, rows: &mut [f32]) {
         let tap = depth.start / self.c;
         let tap = [tap / self.kw, tap % self.kw];
-        for (pixel, row) in pixels.zip(rows.chunks_exact_mut(pitch)) {
+        for (pixel, row) in pixels.zip(rows.chunks_exact_mut(TILE)) {
             let at = [pixel / (self.ho * self.wo), pixel / self.wo % self.ho, pixel % self.wo];
             let (mut at_tap, mut first) = (tap, depth.start % self.c);
             let mut rest = &mut row[..depth.len()];
@@ -214,59 +213,96 @@ impl Cut {
 /// Writes slab `number` of dw, the sum over some pixels.
 type Slab = fn(&Sizes, [&[f32]; 2], Range<usize>, usize, &mut [f32]);
 
-/// A slab of rows (tap, channel), by products of ROWS x COLUMNS.
+/// A slab of rows (tap, channel).
 fn slab_hwio(s: &Sizes, [x, dz]: [&[f32]; 2], pixels: Range<usize>, number: usize, dw: &mut [f32]) {
-    let (depth, strips) = (number * SLAB..number * SLAB + dw.len() / s.o, s.o.div_ceil(COLUMNS));
-    let sums_len = depth.len().div_ceil(ROWS) * strips * ROWS * COLUMNS;
-    with_scratch(sums_len + PIXELS * (ROWS + strips * COLUMNS), |scratch| {
-        let (sums, scratch) = scratch.split_at_mut(sums_len);
-        let (windows, columns) = scratch.split_at_mut(PIXELS * ROWS);
-        for start in pixels.clone().step_by(PIXELS) {
-            let block = start..pixels.end.min(start + PIXELS);
-            let dz = dz[start * s.o..block.end * s.o].chunks_exact(s.o);
-            for (pixel, dz) in dz.enumerate() {
-                for (columns, dz) in columns.chunks_exact_mut(PIXELS * COLUMNS).zip(dz.chunks(COLUMNS)) {
-                    columns[pixel * COLUMNS..][..dz.len()].copy_from_slice(dz);
-                }
-            }
-            for (first, sums) in depth.clone().step_by(ROWS).zip(sums.chunks_exact_mut(strips * ROWS * COLUMNS)) {
-                let rows = first..depth.end.min(first + ROWS);
-                s.gather(x, block.clone(), rows.clone(), ROWS, windows);
-                let a = &windows[..block.len() * ROWS];
-                let columns = columns.chunks_exact(PIXELS * COLUMNS);
-                for ((strip, b), sums) in columns.enumerate().zip(sums.chunks_exact_mut(ROWS * COLUMNS)) {
-                    // What is beyond the slab is made of whatever is there.
-                    let sizes = [rows.len(), COLUMNS.min(s.o - strip * COLUMNS)].map(|size| size.next_multiple_of(16));
-                    let b = &b[..block.len() * COLUMNS];
-                    column_product::<ROWS, COLUMNS>(sizes, a, b, start > pixels.start, sums, [a, b]);
-                }
-            }
-        }
-        for (row, dw) in dw.chunks_exact_mut(s.o).enumerate() {
-            for (strip, dw) in dw.chunks_mut(COLUMNS).enumerate() {
-                let sums = &sums[((row / ROWS * strips + strip) * ROWS + row % ROWS) * COLUMNS..];
-                dw.copy_from_slice(&sums[..dw.len()]);
-            }
-        }
-    });
+    let depth = number * SLAB..number * SLAB + dw.len() / s.o;
+    let rows = |block: Range<usize>, rows: Range<usize>, to: &mut [f32]| {
+        s.gather(x, block, depth.start + rows.start..depth.start + rows.end, to);
+    };
+    let columns = |block: Range<usize>, columns: Range<usize>, to: &mut [f32]| copy(dz, s.o, block, columns, to);
+    sum_of_products(pixels, [depth.len(), s.o], [&rows, &columns], dw);
 }
 
 /// A slab of rows (tap, output).
 fn slab_hwoi(s: &Sizes, [x, dz]: [&[f32]; 2], pixels: Range<usize>, number: usize, dw: &mut [f32]) {
     let rows = number * SLAB..number * SLAB + dw.len() / s.c;
-    for start in pixels.clone().step_by(BLOCK) {
-        let block = start..pixels.end.min(start + BLOCK);
-        let beta = if start == pixels.start { 0.0 } else { 1.0 };
-        for tap in rows.start / s.o..rows.end.div_ceil(s.o) {
-            let part = rows.start.max(tap * s.o)..rows.end.min((tap + 1) * s.o);
-            let dz = Matrix::transposed(&dz[start * s.o + part.start - tap * s.o..block.end * s.o], s.o);
-            let dw = &mut dw[(part.start - rows.start) * s.c..(part.end - rows.start) * s.c];
-            with_scratch(block.len() * s.c, |windows| {
-                s.gather(x, block.clone(), tap * s.c..(tap + 1) * s.c, s.c, windows);
-                sgemm([part.len(), block.len(), s.c], dz, Matrix::rows(windows, s.c), beta, dw, s.c);
-            });
-        }
+    for tap in rows.start / s.o..rows.end.div_ceil(s.o) {
+        let part = rows.start.max(tap * s.o)..rows.end.min((tap + 1) * s.o);
+        let dw = &mut dw[(part.start - rows.start) * s.c..(part.end - rows.start) * s.c];
+        let first = part.start - tap * s.o;
+        let rows = |block: Range<usize>, rows: Range<usize>, to: &mut [f32]| {
+            copy(dz, s.o, block, first + rows.start..first + rows.end, to);
+        };
+        let columns = |block: Range<usize>, columns: Range<usize>, to: &mut [f32]| {
+            s.gather(x, block, tap * s.c + columns.start..tap * s.c + columns.end, to);
+        };
+        sum_of_products(pixels.clone(), [part.len(), s.c], [&rows, &columns], dw);
     }
+}
+
+/// As [`slab_hwoi`], the whole of it, for few channels: rows of outputs, by all taps and channels.
+fn few_columns(s: &Sizes, [x, dz]: [&[f32]; 2], pixels: Range<usize>, _: usize, dw: &mut [f32]) {
+    let depth = dw.len() / s.o;
+    let rows = |block: Range<usize>, rows: Range<usize>, to: &mut [f32]| copy(dz, s.o, block, rows, to);
+    let columns = |block: Range<usize>, columns: Range<usize>, to: &mut [f32]| s.gather(x, block, columns, to);
+    with_scratch(s.o * depth, |sums| {
+        sum_of_products(pixels, [s.o, depth], [&rows, &columns], sums);
+        for (tap, dw) in dw.chunks_exact_mut(s.o * s.c).enumerate() {
+            for (dw, sums) in dw.chunks_exact_mut(s.c).zip(sums.chunks_exact(depth)) {
+                dw.copy_from_slice(&sums[tap * s.c..][..s.c]);
+            }
+        }
+    });
+}
+
+/// Copies the columns `columns` of the pixels `pixels` of rows of `width` into rows, TILE apart.
+fn copy(values: &[f32], width: usize, pixels: Range<usize>, columns: Range<usize>, to: &mut [f32]) {
+    for (to, row) in to.chunks_exact_mut(TILE).zip(values[pixels.start * width..pixels.end * width].chunks_exact(width))
+    {
+        to[..columns.len()].copy_from_slice(&row[columns.clone()]);
+    }
+}
+
+/// Writes, of some pixels, some elements each: a row a pixel, TILE apart.
+type Pack<'f> = &'f dyn Fn(Range<usize>, Range<usize>, &mut [f32]);
+
+/// Makes `sums`, which has `rows` by `columns`, the sum over `pixels` of each row's element times each column's.
+fn sum_of_products(
+    pixels: Range<usize>,
+    [rows, columns]: [usize; 2],
+    [pack_rows, pack_columns]: [Pack<'_>; 2],
+    sums: &mut [f32],
+) {
+    let strips = columns.div_ceil(TILE);
+    let tiles_len = rows.div_ceil(TILE) * strips * TILE * TILE;
+    with_scratch(tiles_len + PIXELS * TILE * (1 + strips), |scratch| {
+        let (tiles, scratch) = scratch.split_at_mut(tiles_len);
+        let (a, b) = scratch.split_at_mut(PIXELS * TILE);
+        let part = |first: usize, all: usize| first..all.min(first + TILE);
+        for start in pixels.clone().step_by(PIXELS) {
+            let block = start..pixels.end.min(start + PIXELS);
+            let len = block.len() * TILE;
+            for (first, b) in (0..columns).step_by(TILE).zip(b.chunks_exact_mut(PIXELS * TILE)) {
+                pack_columns(block.clone(), part(first, columns), b);
+            }
+            for (row, tiles) in (0..rows).step_by(TILE).zip(tiles.chunks_exact_mut(strips * TILE * TILE)) {
+                pack_rows(block.clone(), part(row, rows), a);
+                let b = b.chunks_exact(PIXELS * TILE).map(|b| &b[..len]);
+                for ((column, b), tile) in (0..columns).step_by(TILE).zip(b).zip(tiles.chunks_exact_mut(TILE * TILE)) {
+                    // What is beyond the last row and column is made of whatever is there.
+                    let sizes = [part(row, rows), part(column, columns)].map(|part| part.len().next_multiple_of(16));
+                    let a = &a[..len];
+                    column_product::<TILE, TILE>(sizes, a, b, start > pixels.start, tile, [a, b]);
+                }
+            }
+        }
+        for (row, sums) in sums.chunks_exact_mut(columns).enumerate() {
+            for (strip, sums) in sums.chunks_mut(TILE).enumerate() {
+                let tile = (row / TILE * strips + strip) * TILE * TILE;
+                sums.copy_from_slice(&tiles[tile + row % TILE * TILE..][..sums.len()]);
+            }
+        }
+    });
 }
 
 /// Makes `dz`, which is dy, 0 where not `y > 0`; `db` is its sum over the pixels, image by image.
@@ -288,27 +324,6 @@ pub fn relu_gradient(geometry: &Geometry, y: &[f32], dz: &mut [f32], db: &mut [f
     let images = dz.par_chunks_mut(image).zip(y.par_chunks(image));
     let sums = images.map(|(dz, y)| add_up(dz.par_chunks_mut(rows).zip(y.par_chunks(rows)).map(of_rows).collect(), o));
     add_images(&sums.collect::<Vec<_>>(), db);
-}
-
-/// As [`slab_hwoi`], the whole of it, for few channels: rows of outputs, by all taps and channels.
-fn few_columns(s: &Sizes, [x, dz]: [&[f32]; 2], pixels: Range<usize>, _: usize, dw: &mut [f32]) {
-    let depth = dw.len() / s.o;
-    with_scratch((s.o + BLOCK) * depth, |scratch| {
-        let (sums, rows) = scratch.split_at_mut(s.o * depth);
-        for start in pixels.clone().step_by(BLOCK) {
-            let block = start..pixels.end.min(start + BLOCK);
-            let rows = &mut rows[..block.len() * depth];
-            s.gather(x, block.clone(), 0..depth, depth, rows);
-            let dz = Matrix::transposed(&dz[start * s.o..block.end * s.o], s.o);
-            let beta = if start == pixels.start { 0.0 } else { 1.0 };
-            sgemm([s.o, block.len(), depth], dz, Matrix::rows(rows, depth), beta, sums, depth);
-        }
-        for (tap, dw) in dw.chunks_exact_mut(s.o * s.c).enumerate() {
-            for (dw, sums) in dw.chunks_exact_mut(s.c).zip(sums.chunks_exact(depth)) {
-                dw.copy_from_slice(&sums[tap * s.c..][..s.c]);
-            }
-        }
-    });
 }
 
 /// `db` is the sum of `dy` over the pixels, image by image.

@@ -3,7 +3,7 @@
 use crate::engine::blocks;
 use crate::engine::ops::by_halves::{Halves, add_halves, sum_by_halves};
 use crate::engine::ops::conv2d::winograd::tiles::{
-    BLOCK, COLUMNS, DEPTH, GAP, Image, POINTS, SIDE, Winograd, block_len, point_len,
+    BLOCK, COLUMNS, DEPTH, GAP, Image, POINTS, SIDE, SLAB, Winograd, block_len, point_len,
 };
 use crate::engine::ops::conv2d::winograd::transform::{LANES, Lanes, ROWS, four, lanes, three, two, two_sided};
 use crate::engine::ops::gemm::{column_product, with_scratch, with_wide_vectors};
@@ -98,18 +98,22 @@ impl Winograd {
         image * self.tile_rows()..(image + 1) * self.tile_rows()
     }
 
-    /// Rows that a task makes: fewer where some cores would have none.
-    fn task_rows(&self) -> usize {
-        let [rows, columns] = self.sides().map(|side| side.depth());
-        let tasks = |of_task: usize| rows.div_ceil(of_task) * columns.div_ceil(COLUMNS);
+    /// Rows and columns that a task makes: fewer rows where some cores would have none, and columns of one grid.
+    fn task_sizes(&self) -> [usize; 2] {
+        let [rows, columns] = self.sides();
+        let across = match columns.grids > 1 && !columns.channels.is_multiple_of(COLUMNS) {
+            true => SLAB,
+            false => COLUMNS,
+        };
+        let tasks = |of_task: usize| rows.depth().div_ceil(of_task) * columns.depth().div_ceil(across);
         let enough = |of_task: &usize| tasks(*of_task) >= rayon::current_num_threads();
-        [DEPTH, DEPTH / 2].into_iter().find(enough).unwrap_or(DEPTH / 4)
+        [[DEPTH, DEPTH / 2].into_iter().find(enough).unwrap_or(DEPTH / 4), across]
     }
 
-    /// Each task's parts of dw, by tap, then by row: [`Self::task_rows`] by COLUMNS.
+    /// Each task's parts of dw, by tap, then by row.
     fn tasks<'a>(&self, dw: &'a mut [f32]) -> Vec<Vec<&'a mut [f32]>> {
-        let ([rows, columns], of_task) = (self.sides(), self.task_rows());
-        let across = columns.depth().div_ceil(COLUMNS);
+        let ([rows, columns], [of_task, width]) = (self.sides(), self.task_sizes());
+        let across = columns.depth().div_ceil(width);
         let taps = self.taps * self.taps;
         let mut tasks: Vec<Vec<&mut [f32]>> =
             (0..rows.depth().div_ceil(of_task) * across).map(|_| Vec::with_capacity(taps * of_task)).collect();
@@ -121,8 +125,8 @@ impl Winograd {
                 let [first_row, first_column] =
                     [rows, columns].map(|side| if side.grids > 1 { grid * side.channels } else { 0 });
                 for (i, row) in (first_row..).zip(matrix.chunks_exact_mut(columns.channels)) {
-                    let tasks = &mut tasks[i / of_task * across + first_column / COLUMNS..];
-                    row.chunks_mut(COLUMNS).zip(tasks).for_each(|(part, task)| task.push(part));
+                    let tasks = &mut tasks[i / of_task * across + first_column / width..];
+                    row.chunks_mut(width).zip(tasks).for_each(|(part, task)| task.push(part));
                 }
             }
         }
@@ -137,12 +141,13 @@ impl Winograd {
         [a, b]: [&'a [f32]; 2],
     ) -> impl Fn(usize, usize) -> (usize, &'a [f32], &'a [f32]) + use<'a> {
         let ([rows, columns], [a_len, b_len]) = (self.sides().map(|side| side.depth()), self.block_lens());
-        let across = columns.div_ceil(COLUMNS);
-        let [row, column] = [task / across * self.task_rows(), task % across * COLUMNS];
-        let first_row = row / DEPTH * DEPTH * BLOCK + row % DEPTH;
+        let [of_task, width] = self.task_sizes();
+        let across = columns.div_ceil(width);
+        let first = |at: usize, width: usize| at / width * width * BLOCK + at % width;
+        let [row, column] = [first(task / across * of_task, DEPTH), first(task % across * width, COLUMNS)];
         move |point, block| {
-            let a = &a[block * a_len + point * point_len(rows) + first_row..];
-            let b = &b[block * b_len + point * point_len(columns) + column * BLOCK..];
+            let a = &a[block * a_len + point * point_len(rows) + row..];
+            let b = &b[block * b_len + point * point_len(columns) + column..];
             (BLOCK.min(tiles - block * BLOCK), a, b)
         }
     }

@@ -8,7 +8,7 @@ use std::ops::Range;
 pub const SIDE: usize = 6;
 /// Products a tile.
 pub const POINTS: usize = SIDE * SIDE;
-/// Elements between the data of two points. Without them the 36 places that a transform writes to lie a power of two
+/// Elements between the data of two points, more than a task reads beyond a point. Without them the 36 places that a transform writes to lie a power of two
 /// apart and evict each other from the cache.
 pub const GAP: usize = 80;
 /// Tiles that one product works on.
@@ -17,7 +17,7 @@ pub const BLOCK: usize = 64;
 pub const SLAB: usize = 2 * LANES;
 /// Input channels whose weights are transformed at once, and most rows that one product of the weight gradient makes.
 pub const DEPTH: usize = 64;
-/// Columns that it makes.
+/// Most columns that it makes.
 pub const COLUMNS: usize = 64;
 /// Elements of the transformed input that are held at once, roughly.
 const GROUP_ELEMENTS: usize = 1 << 20;
@@ -110,7 +110,7 @@ impl Winograd {
     fn if_faster(self) -> Option<Winograd> {
         let lanes = |image: &Image| image.channels >= 64 && image.channels.is_multiple_of(LANES);
         // A task's channels are of one grid.
-        let whole = |image: &Image| image.grids == 1 || image.channels.is_multiple_of(COLUMNS);
+        let whole = |image: &Image| image.grids == 1 || image.channels.is_multiple_of(SLAB);
         let [height, width] = self.output.size;
         let grids = self.output.grids * self.output.grids;
         let made = self.tile_rows() * self.band_tiles() * self.tile() * grids;
