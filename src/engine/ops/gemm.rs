@@ -206,7 +206,7 @@ fn column_tile<const R: usize, const W: usize, const M: usize, const N: usize>(
     // A share of what is ahead.
     let mut at = first * a.len();
     for (a, b) in a.iter().zip(b) {
-        if at % LINE == 0 {
+        if at.is_multiple_of(LINE) {
             prefetch(ahead[0].wrapping_add(at));
             prefetch(ahead[1].wrapping_add(at * N / M));
         }
