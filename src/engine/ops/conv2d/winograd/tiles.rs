@@ -8,8 +8,8 @@ use std::ops::Range;
 pub const SIDE: usize = 6;
 /// Products a tile.
 pub const POINTS: usize = SIDE * SIDE;
-/// Elements between the data of two points, more than a task reads beyond a point. Without them the 36 places that a transform writes to lie a power of two
-/// apart and evict each other from the cache.
+/// Elements between the data of two points, more than a task reads beyond a point. Without them the 36 places that a
+/// transform writes to lie a power of two apart and evict each other from the cache.
 pub const GAP: usize = 80;
 /// Tiles that one product works on.
 pub const BLOCK: usize = 64;
