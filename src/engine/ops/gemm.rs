@@ -127,58 +127,49 @@ pub fn column_product<const M: usize, const N: usize>(
     c: &mut [f32],
     ahead: [&[f32]; 2],
 ) {
-    // Not by a closure, as above: the compiler has to know that c lies apart from a and b, as parameters do.
+    let operands = Operands { sizes: [m, n], a, b, add, ahead };
+    // Not by a closure, as above: the compiler has to know that c lies apart from a and b, as a parameter does.
     #[cfg(target_arch = "x86_64")]
     {
-        type Sizes = [usize; 2];
-        type Ahead<'a> = [&'a [f32]; 2];
         #[target_feature(enable = "avx512f")]
-        fn avx512<const M: usize, const N: usize>(
-            [m, n]: Sizes,
-            a: &[f32],
-            b: &[f32],
-            add: bool,
-            c: &mut [f32],
-            ahead: Ahead,
-        ) {
+        fn avx512<const M: usize, const N: usize>(operands: Operands, c: &mut [f32]) {
+            let n = operands.sizes[1];
             // Not 16 x 16: the compiler keeps such a tile in memory.
-            columns::<8, 32, M, N>(m, 0..n / 32, a, b, add, c, ahead, f32::mul_add);
-            columns::<8, 16, M, N>(m, n / 32 * 2..n / 16, a, b, add, c, ahead, f32::mul_add);
+            columns::<8, 32, M, N>(operands, 0..n / 32, c, f32::mul_add);
+            columns::<8, 16, M, N>(operands, n / 32 * 2..n / 16, c, f32::mul_add);
         }
         #[target_feature(enable = "avx2,fma")]
-        fn avx2<const M: usize, const N: usize>(
-            [m, n]: Sizes,
-            a: &[f32],
-            b: &[f32],
-            add: bool,
-            c: &mut [f32],
-            ahead: Ahead,
-        ) {
-            columns::<4, 16, M, N>(m, 0..n / 16, a, b, add, c, ahead, f32::mul_add);
+        fn avx2<const M: usize, const N: usize>(operands: Operands, c: &mut [f32]) {
+            columns::<4, 16, M, N>(operands, 0..operands.sizes[1] / 16, c, f32::mul_add);
         }
         #[allow(unsafe_code, reason = "the processor is asked for the instructions first")]
         if is_x86_feature_detected!("avx512f") {
             // SAFETY: the processor has the instructions.
-            return unsafe { avx512::<M, N>([m, n], a, b, add, c, ahead) };
+            return unsafe { avx512::<M, N>(operands, c) };
         } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             // SAFETY: as above.
-            return unsafe { avx2::<M, N>([m, n], a, b, add, c, ahead) };
+            return unsafe { avx2::<M, N>(operands, c) };
         }
     }
-    columns::<4, 16, M, N>(m, 0..n / 16, a, b, add, c, ahead, multiply_add);
+    columns::<4, 16, M, N>(operands, 0..n / 16, c, multiply_add);
+}
+
+/// What a [`column_product`] reads, and how.
+#[derive(Clone, Copy)]
+struct Operands<'a> {
+    sizes: [usize; 2],
+    a: &'a [f32],
+    b: &'a [f32],
+    add: bool,
+    ahead: [&'a [f32]; 2],
 }
 
 /// Strips of W columns of a [`column_product`], by tiles of R rows, whose sums the registers hold. R divides m.
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "those of the product, and how it is made")]
 fn columns<const R: usize, const W: usize, const M: usize, const N: usize>(
-    m: usize,
+    Operands { sizes: [m, _], a, b, add, ahead }: Operands,
     strips: Range<usize>,
-    a: &[f32],
-    b: &[f32],
-    add: bool,
     c: &mut [f32],
-    ahead: [&[f32]; 2],
     multiply_add: impl Fn(f32, f32, f32) -> f32 + Copy,
 ) {
     let ((a, _), (b, _), (c, _)) = (a.as_chunks::<M>(), b.as_chunks::<N>(), c.as_chunks_mut::<N>());
@@ -327,20 +318,20 @@ mod tests {
     fn a_product_of_columns_sums_over_rows_and_adds_to_what_is_there() {
         const K: usize = 3;
         let a: Vec<f32> = (0..K * 64).map(|i| (i % 7) as f32).collect();
-        let b: Vec<f32> = (0..K * 32).map(|i| (i % 5) as f32 - 1.0).collect();
-        for [m, n] in [[64, 32], [48, 16], [16, 32]] {
-            let mut c = vec![1.0; 64 * 32];
+        let b: Vec<f32> = (0..K * 64).map(|i| (i % 5) as f32 - 1.0).collect();
+        for [m, n] in [[64, 64], [64, 32], [48, 48], [48, 16], [16, 32]] {
+            let mut c = vec![1.0; 64 * 64];
             for (add, there) in [(false, 0.0), (true, 2.0)] {
                 if add {
                     c.fill(there);
                 }
-                column_product::<64, 32>([m, n], &a, &b, add, &mut c, [&a, &b]);
+                column_product::<64, 64>([m, n], &a, &b, add, &mut c, [&a, &b]);
                 for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
-                    let sum: f32 = (0..K).map(|k| a[k * 64 + i] * b[k * 32 + j]).sum();
-                    assert_eq!(c[i * 32 + j], sum + there, "({i}, {j}) of {m} x {n}");
+                    let sum: f32 = (0..K).map(|k| a[k * 64 + i] * b[k * 64 + j]).sum();
+                    assert_eq!(c[i * 64 + j], sum + there, "({i}, {j}) of {m} x {n}");
                 }
             }
-            assert!(c[m * 32..].iter().all(|value| *value == 2.0), "rows beyond {m} were written");
+            assert!(c[m * 64..].iter().all(|value| *value == 2.0), "rows beyond {m} were written");
         }
     }
 

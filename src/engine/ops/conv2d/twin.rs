@@ -10,12 +10,13 @@ use crate::engine::ops::gemm::{column_product, with_scratch};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Pixels that one product works on.
+/// Chunks of pixels have a multiple of so many, and one task adds up so many elements of them.
 const BLOCK: usize = 256;
 /// With fewer columns, those of all taps are made by one product.
 const SHORT: usize = 16;
-/// Pixels, and rows and columns, of one product of the weight gradient: what it reads fits a first-level cache.
-const PIXELS: usize = 128;
+/// Pixels, and rows and columns, of one product of the weight gradient: what it reads fits a first-level cache, whose
+/// sets its rows share, since they lie a power of two apart.
+const PIXELS: usize = 64;
 const TILE: usize = 64;
 /// Rows of the weight gradient that one task makes.
 const SLAB: usize = 256;
