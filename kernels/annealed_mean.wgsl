@@ -19,24 +19,27 @@ struct Params {
     factor: u32,
     // 1 / T
     sharpness: f32,
+    // Of all h F rows of each image, the first one that is made, and how many are.
+    first: u32,
+    rows: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> probability: array<f32>; // (N, h, w, Q), sum 1 over Q
 @group(0) @binding(2) var<storage, read> bins: array<vec2<f32>>; // (Q) of a, b
-@group(0) @binding(3) var<storage, read_write> ab: array<vec2<f32>>; // (N, h F, w F) of a, b
-@group(0) @binding(4) var<storage, read_write> entropy: array<f32>; // (N, h F, w F, 1)
+@group(0) @binding(3) var<storage, read_write> ab: array<vec2<f32>>; // (N, rows, w F) of a, b
+@group(0) @binding(4) var<storage, read_write> entropy: array<f32>; // (N, rows, w F, 1)
 
 @compute @workgroup_size(16, 16)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let width = p.w * p.factor;
-    let height = p.h * p.factor;
+    let height = p.rows;
     let at = square(group, local, width, height);
     if (at.x >= width || at.y >= height || at.image >= p.n) {
         return;
     }
     let x = bilinear_tap(at.x, p.factor, p.w);
-    let y = bilinear_tap(at.y, p.factor, p.h);
+    let y = bilinear_tap(p.first + at.y, p.factor, p.h);
     // Where the rows of the four neighbours start, and their shares.
     let row = (at.image * p.h + vec2<u32>(y.first, y.second)) * p.w;
     let upper = (row.x + vec2<u32>(x.first, x.second)) * p.q;

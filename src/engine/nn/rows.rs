@@ -3,12 +3,11 @@
 //! Each layer keeps the rows that its next output still reads, so that no row is computed twice and memory goes with
 //! the image's width alone.
 
-use crate::engine::device::VIEW_ALIGN;
-use crate::engine::nn::layer::convolve;
+use crate::engine::device::{Device, VIEW_ALIGN};
 use crate::engine::nn::{Bound, Form, Layer, Norm, Parameters, Sequential};
 use crate::engine::ops::concat::below;
 use crate::engine::ops::conv2d::{Conv2d, Padding};
-use crate::engine::ops::pad::{Slice, ZeroPad};
+use crate::engine::ops::pad::{Slice, ZeroPad, place};
 use crate::engine::tape::{Tape, Var};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
@@ -42,6 +41,34 @@ impl Window {
         Ok(())
     }
 
+    /// Takes the next rows `[1, h, W, C]` as `write` writes them: without a copy where those that are kept end at a
+    /// place at which a part may begin.
+    ///
+    /// # Errors
+    /// Rows of another size, those of `write`, and whatever a launch reports.
+    pub fn push_written(
+        &mut self,
+        device: &Device,
+        shape: [usize; 4],
+        write: impl FnOnce(&Tensor) -> Result<()>,
+    ) -> Result<()> {
+        let kept = self.kept.as_ref().map_or(0, |kept| kept.len());
+        if !kept.is_multiple_of(VIEW_ALIGN) {
+            let rows = Tensor::empty(device, &shape)?;
+            write(&rows)?;
+            return self.push(rows);
+        }
+        let [one, rows, width, channels] = shape;
+        let all = Tensor::empty(device, &[one, self.end - self.first + rows, width, channels])?;
+        if let Some(kept) = self.kept.take() {
+            place(&kept, [0; 3], &all.part(0, kept.shape())?)?;
+        }
+        write(&all.part(kept, &shape)?)?;
+        self.kept = Some(all);
+        self.end += rows;
+        Ok(())
+    }
+
     /// Rows `first` to `end`, counted from the top of the image.
     ///
     /// # Errors
@@ -67,19 +94,23 @@ impl Window {
             let size = [self.end - first, width, channels];
             self.kept = Some(tape.apply(Slice { first: [0; 3], size }, &[&tape.constant(kept)])?.value().clone());
         }
-        self.first = self.first.max(first);
+        // What has not come is not kept yet.
+        self.first = self.first.max(first.min(self.end));
         Ok(())
     }
 }
 
-/// Rows of one image.
-fn some_rows(image: &Tensor, first: usize, count: usize) -> Result<Tensor> {
-    let [_, height, width, channels] = image.nhwc()?;
+/// Some rows of each image `[N, H, W, C]`.
+///
+/// # Errors
+/// Rows beyond its last, and whatever a launch reports.
+pub fn some_rows(image: &Tensor, first: usize, count: usize) -> Result<Tensor> {
+    let [n, height, width, channels] = image.nhwc()?;
     if (first, count) == (0, height) {
         return Ok(image.clone());
     }
     let (offset, shape) = (first * width * channels, [1, count, width, channels]);
-    if offset.is_multiple_of(VIEW_ALIGN) {
+    if n == 1 && offset.is_multiple_of(VIEW_ALIGN) {
         return image.part(offset, &shape);
     }
     let tape = Tape::inference();
@@ -189,32 +220,29 @@ struct Stage {
 }
 
 impl Stage {
-    /// Makes the next rows, if any can be made of those that have come.
-    fn next(&mut self, bound: &Bound<'_>) -> Result<Option<Tensor>> {
+    /// The rows that it makes next, if any can be made of those that have come.
+    fn next(&self) -> Option<Range<usize>> {
         let [height, total] = self.height;
         let come = self.window.end();
         let ready = if come == height { total } else { self.reading.ready(come, total) };
         let least = if let Reading::Under { least, .. } = self.reading { least } else { 1 };
         if ready <= self.made || ready < total && ready - self.made < least {
-            return Ok(None);
+            return None;
         }
         // What comes late, at the end, goes on in parts too; the last of them is not a small one.
         let end = if ready - self.made < 2 * self.most { ready } else { self.made + self.most };
-        let y = self.make(bound, self.made..end)?;
-        self.made = end;
-        self.window.forget(if end == total { height } else { self.reading.first_read(end) })?;
-        Ok(Some(y))
+        Some(self.made..end)
     }
 
-    /// Some rows of what it makes.
-    fn make(&self, bound: &Bound<'_>, rows: Range<usize>) -> Result<Tensor> {
+    /// Makes these rows, which are the next ones of `to`.
+    fn make(&mut self, bound: &Bound<'_>, rows: Range<usize>, to: &mut Window) -> Result<()> {
         let (tape, [height, total]) = (bound.tape(), self.height);
         let constant = |first, end| Ok::<Var, Error>(tape.constant(self.window.rows(first, end)?));
         let plain = |x: &Var| self.layer.forward(bound, x, Norm::Running);
         let first = self.reading.first_read(rows.start);
         let come = self.window.end();
-        let y = match &self.reading {
-            Reading::Each(factor) => plain(&constant(first, rows.end.div_ceil(*factor))?)?,
+        match &self.reading {
+            Reading::Each(factor) => to.push(plain(&constant(first, rows.end.div_ceil(*factor))?)?.value().clone()),
             Reading::Under { name, op, reach, top, .. } => {
                 // Counted from the first row of zeros above the image.
                 let read = rows.start * op.stride..(rows.end - 1) * op.stride + reach;
@@ -223,21 +251,29 @@ impl Stage {
                     Padding::Valid => Padding::Valid,
                     _ => Padding::Rows { top: top.saturating_sub(read.start), bottom: end.saturating_sub(height) },
                 };
-                convolve(bound, name, Conv2d { padding, ..*op }, &constant(first, end.min(height))?)?
+                let op = Conv2d { padding, ..*op };
+                let x = self.window.rows(first, end.min(height))?;
+                let weight = bound.tensor(&format!("{name}.weight"))?;
+                let bias = bound.optional(&format!("{name}.bias"))?;
+                let _layer = bound.layer(name);
+                let shape = op.output_shape(x.shape(), weight.shape())?;
+                to.push_written(x.device(), shape, |y| op.write(&x, &weight, bias.as_ref().map(Var::value), y))
             }
             Reading::Around { factor, around } => {
                 let end = (rows.end / factor + around).min(come);
                 let y = plain(&constant(first, end)?)?;
-                return some_rows(y.value(), rows.start - first * factor, rows.len());
+                to.push(some_rows(y.value(), rows.start - first * factor, rows.len())?)
             }
             Reading::Padded(pad) => {
                 let top = if rows.start == 0 { pad.top } else { 0 };
                 let bottom = if rows.end == total { pad.bottom } else { 0 };
                 let end = (rows.end - pad.top).min(height);
-                tape.apply(ZeroPad { top, bottom, ..*pad }, &[&constant(first, end)?])?
+                let y = tape.apply(ZeroPad { top, bottom, ..*pad }, &[&constant(first, end)?])?;
+                to.push(y.value().clone())
             }
-        };
-        Ok(y.value().clone())
+        }?;
+        self.made = rows.end;
+        self.window.forget(if rows.end == total { height } else { self.reading.first_read(rows.end) })
     }
 }
 
@@ -291,19 +327,32 @@ impl Rows {
         x: Tensor,
         made: &mut dyn FnMut([Tensor; 2]) -> Result<()>,
     ) -> Result<()> {
-        down(&mut self.before, bound, x, &mut |features| {
-            let y = self.last.forward(bound, &bound.tape().constant(features.clone()), Norm::Running)?;
+        let last = &self.last;
+        let mut finish = |features: Tensor| {
+            let y = last.forward(bound, &bound.tape().constant(features.clone()), Norm::Running)?;
             made([features, y.value().clone()])
-        })
+        };
+        match self.before.first_mut() {
+            Some(first) => first.window.push(x)?,
+            None => return finish(x),
+        }
+        down(&mut self.before, bound, &mut finish)
     }
 }
 
-/// Lets rows go through `stages`, each part as far down as it comes before the next one is made.
-fn down(stages: &mut [Stage], bound: &Bound<'_>, x: Tensor, made: &mut dyn FnMut(Tensor) -> Result<()>) -> Result<()> {
-    let Some((stage, below)) = stages.split_first_mut() else { return made(x) };
-    stage.window.push(x)?;
-    while let Some(y) = stage.next(bound)? {
-        down(below, bound, y, made)?;
+/// Lets what has come to the first of `stages` go through them, each part as far down as it comes before the next one
+/// is made.
+fn down(stages: &mut [Stage], bound: &Bound<'_>, finish: &mut dyn FnMut(Tensor) -> Result<()>) -> Result<()> {
+    let Some((stage, below)) = stages.split_first_mut() else { return Ok(()) };
+    while let Some(rows) = stage.next() {
+        if let Some(next) = below.first_mut() {
+            stage.make(bound, rows, &mut next.window)?;
+            down(below, bound, finish)?;
+        } else {
+            let mut made = Window::default();
+            stage.make(bound, rows, &mut made)?;
+            finish(made.rows(0, made.end())?)?;
+        }
     }
     Ok(())
 }
@@ -311,7 +360,6 @@ fn down(stages: &mut [Stage], bound: &Bound<'_>, x: Tensor, made: &mut dyn FnMut
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::device::Device;
     use crate::engine::nn::{BatchNormLayer, ConvLayer, ConvTransposeLayer, OpLayer, UpsampleLayer, ZeroPadLayer};
     use crate::engine::ops::activation::Activation;
     use crate::engine::ops::conv_transpose2d::ConvTranspose2d;
@@ -328,6 +376,8 @@ mod tests {
             .then(BatchNormLayer::new("n"))
             .then(ConvLayer::same("c", 3, 64).dilation(2))
             .then(ConvLayer::same("d", 3, 64).relu())
+            // Whose kernel passes rows over.
+            .then(ConvLayer::same("i", 1, 64).stride(3))
             .then(ZeroPadLayer(before))
             .then(ConvLayer::valid("e", 3, 8).stride(2))
             .then(ConvTransposeLayer { name: "f".into(), kernel: 4, out: 8, op: doubling })

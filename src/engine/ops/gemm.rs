@@ -23,20 +23,13 @@ pub fn panel_product<'a, const N: usize>(
         #[inline(always)]
         move |vectors| match (vectors, N) {
             // 16 to 24 registers of sums.
-            (Vectors::Avx512, 64) => panel_rows::<6, 64, N>(count, row, b, add, c, ahead, f32::mul_add),
-            (Vectors::Avx512, 32) => panel_rows::<8, 32, N>(count, row, b, add, c, ahead, f32::mul_add),
-            (Vectors::Avx512, _) => panel_rows::<16, 16, N>(count, row, b, add, c, ahead, f32::mul_add),
+            (Vectors::Avx512, 64) => panel_rows::<6, 64, N>(count, row, b, add, c, ahead, vectors),
+            (Vectors::Avx512, 32) => panel_rows::<8, 32, N>(count, row, b, add, c, ahead, vectors),
+            (Vectors::Avx512, _) => panel_rows::<16, 16, N>(count, row, b, add, c, ahead, vectors),
             // 8 registers of sums: with more, those of b or of a row would be in memory.
-            (Vectors::Avx2, _) => panel_rows::<4, 16, N>(count, row, b, add, c, ahead, f32::mul_add),
-            (Vectors::Baseline, _) => panel_rows::<4, 16, N>(count, row, b, add, c, ahead, multiply_add),
+            (Vectors::Avx2 | Vectors::Baseline, _) => panel_rows::<4, 16, N>(count, row, b, add, c, ahead, vectors),
         },
     );
-}
-
-/// `x y + sum`, rounded once where all processors that the build is for can.
-#[inline(always)]
-fn multiply_add(x: f32, y: f32, sum: f32) -> f32 {
-    if cfg!(any(target_arch = "aarch64", target_feature = "fma")) { x.mul_add(y, sum) } else { x * y + sum }
 }
 
 /// [`panel_product`] by tiles of R rows and W columns, whose sums the registers hold. W divides N.
@@ -48,7 +41,7 @@ fn panel_rows<'a, const R: usize, const W: usize, const N: usize>(
     add: bool,
     c: &mut [f32],
     ahead: &[f32],
-    multiply_add: impl Fn(f32, f32, f32) -> f32 + Copy,
+    vectors: Vectors,
 ) {
     let ((b, _), (c, _)) = (b.as_chunks::<N>(), c.as_chunks_mut::<N>());
     for strip in 0..N / W {
@@ -56,7 +49,7 @@ fn panel_rows<'a, const R: usize, const W: usize, const N: usize>(
         while first + R <= count {
             // Where nothing is, b once more.
             let ahead = ahead.get(first * b.len()..).unwrap_or(b.as_flattened()).as_ptr();
-            panel_tile::<R, W, N>(std::array::from_fn(|i| row(first + i)), b, strip, add, c, ahead, multiply_add);
+            panel_tile::<R, W, N>(std::array::from_fn(|i| row(first + i)), b, strip, add, c, ahead, vectors);
             first += R;
         }
         // What is left by fours, if that is fewer, and by ones.
@@ -68,12 +61,12 @@ fn panel_rows<'a, const R: usize, const W: usize, const N: usize>(
                 add,
                 c,
                 b.as_ptr().cast(),
-                multiply_add,
+                vectors,
             );
             first += 4;
         }
         for i in first..count {
-            panel_tile::<1, W, N>([row(i)], b, strip, add, c, b.as_ptr().cast(), multiply_add);
+            panel_tile::<1, W, N>([row(i)], b, strip, add, c, b.as_ptr().cast(), vectors);
         }
     }
 }
@@ -86,7 +79,7 @@ fn panel_tile<const R: usize, const W: usize, const N: usize>(
     add: bool,
     c: &mut [[f32; N]],
     ahead: *const f32,
-    multiply_add: impl Fn(f32, f32, f32) -> f32,
+    vectors: Vectors,
 ) {
     // Not `map`, which is not always inlined: all rows are known to be as long as b, and no index below is checked.
     let a: [&[f32]; R] = std::array::from_fn(|i| &rows[i].1[..b.len()]);
@@ -103,7 +96,7 @@ fn panel_tile<const R: usize, const W: usize, const N: usize>(
         for (a, sums) in a.iter().zip(&mut sums) {
             let a = a[k];
             for (sum, b) in sums.iter_mut().zip(&b) {
-                *sum = multiply_add(a, *b, *sum);
+                *sum = vectors.multiply_add(a, *b, *sum);
             }
         }
     }
@@ -135,12 +128,12 @@ pub fn column_product<const M: usize, const N: usize>(
         fn avx512<const M: usize, const N: usize>(operands: Operands, c: &mut [f32]) {
             let n = operands.sizes[1];
             // Not 16 x 16: the compiler keeps such a tile in memory.
-            columns::<8, 32, M, N>(operands, 0..n / 32, c, f32::mul_add);
-            columns::<8, 16, M, N>(operands, n / 32 * 2..n / 16, c, f32::mul_add);
+            columns::<8, 32, M, N>(operands, 0..n / 32, c, Vectors::Avx512);
+            columns::<8, 16, M, N>(operands, n / 32 * 2..n / 16, c, Vectors::Avx512);
         }
         #[target_feature(enable = "avx2,fma")]
         fn avx2<const M: usize, const N: usize>(operands: Operands, c: &mut [f32]) {
-            columns::<4, 16, M, N>(operands, 0..operands.sizes[1] / 16, c, f32::mul_add);
+            columns::<4, 16, M, N>(operands, 0..operands.sizes[1] / 16, c, Vectors::Avx2);
         }
         #[allow(unsafe_code, reason = "the processor is asked for the instructions first")]
         if is_x86_feature_detected!("avx512f") {
@@ -151,7 +144,7 @@ pub fn column_product<const M: usize, const N: usize>(
             return unsafe { avx2::<M, N>(operands, c) };
         }
     }
-    columns::<4, 16, M, N>(operands, 0..n / 16, c, multiply_add);
+    columns::<4, 16, M, N>(operands, 0..n / 16, c, Vectors::Baseline);
 }
 
 /// What a [`column_product`] reads, and how.
@@ -170,13 +163,13 @@ fn columns<const R: usize, const W: usize, const M: usize, const N: usize>(
     Operands { sizes: [m, _], a, b, add, ahead }: Operands,
     strips: Range<usize>,
     c: &mut [f32],
-    multiply_add: impl Fn(f32, f32, f32) -> f32 + Copy,
+    vectors: Vectors,
 ) {
     let ((a, _), (b, _), (c, _)) = (a.as_chunks::<M>(), b.as_chunks::<N>(), c.as_chunks_mut::<N>());
     let ahead = ahead.map(<[f32]>::as_ptr);
     for strip in strips {
         for first in (0..m).step_by(R) {
-            column_tile::<R, W, M, N>([first, strip], a, b, add, &mut c[first..first + R], ahead, multiply_add);
+            column_tile::<R, W, M, N>([first, strip], a, b, add, &mut c[first..first + R], ahead, vectors);
         }
     }
 }
@@ -189,7 +182,7 @@ fn column_tile<const R: usize, const W: usize, const M: usize, const N: usize>(
     add: bool,
     c: &mut [[f32; N]],
     ahead: [*const f32; 2],
-    multiply_add: impl Fn(f32, f32, f32) -> f32,
+    vectors: Vectors,
 ) {
     // Once, not for each row below.
     assert!(first + R <= M, "rows from {first} on of {M}");
@@ -206,7 +199,7 @@ fn column_tile<const R: usize, const W: usize, const M: usize, const N: usize>(
         for (i, sums) in sums.iter_mut().enumerate() {
             let a = a[first + i];
             for (sum, b) in sums.iter_mut().zip(&b) {
-                *sum = multiply_add(a, *b, *sum);
+                *sum = vectors.multiply_add(a, *b, *sum);
             }
         }
     }
@@ -238,8 +231,8 @@ fn prefetch(at: *const f32) {
 const LINE: usize = 16;
 
 /// What a function is compiled for.
-#[derive(Clone, Copy)]
-enum Vectors {
+#[derive(Debug, Clone, Copy)]
+pub enum Vectors {
     /// AVX-512.
     Avx512,
     /// AVX2 with fused multiplications and additions.
@@ -248,12 +241,23 @@ enum Vectors {
     Baseline,
 }
 
+impl Vectors {
+    /// `x y + sum`, rounded once where these processors can.
+    #[inline(always)]
+    pub fn multiply_add(self, x: f32, y: f32, sum: f32) -> f32 {
+        match self {
+            Vectors::Baseline if !cfg!(any(target_arch = "aarch64", target_feature = "fma")) => x * y + sum,
+            _ => x.mul_add(y, sum),
+        }
+    }
+}
+
 /// Runs `f`, compiled for the widest vectors that this processor has: a build for every processor of its kind has none
 /// but the shortest. `f` is told which, and knows it when it is compiled.
 ///
 /// Only what is inlined into `f` gains.
 #[inline(always)]
-fn with_vectors<R>(f: impl FnOnce(Vectors) -> R) -> R {
+pub fn with_vectors<R>(f: impl FnOnce(Vectors) -> R) -> R {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx512f")]
@@ -356,11 +360,9 @@ mod tests {
             }
             let kernels: [Product; 4] = [
                 |rows, b, add, c| panel_product::<N>(rows.len(), |i| rows[i], b, add, c, rows[0].1),
-                |rows, b, add, c| panel_rows::<8, 32, N>(rows.len(), |i| rows[i], b, add, c, &[], f32::mul_add),
-                |rows, b, add, c| panel_rows::<3, 16, N>(rows.len(), |i| rows[i], b, add, c, &[], f32::mul_add),
-                |rows, b, add, c| {
-                    panel_rows::<4, 16, N>(rows.len(), |i| rows[i], b, add, c, &[], |x, y, sum| x * y + sum)
-                },
+                |rows, b, add, c| panel_rows::<8, 32, N>(rows.len(), |i| rows[i], b, add, c, &[], Vectors::Avx2),
+                |rows, b, add, c| panel_rows::<3, 16, N>(rows.len(), |i| rows[i], b, add, c, &[], Vectors::Avx2),
+                |rows, b, add, c| panel_rows::<4, 16, N>(rows.len(), |i| rows[i], b, add, c, &[], Vectors::Baseline),
             ];
             for kernel in kernels {
                 let mut c = before.clone();

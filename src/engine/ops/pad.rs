@@ -61,7 +61,7 @@ fn pad_twin(p: &Params, args: Args) -> Result<()> {
 
 /// Writes y, of any height, width and channels: x (H, W, C) lies `offset` after its start, what is beyond x is 0 and
 /// what is beyond y is left out.
-pub(super) fn place(x: &Tensor, offset: [isize; 3], y: &Tensor) -> Result<()> {
+pub(crate) fn place(x: &Tensor, offset: [isize; 3], y: &Tensor) -> Result<()> {
     let ([n, size @ ..], [out_n, out_size @ ..]) = (x.nhwc()?, y.nhwc()?);
     // The kernel counts rows, columns and channels with 32 bits and a sign.
     let small = |v: usize| v < 1 << 30;

@@ -3,6 +3,7 @@
 //! The standard library's `exp` and `ln` are calls, which keeps a loop scalar; these are straight-line arithmetic
 //! without branches or tables. Reductions add in [`LANES`] partial sums, a fixed order on every machine.
 
+use crate::engine::ops::gemm::Vectors;
 use std::f32::consts::{LN_2, LOG2_E, SQRT_2};
 
 /// Partial results that a row reduction keeps.
@@ -61,16 +62,65 @@ pub fn ln_1p(x: f32) -> f32 {
 /// is good to 1e-9 there.
 #[inline(always)]
 pub fn ln(x: f32) -> f32 {
+    let (n, s) = exponent_and_ratio(x);
+    let s2 = s * s;
+    let series = s * (2.0 + s2 * (2.0 / 3.0 + s2 * (2.0 / 5.0 + s2 * (2.0 / 7.0 + s2 * (2.0 / 9.0)))));
+    // Not the other way round: a NaN must pass.
+    if x < f32::INFINITY { n * LN_2 + series } else { f32::NAN }
+}
+
+/// `2^x` for x <= 0 to 2 units in the last place where that is a normal number: the smallest of them below; NaN stays
+/// NaN. With the products and sums that `vectors` have.
+///
+/// `x = n + r` with `|r| <= 1/2`; the Taylor series of `2^r` to the seventh power is good to 6e-9 there.
+#[inline(always)]
+pub fn exp2(x: f32, vectors: Vectors) -> f32 {
+    const ROUND: f32 = 1.5 * (1 << 23) as f32;
+    // A comparison, not `max`: a NaN must pass.
+    let x = if x < -126.0 { -126.0 } else { x };
+    let rounded = x + ROUND;
+    let r = x - (rounded - ROUND);
+    let mut series = POWERS[0];
+    for term in &POWERS[1..] {
+        series = vectors.multiply_add(series, r, *term);
+    }
+    let exponent = rounded.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127);
+    series * f32::from_bits(exponent << 23)
+}
+
+/// `(ln 2)^k / k!` for k from 7 to 0.
+const POWERS: [f32; 8] = {
+    let mut powers = [1.0; 8];
+    let (mut k, mut power) = (1, 1.0);
+    while k < 8 {
+        power *= std::f64::consts::LN_2 / k as f64;
+        powers[7 - k] = power as f32;
+        k += 1;
+    }
+    powers
+};
+
+/// The binary logarithm, as [`ln`]; of infinity and NaN nothing of use. With the products and sums that `vectors` have.
+#[inline(always)]
+pub fn log2(x: f32, vectors: Vectors) -> f32 {
+    let (n, s) = exponent_and_ratio(x);
+    let s2 = s * s;
+    let mut series = 2.0 / 9.0 * LOG2_E;
+    for term in [2.0 / 7.0 * LOG2_E, 2.0 / 5.0 * LOG2_E, 2.0 / 3.0 * LOG2_E, 2.0 * LOG2_E] {
+        series = vectors.multiply_add(series, s2, term);
+    }
+    vectors.multiply_add(s, series, n)
+}
+
+/// n and `(m - 1) / (m + 1)` of `x = 2^n m`, m in sqrt(1/2) .. sqrt(2).
+#[inline(always)]
+fn exponent_and_ratio(x: f32) -> (f32, f32) {
     const HALF_SQRT: u32 = (SQRT_2 / 2.0).to_bits();
     // Exponent and mantissa relative to sqrt(1/2), so that the mantissa lies around 1.
     let shifted = x.to_bits().wrapping_sub(HALF_SQRT);
     let n = ((shifted as i32) >> 23) as f32;
     let m = f32::from_bits((shifted & 0x007f_ffff) + HALF_SQRT);
-    let s = (m - 1.0) / (m + 1.0);
-    let s2 = s * s;
-    let series = s * (2.0 + s2 * (2.0 / 3.0 + s2 * (2.0 / 5.0 + s2 * (2.0 / 7.0 + s2 * (2.0 / 9.0)))));
-    // Not the other way round: a NaN must pass.
-    if x < f32::INFINITY { n * LN_2 + series } else { f32::NAN }
+    (n, (m - 1.0) / (m + 1.0))
 }
 
 /// The sum of [`LANES`] partial sums.
@@ -161,6 +211,21 @@ mod tests {
         }
         assert_eq!(ln(1.0), 0.0);
         assert!(ln(0.0) < -87.0 && ln(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn powers_of_two_and_binary_logarithms_are_right_with_all_vectors() {
+        for vectors in [Vectors::Avx2, Vectors::Baseline] {
+            for i in 0..=200_000 {
+                let x = -126.0 * i as f32 / 200_000.0;
+                assert!(ulps(exp2(x, vectors), f64::from(x).exp2()) < 4.0, "2^{x} = {}", exp2(x, vectors));
+                let x = f32::from_bits(0x0080_0000 + i * 10_631);
+                let (got, expected) = (f64::from(log2(x, vectors)), f64::from(x).log2());
+                assert!((got - expected).abs() < 3.6e-7 * expected.abs() + 1e-8, "log2({x}) = {got}");
+            }
+            assert_eq!((exp2(-1e30, vectors), exp2(0.0, vectors), log2(1.0, vectors)), (2f32.powi(-126), 1.0, 0.0));
+            assert!(exp2(f32::NAN, vectors).is_nan() && log2(0.0, vectors) < -126.0);
+        }
     }
 
     #[test]

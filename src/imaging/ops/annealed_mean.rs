@@ -3,16 +3,21 @@
 use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::op::Op;
 use crate::engine::ops::bilinear_tap::Tap;
+use crate::engine::ops::gemm::{Vectors, with_vectors};
 use crate::engine::ops::softmax::Softmax;
-use crate::engine::ops::vector_math::{LANES, exp, largest, ln, total};
+use crate::engine::ops::vector_math::{LANES, exp2, largest, log2, total};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::imaging::ops::soft_encode::bin_count;
 use rayon::prelude::*;
+use std::f32::consts::LN_2;
+use std::ops::Range;
 
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&ANNEALED_MEAN];
 
+/// Partial sums of the twin: a wide vector of them.
+const WIDE: usize = 2 * LANES;
 /// Pixels along each side of a workgroup.
 const GROUP_SIDE: u32 = 16;
 
@@ -25,14 +30,16 @@ struct Params {
     q: u32,
     factor: u32,
     sharpness: f32,
+    first: u32,
+    rows: u32,
 }
 
 static ANNEALED_MEAN: Kernel<Params> = Kernel {
     name: "annealed_mean",
     bodies: &[Body::proved(kernel_text!("annealed_mean"), &|p, _| {
-        let [width, height] = [p.w, p.h].map(|size| size * p.factor);
-        let flops = 30.0 * f64::from(p.n) * f64::from(width) * f64::from(height) * f64::from(p.q);
-        let squares = [width.div_ceil(GROUP_SIDE), height.div_ceil(GROUP_SIDE), p.n];
+        let width = p.w * p.factor;
+        let flops = 30.0 * f64::from(p.n) * f64::from(width) * f64::from(p.rows) * f64::from(p.q);
+        let squares = [width.div_ceil(GROUP_SIDE), p.rows.div_ceil(GROUP_SIDE), p.n];
         Plan::single(linear_grid(squares.map(|v| v as usize).iter().product(), 1), flops)
     })],
     twin: &annealed_mean_twin,
@@ -40,12 +47,12 @@ static ANNEALED_MEAN: Kernel<Params> = Kernel {
 
 fn annealed_mean_twin(p: &Params, args: Args) -> Result<()> {
     let ([probability, bins], [], [ab, entropy]) = args.split()?;
-    let [h, w, q, factor] = [p.h, p.w, p.q, p.factor].map(|size| size as usize);
-    let [height, width] = [h * factor, w * factor];
+    let [h, w, q, factor, first, rows] = [p.h, p.w, p.q, p.factor, p.first, p.rows].map(|size| size as usize);
+    let width = w * factor;
     let columns: Vec<Tap> = (0..width).map(|x| Tap::new(x, factor, w)).collect();
     let (bins, _) = bins.as_chunks::<2>();
     // Rows padded to whole vectors with probabilities and centres of zero, which count for nothing.
-    let padded = q.next_multiple_of(LANES);
+    let padded = q.next_multiple_of(WIDE);
     let mut centres = [vec![0.0; padded], vec![0.0; padded]];
     for (q, bin) in bins.iter().enumerate() {
         (centres[0][q], centres[1][q]) = (bin[0], bin[1]);
@@ -55,49 +62,67 @@ fn annealed_mean_twin(p: &Params, args: Args) -> Result<()> {
     ab.par_chunks_mut(width).zip(entropy.par_chunks_mut(width)).enumerate().for_each_init(
         || (vec![0.0; w * padded], vec![0.0; padded]),
         |(mixed, zhat), (row, (ab, entropy))| {
-            let y = Tap::new(row % height, factor, h);
-            let [upper, lower] = [y.first, y.second].map(|y| &probability[(row / height * h + y) * w * q..][..w * q]);
-            for ((mixed, upper), lower) in
-                mixed.chunks_exact_mut(padded).zip(upper.chunks_exact(q)).zip(lower.chunks_exact(q))
-            {
-                mix(&mut mixed[..q], upper, lower, y.share);
-            }
-            for ((ab, entropy), x) in ab.iter_mut().zip(entropy).zip(&columns) {
-                let [left, right] = [x.first, x.second].map(|x| &mixed[x * padded..][..padded]);
-                mix(zhat, left, right, x.share);
-                (*ab, *entropy) = anneal(zhat, &centres, p.sharpness);
-            }
+            let y = Tap::new(first + row % rows, factor, h);
+            let [upper, lower] = [y.first, y.second].map(|y| &probability[(row / rows * h + y) * w * q..][..w * q]);
+            with_vectors(
+                #[inline(always)]
+                |vectors| {
+                    for ((mixed, upper), lower) in
+                        mixed.chunks_exact_mut(padded).zip(upper.chunks_exact(q)).zip(lower.chunks_exact(q))
+                    {
+                        mix(&mut mixed[..q], upper, lower, y.share);
+                    }
+                    for ((ab, entropy), x) in ab.iter_mut().zip(entropy).zip(&columns) {
+                        let [left, right] = [x.first, x.second].map(|x| &mixed[x * padded..][..padded]);
+                        mix(zhat, left, right, x.share);
+                        (*ab, *entropy) = anneal(zhat, &centres, p.sharpness, vectors);
+                    }
+                },
+            );
         },
     );
     Ok(())
 }
 
+#[inline(always)]
 fn mix(y: &mut [f32], first: &[f32], second: &[f32], share: f32) {
     y.iter_mut().zip(first).zip(second).for_each(|((y, first), second)| *y = (1.0 - share) * first + share * second);
 }
 
-/// Mean colour and entropy of one distribution; its length and that of the centres is a multiple of [`LANES`].
-fn anneal(zhat: &[f32], centres: &[Vec<f32>; 2], sharpness: f32) -> ([f32; 2], f32) {
-    let peak = ln(largest(zhat));
-    let (zhat, _) = zhat.as_chunks::<LANES>();
-    let [(a, _), (b, _)] = [&centres[0], &centres[1]].map(|centres| centres.as_chunks::<LANES>());
-    let [mut sums, mut sums_a, mut sums_b, mut entropies] = [[0.0; LANES]; 4];
+/// Mean colour and entropy of one distribution; its length and that of the centres is a multiple of [`WIDE`].
+#[inline(always)]
+fn anneal(zhat: &[f32], centres: &[Vec<f32>; 2], sharpness: f32, vectors: Vectors) -> ([f32; 2], f32) {
+    let (zhat, _) = zhat.as_chunks::<WIDE>();
+    let [(a, _), (b, _)] = [&centres[0], &centres[1]].map(|centres| centres.as_chunks::<WIDE>());
+    let mut peaks = [0.0; WIDE];
+    for zhat in zhat {
+        for lane in 0..WIDE {
+            peaks[lane] = if zhat[lane] > peaks[lane] { zhat[lane] } else { peaks[lane] };
+        }
+    }
+    let peak = log2(largest(&peaks), vectors);
+    let [mut sums, mut sums_a, mut sums_b, mut bits] = [[0.0; WIDE]; 4];
     for ((zhat, a), b) in zhat.iter().zip(a).zip(b) {
-        for lane in 0..LANES {
+        for lane in 0..WIDE {
             let z = zhat[lane];
-            let log = ln(z);
-            let power = exp((log - peak) * sharpness);
+            let log = log2(z, vectors);
+            let power = exp2((log - peak) * sharpness, vectors);
             // Not the other way round: a NaN must pass.
             let weight = if z < f32::MIN_POSITIVE { 0.0 } else { power };
             sums[lane] += weight;
-            sums_a[lane] += weight * a[lane];
-            sums_b[lane] += weight * b[lane];
+            sums_a[lane] = vectors.multiply_add(weight, a[lane], sums_a[lane]);
+            sums_b[lane] = vectors.multiply_add(weight, b[lane], sums_b[lane]);
             // The logarithm of zero is finite here.
-            entropies[lane] -= z * log;
+            bits[lane] = vectors.multiply_add(z, log, bits[lane]);
         }
     }
-    let sum = total(sums);
-    ([total(sums_a) / sum, total(sums_b) / sum], total(entropies))
+    let sum = wide_total(sums);
+    ([wide_total(sums_a) / sum, wide_total(sums_b) / sum], -wide_total(bits) * LN_2)
+}
+
+/// The sum of [`WIDE`] partial sums.
+fn wide_total(lanes: [f32; WIDE]) -> f32 {
+    total(std::array::from_fn(|lane| lanes[lane] + lanes[lane + LANES]))
 }
 
 /// What a classifier says of each full-size pixel.
@@ -119,6 +144,21 @@ pub struct Decoded {
 /// # Errors
 /// Shapes that do not fit together, a temperature out of range, no memory, and whatever a launch reports.
 pub fn annealed_mean(logits: &Tensor, bins: &Tensor, factor: usize, temperature: f32) -> Result<Decoded> {
+    let rows = 0..logits.nhwc()?[1].saturating_mul(factor);
+    annealed_mean_of_rows(logits, bins, factor, temperature, rows)
+}
+
+/// As [`annealed_mean`], of some rows of full-size pixels alone: `[N, rows, W, 2]` and `[N, rows, W, 1]`.
+///
+/// # Errors
+/// Those of [`annealed_mean`], and rows that do not lie within the image.
+pub fn annealed_mean_of_rows(
+    logits: &Tensor,
+    bins: &Tensor,
+    factor: usize,
+    temperature: f32,
+    rows: Range<usize>,
+) -> Result<Decoded> {
     let [n, h, w, q] = logits.nhwc()?;
     crate::ensure!(
         bin_count(bins)? == q,
@@ -148,12 +188,20 @@ pub fn annealed_mean(logits: &Tensor, bins: &Tensor, factor: usize, temperature:
             "0.38 is the default"
         )
     );
+    crate::ensure!(
+        rows.start < rows.end && rows.end <= height,
+        Error::input(
+            format!("rows {} to {} are not among those of the enlarged image", rows.start, rows.end),
+            format!("{height} rows"),
+            "take fewer"
+        )
+    );
     let device = logits.device();
     let probability = Softmax.forward(&[logits])?.y;
-    let ab = Tensor::empty(device, &[n, height, width, 2])?;
-    let entropy = Tensor::empty(device, &[n, height, width, 1])?;
-    let [n, h, w, q, factor] = [n, h, w, q, factor].map(|size| size as u32);
-    let params = Params { n, h, w, q, factor, sharpness: 1.0 / temperature };
+    let ab = Tensor::empty(device, &[n, rows.len(), width, 2])?;
+    let entropy = Tensor::empty(device, &[n, rows.len(), width, 1])?;
+    let [n, h, w, q, factor, first, rows] = [n, h, w, q, factor, rows.start, rows.len()].map(|size| size as u32);
+    let params = Params { n, h, w, q, factor, sharpness: 1.0 / temperature, first, rows };
     device.launch(&ANNEALED_MEAN, &params, &[&probability, bins], &[], &[&ab, &entropy])?;
     Ok(Decoded { ab, entropy })
 }
@@ -300,6 +348,29 @@ mod tests {
         for threads in [1, 3] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             assert!(pool.install(run) == first, "{threads} threads");
+        }
+    }
+
+    #[test]
+    fn some_rows_have_the_bits_that_they_have_among_all() {
+        for device in devices() {
+            let logits = Tensor::new(&device, &[2, 9, 7, 50], &logits(126, 50, 2.0)).unwrap();
+            let bins = Tensor::new(&device, &[50, 2], &centres(50)).unwrap();
+            let whole = annealed_mean(&logits, &bins, 4, 0.38).unwrap();
+            for rows in [0..36, 4..13, 35..36] {
+                let some = annealed_mean_of_rows(&logits, &bins, 4, 0.38, rows.clone()).unwrap();
+                for (some, whole, values) in [(some.ab, &whole.ab, 2), (some.entropy, &whole.entropy, 1)] {
+                    assert_eq!(some.shape(), [2, rows.len(), 28, values]);
+                    let (some, whole) = (some.to_vec().unwrap(), whole.to_vec().unwrap());
+                    let row = 28 * values;
+                    for (some, whole) in some.chunks(rows.len() * row).zip(whole.chunks(36 * row)) {
+                        assert!(some == &whole[rows.start * row..rows.end * row], "{}: rows {rows:?}", device.name());
+                    }
+                }
+            }
+            for rows in [0..37, 5..5] {
+                assert_eq!(annealed_mean_of_rows(&logits, &bins, 4, 0.38, rows).unwrap_err().exit_code(), 2);
+            }
         }
     }
 

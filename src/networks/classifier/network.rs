@@ -2,6 +2,7 @@
 //! colour.
 
 use crate::engine::device::Device;
+use crate::engine::nn::rows::some_rows;
 use crate::engine::nn::{Bound, Norm, Parameters, Sequential, StateTensor, StateView, WeightFile};
 use crate::engine::ops::elementwise::Scale;
 use crate::engine::ops::pad::Slice;
@@ -10,11 +11,12 @@ use crate::engine::tape::{Tape, Var};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::imaging::color::Bins;
-use crate::imaging::ops::annealed_mean::annealed_mean;
+use crate::imaging::ops::annealed_mean::annealed_mean_of_rows;
 use crate::imaging::ops::lab;
 use crate::networks::classifier::lightness::LightnessHead;
 use crate::paint::painter::{Framing, Look, Painter, bands_and_lightness, some_bands};
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A weight file's tensor `[1]` that holds the temperature of the annealed mean, where that is not the usual one.
@@ -265,7 +267,8 @@ impl Classifier {
     pub(super) fn decode(&self, source: &Tensor, look: &Look) -> Result<(Tensor, Tensor)> {
         let (grey, kept) = bands_and_lightness(source, self.source_bands())?;
         let (logits, predicted) = self.logits_and_lightness(&Tape::inference(), &grey, look.norm)?;
-        self.coloured(&kept, &logits, predicted, look)
+        let rows = 0..logits.value().nhwc()?[1] * self.architecture.upsample;
+        self.coloured(&kept, &logits, predicted, look, rows)
     }
 
     /// Of a source that may have one more band, the lightness for the picture, those that the network reads.
@@ -273,27 +276,37 @@ impl Classifier {
         Ok(bands_and_lightness(source, self.source_bands())?.0)
     }
 
-    /// As [`Classifier::decode`], of what the last layer has read and made of a source.
+    /// As [`Classifier::decode`], of what the last layer has read and made of a source, some rows of it alone.
     pub(super) fn decode_answer(
         &self,
         source: &Tensor,
         [features, logits]: [Tensor; 2],
         look: &Look,
+        rows: Range<usize>,
     ) -> Result<(Tensor, Tensor)> {
         let (grey, kept) = bands_and_lightness(source, self.source_bands())?;
         let tape = Tape::inference();
         let [features, logits] = [features, logits].map(|tensor| tape.constant(tensor));
         let bound = self.parameters.bind(&tape, false);
         let predicted = self.predicted_lightness(&bound, &features, &logits, &grey)?;
-        self.coloured(&kept, &logits, predicted, look)
+        self.coloured(&kept, &logits, predicted, look, rows)
     }
 
-    fn coloured(&self, kept: &Tensor, logits: &Var, predicted: Option<Var>, look: &Look) -> Result<(Tensor, Tensor)> {
-        let decoded = annealed_mean(logits.value(), &self.bins, self.architecture.upsample, look.temperature)?;
+    fn coloured(
+        &self,
+        kept: &Tensor,
+        logits: &Var,
+        predicted: Option<Var>,
+        look: &Look,
+        rows: Range<usize>,
+    ) -> Result<(Tensor, Tensor)> {
+        let (factor, temperature) = (self.architecture.upsample, look.temperature);
+        let decoded = annealed_mean_of_rows(logits.value(), &self.bins, factor, temperature, rows.clone())?;
         let lightness = match predicted {
             Some(lightness) => lightness.value().clone(),
             None => centre(kept, self.framing().halo)?,
         };
+        let lightness = some_rows(&lightness, rows.start, rows.len())?;
         Ok((lab::join(&lightness, &decoded.ab)?, decoded.entropy))
     }
 

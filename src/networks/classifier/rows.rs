@@ -75,15 +75,12 @@ impl Decoder<'_> {
             None => logits.clone(),
         };
         let source = self.source.rows(window.start * factor, window.end * factor)?;
-        let (picture, entropy) = classifier.decode_answer(&source, [features, logits], &self.look)?;
+        let [first, last] = [self.coloured, end].map(|row| (row - window.start) * factor);
+        let (picture, entropy) = classifier.decode_answer(&source, [features, logits], &self.look, first..last)?;
         let painted = match self.uncertainty {
             true => with_uncertainty(picture, classifier.uncertainty(entropy)?)?,
             false => picture,
         };
-        let mut rows = Window::default();
-        rows.push(painted)?;
-        let [first, last] = [self.coloured, end].map(|row| (row - window.start) * factor);
-        let painted = rows.rows(first, last)?;
         self.coloured = end;
         let kept = if end == self.height { end } else { end.saturating_sub(1) };
         self.logits.forget(kept)?;

@@ -9,8 +9,8 @@ use crate::engine::ops::gemm::{panel_product, with_scratch};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Outputs of a grid that one task makes, in whole rows: enough to spread the packing of the weights over, few enough
-/// that what they read stays in a second-level cache.
+/// Outputs of a grid that one task makes, whole rows of them or a part of a long one: enough to spread the packing of the
+/// weights over, few enough that what they read stays in a second-level cache.
 const BLOCK: usize = 512;
 /// Input channels that one product reads: their weights for 64 outputs take two thirds of a first-level cache.
 const DEPTH: usize = 128;
@@ -38,10 +38,12 @@ struct Tap {
 }
 
 /// Pixels of one row of a grid.
+#[derive(Clone, Copy)]
 struct Run {
     picture: usize,
-    /// Row of the grid.
+    /// Row of the grid, and column of the first pixel.
     row: usize,
+    column: usize,
     /// Place of its first pixel among those of a block.
     start: usize,
     len: usize,
@@ -146,12 +148,16 @@ impl Correlation {
         let panels = self.channels_out.div_ceil(N);
         blocks::write((y, rows * row), |block, y| {
             let rows = block * rows..block * rows + y.len() / row;
-            let runs: Vec<Vec<Run>> = self.grids.iter().map(|grid| self.runs(grid, rows.clone())).collect();
+            // A product of few outputs makes those of all taps of whole rows.
+            let longest = if few { usize::MAX } else { BLOCK };
+            let parts = self.grids.iter().map(|grid| (grid, self.runs(grid, rows.clone(), longest)));
+            let parts: Vec<(&Grid, Vec<Run>)> =
+                parts.flat_map(|(grid, parts)| parts.into_iter().map(move |runs| (grid, runs))).collect();
             let pixels = |runs: &[Run]| runs.last().map_or(0, |run| run.start + run.len);
             with_scratch(y.len() / self.channels_out * panels * N, |sums| {
-                let mut tasks = Vec::with_capacity(self.grids.len() * panels);
+                let mut tasks = Vec::with_capacity(parts.len() * panels);
                 let mut rest = &mut *sums;
-                for (grid, runs) in self.grids.iter().zip(&runs) {
+                for (grid, runs) in &parts {
                     for panel in 0..panels {
                         let (sums, after) = rest.split_at_mut(pixels(runs) * N);
                         tasks.push((grid, runs, panel, sums));
@@ -163,7 +169,7 @@ impl Correlation {
                     false => self.sum_up::<N>(grid, runs, panel * N, x, w, sums),
                 });
                 let mut sums = &*sums;
-                for (grid, runs) in self.grids.iter().zip(&runs) {
+                for (grid, runs) in &parts {
                     let (here, after) = sums.split_at(pixels(runs) * panels * N);
                     self.scatter::<N>(grid, runs, rows.start, here, y);
                     sums = after;
@@ -173,17 +179,23 @@ impl Correlation {
         });
     }
 
-    /// The pixels of `grid` in the rows `rows` of output, counted over all pictures.
-    fn runs(&self, grid: &Grid, rows: Range<usize>) -> Vec<Run> {
+    /// The pixels of `grid` in the rows `rows` of output, counted over all pictures: all together, or where rows are
+    /// longer than `longest`, no more than that.
+    fn runs(&self, grid: &Grid, rows: Range<usize>, longest: usize) -> Vec<Vec<Run>> {
         let len = self.output[1].saturating_sub(grid.first[1]).div_ceil(self.step);
         let mut runs = Vec::new();
         for at in rows {
             let (picture, y) = (at / self.output[0], at % self.output[0]);
             if y % self.step == grid.first[0] {
-                runs.push(Run { picture, row: y / self.step, start: runs.len() * len, len });
+                runs.push(Run { picture, row: y / self.step, column: 0, start: runs.len() * len, len });
             }
         }
-        runs
+        if len <= longest {
+            return vec![runs];
+        }
+        let columns = || (0..len).step_by(longest);
+        let part = |run: Run, column| Run { column, start: 0, len: longest.min(len - column), ..run };
+        runs.into_iter().flat_map(|run| columns().map(move |column| vec![part(run, column)])).collect()
     }
 
     /// Puts sums `(panels, pixels, N)` where they belong in `y`, whose first row is `first_row`.
@@ -192,7 +204,7 @@ impl Correlation {
         for run in runs {
             let row = run.picture * self.output[0] + run.row * self.step + grid.first[0] - first_row;
             for i in 0..run.len {
-                let pixel = row * self.output[1] + i * self.step + grid.first[1];
+                let pixel = row * self.output[1] + (run.column + i) * self.step + grid.first[1];
                 let y = &mut y[pixel * self.channels_out..][..self.channels_out];
                 for (panel, y) in y.chunks_mut(N).enumerate() {
                     let sums = &sums[(panel * pixels + run.start + i) * N..][..N];
@@ -312,7 +324,7 @@ impl Correlation {
             let Some(y) = (run.row * self.stride).checked_add_signed(tap.y).filter(|&y| y < height) else { continue };
             let row = (run.picture * height + y) * width;
             for i in 0..run.len {
-                if let Some(x) = (i * self.stride).checked_add_signed(tap.x).filter(|&x| x < width) {
+                if let Some(x) = ((run.column + i) * self.stride).checked_add_signed(tap.x).filter(|&x| x < width) {
                     f(run.start + i, row + x);
                 }
             }

@@ -54,6 +54,17 @@ impl Conv2d {
         Ok(Winograd::forward(&geometry, Layout::Hwio).map(|filtering| filtering.band_rows()))
     }
 
+    /// Writes y, of [`Conv2d::output_shape`]: the op without a tape, for who has room for what it makes.
+    ///
+    /// # Errors
+    /// Shapes that do not fit together, and whatever a launch reports.
+    pub(crate) fn write(&self, x: &Tensor, w: &Tensor, b: Option<&Tensor>, y: &Tensor) -> Result<()> {
+        let geometry = self.geometry(x.shape(), w.shape())?;
+        check_bias(b, geometry.o)?;
+        expect_shape("an output", y, &geometry.output_shape())?;
+        forward(&geometry, Layout::Hwio, self.activation, x, w, b, y)
+    }
+
     pub(super) fn geometry(&self, x: &[usize], w: &[usize]) -> Result<Geometry> {
         Geometry::new(x, w, self.stride, self.dilation, self.padding)
     }
@@ -62,10 +73,8 @@ impl Conv2d {
 impl Op for Conv2d {
     fn forward(&self, inputs: &[&Tensor]) -> Result<Forward> {
         let (x, w, b) = with_bias("conv2d", inputs)?;
-        let geometry = self.geometry(x.shape(), w.shape())?;
-        check_bias(b, geometry.o)?;
-        let y = Tensor::empty(x.device(), &geometry.output_shape())?;
-        forward(&geometry, Layout::Hwio, self.activation, x, w, b, &y)?;
+        let y = Tensor::empty(x.device(), &self.output_shape(x.shape(), w.shape())?)?;
+        self.write(x, w, b, &y)?;
         let mut saved = vec![(*x).clone(), (*w).clone()];
         if self.activation == Activation::Relu {
             saved.push(y.clone());

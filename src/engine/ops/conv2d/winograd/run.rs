@@ -160,46 +160,68 @@ impl Winograd {
     /// Writes the outputs of every tile: `(tiles / BLOCK, channels / SLAB, BLOCK, outputs of a tile, SLAB)`, where the
     /// last block and slab are what is left.
     fn multiply(&self, w: &[f32], transformed: &[f32], outputs: &mut [f32]) {
-        let channels = self.output.depth();
-        let blocks = outputs.par_chunks_mut(BLOCK * self.tile() * channels);
-        blocks.zip(transformed.par_chunks(block_len(self.input.depth()))).for_each(|(outputs, transformed)| {
-            let tiles = outputs.len() / (self.tile() * channels);
-            blocks::write((outputs, tiles * self.tile() * SLAB), |slab, outputs| {
-                let slab = slab * SLAB..channels.min((slab + 1) * SLAB);
-                if slab.len() == SLAB {
-                    self.multiply_block::<SLAB>(w, slab.start, transformed, outputs);
-                } else {
-                    self.multiply_block::<LANES>(w, slab.start, transformed, outputs);
-                }
-            });
+        let (channels, block) = (self.output.depth(), BLOCK * self.tile());
+        let (blocks, slabs) = (outputs.len().div_ceil(block * channels), channels.div_ceil(SLAB));
+        // No more than leaves every core something to do.
+        let together = (blocks * slabs / (4 * rayon::current_num_threads())).clamp(1, TOGETHER);
+        let mut tasks: Vec<Vec<&mut [f32]>> = Vec::new();
+        tasks.resize_with(blocks.div_ceil(together) * slabs, Vec::new);
+        for (i, outputs) in outputs.chunks_mut(block * channels).enumerate() {
+            let tasks = &mut tasks[i / together * slabs..];
+            let slabs = outputs.chunks_mut(outputs.len() / channels * SLAB);
+            tasks.iter_mut().zip(slabs).for_each(|(task, outputs)| task.push(outputs));
+        }
+        let group = together * block_len(self.input.depth());
+        tasks.into_par_iter().enumerate().for_each(|(task, outputs)| {
+            let (transformed, first) = (&transformed[task / slabs * group..], task % slabs * SLAB);
+            if channels - first < SLAB {
+                self.multiply_blocks::<LANES>(w, first, transformed, outputs);
+            } else {
+                self.multiply_blocks::<SLAB>(w, first, transformed, outputs);
+            }
         });
     }
 
-    /// The 36 products of one block of tiles with the weights of the N output channels from `first` on, and the
-    /// transform of their results.
-    fn multiply_block<const N: usize>(&self, w: &[f32], first: usize, transformed: &[f32], outputs: &mut [f32]) {
-        let tiles = outputs.len() / (self.tile() * N);
-        let [a_len, b_len, product_len] = [transformed.len() / POINTS, DEPTH * N + GAP, tiles * N + GAP];
+    /// The 36 products of blocks of tiles with the weights of the N output channels from `first` on, and the transform
+    /// of their results.
+    fn multiply_blocks<const N: usize>(
+        &self,
+        w: &[f32],
+        first: usize,
+        transformed: &[f32],
+        mut outputs: Vec<&mut [f32]>,
+    ) {
         let channels = self.input.depth();
-        with_scratch(POINTS * (b_len + product_len), |scratch| {
+        let [block_len, a_len, b_len] = [block_len(channels), point_len(channels), DEPTH * N + GAP];
+        // Of a point of a block.
+        let product_len = BLOCK * N + GAP;
+        let blocks = outputs.len();
+        with_scratch(POINTS * (b_len + blocks * product_len), |scratch| {
             let (weights, products) = scratch.split_at_mut(POINTS * b_len);
             for start in (0..channels).step_by(DEPTH) {
                 let depth = start..channels.min(start + DEPTH);
                 self.transform_weights(w, depth.clone(), first..first + N, weights);
-                let points = transformed.chunks_exact(a_len).zip(weights.chunks_exact(b_len));
-                for (point, ((a, b), product)) in points.zip(products.chunks_exact_mut(product_len)).enumerate() {
-                    let (b, product) = (&b[..depth.len() * N], &mut product[..tiles * N]);
-                    let a = &a[start * BLOCK..];
+                for step in 0..POINTS * blocks {
+                    let (point, block) = (step / blocks, step % blocks);
+                    let at = |step: usize, start: usize| {
+                        &transformed[step % blocks * block_len + step / blocks * a_len + start * BLOCK..]
+                    };
+                    let a = at(step, start);
+                    let ahead =
+                        if step + 1 < POINTS * blocks { at(step + 1, start) } else { at(0, depth.end % channels) };
+                    let tiles = outputs[block].len() / (self.tile() * N);
+                    let b = &weights[point * b_len..][..depth.len() * N];
+                    let product = &mut products[(block * POINTS + point) * product_len..][..tiles * N];
                     let row = |tile: usize| (tile, &a[tile * DEPTH..][..depth.len()]);
-                    let (next, at) = if point + 1 < POINTS { (point + 1, start) } else { (0, depth.end % channels) };
-                    let ahead = &transformed[next * a_len + at * BLOCK..];
                     panel_product::<N>(tiles, row, b, start > 0, product, ahead);
                 }
             }
-            match self.taps {
-                2 => transform_outputs::<5>(N, products, outputs, two::outputs),
-                3 => transform_outputs::<4>(N, products, outputs, three::outputs),
-                _ => transform_outputs::<3>(N, products, outputs, four::outputs),
+            for (outputs, products) in outputs.iter_mut().zip(products.chunks_exact(POINTS * product_len)) {
+                match self.taps {
+                    2 => transform_outputs::<5>(N, products, outputs, two::outputs),
+                    3 => transform_outputs::<4>(N, products, outputs, three::outputs),
+                    _ => transform_outputs::<3>(N, products, outputs, four::outputs),
+                }
             }
         });
     }
@@ -246,6 +268,10 @@ impl Winograd {
         });
     }
 }
+
+/// Blocks of tiles that one task multiplies, at most: their sums stay in a second-level cache of 1 MiB beside the weights,
+/// which are transformed once for all.
+const TOGETHER: usize = 2;
 
 /// How transformed tiles lie: by block, then by point, then by channels.
 struct Planes {
