@@ -9,7 +9,7 @@ use crate::engine::ops::gemm::{panel_product, with_scratch};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Outputs of a grid that one task makes, whole rows of them or a part of a long one: enough to spread the packing of the
+/// Outputs of a grid that one task makes, whole rows or a part of a long one: enough to spread the packing of the
 /// weights over, few enough that what they read stays in a second-level cache.
 const BLOCK: usize = 512;
 /// Input channels that one product reads: their weights for 64 outputs take two thirds of a first-level cache.
@@ -240,8 +240,7 @@ impl Correlation {
                     });
                     // In small pictures some taps reach nothing but the zeros outside.
                     if !rows.is_empty() {
-                        let weights = &mut scratch[..channels.len() * N];
-                        self.pack::<N>(w, tap.index, channels.clone(), outputs.clone(), weights);
+                        let weights = self.panel::<N>(w, tap.index, channels.clone(), outputs.clone(), scratch);
                         products::<N>(&rows, weights, sums);
                     }
                 }
@@ -323,12 +322,32 @@ impl Correlation {
         for run in runs {
             let Some(y) = (run.row * self.stride).checked_add_signed(tap.y).filter(|&y| y < height) else { continue };
             let row = (run.picture * height + y) * width;
-            for i in 0..run.len {
-                if let Some(x) = ((run.column + i) * self.stride).checked_add_signed(tap.x).filter(|&x| x < width) {
-                    f(run.start + i, row + x);
-                }
+            // Column of the input under the first pixel, perhaps outside of the picture.
+            let first = (run.column * self.stride) as isize + tap.x;
+            let before = first.min(0).unsigned_abs().div_ceil(self.stride);
+            let within = width.saturating_add_signed(-first).div_ceil(self.stride).min(run.len);
+            for i in before..within {
+                f(run.start + i, row.wrapping_add_signed(first) + i * self.stride);
             }
         }
+    }
+
+    /// The weights of one tap as `(channels, N)`: as they lie, or packed into `scratch`.
+    fn panel<'a, const N: usize>(
+        &self,
+        w: &'a [f32],
+        tap: usize,
+        channels: Range<usize>,
+        outputs: Range<usize>,
+        scratch: &'a mut [f32],
+    ) -> &'a [f32] {
+        if self.channels_out == N && !self.transposed {
+            let start = (tap * self.channels_in + channels.start) * N;
+            return &w[start..start + channels.len() * N];
+        }
+        let panel = &mut scratch[..channels.len() * N];
+        self.pack::<N>(w, tap, channels, outputs, panel);
+        panel
     }
 
     /// Writes the weights of one tap as `(channels, N)`, with zeros where the outputs are fewer.

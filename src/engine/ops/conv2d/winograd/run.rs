@@ -269,8 +269,8 @@ impl Winograd {
     }
 }
 
-/// Blocks of tiles that one task multiplies, at most: their sums stay in a second-level cache of 1 MiB beside the weights,
-/// which are transformed once for all.
+/// Blocks of tiles that one task multiplies, at most, with weights that are transformed once: their sums stay in a
+/// second-level cache of 1 MiB beside them.
 const TOGETHER: usize = 2;
 
 /// How transformed tiles lie: by block, then by point, then by channels.
