@@ -365,6 +365,7 @@ mod tests {
     use crate::engine::ops::conv_transpose2d::ConvTranspose2d;
     use crate::engine::ops::conv2d;
     use crate::engine::seeded::seeded;
+    use crate::engine::testing::check::devices;
 
     /// Every kind of layer, and convolutions wide enough for Winograd's tiles.
     fn chain() -> Sequential {
@@ -386,31 +387,51 @@ mod tests {
             .then(ConvLayer::same("h", 1, 4))
     }
 
+    /// What the chain makes of an image `step` rows at a time, and at once: what its last layer reads, and its result.
+    fn by_rows_and_at_once(device: &Device, [height, width]: [usize; 2], step: usize) -> [[Tensor; 2]; 2] {
+        let network = chain();
+        let parameters = Parameters::new(device, network.param_specs(), 5, false).unwrap();
+        let image = seeded(device, &[1, height, width, 3], 2).unwrap();
+        let tape = Tape::inference();
+        let bound = parameters.bind(&tape, false);
+        let whole = network.forward_by_features(&bound, tape.constant(image.clone()), Norm::Running).unwrap();
+        let whole = [whole.0, whole.1].map(|var| var.value().clone());
+        let mut rows = network.by_rows(&parameters, [height, width], step).unwrap().unwrap();
+        assert_eq!(rows.height(), Some(whole[1].shape()[1]));
+        let mut made = [Window::default(), Window::default()];
+        for top in (0..height).step_by(step) {
+            let part = some_rows(&image, top, step.min(height - top)).unwrap();
+            let mut take = |parts: [Tensor; 2]| made.iter_mut().zip(parts).try_for_each(|(made, part)| made.push(part));
+            rows.push(&bound, part, &mut take).unwrap();
+        }
+        [made.map(|made| made.rows(0, made.end()).unwrap()), whole]
+    }
+
     #[test]
     fn rows_some_at_a_time_become_the_bits_of_all_at_once() {
-        let (device, network) = (Device::cpu(), chain());
-        let parameters = Parameters::new(&device, network.param_specs(), 5, false).unwrap();
-        for (height, width) in [(83, 40), (41, 33), (9, 40)] {
-            let image = seeded(&device, &[1, height, width, 3], 2).unwrap();
-            let tape = Tape::inference();
-            let bound = parameters.bind(&tape, false);
-            let (features, whole) =
-                network.forward_by_features(&bound, tape.constant(image.clone()), Norm::Running).unwrap();
-            for step in [1, 7, 20, height] {
-                let mut rows = network.by_rows(&parameters, [height, width], step).unwrap().unwrap();
-                assert_eq!(rows.height(), Some(whole.value().shape()[1]));
-                let mut made = [Window::default(), Window::default()];
-                for top in (0..height).step_by(step) {
-                    let part = some_rows(&image, top, step.min(height - top)).unwrap();
-                    let mut take =
-                        |parts: [Tensor; 2]| made.iter_mut().zip(parts).try_for_each(|(made, part)| made.push(part));
-                    rows.push(&bound, part, &mut take).unwrap();
+        for size in [[83, 40], [41, 33], [9, 40]] {
+            for step in [1, 7, 20, size[0]] {
+                let [made, whole] = by_rows_and_at_once(&Device::cpu(), size, step);
+                for (made, whole) in made.iter().zip(&whole) {
+                    assert_eq!(made.shape(), whole.shape());
+                    let same = made.to_vec().unwrap() == whole.to_vec().unwrap();
+                    assert!(same, "{size:?}, {step} rows at a time");
                 }
-                for (made, whole) in made.iter().zip([&features, &whole]) {
-                    let made = made.rows(0, made.end()).unwrap();
-                    assert_eq!(made.shape(), whole.value().shape());
-                    let same = made.to_vec().unwrap() == whole.value().to_vec().unwrap();
-                    assert!(same, "{height} rows, {step} at a time");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_a_gpu_are_those_of_all_at_once_to_rounding() {
+        for device in devices() {
+            let [made, whole] = by_rows_and_at_once(&device, [83, 40], 20);
+            for (made, whole) in made.iter().zip(&whole) {
+                assert_eq!(made.shape(), whole.shape());
+                let (made, whole) = (made.to_vec().unwrap(), whole.to_vec().unwrap());
+                let largest = whole.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+                for (i, (made, whole)) in made.iter().zip(&whole).enumerate() {
+                    let off = (made - whole).abs();
+                    assert!(off <= 1e-3 * largest, "{}: {made} for {whole} at {i}", device.name());
                 }
             }
         }
