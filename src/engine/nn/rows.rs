@@ -4,6 +4,7 @@
 //! the image's width alone.
 
 use crate::engine::device::{Device, VIEW_ALIGN};
+use crate::engine::nn::layer::convolve;
 use crate::engine::nn::{Bound, Form, Layer, Norm, Parameters, Sequential};
 use crate::engine::ops::concat::below;
 use crate::engine::ops::conv2d::{Conv2d, Padding};
@@ -42,10 +43,10 @@ impl Window {
     }
 
     /// Takes the next rows `[1, h, W, C]` as `write` writes them: without a copy where those that are kept end at a
-    /// place at which a part may begin.
+    /// place at which a part may begin. Rows are as wide and as deep as those before them.
     ///
     /// # Errors
-    /// Rows of another size, those of `write`, and whatever a launch reports.
+    /// Those of `write`, and whatever a launch reports.
     pub fn push_written(
         &mut self,
         device: &Device,
@@ -234,8 +235,15 @@ impl Stage {
         Some(self.made..end)
     }
 
-    /// Makes these rows, which are the next ones of `to`.
+    /// Makes these rows, which are the next ones of `to`, and lets go of those that it no longer reads.
     fn make(&mut self, bound: &Bound<'_>, rows: Range<usize>, to: &mut Window) -> Result<()> {
+        self.write(bound, rows.clone(), to)?;
+        let [height, total] = self.height;
+        self.made = rows.end;
+        self.window.forget(if rows.end == total { height } else { self.reading.first_read(rows.end) })
+    }
+
+    fn write(&self, bound: &Bound<'_>, rows: Range<usize>, to: &mut Window) -> Result<()> {
         let (tape, [height, total]) = (bound.tape(), self.height);
         let constant = |first, end| Ok::<Var, Error>(tape.constant(self.window.rows(first, end)?));
         let plain = |x: &Var| self.layer.forward(bound, x, Norm::Running);
@@ -253,6 +261,9 @@ impl Stage {
                 };
                 let op = Conv2d { padding, ..*op };
                 let x = self.window.rows(first, end.min(height))?;
+                if bound.watched().is_some() {
+                    return to.push(convolve(bound, name, op, &tape.constant(x))?.value().clone());
+                }
                 let weight = bound.tensor(&format!("{name}.weight"))?;
                 let bias = bound.optional(&format!("{name}.bias"))?;
                 let _layer = bound.layer(name);
@@ -271,9 +282,7 @@ impl Stage {
                 let y = tape.apply(ZeroPad { top, bottom, ..*pad }, &[&constant(first, end)?])?;
                 to.push(y.value().clone())
             }
-        }?;
-        self.made = rows.end;
-        self.window.forget(if rows.end == total { height } else { self.reading.first_read(rows.end) })
+        }
     }
 }
 

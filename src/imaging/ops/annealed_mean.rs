@@ -107,8 +107,8 @@ fn anneal(zhat: &[f32], centres: &[Vec<f32>; 2], sharpness: f32, vectors: Vector
             let z = zhat[lane];
             let log = log2(z, vectors);
             let power = exp2((log - peak) * sharpness, vectors);
-            // Not the other way round: a NaN must pass.
-            let weight = if z < f32::MIN_POSITIVE { 0.0 } else { power };
+            // A NaN has no weight either: its softmax is all NaN, and the mean 0 / 0.
+            let weight = if z >= f32::MIN_POSITIVE { power } else { 0.0 };
             sums[lane] += weight;
             sums_a[lane] = vectors.multiply_add(weight, a[lane], sums_a[lane]);
             sums_b[lane] = vectors.multiply_add(weight, b[lane], sums_b[lane]);
@@ -348,6 +348,20 @@ mod tests {
         for threads in [1, 3] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             assert!(pool.install(run) == first, "{threads} threads");
+        }
+    }
+
+    #[test]
+    fn a_nan_among_the_logits_stays_one() {
+        let device = Device::cpu();
+        let mut values = logits(12, 20, 2.0);
+        values[5] = f32::NAN;
+        let logits = Tensor::new(&device, &[1, 3, 4, 20], &values).unwrap();
+        let bins = Tensor::new(&device, &[20, 2], &centres(20)).unwrap();
+        let Decoded { ab, entropy } = annealed_mean(&logits, &bins, 2, 0.38).unwrap();
+        for values in [ab.to_vec().unwrap(), entropy.to_vec().unwrap()] {
+            // The first pixel reads the first logits alone, the last one others.
+            assert!(values[0].is_nan() && values[values.len() - 1].is_finite(), "{values:?}");
         }
     }
 

@@ -44,7 +44,7 @@ struct Run {
     /// Row of the grid, and column of the first pixel.
     row: usize,
     column: usize,
-    /// Place of its first pixel among those of a block.
+    /// Place of its first pixel among those that are made together.
     start: usize,
     len: usize,
 }
@@ -179,8 +179,8 @@ impl Correlation {
         });
     }
 
-    /// The pixels of `grid` in the rows `rows` of output, counted over all pictures: all together, or where rows are
-    /// longer than `longest`, no more than that.
+    /// The pixels of `grid` in the rows `rows` of output, counted over all pictures: one list of all runs, or of rows
+    /// longer than `longest` a list for each part of each row.
     fn runs(&self, grid: &Grid, rows: Range<usize>, longest: usize) -> Vec<Vec<Run>> {
         let len = self.output[1].saturating_sub(grid.first[1]).div_ceil(self.step);
         let mut runs = Vec::new();
@@ -193,6 +193,8 @@ impl Correlation {
         if len <= longest {
             return vec![runs];
         }
+        // Parts of about one length.
+        let longest = len.div_ceil(len.div_ceil(longest));
         let columns = || (0..len).step_by(longest);
         let part = |run: Run, column| Run { column, start: 0, len: longest.min(len - column), ..run };
         runs.into_iter().flat_map(|run| columns().map(move |column| vec![part(run, column)])).collect()
@@ -314,8 +316,8 @@ impl Correlation {
         });
     }
 
-    /// Calls `f` with each pixel, as its place in a block, whose tap lies within the picture, and the input pixel
-    /// there.
+    /// Calls `f` with each pixel, as its place among those of `runs`, whose tap lies within the picture, and the input
+    /// pixel there.
     #[inline(always)]
     fn each_pixel(&self, tap: &Tap, runs: &[Run], mut f: impl FnMut(usize, usize)) {
         let [height, width] = self.input;
@@ -327,7 +329,7 @@ impl Correlation {
             let before = first.min(0).unsigned_abs().div_ceil(self.stride);
             let within = width.saturating_add_signed(-first).div_ceil(self.stride).min(run.len);
             for i in before..within {
-                f(run.start + i, row.wrapping_add_signed(first) + i * self.stride);
+                f(run.start + i, (row + i * self.stride).wrapping_add_signed(first));
             }
         }
     }

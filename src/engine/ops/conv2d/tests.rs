@@ -248,6 +248,10 @@ fn the_twin_agrees_with_the_reference_over_many_blocks() {
         (STRIDED, [1, 6, 6, 2], [4, 4, 2, 260]),
         (STRIDED, [2, 7, 5, 140], [2, 2, 140, 18]),
         (SAME, [1, 3, 4, 128], [1, 3, 128, 16]),
+        // Rows longer than a block, of gathered pixels and of others, and of the input gradient's grids.
+        (SAME, [1, 2, 515, 2], [3, 3, 2, 5]),
+        (SAME, [1, 2, 515, 16], [3, 3, 16, 5]),
+        (STRIDED, [1, 3, 1031, 3], [3, 3, 3, 5]),
     ] {
         check(conv, x, w);
     }
