@@ -14,6 +14,7 @@ mod state;
 mod together;
 mod watch;
 mod weights;
+pub mod window;
 
 pub use average::RAW;
 pub use form::Form;

@@ -2,7 +2,7 @@
 //! colour.
 
 use crate::engine::device::Device;
-use crate::engine::nn::rows::some_rows;
+use crate::engine::nn::window::some_rows;
 use crate::engine::nn::{Bound, Norm, Parameters, Sequential, StateTensor, StateView, WeightFile};
 use crate::engine::ops::elementwise::Scale;
 use crate::engine::ops::pad::Slice;

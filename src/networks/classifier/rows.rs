@@ -1,7 +1,8 @@
 //! A classifier on an image from top to bottom, some rows at a time.
 
 use crate::engine::nn::Norm;
-use crate::engine::nn::rows::{Rows, Window};
+use crate::engine::nn::rows::Rows;
+use crate::engine::nn::window::Window;
 use crate::engine::tape::Tape;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
