@@ -1,10 +1,15 @@
 //! Painted pieces, cut to what is used of them or blended where they overlap.
 
-use crate::imaging::pixels::Area;
-
+use crate::engine::blocks;
 use crate::error::Result;
-use crate::imaging::pixels::{Pixels, mirrored};
+use crate::imaging::pixels::{Area, Pixels, mirrored};
+use crate::paint::painter::Painter;
 use crate::paint::plan::{Band, Plan, Span};
+use rayon::prelude::*;
+
+/// Windows that are painted side by side on the CPU: enough to keep two cores busy where a layer has little to do for
+/// both, and on more cores where layers are small. Each takes its memory.
+const TOGETHER: usize = 4;
 
 /// Where the pieces of a [`Plan`] come together, in the order of [`Plan::bands`]. Of windows, which are blended, it
 /// holds the unfinished rows of one panel; tiles need not wait for one another.
@@ -15,19 +20,40 @@ pub struct Canvas<'a> {
     bands: usize,
     /// The rows of windows from the top of the current band's target on.
     rows: Vec<f32>,
+    /// Pieces that are asked for at a time.
+    together: usize,
+}
+
+/// A piece of a band that has data.
+#[derive(Debug, Clone, Copy)]
+pub struct Piece<'a> {
+    plan: &'a Plan,
+    source: &'a Pixels,
+    /// Where the source begins.
+    first: [usize; 2],
+    across: &'a Span,
+    down: &'a Span,
 }
 
 impl<'a> Canvas<'a> {
-    /// A canvas for pixels of `bands` values.
+    /// A canvas for pixels of `bands` values, that asks for one piece at a time.
     pub fn new(plan: &'a Plan, bands: usize) -> Self {
-        Canvas { plan, bands, rows: Vec::new() }
+        Canvas { plan, bands, rows: Vec::new(), together: 1 }
+    }
+
+    /// The same canvas, that asks for as many pieces at a time as the painter's device paints well side by side.
+    #[must_use]
+    pub fn asking(self, painter: &dyn Painter) -> Self {
+        let device = painter.device();
+        // A GPU is busy with one; tiles are large; and under a cap memory is counted by one piece.
+        let few = !self.plan.blended || device.is_gpu() || device.memory().cap_bytes.is_some();
+        Canvas { together: if few { 1 } else { TOGETHER }, ..self }
     }
 
     /// Paints a band and hands out to `finished` what is finished with it: tiles, or of windows the band's target.
     ///
     /// `source` are the pixels of the band's source, and `valid` says which of them have data; a piece without any is
-    /// left unpainted, zeros. `paint` makes `[height, width, bands]` of a piece, whose sides include the network's halo
-    /// on each side.
+    /// left unpainted, zeros. `paint` makes `[height, width, bands]` of each of some pieces.
     ///
     /// # Errors
     /// Those of `paint` and `finished`.
@@ -36,7 +62,7 @@ impl<'a> Canvas<'a> {
         band: &Band,
         source: &Pixels,
         valid: Option<&[bool]>,
-        mut paint: impl FnMut(Pixels) -> Result<Vec<f32>>,
+        mut paint: impl FnMut(&[Piece<'_>]) -> Result<Vec<Vec<f32>>>,
         mut finished: impl FnMut(Area, Pixels) -> Result<()>,
     ) -> Result<()> {
         let plan = self.plan;
@@ -45,14 +71,16 @@ impl<'a> Canvas<'a> {
             let rows = (down.used().end - target.y).max(target.height);
             self.rows.resize(rows * target.width * self.bands, 0.0);
         }
-        for across in &plan.across[band.pieces.clone()] {
-            let area = self.used_of(band, across);
-            let piece = has_data(valid, band.source, area).then(|| self.piece(band, source, across, down));
-            let painted = piece.map(&mut paint).transpose()?;
-            if !plan.blended {
-                finished(area, self.tile(area, [across, down], painted.as_deref()))?;
-            } else if let Some(painted) = painted {
-                self.add(target, area, [across, down], &painted);
+        for spans in plan.across[band.pieces.clone()].chunks(self.together) {
+            let pieces: Vec<_> = spans.iter().map(|across| plan.piece(band, source, valid, across)).collect();
+            let mut painted = paint(&pieces.iter().flatten().copied().collect::<Vec<_>>())?.into_iter();
+            for (across, piece) in spans.iter().zip(&pieces) {
+                let (area, painted) = (plan.used_of(band, across), piece.and_then(|_| painted.next()));
+                if !plan.blended {
+                    finished(area, self.tile(area, [across, down], painted.as_deref()))?;
+                } else if let Some(painted) = painted {
+                    self.add(target, area, [across, down], &painted);
+                }
             }
         }
         if plan.blended && target.height > 0 {
@@ -61,49 +89,6 @@ impl<'a> Canvas<'a> {
             finished(target, Pixels { width: target.width, height: target.height, bands: self.bands, values })?;
         }
         Ok(())
-    }
-
-    /// The pieces that [`Canvas::paint`] will ask for, one after the other: those of them that `wanted` holds for, by
-    /// their number.
-    pub fn pieces(
-        &self,
-        band: &Band,
-        source: &Pixels,
-        valid: Option<&[bool]>,
-        wanted: impl Fn(usize) -> bool,
-    ) -> impl Iterator<Item = Pixels> {
-        let across = self.plan.across[band.pieces.clone()].iter();
-        let with_data = across.filter(move |across| has_data(valid, band.source, self.used_of(band, across)));
-        let mine = with_data.enumerate().filter(move |(number, _)| wanted(*number));
-        mine.map(move |(_, across)| self.piece(band, source, across, &self.plan.down[band.row]))
-    }
-
-    /// What is used of a piece of a band.
-    fn used_of(&self, band: &Band, across: &Span) -> Area {
-        let target = band.target;
-        let columns = across.first.max(target.x)..across.used().end.min(target.x + target.width);
-        Area::of(columns, self.plan.down[band.row].used())
-    }
-
-    /// What the network reads for a piece: mirrored at the picture's border, and continued by the edge where the
-    /// picture is smaller than what is painted.
-    fn piece(&self, band: &Band, source: &Pixels, across: &Span, down: &Span) -> Pixels {
-        let halo = self.plan.halo as isize;
-        let places = |span: &Span, spans: &[Span], len: usize, first: usize| -> Vec<usize> {
-            let full = spans.last().map_or(len, |last| last.end() as usize - self.plan.margin);
-            let place = |i| mirrored(i, full).min(len - 1) - first;
-            (span.origin - halo..span.end() + halo).map(place).collect()
-        };
-        let columns = places(across, &self.plan.across, self.plan.size[0], band.source.x);
-        let rows = places(down, &self.plan.down, self.plan.size[1], band.source.y);
-        let mut values = Vec::with_capacity(columns.len() * rows.len() * source.bands);
-        for row in &rows {
-            for column in &columns {
-                values
-                    .extend_from_slice(&source.values[(row * source.width + column) * source.bands..][..source.bands]);
-            }
-        }
-        Pixels { width: columns.len(), height: rows.len(), bands: source.bands, values }
     }
 
     /// What is used of a painted piece; zeros where it was not painted.
@@ -121,14 +106,90 @@ impl<'a> Canvas<'a> {
     fn add(&mut self, target: Area, area: Area, [across, down]: [&Span; 2], painted: &[f32]) {
         let bands = self.bands;
         let weights = &across.weights[area.x - across.first..][..area.width];
-        for (y, weight_down) in area.rows().zip(&down.weights) {
+        let row_len = target.width * bands;
+        let rows = &mut self.rows[(area.y - target.y) * row_len..][..area.height * row_len];
+        blocks::write((rows, row_len), |i, row| {
+            let (y, weight_down) = (area.y + i, down.weights[i]);
             let from = &painted[(place(down, y) * across.len + place(across, area.x)) * bands..];
-            let to = &mut self.rows[((y - target.y) * target.width + area.x - target.x) * bands..];
+            let to = &mut row[(area.x - target.x) * bands..];
             for ((to, from), weight_across) in to.chunks_exact_mut(bands).zip(from.chunks_exact(bands)).zip(weights) {
                 let weight = weight_down * weight_across;
                 to.iter_mut().zip(from).for_each(|(sum, value)| *sum += weight * value);
             }
+        });
+    }
+}
+
+impl Plan {
+    /// The pieces of a band with data, in the order in which [`Canvas::paint`] asks for them.
+    pub(super) fn pieces_of<'a>(
+        &'a self,
+        band: &'a Band,
+        source: &'a Pixels,
+        valid: Option<&'a [bool]>,
+    ) -> impl Iterator<Item = Piece<'a>> {
+        self.across[band.pieces.clone()].iter().filter_map(move |across| self.piece(band, source, valid, across))
+    }
+
+    /// A piece of a band, where it has data.
+    fn piece<'a>(
+        &'a self,
+        band: &Band,
+        source: &'a Pixels,
+        valid: Option<&[bool]>,
+        across: &'a Span,
+    ) -> Option<Piece<'a>> {
+        let first = [band.source.x, band.source.y];
+        let piece = Piece { plan: self, source, first, across, down: &self.down[band.row] };
+        has_data(valid, band.source, self.used_of(band, across)).then_some(piece)
+    }
+
+    /// What is used of a piece of a band.
+    fn used_of(&self, band: &Band, across: &Span) -> Area {
+        let target = band.target;
+        let columns = across.first.max(target.x)..across.used().end.min(target.x + target.width);
+        Area::of(columns, self.down[band.row].used())
+    }
+}
+
+impl Piece<'_> {
+    /// Pixels that the network paints of it.
+    pub fn painted(&self) -> usize {
+        self.across.len * self.down.len
+    }
+
+    /// What the network reads for it, its halo on each side: mirrored at the picture's border, and continued by the
+    /// edge where the picture is smaller than what is painted.
+    pub fn pixels(&self) -> Pixels {
+        let Piece { plan, source, first, across, down } = *self;
+        let halo = plan.halo as isize;
+        let places = |span: &Span, spans: &[Span], len: usize, first: usize| -> Vec<usize> {
+            let full = spans.last().map_or(len, |last| last.end() as usize - plan.margin);
+            let place = |i| mirrored(i, full).min(len - 1) - first;
+            (span.origin - halo..span.end() + halo).map(place).collect()
+        };
+        let columns = places(across, &plan.across, plan.size[0], first[0]);
+        let rows = places(down, &plan.down, plan.size[1], first[1]);
+        let mut values = Vec::with_capacity(columns.len() * rows.len() * source.bands);
+        for row in &rows {
+            for column in &columns {
+                values
+                    .extend_from_slice(&source.values[(row * source.width + column) * source.bands..][..source.bands]);
+            }
         }
+        Pixels { width: columns.len(), height: rows.len(), bands: source.bands, values }
+    }
+}
+
+/// What `paint` makes of the pixels of each piece, side by side.
+///
+/// # Errors
+/// Those of `paint`.
+pub fn paint_each(pieces: &[Piece<'_>], paint: impl Fn(Pixels) -> Result<Vec<f32>> + Sync) -> Result<Vec<Vec<f32>>> {
+    match pieces {
+        // On this thread: a GPU's launches belong together.
+        [piece] => Ok(vec![paint(piece.pixels())?]),
+        _ => pieces.par_iter().map(|piece| paint(piece.pixels())).collect(),
     }
 }
 

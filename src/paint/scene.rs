@@ -9,7 +9,7 @@ use crate::engine::ranks::Ranks;
 use crate::error::{Error, Result};
 use crate::imaging::pixels::Area;
 use crate::imaging::pixels::Pixels;
-use crate::paint::canvas::Canvas;
+use crate::paint::canvas::{Canvas, Piece, paint_each};
 use crate::paint::painter::{Look, Painter, goes_by_rows, with_uncertainty};
 use crate::paint::plan::{Plan, Tiling};
 use crate::paint::strips::{StripPainter, Strips};
@@ -168,17 +168,17 @@ fn paint_tiles(
     finished: Finished<'_>,
     progress: Progress<'_>,
 ) -> Result<()> {
-    let (rim, values_a_pixel) = (2 * painter.framing().halo, painter.bands() + usize::from(scene.uncertainty));
-    let mut canvas = Canvas::new(plan, values_a_pixel);
+    let values_a_pixel = painter.bands() + usize::from(scene.uncertainty);
+    let mut canvas = Canvas::new(plan, values_a_pixel).asking(painter);
     let (mut done, mut due, total) = (0, 0, plan.pieces());
     for (band, read) in plan.bands().iter().zip(from_source) {
         let Part { pixels, valid } = read?;
         let mut painted = match ranks.alone() {
             true => Painted::default(),
             false => {
-                let mine = |number| number % ranks.size() == ranks.rank();
-                let pieces = canvas.pieces(band, &pixels, valid.as_deref(), mine);
-                Painted::of_all(ranks, pieces.map(|piece| paint_piece(painter, &piece, scene)))?
+                let pieces = plan.pieces_of(band, &pixels, valid.as_deref());
+                let mine = pieces.skip(ranks.rank()).step_by(ranks.size());
+                Painted::of_all(ranks, mine.map(|piece| paint_piece(painter, &piece.pixels(), scene)))?
             }
         };
         if !ranks.leads() {
@@ -186,13 +186,18 @@ fn paint_tiles(
             progress(due, total)?;
             continue;
         }
-        let paint = |piece: Pixels| {
+        let paint = |pieces: &[Piece<'_>]| {
             let values = match ranks.alone() {
-                true => paint_piece(painter, &piece, scene)?,
-                false => painted.next((piece.width - rim) * (piece.height - rim) * values_a_pixel)?,
+                true => paint_each(pieces, |piece| paint_piece(painter, &piece, scene))?,
+                false => {
+                    let next = |piece: &Piece<'_>| painted.next(piece.painted() * values_a_pixel);
+                    pieces.iter().map(next).collect::<Result<_>>()?
+                }
             };
-            done += 1;
-            progress(done, total)?;
+            for _ in pieces {
+                done += 1;
+                progress(done, total)?;
+            }
             Ok(values)
         };
         let hand_out = |area: Area, pixels| {

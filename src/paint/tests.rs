@@ -12,7 +12,7 @@ use crate::networks::pix2pix::network as pix2pix;
 use crate::networks::sicgan::network as sicgan;
 use crate::networks::spacenet::network as spacenet;
 use crate::networks::{colournet, window8};
-use crate::paint::canvas::Canvas;
+use crate::paint::canvas::{Canvas, Piece};
 use crate::paint::painter::*;
 use crate::paint::plan::{Plan, Tiling};
 use crate::random::{Rng, Stream};
@@ -111,7 +111,7 @@ fn a_frame_that_a_network_paints_is_cut_off_with_the_margin() {
         let framed = |i: usize| if inside(i / side) && inside(i % side) { 0.0 } else { 1.0 };
         for band in plan.bands() {
             let source = Pixels::new(band.source.width, band.source.height, 1);
-            let paint = |_| Ok((0..side * side).map(framed).collect());
+            let paint = |_: &[Piece<'_>]| Ok(vec![(0..side * side).map(framed).collect()]);
             let finished = |area: Area, tile: Pixels| {
                 picture.put([area.x, area.y], &tile);
                 Ok(())
@@ -139,10 +139,10 @@ fn a_piece_without_data_is_left_unpainted() {
     let valid: Vec<bool> = (0..32).map(|i| i % 8 >= 4).collect();
     let (mut asked, mut picture) = (0, Pixels::new(8, 4, 1));
     picture.values.fill(f32::NAN);
-    let paint = |piece: Pixels| {
-        asked += 1;
-        assert_eq!((piece.width, piece.height), (8, 8));
-        Ok(vec![1.0; 16])
+    let paint = |pieces: &[Piece<'_>]| {
+        asked += pieces.len();
+        assert!(pieces.iter().all(|piece| piece.pixels().size() == [8, 8]));
+        Ok(vec![vec![1.0; 16]; pieces.len()])
     };
     let finished = |area: Area, tile: Pixels| {
         picture.put([area.x, area.y], &tile);

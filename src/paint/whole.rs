@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::imaging::pixels::Pixels;
-use crate::paint::canvas::Canvas;
+use crate::paint::canvas::{Canvas, paint_each};
 use crate::paint::painter::{Look, Painter, goes_by_rows};
 use crate::paint::plan::{PANEL, Plan, Tiling};
 use crate::paint::strips::{StripPainter, Strips};
@@ -48,14 +48,14 @@ fn paint_strips(painter: &dyn Painter, source: &Pixels, look: &Look, tiling: &Ti
 
 fn paint_by(painter: &dyn Painter, source: &Pixels, look: &Look, tiling: &Tiling) -> Result<Pixels> {
     let plan = Plan::new(painter.framing(), [source.width, source.height], tiling);
-    let mut canvas = Canvas::new(&plan, painter.bands());
+    let mut canvas = Canvas::new(&plan, painter.bands()).asking(painter);
     let mut picture = Pixels::new(source.width, source.height, painter.bands());
     for band in plan.bands() {
         canvas.paint(
             &band,
             &source.part(band.source),
             None,
-            |piece| painter.paint(&piece.to_tensor(painter.device())?, look)?.to_vec(),
+            |pieces| paint_each(pieces, |piece| painter.paint(&piece.to_tensor(painter.device())?, look)?.to_vec()),
             |area, painted| {
                 picture.put([area.x, area.y], &painted);
                 Ok(())
