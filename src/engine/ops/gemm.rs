@@ -105,8 +105,8 @@ fn panel_tile<const R: usize, const W: usize, const N: usize>(
     }
 }
 
-/// The first `m` x `n` of `c = a^T b`, or of `c += a^T b` where `add` is set: a is (k, M), b (k, N), c (M, N); m and n
-/// are multiples of 16. `ahead` is what is read next as a and as b: it comes nearer meanwhile.
+/// The first `m` x `n` of `c = a^T b`, or of `c += a^T b` where `add` is set: a is (k, M), b (k, N), and the rows of c
+/// lie `pitch` apart; m and n are multiples of 16. `ahead` is what is read next as a and as b: it comes nearer meanwhile.
 ///
 /// As [`panel_product`], for a sum over rows. Each element is the sum over k in order; what was there is added last.
 ///
@@ -117,10 +117,10 @@ pub fn column_product<const M: usize, const N: usize>(
     a: &[f32],
     b: &[f32],
     add: bool,
-    c: &mut [f32],
+    (c, pitch): (&mut [f32], usize),
     ahead: [&[f32]; 2],
 ) {
-    let operands = Operands { sizes: [m, n], a, b, add, ahead };
+    let operands = Operands { sizes: [m, n], a, b, add, pitch, ahead };
     // Not by a closure, as above: the compiler has to know that c lies apart from a and b, as a parameter does.
     #[cfg(target_arch = "x86_64")]
     {
@@ -154,22 +154,24 @@ struct Operands<'a> {
     a: &'a [f32],
     b: &'a [f32],
     add: bool,
+    pitch: usize,
     ahead: [&'a [f32]; 2],
 }
 
 /// Strips of W columns of a [`column_product`], by tiles of R rows, whose sums the registers hold. R divides m.
 #[inline(always)]
 fn columns<const R: usize, const W: usize, const M: usize, const N: usize>(
-    Operands { sizes: [m, _], a, b, add, ahead }: Operands,
+    Operands { sizes: [m, _], a, b, add, pitch, ahead }: Operands,
     strips: Range<usize>,
     c: &mut [f32],
     vectors: Vectors,
 ) {
-    let ((a, _), (b, _), (c, _)) = (a.as_chunks::<M>(), b.as_chunks::<N>(), c.as_chunks_mut::<N>());
+    let ((a, _), (b, _)) = (a.as_chunks::<M>(), b.as_chunks::<N>());
     let ahead = ahead.map(<[f32]>::as_ptr);
     for strip in strips {
         for first in (0..m).step_by(R) {
-            column_tile::<R, W, M, N>([first, strip], a, b, add, &mut c[first..first + R], ahead, vectors);
+            let c = (&mut c[first * pitch + strip * W..], pitch);
+            column_tile::<R, W, M, N>([first, strip], a, b, add, c, ahead, vectors);
         }
     }
 }
@@ -180,7 +182,7 @@ fn column_tile<const R: usize, const W: usize, const M: usize, const N: usize>(
     a: &[[f32; M]],
     b: &[[f32; N]],
     add: bool,
-    c: &mut [[f32; N]],
+    (c, pitch): (&mut [f32], usize),
     ahead: [*const f32; 2],
     vectors: Vectors,
 ) {
@@ -203,8 +205,9 @@ fn column_tile<const R: usize, const W: usize, const M: usize, const N: usize>(
             }
         }
     }
-    for (sums, c) in sums.iter().zip(c) {
-        let c: &mut [f32; W] = &mut c.as_chunks_mut().0[strip];
+    // By index: with as many turns as c has rows, the sums would be in memory.
+    for (i, sums) in sums.iter().enumerate() {
+        let c: &mut [f32; W] = &mut c[i * pitch..].as_chunks_mut().0[0];
         let there = if add { *c } else { [0.0; W] };
         for ((c, there), sum) in c.iter_mut().zip(there).zip(sums) {
             *c = there + sum;
@@ -329,7 +332,7 @@ mod tests {
                 if add {
                     c.fill(there);
                 }
-                column_product::<64, 64>([m, n], &a, &b, add, &mut c, [&a, &b]);
+                column_product::<64, 64>([m, n], &a, &b, add, (&mut c, 64), [&a, &b]);
                 for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
                     let sum: f32 = (0..K).map(|k| a[k * 64 + i] * b[k * 64 + j]).sum();
                     assert_eq!(c[i * 64 + j], sum + there, "({i}, {j}) of {m} x {n}");

@@ -5,7 +5,8 @@
 
 use crate::engine::blocks;
 use crate::engine::ops::conv2d::geometry::{Geometry, Layout};
-use crate::engine::ops::gemm::{panel_product, with_scratch};
+use crate::engine::ops::conv2d::transpose;
+use crate::engine::ops::gemm::{panel_product, with_scratch, with_wide_vectors};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -365,7 +366,14 @@ impl Correlation {
         if outputs.len() < N {
             panel.fill(0.0);
         }
-        if self.transposed {
+        let pitch = self.channels_in;
+        let whole = outputs.len().is_multiple_of(transpose::ROWS) && channels.len().is_multiple_of(transpose::COLUMNS);
+        if self.transposed && whole {
+            with_wide_vectors(
+                #[inline(always)]
+                || pack_transposed::<N>(&w[outputs.start * pitch..outputs.end * pitch], pitch, channels, panel),
+            );
+        } else if self.transposed {
             for (i, o) in outputs.enumerate() {
                 let w = &w[o * self.channels_in..][channels.clone()];
                 panel.chunks_exact_mut(N).zip(w).for_each(|(row, w)| row[i] = *w);
@@ -373,6 +381,26 @@ impl Correlation {
         } else {
             for (row, c) in panel.chunks_exact_mut(N).zip(channels) {
                 row[..outputs.len()].copy_from_slice(&w[c * self.channels_out..][outputs.clone()]);
+            }
+        }
+    }
+}
+
+/// Writes the channels `channels` of matrix rows, of which `w` holds `pitch` values each, as `(channels, N)`: multiples
+/// of what is transposed at once.
+#[inline(always)]
+fn pack_transposed<const N: usize>(w: &[f32], pitch: usize, channels: Range<usize>, panel: &mut [f32]) {
+    use transpose::{COLUMNS, ROWS};
+    let (mut rows, mut columns) = ([[0.0; COLUMNS]; ROWS], [[0.0; ROWS]; COLUMNS]);
+    let (panel, _) = panel.as_chunks_mut::<N>();
+    for (first, w) in (0..N).step_by(ROWS).zip(w.chunks_exact(ROWS * pitch)) {
+        for (c, panel) in channels.clone().step_by(COLUMNS).zip(panel.chunks_exact_mut(COLUMNS)) {
+            for (i, row) in rows.iter_mut().enumerate() {
+                row.copy_from_slice(&w[i * pitch + c..][..COLUMNS]);
+            }
+            transpose::transpose(&mut rows, &mut columns);
+            for (panel, column) in panel.iter_mut().zip(&columns) {
+                panel[first..first + ROWS].copy_from_slice(column);
             }
         }
     }

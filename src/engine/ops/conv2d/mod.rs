@@ -16,6 +16,7 @@ mod no_filtering;
 mod op;
 mod params;
 mod products;
+mod transpose;
 mod twin;
 mod winograd;
 

@@ -6,7 +6,7 @@ use crate::engine::ops::by_halves::{Halves, add_halves, sum_by_halves};
 use crate::engine::ops::conv2d::correlation::Correlation;
 use crate::engine::ops::conv2d::geometry::{Geometry, Layout};
 use crate::engine::ops::conv2d::winograd::Winograd;
-use crate::engine::ops::gemm::{column_product, with_scratch};
+use crate::engine::ops::gemm::{column_product, with_scratch, with_vectors};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -147,6 +147,7 @@ pub fn weight_gradient(geometry: &Geometry, layout: Layout, x: &[f32], dz: &[f32
     let s = Sizes::from(geometry);
     // How many elements one task makes.
     let (slab, slab_len): (Slab, usize) = match layout {
+        Layout::Hwio if s.o == 1 => (one_output, SLAB),
         Layout::Hwio => (slab_hwio, SLAB * s.o),
         Layout::Hwoi if s.c < SHORT => (few_columns, dw.len()),
         Layout::Hwoi => (slab_hwoi, SLAB * s.c),
@@ -224,6 +225,28 @@ fn slab_hwio(s: &Sizes, [x, dz]: [&[f32]; 2], pixels: Range<usize>, number: usiz
     sum_of_products(pixels, [depth.len(), s.o], [&rows, &columns], dw);
 }
 
+/// [`slab_hwio`] of one output: rows of `x`, each times a number. A product would be mostly of columns that are not
+/// there.
+fn one_output(s: &Sizes, [x, dz]: [&[f32]; 2], pixels: Range<usize>, number: usize, dw: &mut [f32]) {
+    dw.fill(0.0);
+    let depth = number * SLAB..number * SLAB + dw.len();
+    for tap in depth.start / s.c..depth.end.div_ceil(s.c) {
+        let part = depth.start.max(tap * s.c)..depth.end.min((tap + 1) * s.c);
+        let dw = &mut dw[part.start - depth.start..part.end - depth.start];
+        with_vectors(
+            #[inline(always)]
+            |vectors| {
+                for pixel in pixels.clone() {
+                    let at = [pixel / (s.ho * s.wo), pixel / s.wo % s.ho, pixel % s.wo];
+                    let Some(source) = s.source(at, [tap / s.kw, tap % s.kw]) else { continue };
+                    let (x, dz) = (&x[source * s.c + part.start - tap * s.c..], dz[pixel]);
+                    dw.iter_mut().zip(x).for_each(|(dw, x)| *dw = vectors.multiply_add(*x, dz, *dw));
+                }
+            },
+        );
+    }
+}
+
 /// A slab of rows (tap, output).
 fn slab_hwoi(s: &Sizes, [x, dz]: [&[f32]; 2], pixels: Range<usize>, number: usize, dw: &mut [f32]) {
     let rows = number * SLAB..number * SLAB + dw.len() / s.c;
@@ -275,7 +298,9 @@ fn sum_of_products(
     sums: &mut [f32],
 ) {
     let strips = columns.div_ceil(TILE);
-    let tiles_len = rows.div_ceil(TILE) * strips * TILE * TILE;
+    // Whole tiles of the processor are made where they belong.
+    let in_place = rows.is_multiple_of(16) && columns.is_multiple_of(16);
+    let tiles_len = if in_place { 0 } else { rows.div_ceil(TILE) * strips * TILE * TILE };
     with_scratch(tiles_len + PIXELS * TILE * (1 + strips), |scratch| {
         let (tiles, scratch) = scratch.split_at_mut(tiles_len);
         let (a, b) = scratch.split_at_mut(PIXELS * TILE);
@@ -286,16 +311,22 @@ fn sum_of_products(
             for (first, b) in (0..columns).step_by(TILE).zip(b.chunks_exact_mut(PIXELS * TILE)) {
                 pack_columns(block.clone(), part(first, columns), b);
             }
-            for (row, tiles) in (0..rows).step_by(TILE).zip(tiles.chunks_exact_mut(strips * TILE * TILE)) {
+            for row in (0..rows).step_by(TILE) {
                 pack_rows(block.clone(), part(row, rows), a);
-                let b = b.chunks_exact(PIXELS * TILE).map(|b| &b[..len]);
-                for ((column, b), tile) in (0..columns).step_by(TILE).zip(b).zip(tiles.chunks_exact_mut(TILE * TILE)) {
+                for (strip, b) in b.chunks_exact(PIXELS * TILE).enumerate() {
+                    let (a, b, column) = (&a[..len], &b[..len], strip * TILE);
                     // What is beyond the last row and column is made of whatever is there.
                     let sizes = [part(row, rows), part(column, columns)].map(|part| part.len().next_multiple_of(16));
-                    let a = &a[..len];
+                    let tile = match in_place {
+                        true => (&mut sums[row * columns + column..], columns),
+                        false => (&mut tiles[(row / TILE * strips + strip) * TILE * TILE..][..TILE * TILE], TILE),
+                    };
                     column_product::<TILE, TILE>(sizes, a, b, start > pixels.start, tile, [a, b]);
                 }
             }
+        }
+        if in_place {
+            return;
         }
         for (row, sums) in sums.chunks_exact_mut(columns).enumerate() {
             for (strip, sums) in sums.chunks_mut(TILE).enumerate() {

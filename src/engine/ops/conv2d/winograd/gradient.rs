@@ -229,7 +229,7 @@ impl Sum {
                     let next = if block + 1 < blocks { (point, block + 1) } else { ((point + 1) % POINTS, 0) };
                     let (_, next_a, next_b) = part(next.0, next.1);
                     let sizes = [self.rows, self.columns];
-                    column_product::<DEPTH, COLUMNS>(sizes, a, b, block > 0, product, [next_a, next_b]);
+                    column_product::<DEPTH, COLUMNS>(sizes, a, b, block > 0, (product, COLUMNS), [next_a, next_b]);
                 }
             }
             write(products);

@@ -1,5 +1,6 @@
 //! The weights of a filtering, as its products read them.
 
+use crate::engine::ops::conv2d::transpose::transpose;
 use crate::engine::ops::conv2d::winograd::tiles::{POINTS, SLAB, Winograd};
 use crate::engine::ops::conv2d::winograd::transform::{LANES, Lanes, ROWS, four, lanes, three, two, two_sided};
 use crate::engine::ops::gemm::with_wide_vectors;
@@ -44,7 +45,7 @@ impl Winograd {
                 for (i, row) in rows[..slab.len()].iter_mut().enumerate() {
                     *row = lanes(&w[(start + i) * c + first..]);
                 }
-                transpose(rows.as_flattened_mut(), taps.as_flattened_mut());
+                transpose(&mut rows, taps);
             } else {
                 for (i, taps) in taps.iter_mut().enumerate() {
                     let w = &w[(first + i) * o + start..][..slab.len()];
@@ -55,27 +56,6 @@ impl Winograd {
                 }
             }
         }
-    }
-}
-
-/// Writes the transpose of SLAB rows of LANES values. By perfect shuffles, which vectors have instructions for: each
-/// turns the bits of a value's place by one, and all of them its row's bits behind its column's.
-#[inline(always)]
-fn transpose(rows: &mut [f32], columns: &mut [f32]) {
-    const { assert!(SLAB.is_power_of_two() && SLAB.ilog2() % 2 == 1) };
-    shuffle(rows, columns);
-    for _ in 0..SLAB.ilog2() / 2 {
-        shuffle(columns, rows);
-        shuffle(rows, columns);
-    }
-}
-
-/// Takes a value of either half in turns.
-#[inline(always)]
-fn shuffle(from: &[f32], to: &mut [f32]) {
-    let (first, second) = from.split_at(from.len() / 2);
-    for ((to, first), second) in to.as_chunks_mut().0.iter_mut().zip(first).zip(second) {
-        *to = [*first, *second];
     }
 }
 
