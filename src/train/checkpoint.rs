@@ -133,13 +133,16 @@ pub fn weights_of(dir: &RunDir) -> Result<PathBuf> {
     newest_of(dir)
 }
 
+/// The newest whole checkpoint, of which only the header is read: it stands for the length of the file. Where none is
+/// whole, the newest.
 fn newest_of(dir: &RunDir) -> Result<PathBuf> {
-    let newest = Checkpoint::newest(dir)?;
-    let path = newest.checkpoint.map(|checkpoint| checkpoint.path);
-    path.or(newest.broken.into_iter().next().map(|(path, _)| path)).ok_or_else(|| {
+    let mut listed = dir.list_checkpoints()?;
+    let whole = listed.iter().position(|listed| WeightFile::read_where(&listed.path, |_| false).is_ok());
+    if listed.is_empty() {
         let remedy = "let it train on, or resume it with ⟨resume⟩";
-        Error::input("the run has no checkpoint yet", dir.root().display(), remedy).of(ErrorKind::NotFound)
-    })
+        return Err(Error::input("the run has no checkpoint yet", dir.root().display(), remedy).of(ErrorKind::NotFound));
+    }
+    Ok(listed.swap_remove(whole.unwrap_or(0)).path)
 }
 
 /// A checkpoint that has been read.
