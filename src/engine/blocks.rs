@@ -13,6 +13,11 @@ type Write<'f> = &'f (dyn Fn(usize, &mut [f32]) + Sync);
 type Map<'f> = &'f (dyn Fn(usize, &mut [f32], &[f32]) + Sync);
 type Zip<'f> = &'f (dyn Fn(usize, &mut [f32], &[f32], &[f32]) + Sync);
 
+/// Calls `f` with each number below `count`.
+pub(crate) fn each(count: usize, f: &(dyn Fn(usize) + Sync)) {
+    (0..count).into_par_iter().for_each(f);
+}
+
 /// Calls `f` with each block of `y` and its number. The last block may be shorter.
 pub(crate) fn write((y, len): (&mut [f32], usize), f: impl Fn(usize, &mut [f32]) + Sync) {
     let f: Write = &f;

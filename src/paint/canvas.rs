@@ -1,15 +1,16 @@
 //! Painted pieces, cut to what is used of them or blended where they overlap.
 
 use crate::engine::blocks;
+use crate::engine::nn::Norm;
 use crate::error::Result;
 use crate::imaging::pixels::{Area, Pixels, mirrored};
-use crate::paint::painter::Painter;
+use crate::paint::painter::{Look, Painter};
 use crate::paint::plan::{Band, Plan, Span};
-use rayon::prelude::*;
+use std::sync::OnceLock;
 
-/// Windows that are painted side by side on the CPU: enough to keep two cores busy where a layer has little to do for
-/// both, and on more cores where layers are small. Each takes its memory.
-const TOGETHER: usize = 4;
+/// Pixels of the windows that are painted side by side on the CPU: four of 256 x 256. They keep two cores busy where a
+/// layer has little to do for both, and more cores where layers are small. Each takes its memory.
+const TOGETHER: usize = 4 * 256 * 256;
 
 /// Where the pieces of a [`Plan`] come together, in the order of [`Plan::bands`]. Of windows, which are blended, it
 /// holds the unfinished rows of one panel; tiles need not wait for one another.
@@ -43,11 +44,13 @@ impl<'a> Canvas<'a> {
 
     /// The same canvas, that asks for as many pieces at a time as the painter's device paints well side by side.
     #[must_use]
-    pub fn asking(self, painter: &dyn Painter) -> Self {
+    pub fn asking(self, painter: &dyn Painter, look: &Look) -> Self {
         let device = painter.device();
-        // A GPU is busy with one; tiles are large; and under a cap memory is counted by one piece.
-        let few = !self.plan.blended || device.is_gpu() || device.memory().cap_bytes.is_some();
-        Canvas { together: if few { 1 } else { TOGETHER }, ..self }
+        // A GPU is busy with one; tiles are large; under a cap memory is counted by one piece; and a batch norm by the
+        // statistics of what it is given writes to some that all pieces share.
+        let one = device.is_gpu() || device.memory().cap_bytes.is_some() || look.norm != Norm::Running;
+        let most = painter.framing().window.filter(|_| !one).map_or(1, |side| TOGETHER / (side * side));
+        Canvas { together: most.clamp(1, 4), ..self }
     }
 
     /// Paints a band and hands out to `finished` what is finished with it: tiles, or of windows the band's target.
@@ -62,8 +65,8 @@ impl<'a> Canvas<'a> {
         band: &Band,
         source: &Pixels,
         valid: Option<&[bool]>,
-        mut paint: impl FnMut(&[Piece<'_>]) -> Result<Vec<Vec<f32>>>,
-        mut finished: impl FnMut(Area, Pixels) -> Result<()>,
+        paint: &mut dyn FnMut(&[Piece<'_>]) -> Result<Vec<Vec<f32>>>,
+        finished: &mut dyn FnMut(Area, Pixels) -> Result<()>,
     ) -> Result<()> {
         let plan = self.plan;
         let (target, down) = (band.target, &plan.down[band.row]);
@@ -185,12 +188,15 @@ impl Piece<'_> {
 ///
 /// # Errors
 /// Those of `paint`.
-pub fn paint_each(pieces: &[Piece<'_>], paint: impl Fn(Pixels) -> Result<Vec<f32>> + Sync) -> Result<Vec<Vec<f32>>> {
-    match pieces {
+pub fn paint_each(pieces: &[Piece<'_>], paint: &(dyn Fn(Pixels) -> Result<Vec<f32>> + Sync)) -> Result<Vec<Vec<f32>>> {
+    let painted: Vec<OnceLock<_>> = pieces.iter().map(|_| OnceLock::new()).collect();
+    let paint = |i: usize| drop(painted[i].set(paint(pieces[i].pixels())));
+    match pieces.len() {
         // On this thread: a GPU's launches belong together.
-        [piece] => Ok(vec![paint(piece.pixels())?]),
-        _ => pieces.par_iter().map(|piece| paint(piece.pixels())).collect(),
+        1 => paint(0),
+        count => blocks::each(count, &paint),
     }
+    painted.into_iter().filter_map(OnceLock::into_inner).collect()
 }
 
 /// Where a place that is used of a span lies within it.

@@ -169,7 +169,7 @@ fn paint_tiles(
     progress: Progress<'_>,
 ) -> Result<()> {
     let values_a_pixel = painter.bands() + usize::from(scene.uncertainty);
-    let mut canvas = Canvas::new(plan, values_a_pixel).asking(painter);
+    let mut canvas = Canvas::new(plan, values_a_pixel).asking(painter, &scene.look);
     let (mut done, mut due, total) = (0, 0, plan.pieces());
     for (band, read) in plan.bands().iter().zip(from_source) {
         let Part { pixels, valid } = read?;
@@ -186,9 +186,9 @@ fn paint_tiles(
             progress(due, total)?;
             continue;
         }
-        let paint = |pieces: &[Piece<'_>]| {
+        let mut paint = |pieces: &[Piece<'_>]| {
             let values = match ranks.alone() {
-                true => paint_each(pieces, |piece| paint_piece(painter, &piece, scene))?,
+                true => paint_each(pieces, &|piece| paint_piece(painter, &piece, scene))?,
                 false => {
                     let next = |piece: &Piece<'_>| painted.next(piece.painted() * values_a_pixel);
                     pieces.iter().map(next).collect::<Result<_>>()?
@@ -200,11 +200,11 @@ fn paint_tiles(
             }
             Ok(values)
         };
-        let hand_out = |area: Area, pixels| {
+        let mut hand_out = |area: Area, pixels| {
             let valid = valid.as_ref().map(|valid| within(valid, band.source, area));
             finished(area, Part { pixels, valid })
         };
-        canvas.paint(band, &pixels, valid.as_deref(), paint, hand_out)?;
+        canvas.paint(band, &pixels, valid.as_deref(), &mut paint, &mut hand_out)?;
         // Pieces without data were passed over.
         due += band.pieces();
         if done < due {

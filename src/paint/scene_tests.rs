@@ -1,6 +1,6 @@
 use super::*;
 use crate::engine::device::Device;
-use crate::engine::nn::Parameters;
+use crate::engine::nn::{Norm, Parameters};
 use crate::engine::testing::together;
 use crate::imaging::color::Bins;
 use crate::networks::classifier::network::Classifier;
@@ -188,6 +188,18 @@ fn several_processes_write_what_one_writes() {
         assert_eq!(made(2, tile, of), one);
         // More than a band has pieces.
         assert_eq!(made(5, tile, of), one);
+    }
+}
+
+#[test]
+fn windows_side_by_side_are_those_one_after_the_other() {
+    for norm in [Norm::Running, Norm::Batch] {
+        let painter = trained(sicgan::Generator::new(0.05, 36));
+        let (noise, look) = (Noise::new(200, 90, 1), Look { norm, ..Look::default() });
+        let paint = || crate::paint::whole::paint(&painter, &noise.pixels, &look).unwrap().values;
+        let side_by_side = paint();
+        painter.device().set_memory_cap(Some(1 << 30));
+        assert!(paint() == side_by_side, "{norm:?}");
     }
 }
 

@@ -111,12 +111,12 @@ fn a_frame_that_a_network_paints_is_cut_off_with_the_margin() {
         let framed = |i: usize| if inside(i / side) && inside(i % side) { 0.0 } else { 1.0 };
         for band in plan.bands() {
             let source = Pixels::new(band.source.width, band.source.height, 1);
-            let paint = |_: &[Piece<'_>]| Ok(vec![(0..side * side).map(framed).collect()]);
-            let finished = |area: Area, tile: Pixels| {
+            let mut paint = |_: &[Piece<'_>]| Ok(vec![(0..side * side).map(framed).collect()]);
+            let mut finished = |area: Area, tile: Pixels| {
                 picture.put([area.x, area.y], &tile);
                 Ok(())
             };
-            canvas.paint(&band, &source, None, paint, finished).unwrap();
+            canvas.paint(&band, &source, None, &mut paint, &mut finished).unwrap();
         }
         let corners = [0, side - 1, side * (side - 1), side * side - 1].map(|i| picture.values[i]);
         assert_eq!(corners, [seen; 4], "margin {margin}");
@@ -139,16 +139,16 @@ fn a_piece_without_data_is_left_unpainted() {
     let valid: Vec<bool> = (0..32).map(|i| i % 8 >= 4).collect();
     let (mut asked, mut picture) = (0, Pixels::new(8, 4, 1));
     picture.values.fill(f32::NAN);
-    let paint = |pieces: &[Piece<'_>]| {
+    let mut paint = |pieces: &[Piece<'_>]| {
         asked += pieces.len();
         assert!(pieces.iter().all(|piece| piece.pixels().size() == [8, 8]));
         Ok(vec![vec![1.0; 16]; pieces.len()])
     };
-    let finished = |area: Area, tile: Pixels| {
+    let mut finished = |area: Area, tile: Pixels| {
         picture.put([area.x, area.y], &tile);
         Ok(())
     };
-    canvas.paint(&bands[0], &Pixels::new(8, 4, 1), Some(&valid), paint, finished).unwrap();
+    canvas.paint(&bands[0], &Pixels::new(8, 4, 1), Some(&valid), &mut paint, &mut finished).unwrap();
     assert_eq!(picture.values, [[0.0; 4], [1.0; 4]].concat().repeat(4));
     assert_eq!((bands.len(), asked), (1, 1));
 }

@@ -48,15 +48,17 @@ fn paint_strips(painter: &dyn Painter, source: &Pixels, look: &Look, tiling: &Ti
 
 fn paint_by(painter: &dyn Painter, source: &Pixels, look: &Look, tiling: &Tiling) -> Result<Pixels> {
     let plan = Plan::new(painter.framing(), [source.width, source.height], tiling);
-    let mut canvas = Canvas::new(&plan, painter.bands()).asking(painter);
+    let mut canvas = Canvas::new(&plan, painter.bands()).asking(painter, look);
     let mut picture = Pixels::new(source.width, source.height, painter.bands());
     for band in plan.bands() {
         canvas.paint(
             &band,
             &source.part(band.source),
             None,
-            |pieces| paint_each(pieces, |piece| painter.paint(&piece.to_tensor(painter.device())?, look)?.to_vec()),
-            |area, painted| {
+            &mut |pieces| {
+                paint_each(pieces, &|piece| painter.paint(&piece.to_tensor(painter.device())?, look)?.to_vec())
+            },
+            &mut |area, painted| {
                 picture.put([area.x, area.y], &painted);
                 Ok(())
             },

@@ -50,9 +50,9 @@ pub fn formatted() -> BTreeSet<PathBuf> {
 
 /// The root files of the package's targets: those that Cargo finds by itself, and those that the manifest names.
 fn roots() -> BTreeSet<PathBuf> {
-    let mut roots: BTreeSet<PathBuf> =
-        ["src/lib.rs", "src/main.rs", "capi/src/lib.rs", "capi/build.rs"].map(PathBuf::from).into();
-    // tools/test formats the crates of the C library and of the fuzz targets too.
+    // tools/test formats the crates of the C library, of the peer and of the fuzz targets too.
+    let known = ["src/lib.rs", "src/main.rs", "capi/src/lib.rs", "capi/build.rs", "tools/peers/burn/src/main.rs"];
+    let mut roots: BTreeSet<PathBuf> = known.map(PathBuf::from).into();
     for folder in ["src/bin", "tests", "capi/tests", "benches", "examples", "tools/fuzz/targets"] {
         for entry in fs::read_dir(folder).into_iter().flatten() {
             let path = entry.unwrap().path();

@@ -5,7 +5,7 @@
 
 `forward` ends with the low-resolution probabilities; `train` is forward, upsampling, loss, backward and Adam. The targets' soft encoding is done
 beforehand, and the loss gathers its five bins of Q, which is quicker and smaller here (1.2 GiB) than dense targets (1.6 GiB): TensorFlow at its best.
-JSON: seconds_median, seconds (each). Peak memory is measured from outside, for both programs alike, by `beside_tf.py`.
+JSON: seconds_median, seconds (each). Peak memory is measured from outside, for both programs alike, by `beside.py`.
 """
 
 import argparse

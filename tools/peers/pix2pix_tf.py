@@ -4,7 +4,7 @@
   pix2pix_tf.py --pass forward|train --size 256 --batch 1 --iters 10 [--width 1.0] [--json FILE]
 
 `forward` is the generator by running statistics; `train` is one update of both networks by one forward pass, as in TensorFlow's tutorial: gradients of
-both losses, then Adam twice, dropout included. JSON: seconds_median, seconds (each). Peak memory is measured from outside by `beside_tf.py`.
+both losses, then Adam twice, dropout included. JSON: seconds_median, seconds (each). Peak memory is measured from outside by `beside.py`.
 """
 
 from colournet_tf import time_passes  # sets TensorFlow's environment, so it comes first

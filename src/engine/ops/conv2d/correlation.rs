@@ -50,6 +50,9 @@ struct Run {
     len: usize,
 }
 
+/// What is done to sums that are complete. Not a generic of what runs it, which is long.
+pub type Finishing<'f> = &'f (dyn Fn(&mut [f32]) + Sync);
+
 /// `y = finish(sum over taps of x under the tap times the tap's weights)`.
 pub struct Correlation {
     input: [usize; 2],
@@ -113,7 +116,7 @@ impl Correlation {
     }
 
     /// Runs it; `finish` gets runs of `channels_out` values, one pixel or several.
-    pub fn run(&self, x: &[f32], w: &[f32], finish: impl Fn(&mut [f32]) + Sync, y: &mut [f32]) {
+    pub fn run(&self, x: &[f32], w: &[f32], finish: Finishing<'_>, y: &mut [f32]) {
         // Wide panels are a tenth faster, unless much of the last one stays empty.
         let few = self.columns();
         let columns = few.unwrap_or(self.channels_out);
@@ -136,14 +139,7 @@ impl Correlation {
     }
 
     /// [`Correlation::run`] by panels of N output channels, or of N columns of `few`.
-    fn run_by<const N: usize>(
-        &self,
-        few: bool,
-        x: &[f32],
-        w: &[f32],
-        finish: impl Fn(&mut [f32]) + Sync,
-        y: &mut [f32],
-    ) {
+    fn run_by<const N: usize>(&self, few: bool, x: &[f32], w: &[f32], finish: Finishing<'_>, y: &mut [f32]) {
         let row = self.output[1] * self.channels_out;
         let rows = (BLOCK * self.step * self.step / self.output[1]).next_multiple_of(self.step).max(self.step);
         let panels = self.channels_out.div_ceil(N);
@@ -369,10 +365,7 @@ impl Correlation {
         let pitch = self.channels_in;
         let whole = outputs.len().is_multiple_of(transpose::ROWS) && channels.len().is_multiple_of(transpose::COLUMNS);
         if self.transposed && whole {
-            with_wide_vectors(
-                #[inline(always)]
-                || pack_transposed::<N>(&w[outputs.start * pitch..outputs.end * pitch], pitch, channels, panel),
-            );
+            pack_transposed(&w[outputs.start * pitch..outputs.end * pitch], pitch, channels, panel, N);
         } else if self.transposed {
             for (i, o) in outputs.enumerate() {
                 let w = &w[o * self.channels_in..][channels.clone()];
@@ -386,24 +379,27 @@ impl Correlation {
     }
 }
 
-/// Writes the channels `channels` of matrix rows, of which `w` holds `pitch` values each, as `(channels, N)`: multiples
-/// of what is transposed at once.
-#[inline(always)]
-fn pack_transposed<const N: usize>(w: &[f32], pitch: usize, channels: Range<usize>, panel: &mut [f32]) {
-    use transpose::{COLUMNS, ROWS};
+/// Writes the channels `channels` of matrix rows, of which `w` holds `pitch` values each, as `(channels, n)`: multiples
+/// of what is transposed at once. One for panels of all widths, for it is long.
+fn pack_transposed(w: &[f32], pitch: usize, channels: Range<usize>, panel: &mut [f32], n: usize) {
+    use transpose::{COLUMNS, ROWS, transpose};
     let (mut rows, mut columns) = ([[0.0; COLUMNS]; ROWS], [[0.0; ROWS]; COLUMNS]);
-    let (panel, _) = panel.as_chunks_mut::<N>();
-    for (first, w) in (0..N).step_by(ROWS).zip(w.chunks_exact(ROWS * pitch)) {
-        for (c, panel) in channels.clone().step_by(COLUMNS).zip(panel.chunks_exact_mut(COLUMNS)) {
-            for (i, row) in rows.iter_mut().enumerate() {
-                row.copy_from_slice(&w[i * pitch + c..][..COLUMNS]);
+    with_wide_vectors(
+        #[inline(always)]
+        || {
+            for (first, w) in (0..n).step_by(ROWS).zip(w.chunks_exact(ROWS * pitch)) {
+                for (c, panel) in channels.clone().step_by(COLUMNS).zip(panel.chunks_exact_mut(COLUMNS * n)) {
+                    for (i, row) in rows.iter_mut().enumerate() {
+                        row.copy_from_slice(&w[i * pitch + c..][..COLUMNS]);
+                    }
+                    transpose(&mut rows, &mut columns);
+                    for (panel, column) in panel.chunks_exact_mut(n).zip(&columns) {
+                        panel[first..first + ROWS].copy_from_slice(column);
+                    }
+                }
             }
-            transpose::transpose(&mut rows, &mut columns);
-            for (panel, column) in panel.iter_mut().zip(&columns) {
-                panel[first..first + ROWS].copy_from_slice(column);
-            }
-        }
-    }
+        },
+    );
 }
 
 /// Adds to the sums `(pixels, N)` the products of rows, each with the pixel that it is of, and weights `(k, N)`. One

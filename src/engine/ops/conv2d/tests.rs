@@ -116,6 +116,21 @@ fn zeros_around_match_their_reference() {
 }
 
 #[test]
+fn one_output_matches_its_reference() {
+    // Blocks of a gradient that span taps, and pixels in several parts.
+    check(SAME, [2, 5, 6, 90], [3, 3, 90, 1]);
+    check(SAME, [1, 66, 67, 2], [3, 3, 2, 1]);
+}
+
+#[test]
+fn products_in_place_and_of_transposed_weights_match_their_reference() {
+    check(STRIDED, [1, 6, 6, 16], [3, 3, 16, 96]);
+    // A panel that is half full, and sums in two parts.
+    check(SAME, [1, 2, 2, 352], [1, 1, 352, 48]);
+    check(STRIDED, [1, 6, 5, 32], [2, 2, 32, 160]);
+}
+
+#[test]
 fn bias_gradients_of_many_pixels_match_their_reference() {
     check(SAME, [1, 66, 65, 1], [1, 1, 1, 5]);
 }

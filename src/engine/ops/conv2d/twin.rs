@@ -124,17 +124,17 @@ fn rectified(v: f32) -> f32 {
 /// `y = act(conv(x, w) + b)`.
 pub fn forward(geometry: &Geometry, layout: Layout, finish: Finish, x: &[f32], w: &[f32], y: &mut [f32]) {
     if let Some(winograd) = Winograd::forward(geometry, layout) {
-        return winograd.run(x, w, |y| finish.apply(geometry.o as usize, y), y);
+        return winograd.run(x, w, &|y| finish.apply(geometry.o as usize, y), y);
     }
-    Correlation::forward(geometry, layout).run(x, w, |y| finish.apply(geometry.o as usize, y), y);
+    Correlation::forward(geometry, layout).run(x, w, &|y| finish.apply(geometry.o as usize, y), y);
 }
 
 /// The gradient of the input. With a `finish` it is the forward pass of a transposed convolution.
 pub fn input_gradient(geometry: &Geometry, layout: Layout, finish: Finish, dz: &[f32], w: &[f32], dx: &mut [f32]) {
     if let Some(winograd) = Winograd::input_gradient(geometry, layout) {
-        return winograd.run(dz, w, |dx| finish.apply(geometry.c as usize, dx), dx);
+        return winograd.run(dz, w, &|dx| finish.apply(geometry.c as usize, dx), dx);
     }
-    Correlation::input_gradient(geometry, layout).run(dz, w, |dx| finish.apply(geometry.c as usize, dx), dx);
+    Correlation::input_gradient(geometry, layout).run(dz, w, &|dx| finish.apply(geometry.c as usize, dx), dx);
 }
 
 /// The gradient of the weights, image by image, which are [added by halves](sum_by_halves): each task makes a slab of

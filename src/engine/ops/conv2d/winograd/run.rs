@@ -1,6 +1,7 @@
 //! The filtering of a picture: transforms, products, and the outputs put where they belong.
 
 use crate::engine::blocks;
+use crate::engine::ops::conv2d::correlation::Finishing;
 use crate::engine::ops::conv2d::winograd::outliers;
 use crate::engine::ops::conv2d::winograd::tiles::{
     BLOCK, DEPTH, GAP, Image, POINTS, SIDE, SLAB, Winograd, block_len, point_len,
@@ -15,7 +16,7 @@ use std::ops::Range;
 
 impl Winograd {
     /// `y = finish(correlation of x with w)`; `finish` gets runs of the output's channels, one pixel or several.
-    pub fn run(&self, x: &[f32], w: &[f32], finish: impl Fn(&mut [f32]) + Sync, y: &mut [f32]) {
+    pub fn run(&self, x: &[f32], w: &[f32], finish: Finishing<'_>, y: &mut [f32]) {
         let (bands, group) = (self.bands(), self.group_bands());
         let row = self.output.size[1] * self.output.channels;
         let (width, channels) = (self.input.size[1], self.input.channels);
@@ -37,7 +38,7 @@ impl Winograd {
                 self.transform_inputs(x, bands.clone(), DEPTH, transformed);
                 self.multiply(w, transformed, outputs);
                 self.redo_uneven(x, w, &peaks, bands.clone(), outputs);
-                self.scatter(bands, outputs, &finish, &mut y[rows]);
+                self.scatter(bands, outputs, finish, &mut y[rows]);
             });
         }
     }
@@ -227,7 +228,7 @@ impl Winograd {
     }
 
     /// Puts the tiles of `bands` where they belong in `y`, whose first row is that of the first band.
-    fn scatter(&self, bands: Range<usize>, outputs: &[f32], finish: &(impl Fn(&mut [f32]) + Sync), y: &mut [f32]) {
+    fn scatter(&self, bands: Range<usize>, outputs: &[f32], finish: Finishing<'_>, y: &mut [f32]) {
         let Image { size: [height, width], channels, grids, pad } = self.output;
         let (step, output_step, depth) = (self.step(), self.output_step(), self.output.depth());
         let first_row = self.band_start(bands.start);
