@@ -12,6 +12,9 @@ use std::sync::OnceLock;
 /// layer has little to do for both, and more cores where layers are small. Each takes its memory.
 const TOGETHER: usize = 4 * 256 * 256;
 
+/// `[height, width, bands]` of each of some pieces.
+pub type PaintedPieces = Vec<Vec<f32>>;
+
 /// Where the pieces of a [`Plan`] come together, in the order of [`Plan::bands`]. Of windows, which are blended, it
 /// holds the unfinished rows of one panel; tiles need not wait for one another.
 #[derive(Debug)]
@@ -65,7 +68,7 @@ impl<'a> Canvas<'a> {
         band: &Band,
         source: &Pixels,
         valid: Option<&[bool]>,
-        paint: &mut dyn FnMut(&[Piece<'_>]) -> Result<Vec<Vec<f32>>>,
+        paint: &mut dyn FnMut(&[Piece<'_>]) -> Result<PaintedPieces>,
         finished: &mut dyn FnMut(Area, Pixels) -> Result<()>,
     ) -> Result<()> {
         let plan = self.plan;
@@ -188,7 +191,7 @@ impl Piece<'_> {
 ///
 /// # Errors
 /// Those of `paint`.
-pub fn paint_each(pieces: &[Piece<'_>], paint: &(dyn Fn(Pixels) -> Result<Vec<f32>> + Sync)) -> Result<Vec<Vec<f32>>> {
+pub fn paint_each(pieces: &[Piece<'_>], paint: &(dyn Fn(Pixels) -> Result<Vec<f32>> + Sync)) -> Result<PaintedPieces> {
     let painted: Vec<OnceLock<_>> = pieces.iter().map(|_| OnceLock::new()).collect();
     let paint = |i: usize| drop(painted[i].set(paint(pieces[i].pixels())));
     match pieces.len() {
