@@ -198,6 +198,21 @@ mod tests {
     use std::io;
 
     #[test]
+    fn the_newest_whole_checkpoint_is_found_without_reading_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = RunDir::create(temp.path().join("run")).unwrap();
+        assert_eq!(newest_of(&dir).unwrap_err().kind(), ErrorKind::NotFound);
+        let header = br#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+        let whole = [&(header.len() as u64).to_le_bytes(), &header[..], &[0; 4]].concat();
+        std::fs::write(dir.checkpoint(1), &whole[..whole.len() - 1]).unwrap();
+        std::fs::write(dir.checkpoint(3), &whole[..20]).unwrap();
+        // Of none that is whole the newest, whose fault is told when it is read.
+        assert_eq!(newest_of(&dir).unwrap(), dir.checkpoint(3));
+        std::fs::write(dir.checkpoint(2), &whole).unwrap();
+        assert_eq!(newest_of(&dir).unwrap(), dir.checkpoint(2));
+    }
+
+    #[test]
     fn a_full_disk_is_told_with_the_room_that_is_needed_and_free() {
         let c = Path::new("c");
         let at = |kind: io::ErrorKind| with_room(io_error("cannot write", c, &kind.into()), 3 << 20, None);
