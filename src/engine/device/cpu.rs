@@ -96,7 +96,7 @@ impl Cpu {
         outs: &[Region<'_, Memory>],
     ) -> Result<(Instant, f64)> {
         // Each buffer is locked once, all of them in one order: launches of other threads cannot wait for each other.
-        // One may begin within another on the same thread, which takes up work of others while it waits for parts of its
+        // One may begin within another on the same thread, which takes up other work while it waits for parts of its
         // own (windows painted side by side): such launches must share no buffer that one of them writes.
         let mut all: Vec<(&Region<'_, Memory>, bool)> = ins.iter().map(|region| (region, false)).collect();
         all.extend(inouts.iter().chain(outs).map(|region| (region, true)));

@@ -106,7 +106,8 @@ fn panel_tile<const R: usize, const W: usize, const N: usize>(
 }
 
 /// The first `m` x `n` of `c = a^T b`, or of `c += a^T b` where `add` is set: a is (k, M), b (k, N), and the rows of c
-/// lie `pitch` apart; m and n are multiples of 16. `ahead` is what is read next as a and as b: it comes nearer meanwhile.
+/// lie `pitch` apart; m and n are multiples of 16. `ahead` is what is read next as a and as b: it comes nearer
+/// meanwhile.
 ///
 /// As [`panel_product`], for a sum over rows. Each element is the sum over k in order; what was there is added last.
 ///
