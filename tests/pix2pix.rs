@@ -9,6 +9,7 @@ use huetape::dataset::loader::Batch;
 use huetape::engine::device::Device;
 use huetape::engine::nn::{OptimizerKind, Parameters, WeightFile};
 use huetape::engine::ranks::Share;
+use huetape::engine::tape::Keeping;
 use huetape::networks::adversarial::{Adversarial, AdversarialConfig};
 use huetape::networks::distance::Distances;
 use huetape::networks::freeze::Freeze;
@@ -52,7 +53,7 @@ impl Golden {
             ema: None,
             freeze: Freeze::default(),
             seed: 5,
-            recompute: false,
+            keeping: Keeping::default(),
             training: true,
         };
         let start = Start {

@@ -9,7 +9,7 @@ use common::{GoldenFile, Tolerance, compare};
 use huetape::dataset::loader::Batch;
 use huetape::engine::device::Device;
 use huetape::engine::nn::{OptimizerKind, Parameters, WeightFile};
-use huetape::engine::tape::Tape;
+use huetape::engine::tape::{Keeping, Tape};
 use huetape::imaging::color::srgb_to_lab;
 use huetape::networks::adversarial::{Adversarial, AdversarialConfig};
 use huetape::networks::distance::Distances;
@@ -63,7 +63,7 @@ impl Golden {
             ema: None,
             freeze: Freeze::default(),
             seed: 5,
-            recompute: false,
+            keeping: Keeping::default(),
             training: true,
         };
         let start = Start { width: Some(width), patch: size, lambda_l1, noise, learning };

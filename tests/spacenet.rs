@@ -10,6 +10,7 @@ use common::golden_run::{GoldenRun, goes_on_bit_for_bit, initial_weights};
 use huetape::dataset::loader::Batch;
 use huetape::engine::device::Device;
 use huetape::engine::nn::OptimizerKind;
+use huetape::engine::tape::Keeping;
 use huetape::networks::adversarial::{Adversarial, AdversarialConfig};
 use huetape::networks::distance::Distances;
 use huetape::networks::freeze::Freeze;
@@ -58,7 +59,7 @@ impl Bench {
             ema: None,
             freeze: Freeze::default(),
             seed: 5,
-            recompute: false,
+            keeping: Keeping::default(),
             training: true,
         };
         let start = Start { width: Some(width), size, lambda_mse: lambda[0], learning };

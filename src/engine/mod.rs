@@ -2,6 +2,7 @@
 
 pub(crate) mod blocks;
 pub mod device;
+mod kept;
 #[cfg(feature = "mpi")]
 pub mod mpi;
 pub mod nn;

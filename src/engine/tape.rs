@@ -1,5 +1,6 @@
 //! A tape of operations and their gradients. It knows no op by name.
 
+use crate::engine::kept::{Kept, halve};
 use crate::engine::op::Op;
 use crate::engine::tensor::Tensor;
 use crate::engine::walk::{Node, ones_like, walk};
@@ -35,12 +36,29 @@ static NEXT_TAPE: AtomicU64 = AtomicU64::new(1);
 /// Records operations as they run, to walk them backwards.
 pub struct Tape(Arc<Inner>);
 
+/// What a tape that records keeps of a step for the gradients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keeping {
+    /// All that operations save.
+    #[default]
+    All,
+    /// Of each so many operations in a row (at least 1), but for the last ones, only the values that they read from
+    /// before; they run again when their gradients are computed. Gradients have the same bits (Chen, Xu, Zhang,
+    /// Guestrin, "Training Deep Nets with Sublinear Memory Cost", 2016, by operations).
+    ///
+    /// Parameters must not change before that. An op of one's own whose forward pass changes more than its output
+    /// needs [`Op::ran`].
+    Inputs(usize),
+    /// All that operations save; what nothing but the tape has still, as f16: half the memory. Each value is rounded
+    /// by 2^-11 of itself at most (from 2^-14 to 65504; larger ones become 65504), and gradients err by about as much.
+    F16,
+}
+
 struct Inner {
     /// No other tape of the process has it.
     id: u64,
-    recording: bool,
-    /// Operations that are run again together; `None` on a tape that keeps what they save.
-    segment: Option<usize>,
+    /// `None` on a tape that does not record.
+    keeping: Option<Keeping>,
     recorded: Mutex<Recorded>,
 }
 
@@ -78,29 +96,24 @@ impl Default for Tape {
 }
 
 impl Tape {
-    /// A tape that records.
+    /// A tape that records and keeps what operations save.
     pub fn new() -> Self {
-        Tape::with(true, None)
+        Tape::keeping(Keeping::All)
     }
 
-    /// A tape that records and keeps little: of each `segment` operations in a row, but for the last ones, it keeps
-    /// the values that they read from before, and runs them again when their gradients are computed. Gradients have
-    /// the same bits (Chen, Xu, Zhang, Guestrin, "Training Deep Nets with Sublinear Memory Cost", 2016, by operations).
-    ///
-    /// Parameters must not change before that. An op of one's own whose forward pass changes more than its output
-    /// needs [`Op::ran`].
-    pub fn recomputing(segment: usize) -> Self {
-        Tape::with(true, Some(segment.max(1)))
+    /// A tape that records, and keeps less.
+    pub fn keeping(keeping: Keeping) -> Self {
+        Tape::with(Some(keeping))
     }
 
     /// A tape that only computes: nothing is saved, and a buffer is free as soon as its last [`Var`] goes.
     pub fn inference() -> Self {
-        Tape::with(false, None)
+        Tape::with(None)
     }
 
-    fn with(recording: bool, segment: Option<usize>) -> Self {
+    fn with(keeping: Option<Keeping>) -> Self {
         let id = NEXT_TAPE.fetch_add(1, Ordering::Relaxed);
-        Tape(Arc::new(Inner { id, recording, segment, recorded: Mutex::default() }))
+        Tape(Arc::new(Inner { id, keeping, recorded: Mutex::default() }))
     }
 
     /// The same tape once more: what holds it can be asked for values when [`Tape::backward`] has used the tape up.
@@ -115,7 +128,7 @@ impl Tape {
     fn var(&self, value: Tensor, needs_grad: bool) -> Var {
         let mut recorded = self.recorded();
         recorded.next_id += 1;
-        Var { tape: self.0.id, id: recorded.next_id, value, needs_grad: needs_grad && self.0.recording }
+        Var { tape: self.0.id, id: recorded.next_id, value, needs_grad: needs_grad && self.0.keeping.is_some() }
     }
 
     /// A value that wants no gradient: data, or a frozen parameter.
@@ -150,20 +163,27 @@ impl Tape {
         let forward = op.forward(&values)?;
         let needs: Vec<bool> = inputs.iter().map(|input| input.needs_grad).collect();
         let output = self.var(forward.y, needs.contains(&true));
-        if output.needs_grad {
+        if let Some(keeping) = self.0.keeping.filter(|_| output.needs_grad) {
             let mut recorded = self.recorded();
             recorded.check_whole()?;
-            let held = self.0.segment.map_or_else(Vec::new, |length| recorded.held(length, inputs));
+            let held = match keeping {
+                Keeping::Inputs(length) => recorded.held(length.max(1), inputs),
+                Keeping::All | Keeping::F16 => Vec::new(),
+            };
             recorded.nodes.push(Node {
                 op: Box::new(op),
                 held,
                 again_from: None,
                 inputs: inputs.iter().map(|input| input.id).collect(),
                 needs,
-                saved: forward.saved,
+                saved: forward.saved.into_iter().map(Kept::Whole).collect(),
                 output: output.id,
                 layer: output.value.device().layer_now(),
             });
+            if keeping == Keeping::F16 {
+                let _scope = output.value.device().scope(|| None, Some("kept"));
+                halve(recorded.nodes.iter_mut().flat_map(|node| &mut node.saved))?;
+            }
         }
         Ok(output)
     }
@@ -178,7 +198,7 @@ impl Tape {
     fn check_backward(&self, output: &Var) -> Result<()> {
         let remedy = "record on a tape made by `Tape::new`";
         let what = "an inference tape has no gradients";
-        crate::ensure!(self.0.recording, Error::input(what, format!("{:?}", output.value.shape()), remedy));
+        crate::ensure!(self.0.keeping.is_some(), Error::input(what, format!("{:?}", output.value.shape()), remedy));
         self.check_own(output)
     }
 

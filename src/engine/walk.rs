@@ -1,5 +1,6 @@
 //! How the gradients of a recording are computed: node by node, the last one first.
 
+use crate::engine::kept::{Kept, Reader};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::primitives;
 use crate::engine::tensor::Tensor;
@@ -13,7 +14,7 @@ pub(super) struct Node {
     pub op: Box<dyn Op>,
     pub inputs: Vec<usize>,
     pub needs: Vec<bool>,
-    pub saved: Vec<Tensor>,
+    pub saved: Vec<Kept>,
     pub output: usize,
     pub layer: Option<Arc<str>>,
     /// Where `saved` was let go, the first node of those that are run again together.
@@ -98,6 +99,7 @@ pub(super) fn walk<N: Borrow<Node>>(
     let mut additions = Additions::default();
     // What was saved again, by the nodes from which one on.
     let (mut again, mut from) = (Vec::new(), None);
+    let mut reader = Reader::default();
     while let Some(at) = nodes.len().checked_sub(1) {
         let node = nodes[at].borrow();
         // A result that nothing used has no gradient, and neither do its inputs through it.
@@ -116,8 +118,8 @@ pub(super) fn walk<N: Borrow<Node>>(
             again.truncate(at + 1 - first);
             again.pop()
         });
-        let saved = made.as_ref().unwrap_or(&node.saved);
         let _scope = device.scope(|| node.layer.clone(), Some("backward"));
+        let saved = made.map_or_else(|| reader.read(node.saved.iter()), Ok)?;
         let Parts { last: dy, before } = match node.op.adds() {
             true => parts,
             false => Parts { last: parts.total()?, before: None },
@@ -135,7 +137,7 @@ pub(super) fn walk<N: Borrow<Node>>(
             }
         }
         let parameters = node.inputs.iter().map(|id| slots.contains_key(id));
-        let backward = Backward::new(&dy, saved, &needs, places);
+        let backward = Backward::new(&dy, &saved, &needs, places);
         let mut backward = backward.of_parameters(parameters).adding(before.as_ref()).using_up_dy();
         node.op.backward(&mut backward)?;
         for ((id, grad), &needs) in node.inputs.iter().zip(backward.into_grads()).zip(&needs) {
@@ -166,12 +168,14 @@ mod tests {
     use crate::engine::ops::activation::Activation;
     use crate::engine::ops::arithmetic::Arithmetic;
     use crate::engine::ops::elementwise::Scale;
-    use crate::engine::tape::Tape;
+    use crate::engine::self_test::relative_difference;
+    use crate::engine::tape::{Keeping, Tape};
+    use crate::engine::testing::check::devices;
 
-    /// A chain of eight layers with a skip over four of them: gradients of x.
-    fn chain(tape: Tape) -> Vec<f32> {
-        let device = Device::cpu();
-        let x = tape.leaf(Tensor::new(&device, &[1, 8, 16, 32], &[0.5; 4096]).unwrap());
+    /// A chain of eight layers with a skip over four of them: gradients of x, and the bytes that are alive when the
+    /// chain is recorded.
+    fn chain(device: &Device, tape: Tape) -> (Vec<f32>, u64) {
+        let x = tape.leaf(Tensor::new(device, &[1, 8, 16, 32], &[0.5; 4096]).unwrap());
         let (mut y, mut skip) = (x.clone(), None);
         for k in 1..=8 {
             y = tape.apply(Activation::Tanh, &[&tape.apply(Scale(1.0 + 0.1 * k as f32), &[&y]).unwrap()]).unwrap();
@@ -181,12 +185,29 @@ mod tests {
                 (_, held) => skip = held,
             }
         }
-        tape.backward(y).unwrap().get(&x).unwrap().to_vec().unwrap()
+        let alive = device.memory().live_bytes;
+        (tape.backward(y).unwrap().get(&x).unwrap().to_vec().unwrap(), alive)
     }
 
     #[test]
     fn what_is_computed_again_has_the_same_gradients() {
-        let kept = chain(Tape::new());
-        (1..20).for_each(|segment| assert_eq!(chain(Tape::recomputing(segment)), kept, "{segment}"));
+        let device = Device::cpu();
+        let (kept, _) = chain(&device, Tape::new());
+        (1..20).for_each(|segment| {
+            assert_eq!(chain(&device, Tape::keeping(Keeping::Inputs(segment))).0, kept, "{segment}");
+        });
+    }
+
+    #[test]
+    fn what_is_kept_as_f16_takes_half_the_memory_and_has_almost_the_same_gradients() {
+        for device in devices() {
+            let (exact, most) = chain(&device, Tape::new());
+            let (rounded, less) = chain(&device, Tape::keeping(Keeping::F16));
+            // Nine operations are read from what was rounded.
+            let error = relative_difference(&rounded, &exact);
+            assert!(error > 0.0 && error < 9.0 / 2048.0, "{error} on {}", device.name());
+            // Of nine tensors three are whole: x, the output and what it was made of. Other tests use the same GPU.
+            assert!(device.is_gpu() || 9 * less == 6 * most, "{less} bytes of {most}");
+        }
     }
 }

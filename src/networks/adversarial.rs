@@ -12,10 +12,10 @@ use crate::engine::nn::{
 use crate::engine::ops::elementwise::{Add, AddScaled};
 use crate::engine::ops::mean_loss::MeanLoss;
 use crate::engine::primitives;
-use crate::engine::tape::{Tape, Var};
+use crate::engine::tape::{Keeping, Tape, Var};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
-use crate::networks::common::{optimizer, recording, step};
+use crate::networks::common::{keeping, optimizer, step};
 use crate::networks::distance::Distances;
 use crate::networks::freeze::Freeze;
 use crate::networks::recipe::Setup;
@@ -45,8 +45,8 @@ pub struct AdversarialConfig {
     pub freeze: Freeze,
     /// Seed of the weights and of all that is drawn.
     pub seed: u64,
-    /// Whether activations are computed again for the gradients rather than kept.
-    pub recompute: bool,
+    /// What is kept of a step for the gradients.
+    pub keeping: Keeping,
     /// Whether both will learn: then gradients and the optimisers' moments lie beside the weights.
     pub training: bool,
 }
@@ -73,7 +73,7 @@ impl AdversarialConfig {
             ema: settings.ema,
             freeze: Freeze::of(settings.freeze.as_deref()),
             seed: settings.seed.unwrap_or_default(),
-            recompute: settings.recompute == Some(true),
+            keeping: keeping(settings)?,
             training: setup.training,
         })
     }
@@ -222,7 +222,7 @@ pub struct Adversarial<G: Game> {
     d_optimizer: Optimizer,
     lr_ratio: f64,
     distances: Distances,
-    recompute: bool,
+    keeping: Keeping,
 }
 
 impl<G: Game> Adversarial<G> {
@@ -252,7 +252,7 @@ impl<G: Game> Adversarial<G> {
             d,
             lr_ratio: config.lr_ratio,
             distances: config.distances,
-            recompute: config.recompute,
+            keeping: config.keeping,
         })
     }
 
@@ -338,7 +338,7 @@ impl<G: Game> Learner for Adversarial<G> {
     }
 
     fn step(&mut self, batch: &Batch, update: &Update) -> Result<Vec<PendingRead>> {
-        let tape = recording(self.recompute);
+        let tape = Tape::keeping(self.keeping);
         let game = &self.game;
         let (g, d) = (self.g.parameters.bind(&tape, true), self.d.bind(&tape, true));
         let scope = self.device.layer("data");

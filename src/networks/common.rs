@@ -5,10 +5,11 @@ use crate::engine::nn::{Optimizer, OptimizerKind, Parameters, WeightFile};
 use crate::engine::ops::pad::Slice;
 use crate::engine::ops::sum_axes;
 use crate::engine::primitives;
-use crate::engine::tape::Tape;
+use crate::engine::tape::{Keeping, Tape};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::train::learner::Update;
+use crate::train::settings::table::Settings;
 
 /// A published channel count under a `width` multiplier: rounded to a multiple of 4, at least 4.
 pub fn scaled(channels: usize, width: f64) -> usize {
@@ -29,9 +30,23 @@ pub fn optimizer(kind: OptimizerKind, l2: f64, weight_decay: f64, parameters: &P
 /// some thirty.
 const SEGMENT: usize = 5;
 
-/// The tape of a step.
-pub fn recording(recompute: bool) -> Tape {
-    if recompute { Tape::recomputing(SEGMENT) } else { Tape::new() }
+/// What a training keeps of a step for the gradients.
+///
+/// # Errors
+/// Activations in a type that there is not, or in f16 where they are computed again.
+pub fn keeping(settings: &Settings) -> Result<Keeping> {
+    let activations: Precision = settings.activations.as_deref().map(str::parse).transpose()?.unwrap_or_default();
+    match (settings.recompute == Some(true), activations) {
+        (false, Precision::F32) => Ok(Keeping::All),
+        (false, Precision::F16) => Ok(Keeping::F16),
+        (true, Precision::F32) => Ok(Keeping::Inputs(SEGMENT)),
+        // Together they take more memory than the latter alone: what is computed again is there as f32.
+        (true, Precision::F16) => Err(Error::input(
+            "these do not go together",
+            "⟨activations⟩ f16 beside ⟨recompute⟩",
+            "leave one of the two out",
+        )),
+    }
 }
 
 /// Values 0..1 as -1..1.

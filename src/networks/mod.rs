@@ -122,11 +122,8 @@ mod tests {
     }
 
     /// All state after three steps of a narrow network, and the most bytes of a step beside what stays.
-    fn trained(recipe: &dyn Recipe, device: &Device, recompute: bool) -> (Vec<u32>, u64) {
-        let with = |width| {
-            let size = Some(64);
-            fill(recipe, Settings { width, size, recompute: Some(recompute), ..Settings::default() })
-        };
+    fn trained(recipe: &dyn Recipe, device: &Device, keep: &Settings) -> (Vec<u32>, u64) {
+        let with = |width| fill(recipe, Settings { width, size: Some(64), ..keep.clone() });
         let settings = if check(recipe, &with(Some(0.05))).is_ok() { with(Some(0.05)) } else { with(None) };
         let setup = Setup { device, settings: &settings, survey: None, bins: 9, weights: None, training: true };
         let mut learner = recipe.learner(&setup).unwrap();
@@ -142,15 +139,35 @@ mod tests {
     }
 
     #[test]
-    fn activations_that_are_computed_again_are_the_same_and_take_less_memory() {
+    fn activations_that_are_computed_again_or_kept_as_f16_take_less_memory() {
+        let all = Settings::default();
+        let again = Settings { recompute: Some(true), ..all.clone() };
+        let f16 = Settings { activations: Some("f16".to_owned()), ..all.clone() };
         for device in devices() {
             for recipe in NETWORKS {
-                let [(kept, most), (again, less)] = [false, true].map(|recompute| trained(*recipe, &device, recompute));
-                assert!(kept == again, "{recipe:?} on {}: other bits", device.name());
+                let [(kept, most), (same, less), (rounded, half)] =
+                    [&all, &again, &f16].map(|keep| trained(*recipe, &device, keep));
+                assert!(kept == same, "{recipe:?} on {}: other bits", device.name());
+                // Neither more state nor a number that is none, and not what f32 gives.
+                assert!(rounded != kept && rounded.len() == kept.len(), "{recipe:?} on {}", device.name());
+                assert!(rounded.iter().all(|&bits| f32::from_bits(bits).is_finite()), "{recipe:?}");
                 // Other tests use the same GPU at the same time. How much is saved goes by the layers.
-                let (share, most) = (less as f64 / most as f64, if recipe.name() == "colournet" { 0.8 } else { 1.0 });
-                assert!(device.is_gpu() || share < most, "{recipe:?}: {share:.2} of the bytes of a step");
+                for (bytes, colournet) in [(less, 0.8), (half, 0.9)] {
+                    let share = bytes as f64 / most as f64;
+                    let limit = if recipe.name() == "colournet" { colournet } else { 1.0 };
+                    assert!(device.is_gpu() || share < limit, "{recipe:?}: {share:.2} of the bytes of a step");
+                }
             }
+        }
+    }
+
+    #[test]
+    fn activations_are_not_computed_again_and_kept_as_f16_both() {
+        let both = Settings { activations: Some("f16".to_owned()), recompute: Some(true), ..Settings::default() };
+        for recipe in NETWORKS {
+            let error = check(*recipe, &fill(*recipe, both.clone())).unwrap_err();
+            assert!(error.to_string().contains("activations f16 beside recompute"), "{error}");
+            check(*recipe, &fill(*recipe, Settings { recompute: Some(false), ..both.clone() })).unwrap();
         }
     }
 

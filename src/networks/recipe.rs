@@ -12,6 +12,7 @@ use crate::exchange::foreign::layout::Layout;
 use crate::exchange::onnx::graph::Value;
 #[cfg(feature = "convert")]
 use crate::exchange::onnx::layers::Layers;
+use crate::networks::common::keeping;
 #[cfg(feature = "convert")]
 use crate::paint::painter::Look;
 use crate::paint::painter::{Generator, Painter, Trained};
@@ -198,6 +199,7 @@ fn preset(recipe: &dyn Recipe, name: &str) -> Option<Settings> {
 /// The first of them, by its name.
 pub fn check(recipe: &dyn Recipe, settings: &Settings) -> Result<()> {
     settings.check_values()?;
+    keeping(settings)?;
     let (own, common) = (recipe.own_settings(), Settings::common());
     // What all networks have by default is what one without the setting has.
     let foreign = TABLE.iter().find(|setting| {

@@ -7,7 +7,7 @@ use huetape::dataset::loader::Batch;
 use huetape::engine::device::Device;
 use huetape::engine::nn::{Norm, OptimizerKind, StateTensor, WeightFile};
 use huetape::engine::ranks::Share;
-use huetape::engine::tape::Tape;
+use huetape::engine::tape::{Keeping, Tape};
 use huetape::engine::tensor::Tensor;
 use huetape::imaging::ops::annealed_mean::annealed_mean;
 use huetape::networks::classifier::learner::{Classification, ClassificationConfig};
@@ -103,7 +103,7 @@ impl Golden {
             lambda_l: 1.0,
             ema: None,
             freeze: Freeze::default(),
-            recompute: false,
+            keeping: Keeping::default(),
             training: true,
         };
         Classification::new(classifier, &config).unwrap()

@@ -149,7 +149,7 @@ impl View {
     }
 
     /// Which buffer, of those that are alive, and its first element and its end in it.
-    pub(super) fn extent(&self) -> [usize; 3] {
+    pub(in crate::engine) fn extent(&self) -> [usize; 3] {
         [Arc::as_ptr(&self.buffer).addr(), self.offset, self.offset + self.len()]
     }
 
@@ -164,7 +164,12 @@ impl View {
 
     /// Whether no other view is of its buffer.
     pub(in crate::engine) fn is_alone(&self) -> bool {
-        Arc::strong_count(&self.buffer) == 1
+        self.views() == 1
+    }
+
+    /// Views of its buffer, this one too.
+    pub(in crate::engine) fn views(&self) -> usize {
+        Arc::strong_count(&self.buffer)
     }
 
     pub(super) fn overlaps(&self, other: &View) -> bool {

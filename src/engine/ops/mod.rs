@@ -34,6 +34,8 @@ pub mod dense;
 /// Fill, copy, sum of two, scaling.
 pub mod elementwise;
 pub(crate) mod gemm;
+/// Elements in half precision.
+pub mod half_precision;
 #[cfg(test)]
 mod limits;
 /// The largest of each 2x2 window.
@@ -81,6 +83,7 @@ pub const OPS: &[OpEntry] = &[
     op_entry!(convex_mix),
     op_entry!(cross_entropy),
     op_entry!(dense),
+    op_entry!(half_precision),
     op_entry!(max_pool2d),
     op_entry!(mean_loss),
     op_entry!(pad),

@@ -7,7 +7,7 @@ use crate::engine::nn::{Norm, Optimizer, OptimizerKind, ParamKind, Parameters, R
 use crate::engine::ops::elementwise::{Add, Scale};
 use crate::engine::ops::mean_loss::MeanLoss;
 use crate::engine::primitives;
-use crate::engine::tape::{Tape, Var};
+use crate::engine::tape::{Keeping, Tape, Var};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::imaging::color::{BinSpec, Bins, Smoothing, SoftEncoder, class_weights, prior, smooth};
@@ -15,7 +15,7 @@ use crate::imaging::ops::lab;
 use crate::imaging::ops::rebalanced_cross_entropy::RebalancedCrossEntropy;
 use crate::imaging::ops::soft_encode::soft_encode;
 use crate::networks::classifier::network::{Architecture, Classifier, centre};
-use crate::networks::common::{check_bands, optimizer, recording};
+use crate::networks::common::{check_bands, optimizer};
 use crate::networks::freeze::Freeze;
 use crate::paint::painter::Painter;
 use crate::train::learner::{Learner, Update};
@@ -45,8 +45,8 @@ pub struct ClassificationConfig {
     pub ema: Option<f64>,
     /// Parameters that do not learn.
     pub freeze: Freeze,
-    /// Whether activations are computed again for the gradients rather than kept.
-    pub recompute: bool,
+    /// What is kept of a step for the gradients.
+    pub keeping: Keeping,
     /// Whether it will learn: then gradients and the optimiser's moments lie beside the weights.
     pub training: bool,
 }
@@ -143,7 +143,7 @@ pub struct Classification {
     class_weights: Tensor,
     sigma: f32,
     lambda_l: f32,
-    recompute: bool,
+    keeping: Keeping,
 }
 
 /// The loss of a batch.
@@ -170,8 +170,8 @@ impl Classification {
             Some(decay) => Some((classifier.copied()?, decay)),
             None => None,
         };
-        let &ClassificationConfig { sigma, lambda_l, recompute, .. } = config;
-        Ok(Classification { classifier, averaged, optimizer, class_weights, sigma, lambda_l, recompute })
+        let &ClassificationConfig { sigma, lambda_l, keeping, .. } = config;
+        Ok(Classification { classifier, averaged, optimizer, class_weights, sigma, lambda_l, keeping })
     }
 
     /// The network as inference has it.
@@ -221,7 +221,7 @@ impl Learner for Classification {
     }
 
     fn step(&mut self, batch: &Batch, update: &Update) -> Result<Vec<PendingRead>> {
-        let tape = recording(self.recompute);
+        let tape = Tape::keeping(self.keeping);
         let Loss { whole, lightness } = self.loss(&self.classifier, &tape, batch, Norm::Training)?;
         let value = whole.value().clone();
         let _scope = value.device().layer("loss");

@@ -4,7 +4,7 @@ use crate::dataset::loader::Batch;
 use crate::engine::device::Device;
 use crate::engine::nn::{Norm, OptimizerKind};
 use crate::engine::ranks::Share;
-use crate::engine::tape::Tape;
+use crate::engine::tape::{Keeping, Tape};
 use crate::imaging::color::Bins;
 use crate::networks::classifier::learner::{Classification, ClassificationConfig};
 use crate::networks::classifier::network::{Architecture, Classifier};
@@ -32,7 +32,7 @@ fn learner_of(classifier: Classifier, ema: Option<f64>) -> Classification {
         lambda_l: 1.0,
         ema,
         freeze: Freeze::default(),
-        recompute: false,
+        keeping: Keeping::default(),
         training: true,
     };
     Classification::new(classifier, &learning).unwrap()

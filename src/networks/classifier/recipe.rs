@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::networks::classifier::learner::{ClassificationConfig, Start};
 use crate::networks::classifier::network::Architecture;
+use crate::networks::common::keeping;
 use crate::networks::freeze::Freeze;
 use crate::networks::recipe::Setup;
 use crate::train::learner::Learner;
@@ -50,7 +51,7 @@ pub fn learner(architecture: &'static Architecture, setup: &Setup<'_>) -> Result
             lambda_l: settings.lambda_l.unwrap_or_default(),
             ema: settings.ema,
             freeze: Freeze::of(settings.freeze.as_deref()),
-            recompute: settings.recompute == Some(true),
+            keeping: keeping(settings)?,
             training: setup.training,
         },
     };

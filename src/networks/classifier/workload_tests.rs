@@ -2,6 +2,7 @@
 
 use crate::engine::device::Device;
 use crate::engine::nn::OptimizerKind;
+use crate::engine::tape::Keeping;
 use crate::imaging::color::Bins;
 use crate::networks::classifier::learner::{Classification, ClassificationConfig};
 use crate::networks::classifier::network::{Architecture, Classifier};
@@ -19,7 +20,7 @@ fn classifier(architecture: &'static Architecture, training: bool) -> Classifica
         lambda_l: 1.0,
         ema: None,
         freeze: Freeze::default(),
-        recompute: false,
+        keeping: Keeping::default(),
         training,
     };
     let classifier =

@@ -142,6 +142,7 @@ mod tests {
     use super::*;
     use crate::engine::nn::OptimizerKind;
     use crate::engine::ranks::Share;
+    use crate::engine::tape::Keeping;
     use crate::networks::distance::Distances;
     use crate::networks::freeze::Freeze;
     use crate::train::learner::Learner;
@@ -158,7 +159,7 @@ mod tests {
             ema: None,
             freeze: Freeze::default(),
             seed: 1,
-            recompute: false,
+            keeping: Keeping::default(),
             training: true,
         };
         Start { width, size, lambda_mse: 100.0, learning }
