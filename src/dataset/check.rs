@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use rayon::prelude::*;
-
 use crate::dataset::grey::is_grey;
 use crate::dataset::guess::Guess;
 use crate::dataset::matching::Listing;
@@ -12,6 +10,7 @@ use crate::dataset::pairs::DataSource;
 use crate::dataset::picture_file::PictureFile;
 use crate::dataset::preparation::Preparations;
 use crate::dataset::shift::{Shift, likely_shift};
+use crate::engine::blocks;
 use crate::error::{Error, Result};
 use crate::imaging::picture::{Picture, PictureInfo, Reading};
 use crate::imaging::pixels::Area;
@@ -117,8 +116,8 @@ pub fn check(data: &DataSource, readings: (Reading, Reading), how: &Preparations
     let source_guess = Guess::of(&files(|pair| &pair.source), &how.source);
     let target_guess = if alone { None } else { Guess::of(&files(|pair| &pair.target), &how.target) };
     let most = SAMPLE_VALUES / listing.pairs.len().max(1);
-    let examined: Vec<Result<Examined>> =
-        listing.pairs.par_iter().map(|pair| examine(pair, source_reading, target_reading, most)).collect();
+    let examine = |i: usize| examine(&listing.pairs[i], source_reading, target_reading, most);
+    let examined: Vec<Result<Examined>> = blocks::collect(listing.pairs.len(), examine);
     let mut report = DataReport {
         pairs: Vec::new(),
         lone_sources: listing.lone_sources,
@@ -195,7 +194,7 @@ impl ValueRange {
         let all = values.len();
         values.retain(|v| v.is_finite());
         let last = values.len().checked_sub(1)?;
-        values.par_sort_unstable_by(f32::total_cmp);
+        values.sort_unstable_by(f32::total_cmp);
         let percentile = |p: f64| values[(p / 100.0 * last as f64).round() as usize];
         Some(ValueRange {
             min: values[0],

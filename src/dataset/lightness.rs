@@ -4,13 +4,12 @@
 //! lightness of their source, a better one is the source without its speckle, each value replaced by the lightness that
 //! is as common among the training's targets as that value is among its sources: histogram matching (Gonzalez, Woods,
 //! "Digital Image Processing", 2018, section 3.3).
-
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::despeckle::{Despeckle, LOOKS};
 use crate::dataset::pair::Pair;
 use crate::dataset::pairs::Dataset;
+use crate::engine::blocks;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use crate::imaging::ops::lee::lee;
@@ -58,7 +57,7 @@ impl LightnessMatch {
         }
         let step = data.pairs.len().div_ceil(PICTURES);
         let pairs: Vec<&Pair> = data.pairs.iter().step_by(step).collect();
-        let counted: Vec<Result<[Vec<u64>; 2]>> = pairs.par_iter().map(|pair| count(data, pair)).collect();
+        let counted = blocks::collect(pairs.len(), |i| count(data, pairs[i]));
         let mut sums = [vec![0u64; CELLS], vec![0u64; CELLS]];
         for counts in counted {
             for (sum, count) in sums.iter_mut().zip(counts?) {

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
 use crate::dataset::facts::{self, Facts};
 use crate::dataset::folder::{passed_over, path_below, pictures_in};
 use crate::dataset::gaps::{gaps_notice, gaps_of_pair};
@@ -17,6 +15,7 @@ use crate::dataset::preparation::{Preparation, Preparations};
 use crate::dataset::scene_pair::ScenePair;
 use crate::dataset::stack;
 use crate::dataset::zero_border::Mask;
+use crate::engine::blocks;
 use crate::error::{Error, Result};
 use crate::imaging::codec::decode::probe_file;
 use crate::imaging::picture::{Depth, PictureInfo, Reading};
@@ -91,7 +90,7 @@ impl Dataset {
     /// is the error. Training data need not be read for this: a [`survey`](crate::dataset::stats::survey) reads all of
     /// it anyway.
     pub fn read_through(&self) -> Result<()> {
-        self.pairs.par_iter().map(|pair| gaps_of_pair(pair).map(|_| ())).collect::<Vec<_>>().into_iter().collect()
+        blocks::collect(self.pairs.len(), |i| gaps_of_pair(&self.pairs[i]).map(|_| ())).into_iter().collect()
     }
 }
 
@@ -341,7 +340,7 @@ impl DataSource {
             let gaps = if decode || may_have_gaps { gaps_of_pair(pair)? } else { None };
             Ok((info, facts, gaps.map(Arc::new)))
         };
-        let results: Vec<Result<Checked>> = listing.pairs.par_iter().map(check).collect();
+        let results: Vec<Result<Checked>> = blocks::collect(listing.pairs.len(), |i| check(&listing.pairs[i]));
         let (mut pairs, mut infos, mut facts, mut gaps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut without_room: Vec<Pair> = Vec::new();
         for (pair, result) in listing.pairs.into_iter().zip(results) {
@@ -394,7 +393,7 @@ const LOOKED_AT: usize = 32;
 /// What to tell of zeros at the borders of sources that count as no data.
 fn zeros_notice(pairs: &[Pair]) -> Option<String> {
     let looked = &pairs[..pairs.len().min(LOOKED_AT)];
-    let zeros: Vec<usize> = looked.par_iter().map(|pair| pair.source.border_zeros()).collect();
+    let zeros = blocks::collect(looked.len(), |i| looked[i].source.border_zeros());
     let first = zeros.iter().position(|count| *count > 0)?;
     let having = zeros.iter().filter(|count| **count > 0).count();
     Some(format!(
@@ -407,9 +406,9 @@ fn zeros_notice(pairs: &[Pair]) -> Option<String> {
 
 /// The number of bands that most of some images have; of numbers equally frequent the largest. 1 if none can be read.
 fn usual_bands(files: Vec<&PictureFile>) -> usize {
-    let found: Vec<usize> = files.par_iter().filter_map(|file| Some(file.probe().ok()?.bands)).collect();
+    let found = blocks::collect(files.len(), |i| Some(files[i].probe().ok()?.bands));
     let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
-    for bands in found {
+    for bands in found.into_iter().flatten() {
         *counts.entry(bands).or_default() += 1;
     }
     counts.into_iter().max_by_key(|(_, count)| *count).map_or(1, |(bands, _)| bands)

@@ -8,14 +8,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
 use crate::dataset::facts::in_words;
 use crate::dataset::pair::Pair;
 use crate::dataset::picture_file::PictureFile;
 use crate::dataset::preparation::Preparations;
 use crate::dataset::prepared::PreparedScene;
 use crate::dataset::scene_window::SceneWindow;
+use crate::engine::blocks;
 use crate::engine::device::Device;
 use crate::error::{Error, Result};
 use crate::imaging::picture::Reading;
@@ -141,11 +140,7 @@ impl ScenePair {
                 let area = Area { x, y, width: size.min(width - x), height: size.min(height - y) };
                 Ok(!scene.valid(area)?.contains(&false))
             };
-            let found: Vec<Result<bool>> = places
-                .par_iter()
-                .zip(&whole)
-                .map(|(place, whole)| if *whole { has_all(*place) } else { Ok(false) })
-                .collect();
+            let found = blocks::collect(places.len(), |i| if whole[i] { has_all(places[i]) } else { Ok(false) });
             whole = found.into_iter().collect::<Result<_>>()?;
         }
         Ok(whole)

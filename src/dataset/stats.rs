@@ -1,11 +1,10 @@
 //! What is known of a training set before training: its colours, their mean, and the best linear guess.
 
-use rayon::prelude::*;
-
 use crate::dataset::grey::is_grey;
 use crate::dataset::lightness::LightnessMatch;
 use crate::dataset::pair::Pair;
 use crate::dataset::pairs::Dataset;
+use crate::engine::blocks;
 use crate::error::{Error, Result};
 use crate::imaging::color::AbHistogram;
 use crate::imaging::picture::Reading;
@@ -193,7 +192,7 @@ pub fn survey(data: &Dataset) -> Result<Survey> {
     let mut histogram = AbHistogram::default();
     let (mut sample, mut grey) = (Vec::new(), 0);
     for pairs in data.pairs.chunks(FILES_AT_ONCE) {
-        let parts: Vec<Result<Part>> = pairs.par_iter().map(|pair| survey_pair(data, pair, step)).collect();
+        let parts = blocks::collect(pairs.len(), |i| survey_pair(data, &pairs[i], step));
         for part in parts {
             let part = part?;
             sums.merge(&part.sums);

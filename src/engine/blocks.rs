@@ -5,6 +5,7 @@
 //! a twin. A block is much work; a call of it costs nothing.
 
 use rayon::prelude::*;
+use std::sync::{Mutex, PoisonError};
 
 /// Elements of a block where nothing else decides.
 pub(crate) const BLOCK: usize = 1 << 14;
@@ -16,6 +17,30 @@ type Zip<'f> = &'f (dyn Fn(usize, &mut [f32], &[f32], &[f32]) + Sync);
 /// Calls `f` with each number below `count`.
 pub(crate) fn each(count: usize, f: &(dyn Fn(usize) + Sync)) {
     (0..count).into_par_iter().for_each(f);
+}
+
+/// What `f` makes of each number below `count`, in order.
+pub(crate) fn collect<T: Send>(count: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let made: Vec<Mutex<Option<T>>> = (0..count).map(|_| Mutex::new(None)).collect();
+    each(count, &|i| {
+        let value = f(i);
+        *made[i].lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+    });
+    made.into_iter().filter_map(|value| value.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
+}
+
+/// Calls `f` with each of some tasks, which may hold what they write to, and its number.
+pub(crate) fn share<T: Send>(tasks: impl IntoIterator<Item = T>, f: impl Fn(usize, T) + Sync) {
+    let tasks: Vec<Mutex<Option<T>>> = tasks.into_iter().map(|task| Mutex::new(Some(task))).collect();
+    each(tasks.len(), &|i| {
+        let task = tasks[i].lock().unwrap_or_else(PoisonError::into_inner).take();
+        task.into_iter().for_each(|task| f(i, task));
+    });
+}
+
+/// Block number `i` of `x`, of `len` elements. The last may be shorter.
+pub(crate) fn block<T>(x: &[T], len: usize, i: usize) -> &[T] {
+    &x[i * len..x.len().min((i + 1) * len)]
 }
 
 /// Calls `f` with each block of `y` and its number. The last block may be shorter.
@@ -60,5 +85,8 @@ mod tests {
         assert_eq!(y, [0.0, 0.0, 3.0, 4.0, 10.0]);
         zip((&mut y, 2), (&x, 2), (&z, 1), |_, y, x, z| y.iter_mut().zip(x).for_each(|(y, x)| *y = x + z[0]));
         assert_eq!(y, [11.0, 12.0, 23.0, 24.0, 35.0]);
+        share(y.chunks_mut(3).zip([1.0, 2.0]), |i, (y, task)| y.fill(10.0 * i as f32 + task));
+        assert_eq!(y, [1.0, 1.0, 1.0, 12.0, 12.0]);
+        assert_eq!(collect(3, |i| block(&x, 2, i).to_vec()), [vec![1.0, 2.0], vec![3.0, 4.0], vec![5.0]]);
     }
 }

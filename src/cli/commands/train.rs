@@ -116,7 +116,7 @@ fn shared_settings(args: &TrainArgs, ranks: &Ranks) -> Result<Settings> {
     })?;
     let told: Settings = String::from_utf8(text)
         .map_err(|error| garbled(error.to_string()))
-        .and_then(|text| toml::from_str(&text).map_err(|error| garbled(error.to_string())))?;
+        .and_then(|text| Settings::from_toml(&text).map_err(|error| garbled(error.to_string())))?;
     let own = args.given.settings.clone();
     Ok(Settings {
         device: own.device.or(told.device),

@@ -1,12 +1,11 @@
 //! Adam (Kingma, Ba, "Adam", 2015, algorithm 1) with decoupled weight decay (Loshchilov, Hutter, "Decoupled Weight
 //! Decay Regularization", 2019): one launch for all parameters of an arena.
 
-use crate::engine::blocks::BLOCK;
+use crate::engine::blocks::{self, BLOCK};
 use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text};
 use crate::engine::primitives::same_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
-use rayon::prelude::*;
 
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&ADAM];
@@ -44,9 +43,8 @@ static ADAM: Kernel<Params> = Kernel {
 fn adam_twin(p: &Params, args: Args) -> Result<()> {
     let ([g], [w, m, v], []) = args.split()?;
     let plain = Params { decay: 0.0, l2: 0.0, ..*p };
-    let blocks =
-        w.par_chunks_mut(BLOCK).zip(m.par_chunks_mut(BLOCK)).zip(v.par_chunks_mut(BLOCK)).zip(g.par_chunks(BLOCK));
-    blocks.enumerate().for_each(|(block, (((w, m), v), g))| {
+    let blocks = w.chunks_mut(BLOCK).zip(m.chunks_mut(BLOCK)).zip(v.chunks_mut(BLOCK)).zip(g.chunks(BLOCK));
+    blocks::share(blocks, |block, (((w, m), v), g)| {
         // No branch within a loop: the part that decays, then the rest.
         let split = (p.decay_len as usize).saturating_sub(block * BLOCK).min(w.len());
         let (w, m, v, g) = (w.split_at_mut(split), m.split_at_mut(split), v.split_at_mut(split), g.split_at(split));

@@ -2,12 +2,12 @@
 
 use crate::engine::op::{Backward, Forward, Op};
 
+use crate::engine::blocks;
 use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text};
 use crate::engine::ops::pad;
 use crate::engine::primitives::expect_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use rayon::prelude::*;
 
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&CONCAT];
@@ -38,12 +38,11 @@ fn concat_twin(p: &Params, args: Args) -> Result<()> {
     if a.len() == a_channels {
         let (first, second) = y.split_at_mut(a_channels);
         for (y, x) in [(first, a), (second, b)] {
-            y.par_chunks_mut(COPY).zip(x.par_chunks(COPY)).for_each(|(y, x)| y.copy_from_slice(x));
+            blocks::map((y, COPY), (x, COPY), |_, y, x| y.copy_from_slice(x));
         }
         return Ok(());
     }
-    let blocks = y.par_chunks_mut(BLOCK * channels).zip(a.par_chunks(BLOCK * a_channels));
-    blocks.zip(b.par_chunks(BLOCK * b_channels)).for_each(|((y, a), b)| {
+    blocks::zip((y, BLOCK * channels), (a, BLOCK * a_channels), (b, BLOCK * b_channels), |_, y, a, b| {
         let pixels = y.chunks_exact_mut(channels).zip(a.chunks_exact(a_channels)).zip(b.chunks_exact(b_channels));
         for ((y, a), b) in pixels {
             y[..a_channels].copy_from_slice(a);

@@ -8,7 +8,6 @@ use crate::engine::ops::vector_math::sum_of;
 use crate::engine::primitives::same_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use rayon::prelude::*;
 
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&CONVEX_MIX, &CONVEX_MIX_GRAD];
@@ -60,19 +59,16 @@ static CONVEX_MIX_GRAD: Kernel<GradParams> = Kernel {
 fn convex_mix_grad_twin(_: &GradParams, args: Args) -> Result<()> {
     let ([x, z, s, dy], [], [dx, dz, ds]) = args.split()?;
     let (a, b) = (sigmoid(s[0]), sigmoid(-s[0]));
-    let inputs = (x.par_chunks(BLOCK), z.par_chunks(BLOCK), dy.par_chunks(BLOCK));
-    let outputs = (dx.par_chunks_mut(BLOCK), dz.par_chunks_mut(BLOCK));
-    let sums: Vec<f64> = (inputs.into_par_iter(), outputs.into_par_iter())
-        .into_par_iter()
-        .map(|((x, z, dy), (dx, dz))| {
-            // dz holds x - z until the sum is made.
-            dz.iter_mut().zip(x).zip(z).for_each(|((d, x), z)| *d = x - z);
-            let sum = sum_of(dy, dz, |dy, d| dy * d);
-            dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx = a * dy);
-            dz.iter_mut().zip(dy).for_each(|(dz, dy)| *dz = b * dy);
-            f64::from(sum)
-        })
-        .collect();
+    let mut sums = vec![0.0; x.len().div_ceil(BLOCK)];
+    let inputs = x.chunks(BLOCK).zip(z.chunks(BLOCK)).zip(dy.chunks(BLOCK));
+    let outputs = dx.chunks_mut(BLOCK).zip(dz.chunks_mut(BLOCK)).zip(&mut sums);
+    blocks::share(inputs.zip(outputs), |_, (((x, z), dy), ((dx, dz), sum))| {
+        // dz holds x - z until the sum is made.
+        dz.iter_mut().zip(x).zip(z).for_each(|((d, x), z)| *d = x - z);
+        *sum = f64::from(sum_of(dy, dz, |dy, d| dy * d));
+        dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx = a * dy);
+        dz.iter_mut().zip(dy).for_each(|(dz, dy)| *dz = b * dy);
+    });
     ds[0] = (f64::from(a * b) * sums.iter().sum::<f64>()) as f32;
     Ok(())
 }

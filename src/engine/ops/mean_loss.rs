@@ -8,7 +8,6 @@ use crate::engine::ops::vector_math::{exp, ln_1p, sum_of};
 use crate::engine::primitives::{expect_shape, same_shape};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use rayon::prelude::*;
 
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&MEAN_LOSS, &MEAN_LOSS_GRAD];
@@ -137,11 +136,14 @@ fn linear_part(x: f32, t: f32) -> f32 {
 #[inline(always)]
 fn mean(p: &Params, x: &[f32], t: &[f32], f: impl Fn(f32, f32) -> f32 + Sync) -> f32 {
     let value = p.value;
-    let block_sum = |(x, t): (&[f32], &[f32])| match p.constant {
-        1 => f64::from(sum_of(x, x, |x, _| f(x, value))),
-        _ => f64::from(sum_of(x, t, &f)),
+    let block_sum = |i| {
+        let x = blocks::block(x, BLOCK, i);
+        f64::from(match p.constant {
+            1 => sum_of(x, x, |x, _| f(x, value)),
+            _ => sum_of(x, blocks::block(t, BLOCK, i), &f),
+        })
     };
-    let sums: Vec<f64> = x.par_chunks(BLOCK).zip(t.par_chunks(BLOCK)).map(block_sum).collect();
+    let sums = blocks::collect(x.len().div_ceil(BLOCK), block_sum);
     (sums.iter().sum::<f64>() / f64::from(p.len)) as f32
 }
 

@@ -7,7 +7,6 @@ use crate::engine::ops::conv2d;
 use crate::engine::primitives::same_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use rayon::prelude::*;
 
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&PRELU, &PRELU_GRAD];
@@ -52,8 +51,8 @@ static PRELU_GRAD: Kernel<Params> = Kernel {
 fn prelu_grad_twin(p: &Params, args: Args) -> Result<()> {
     let ([x, a, dy], [], [dx, share]) = args.split()?;
     let block = p.block();
-    let blocks = (x.par_chunks(block), dy.par_chunks(block), dx.par_chunks_mut(block), share.par_chunks_mut(block));
-    blocks.into_par_iter().for_each(|(x, dy, dx, share)| {
+    let outputs = dx.chunks_mut(block).zip(share.chunks_mut(block));
+    blocks::share(x.chunks(block).zip(dy.chunks(block)).zip(outputs), |_, ((x, dy), (dx, share))| {
         for (i, ((x, dy), (dx, share))) in x.iter().zip(dy).zip(dx.iter_mut().zip(share)).enumerate() {
             (*dx, *share) = if *x < 0.0 { (a[i % a.len()] * dy, x * dy) } else { (*dy, 0.0) };
         }

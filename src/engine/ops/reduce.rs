@@ -1,11 +1,11 @@
 //! Sums over all elements of a tensor, in an order that its length alone fixes.
 
+use crate::engine::blocks;
 use crate::engine::device::{AnyKernel, Args, Body, Device, Dispatch, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::op::{Backward, Forward, Op};
 use crate::engine::primitives::expect_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
-use rayon::prelude::*;
 
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&SUM, &SPREAD];
@@ -52,8 +52,8 @@ fn block_sum(x: &[f32], value: impl Fn(f32) -> f32) -> f64 {
 fn sum_twin(p: &SumParams, args: Args) -> Result<()> {
     let ([x], [], [y]) = args.split()?;
     let sums: Vec<f64> = match p.squared {
-        1 => x.par_chunks(BLOCK).map(|x| block_sum(x, |x| x * x)).collect(),
-        _ => x.par_chunks(BLOCK).map(|x| block_sum(x, |x| x)).collect(),
+        1 => blocks::collect(x.len().div_ceil(BLOCK), |i| block_sum(blocks::block(x, BLOCK, i), |x| x * x)),
+        _ => blocks::collect(x.len().div_ceil(BLOCK), |i| block_sum(blocks::block(x, BLOCK, i), |x| x)),
     };
     y[0] = (f64::from(p.scale) * sums.iter().sum::<f64>()) as f32;
     Ok(())

@@ -1,12 +1,11 @@
 //! Gradient descent with momentum, in PyTorch's convention (no dampening, the learning rate outside the velocity): one
 //! launch for all parameters of an arena.
 
-use crate::engine::blocks::BLOCK;
+use crate::engine::blocks::{self, BLOCK};
 use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text};
 use crate::engine::primitives::same_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
-use rayon::prelude::*;
 
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&SGD];
@@ -35,8 +34,8 @@ static SGD: Kernel<Params> = Kernel {
 fn sgd_twin(p: &Params, args: Args) -> Result<()> {
     let ([g], [w, v], []) = args.split()?;
     let plain = Params { decay: 0.0, l2: 0.0, ..*p };
-    let blocks = w.par_chunks_mut(BLOCK).zip(v.par_chunks_mut(BLOCK)).zip(g.par_chunks(BLOCK));
-    blocks.enumerate().for_each(|(block, ((w, v), g))| {
+    let blocks = w.chunks_mut(BLOCK).zip(v.chunks_mut(BLOCK)).zip(g.chunks(BLOCK));
+    blocks::share(blocks, |block, ((w, v), g)| {
         // No branch within a loop: the part that decays, then the rest.
         let split = (p.decay_len as usize).saturating_sub(block * BLOCK).min(w.len());
         let (w, v, g) = (w.split_at_mut(split), v.split_at_mut(split), g.split_at(split));

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use rayon::prelude::*;
 
+use crate::engine::blocks;
 use crate::error::{Error, Result};
 use crate::imaging::color::lab::srgb8_to_lab;
 use crate::random::{Rng, Stream};
@@ -19,6 +20,8 @@ const SIDE: usize = 2 * AB_REACH as usize;
 
 /// Lloyd's algorithm stops here when the assignment has not come to rest before.
 const KMEANS_ITERATIONS: usize = 200;
+/// Points whose nearest centres one task finds.
+const AT_ONCE: usize = 256;
 
 /// How many pixels fall into each cell of one ab unit: all that the bins need to know of a training set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,7 +136,11 @@ impl Bins {
         let mut centres = seed_centres(&points, k, &Rng::new(seed, Stream::Bins, 0));
         let mut assigned = vec![usize::MAX; points.len()];
         for _ in 0..KMEANS_ITERATIONS {
-            let nearest: Vec<(usize, f64)> = points.par_iter().map(|(ab, _)| nearest_centre(&centres, *ab)).collect();
+            let mut nearest = vec![(0, 0.0); points.len()];
+            let blocks = nearest.chunks_mut(AT_ONCE).zip(points.chunks(AT_ONCE));
+            blocks::share(blocks, |_, (nearest, points)| {
+                nearest.iter_mut().zip(points).for_each(|(nearest, (ab, _))| *nearest = nearest_centre(&centres, *ab));
+            });
             let moved = nearest.iter().zip(&assigned).any(|((index, _), old)| index != old);
             assigned = nearest.iter().map(|(index, _)| *index).collect();
             if !moved {

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use rayon::prelude::*;
-
+use crate::engine::blocks;
 use crate::error::{Error, Result};
 use crate::imaging::color::bins::Bins;
 use crate::imaging::color::encode::SoftEncoder;
@@ -57,19 +56,16 @@ impl fmt::Display for Smoothing {
 /// The share of each bin in `pixels` (each `[a, b]`) by soft counts: `[Q]`, sum 1. Uniform without pixels.
 pub fn prior(encoder: &SoftEncoder, pixels: &[[f32; 2]]) -> Vec<f64> {
     let q = encoder.bins();
-    let blocks: Vec<Vec<f64>> = pixels
-        .par_chunks(BLOCK)
-        .map(|block| {
-            let mut counts = vec![0.0; q];
-            for ab in block {
-                let (index, weight) = encoder.encode(*ab);
-                for (i, w) in index.iter().zip(weight) {
-                    counts[*i as usize] += f64::from(w);
-                }
+    let blocks = blocks::collect(pixels.len().div_ceil(BLOCK), |i| {
+        let mut counts = vec![0.0; q];
+        for ab in blocks::block(pixels, BLOCK, i) {
+            let (index, weight) = encoder.encode(*ab);
+            for (i, w) in index.iter().zip(weight) {
+                counts[*i as usize] += f64::from(w);
             }
-            counts
-        })
-        .collect();
+        }
+        counts
+    });
     let mut total = vec![if pixels.is_empty() { 1.0 } else { 0.0 }; q];
     for counts in &blocks {
         for (sum, count) in total.iter_mut().zip(counts) {

@@ -7,7 +7,6 @@ use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::imaging::color::lab;
-use rayon::prelude::*;
 
 /// The kernels of this file.
 pub const KERNELS: &[&dyn AnyKernel] = &[&SRGB_TO_LAB, &LAB_TO_SRGB, &LAB_SPLIT, &LAB_JOIN];
@@ -56,8 +55,8 @@ static LAB_SPLIT: Kernel<Params> = Kernel {
 
 fn lab_split_twin(_: &Params, args: Args) -> Result<()> {
     let ([srgb], [], [lightness, ab]) = args.split()?;
-    let blocks = lightness.par_chunks_mut(BLOCK).zip(ab.par_chunks_mut(2 * BLOCK)).zip(srgb.par_chunks(3 * BLOCK));
-    blocks.for_each(|((lightness, ab), srgb)| {
+    let blocks = lightness.chunks_mut(BLOCK).zip(ab.chunks_mut(2 * BLOCK)).zip(srgb.chunks(3 * BLOCK));
+    blocks::share(blocks, |_, ((lightness, ab), srgb)| {
         let (ab, srgb) = (ab.as_chunks_mut::<2>().0, srgb.as_chunks::<3>().0);
         for ((lightness, ab), srgb) in lightness.iter_mut().zip(ab).zip(srgb) {
             let [l, a, b] = lab::srgb_to_lab(*srgb);
@@ -76,8 +75,7 @@ static LAB_JOIN: Kernel<Params> = Kernel {
 
 fn lab_join_twin(_: &Params, args: Args) -> Result<()> {
     let ([grey, ab], [], [srgb]) = args.split()?;
-    let blocks = srgb.par_chunks_mut(3 * BLOCK).zip(grey.par_chunks(BLOCK)).zip(ab.par_chunks(2 * BLOCK));
-    blocks.for_each(|((srgb, grey), ab)| {
+    blocks::zip((srgb, 3 * BLOCK), (grey, BLOCK), (ab, 2 * BLOCK), |_, srgb, grey, ab| {
         let (srgb, ab) = (srgb.as_chunks_mut::<3>().0, ab.as_chunks::<2>().0);
         for ((srgb, grey), [a, b]) in srgb.iter_mut().zip(grey).zip(ab) {
             *srgb = lab::lab_to_srgb([100.0 * grey, *a, *b]);

@@ -1,5 +1,6 @@
 //! Errors of samples, whatever they stand for.
 
+use crate::engine::blocks;
 use crate::error::Result;
 use crate::imaging::quality::image8::Image8;
 use rayon::prelude::*;
@@ -56,13 +57,11 @@ pub fn nrmse(made: &Image8, truth: &Image8) -> Result<f64> {
 pub fn spectral_angle(made: &Image8, truth: &Image8) -> Result<f64> {
     made.check_like(truth)?;
     let (row, bands) = (made.width * made.bands, made.bands);
-    let rows = made.samples.par_chunks_exact(row).zip(truth.samples.par_chunks_exact(row));
-    let sums: Vec<(f64, usize)> = rows
-        .map(|(made, truth)| {
-            let pixels = made.chunks_exact(bands).zip(truth.chunks_exact(bands));
-            pixels.filter_map(|(a, b)| angle(a, b)).fold((0.0, 0), |(sum, count), angle| (sum + angle, count + 1))
-        })
-        .collect();
+    let sums = blocks::collect(made.height, |y| {
+        let [made, truth] = [made, truth].map(|image| blocks::block(&image.samples, row, y).chunks_exact(bands));
+        let angles = made.zip(truth).filter_map(|(a, b)| angle(a, b));
+        angles.fold((0.0, 0), |(sum, count), angle| (sum + angle, count + 1))
+    });
     let (sum, count) = sums.iter().fold((0.0, 0), |all, row| (all.0 + row.0, all.1 + row.1));
     Ok(sum / count as f64)
 }

@@ -1,8 +1,8 @@
 //! Structural similarity.
 
+use crate::engine::blocks;
 use crate::error::Result;
 use crate::imaging::quality::image8::Image8;
-use rayon::prelude::*;
 use std::borrow::Cow;
 
 /// Standard deviation of the Gaussian window, in pixels.
@@ -31,7 +31,7 @@ pub fn ssim(a: &Image8, b: &Image8) -> Result<f64> {
     let taps = gaussian_taps();
     let (rows, columns) = (a.height - 2 * RADIUS, a.width - 2 * RADIUS);
     // One sum a row, added up in the order of the rows: the same bits on any number of threads.
-    let sums: Vec<f64> = (0..rows).into_par_iter().map(|y| ssim_row(&a, &b, y, &taps)).collect();
+    let sums = blocks::collect(rows, |y| ssim_row(&a, &b, y, &taps));
     Ok(sums.iter().sum::<f64>() / (rows * columns * a.bands) as f64)
 }
 

@@ -3,8 +3,7 @@
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::{Arc, PoisonError};
 
-use rayon::prelude::*;
-
+use crate::engine::blocks;
 use crate::imaging::fault::{Fault, Outcome};
 use crate::imaging::pixels::Area;
 use crate::imaging::raster::chunk;
@@ -83,12 +82,11 @@ impl Raster {
             let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
             chunks.iter().map(|chunk| cache.get(&id(chunk))).collect()
         };
-        let decode = |(chunk, kept): (&usize, Option<Arc<Vec<u8>>>)| match kept {
-            Some(bytes) => Ok(bytes),
-            None => self.decode(which, image, *chunk).map(Arc::new),
+        let decode = |i: usize| match &kept[i] {
+            Some(bytes) => Ok(bytes.clone()),
+            None => self.decode(which, image, chunks[i]).map(Arc::new),
         };
-        let decoded: Vec<Arc<Vec<u8>>> =
-            chunks.par_iter().zip(kept).map(decode).collect::<Vec<_>>().into_iter().collect::<Outcome<_>>()?;
+        let decoded: Vec<Arc<Vec<u8>>> = blocks::collect(chunks.len(), decode).into_iter().collect::<Outcome<_>>()?;
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         chunks.iter().zip(&decoded).for_each(|(chunk, bytes)| cache.insert(id(chunk), bytes.clone(), bytes.len()));
         Ok(decoded)

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
-use rayon::prelude::*;
 
+use crate::engine::blocks;
 use crate::error::{Error, Result};
 use crate::files::{Unfinished, io_error};
 use crate::imaging::pixels::Area;
@@ -137,7 +137,7 @@ impl RasterWriter {
                 let rows = (row * tile..((row + 1) * tile).min(height)).map(|y| y * width * bands);
                 self.pack(rows.map(|first| first + columns.start..first + columns.end), put)
             };
-            let packed: Vec<Vec<u8>> = batch.par_iter().map(pack).collect();
+            let packed = blocks::collect(batch.len(), |i| pack(&batch[i]));
             for ((column, row), packed) in batch.iter().zip(packed) {
                 self.put((y / tile + row) * across + x / tile + column, &packed)?;
             }

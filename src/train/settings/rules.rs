@@ -49,6 +49,15 @@ impl Settings {
         })
     }
 
+    /// Settings from TOML that [`toml::to_string`] has made of some. By way of a table, as [`Settings::read`]: what
+    /// reads settings straight from text would be compiled a second time.
+    ///
+    /// # Errors
+    /// What is wrong with other text.
+    pub fn from_toml(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str::<toml::Table>(text)?.try_into()
+    }
+
     /// Writes the settings as TOML, whole.
     ///
     /// # Errors

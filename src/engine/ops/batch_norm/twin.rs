@@ -5,7 +5,6 @@ use crate::engine::blocks;
 use crate::engine::ops::batch_norm::params::Params;
 use crate::engine::ops::gemm::with_wide_vectors;
 use crate::random::{philox, unit};
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Rows of the blocks that a twin works on, by the number of channels alone: 64 KiB, so that a second reading comes
@@ -109,15 +108,13 @@ fn finite_or_nan(v: f32) -> f32 {
 fn statistics(p: &Params, x: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let channels = p.channels as usize;
     let blocks = row_blocks(p);
-    let blocks: Vec<Moments> = blocks
-        .into_par_iter()
-        .map(|rows| {
-            with_wide_vectors(
-                #[inline(always)]
-                || Moments::of(&x[rows.start * channels..rows.end * channels], channels),
-            )
-        })
-        .collect();
+    let blocks = blocks::collect(blocks.len(), |i| {
+        let rows = &blocks[i];
+        with_wide_vectors(
+            #[inline(always)]
+            || Moments::of(&x[rows.start * channels..rows.end * channels], channels),
+        )
+    });
     let rows = f64::from(p.rows / p.images);
     let of_image = |blocks: &[Moments], c: usize| {
         let center = blocks.iter().map(|b| b.rows * f64::from(b.mean[c])).sum::<f64>() / rows;
@@ -269,7 +266,7 @@ pub fn gradients<'a>(
     let (rows, width) = (block_rows(c), c + joined);
     let (channels, gamma) = Channels::of(p, kept);
     // Sums of the gradient and of its product with x - mean.
-    let block_sums = |block: Range<usize>| {
+    let block_sums = |block: &Range<usize>| {
         let (mut plain, mut centered) = (vec![0.0f32; c], vec![0.0f32; c]);
         let of = |values: &'a [f32], width: usize| &values[block.start * width..block.end * width];
         rows_of(
@@ -287,7 +284,8 @@ pub fn gradients<'a>(
         );
         (plain, centered)
     };
-    let blocks: Vec<_> = row_blocks(p).into_par_iter().map(block_sums).collect();
+    let blocks = row_blocks(p);
+    let blocks = blocks::collect(blocks.len(), |i| block_sums(&blocks[i]));
     let images = blocks.chunks_exact(blocks.len() / p.images as usize);
     let [_, variance, _, _] = kept_rows(kept, c);
     for k in 0..c {
@@ -311,8 +309,8 @@ pub fn gradients<'a>(
     let slope: Vec<f32> =
         all_dgamma.iter().zip(&channels.scale).map(|(dgamma, scale)| share * dgamma * scale).collect();
     let constant: Vec<f32> = all_dbeta.iter().map(|dbeta| share * dbeta).collect();
-    let inputs = x.par_chunks(rows * c).zip(dy.par_chunks(rows * width)).zip(more.par_chunks(rows * width));
-    dx.par_chunks_mut(rows * c).zip(inputs).enumerate().for_each(|(block, (dx, ((x, dy), more)))| {
+    let inputs = x.chunks(rows * c).zip(dy.chunks(rows * width)).zip(more.chunks(rows * width));
+    blocks::share(dx.chunks_mut(rows * c).zip(inputs), |block, (dx, ((x, dy), more))| {
         rows_of(
             p,
             &channels,

@@ -7,7 +7,6 @@ use crate::engine::blocks;
 use crate::engine::ops::conv2d::geometry::{Geometry, Layout};
 use crate::engine::ops::conv2d::transpose;
 use crate::engine::ops::gemm::{panel_product, with_scratch, with_wide_vectors};
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Outputs of a grid that one task makes, whole rows or a part of a long one: enough to spread the packing of the
@@ -161,7 +160,7 @@ impl Correlation {
                         rest = after;
                     }
                 }
-                tasks.into_par_iter().for_each(|(grid, runs, panel, sums)| match few {
+                blocks::share(tasks, |_, (grid, runs, panel, sums)| match few {
                     true => self.sum_up_few::<N>(&grid.taps, runs, x, w, sums),
                     false => self.sum_up::<N>(grid, runs, panel * N, x, w, sums),
                 });

@@ -7,7 +7,6 @@ use crate::engine::ops::conv2d::correlation::Correlation;
 use crate::engine::ops::conv2d::geometry::{Geometry, Layout};
 use crate::engine::ops::conv2d::winograd::Winograd;
 use crate::engine::ops::gemm::{column_product, with_scratch, with_vectors};
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Chunks of pixels have a multiple of so many, and one task adds up so many elements of them.
@@ -353,9 +352,12 @@ pub fn relu_gradient(geometry: &Geometry, y: &[f32], dz: &mut [f32], db: &mut [f
         }
         sum
     };
-    let images = dz.par_chunks_mut(image).zip(y.par_chunks(image));
-    let sums = images.map(|(dz, y)| add_up(dz.par_chunks_mut(rows).zip(y.par_chunks(rows)).map(of_rows).collect(), o));
-    add_images(&sums.collect::<Vec<_>>(), db);
+    // One of them is one task, whatever image it is of.
+    let per_image = image.div_ceil(rows);
+    let mut sums = vec![Vec::new(); geometry.n as usize * per_image];
+    let parts = dz.chunks_mut(image).zip(y.chunks(image)).flat_map(|(dz, y)| dz.chunks_mut(rows).zip(y.chunks(rows)));
+    blocks::share(parts.zip(&mut sums), |_, (part, sum)| *sum = of_rows(part));
+    add_images(&sums.chunks(per_image).map(|sums| add_up(sums, o)).collect::<Vec<_>>(), db);
 }
 
 /// `db` is the sum of `dy` over the pixels, image by image.
@@ -368,12 +370,16 @@ pub fn bias_gradient(geometry: &Geometry, dy: &[f32], db: &mut [f32]) {
         }
         sum
     };
-    let of_image = |dy: &[f32]| add_up(dy.par_chunks(SUM_ROWS * o).map(of_rows).collect(), o);
-    add_images(&dy.par_chunks(image).map(of_image).collect::<Vec<_>>(), db);
+    let rows = SUM_ROWS * o;
+    let per_image = image.div_ceil(rows);
+    let sums = blocks::collect(geometry.n as usize * per_image, |i| {
+        of_rows(blocks::block(blocks::block(dy, image, i / per_image), rows, i % per_image))
+    });
+    add_images(&sums.chunks(per_image).map(|sums| add_up(sums, o)).collect::<Vec<_>>(), db);
 }
 
 /// The sum of `o` columns each, in order.
-fn add_up(partial: Vec<Vec<f32>>, o: usize) -> Vec<f32> {
+fn add_up(partial: &[Vec<f32>], o: usize) -> Vec<f32> {
     let mut total = vec![0.0; o];
     for part in partial {
         total.iter_mut().zip(part).for_each(|(total, part)| *total += part);

@@ -7,7 +7,6 @@ use crate::engine::ops::conv2d::winograd::tiles::{
 };
 use crate::engine::ops::conv2d::winograd::transform::{LANES, Lanes, ROWS, four, lanes, three, two, two_sided};
 use crate::engine::ops::gemm::{column_product, with_scratch, with_wide_vectors};
-use rayon::prelude::*;
 use std::ops::Range;
 
 impl Winograd {
@@ -51,7 +50,7 @@ impl Winograd {
                 let (a, b) = scratch.split_at_mut(blocks * a_len);
                 self.transform_rows([x, dz], bands.clone(), a);
                 self.transform_columns([x, dz], bands, b);
-                tasks.par_iter_mut().enumerate().for_each(|(task, parts)| {
+                blocks::share(&mut tasks, |task, parts| {
                     self.sum(blocks, self.part(task, tiles, [a, b]), first > all.start, parts);
                 });
             });
@@ -68,7 +67,7 @@ impl Winograd {
             blocks::write((a, a_len), |i, a| self.transform_rows([x, dz], self.bands_of(images.start + i), a));
             blocks::write((b, b_len), |i, b| self.transform_columns([x, dz], self.bands_of(images.start + i), b));
             let (a, b) = (&*a, &*b);
-            self.tasks(dw).par_iter_mut().enumerate().for_each(|(task, parts)| {
+            blocks::share(&mut self.tasks(dw), |task, parts| {
                 let columns = parts[0].len();
                 with_scratch(parts.len() * columns, |sum| {
                     let of_image = |i: usize, out: &mut [f32]| {

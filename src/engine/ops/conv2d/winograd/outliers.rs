@@ -4,10 +4,10 @@
 //! largest. That is nothing beside outputs whose own 3x3 pixels are about as large. It is much beside those of a window
 //! of pixels that are all far smaller; and a NaN or an infinity cannot be taken out again at all.
 
+use crate::engine::blocks;
 use crate::engine::ops::conv2d::winograd::tiles::{POINTS, SIDE};
 use crate::engine::ops::conv2d::winograd::transform::LANES;
 use crate::engine::ops::gemm::with_wide_vectors;
-use rayon::prelude::*;
 
 /// How many times larger than the largest pixel that an output reads a pixel of its tile may be: roundings of 4e-6 of
 /// it are then 1e-3 of what the output reads, the tolerance of a sum of 9 * 64 products.
@@ -22,7 +22,7 @@ const BLOCK: usize = 256;
 
 /// The bits of the largest magnitude of each pixel of `x`, whose channels are a multiple of [`LANES`].
 pub fn peaks(x: &[f32], channels: usize, peaks: &mut [u32]) {
-    peaks.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK * channels)).for_each(|(peaks, x)| {
+    blocks::share(peaks.chunks_mut(BLOCK).zip(x.chunks(BLOCK * channels)), |_, (peaks, x)| {
         with_wide_vectors(
             #[inline(always)]
             || {

@@ -11,7 +11,6 @@ use crate::engine::ops::conv2d::winograd::transform::{
 };
 use crate::engine::ops::gemm::{panel_product, with_scratch, with_wide_vectors};
 use crate::engine::ops::vector_math::sum_of;
-use rayon::prelude::*;
 use std::ops::Range;
 
 impl Winograd {
@@ -49,7 +48,7 @@ impl Winograd {
             let rows = self.input_rows(band);
             outliers::even(&peaks[rows.start * self.input.size[1]..rows.end * self.input.size[1]])
         };
-        let uneven: Vec<bool> = bands.clone().into_par_iter().map(|band| !even(band)).collect();
+        let uneven = blocks::collect(bands.len(), |i| !even(bands.start + i));
         if !uneven.contains(&true) {
             return;
         }
@@ -173,7 +172,7 @@ impl Winograd {
             tasks.iter_mut().zip(slabs).for_each(|(task, outputs)| task.push(outputs));
         }
         let group = together * block_len(self.input.depth());
-        tasks.into_par_iter().enumerate().for_each(|(task, outputs)| {
+        blocks::share(tasks, |task, outputs| {
             let (transformed, first) = (&transformed[task / slabs * group..], task % slabs * SLAB);
             if channels - first < SLAB {
                 self.multiply_blocks::<LANES>(w, first, transformed, outputs);
@@ -301,7 +300,7 @@ impl Planes {
                 tasks[first..].iter_mut().zip(plane.chunks_mut(PART * BLOCK)).for_each(|(task, part)| task.push(part));
             }
         }
-        tasks.par_iter_mut().enumerate().for_each(|(task, planes)| {
+        blocks::share(&mut tasks, |task, planes| {
             let start = task % parts * PART;
             f(task / parts, start..self.depth.min(start + PART), planes);
         });
