@@ -476,6 +476,13 @@ fn profile_times_a_pass_and_its_launches() {
         let first = launches.iter().find(|launch| launch["kernel"] == "conv2d").unwrap();
         assert!(first["flops"].as_f64().unwrap() > first["bytes"].as_f64().unwrap() / 4.0, "{first}");
     }
+    let kept = "--size 32 --batch 2 --width 0.05 --q 20 --iters 1 --device cpu";
+    done(root.path(), &format!("profile colournet --pass train {kept} --activations f16 --json f16.json"));
+    let text = fs::read_to_string(root.path().join("f16.json")).unwrap();
+    assert!(text.contains("\"to_f16\"") && text.contains("\"from_f16\""), "activations were kept otherwise");
+    let both = "--pass train --recompute --activations f16 --device cpu";
+    refused(root.path(), &format!("profile colournet {both}"), &["--activations f16 beside --recompute"]);
+    refused(root.path(), "profile colournet --pass forward --activations f16", &["--activations", "--pass train"]);
     let pair = "--width 0.01 --iters 1 --device cpu --json pair.json";
     done(root.path(), &format!("profile pix2pix --pass train {pair}"));
     let text = fs::read_to_string(root.path().join("pair.json")).unwrap();

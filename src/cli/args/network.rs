@@ -51,6 +51,14 @@ impl NetworkArgs {
         args
     }
 
+    /// The same, with what a training of `settings` keeps of a step.
+    pub fn keeping_as(&self, settings: &Settings) -> Self {
+        let mut args = self.clone();
+        args.given.settings.recompute = settings.recompute;
+        args.given.settings.activations.clone_from(&settings.activations);
+        args
+    }
+
     /// The channel multiplier that was given.
     pub fn width(&self) -> Option<f64> {
         self.given.settings.width

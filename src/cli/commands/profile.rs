@@ -2,6 +2,7 @@
 //! come.
 
 use crate::cli::args::device::DeviceArgs;
+use crate::cli::args::given::{Choice, Given};
 use crate::cli::args::help::examples;
 use crate::cli::args::network::{Network, NetworkArgs, networks};
 use crate::cli::outcome::Outcome;
@@ -28,6 +29,14 @@ pub enum PassName {
     Train,
 }
 
+/// The settings of what a training keeps of a step.
+#[derive(Debug, Clone, Default)]
+struct OfStep;
+
+impl Choice for OfStep {
+    const KEYS: Option<&'static [&'static str]> = Some(&["recompute", "activations"]);
+}
+
 #[derive(Args, Debug)]
 #[command(after_help = examples(&[
     "profile {network} ⟨pass⟩ forward ⟨size⟩ 256 ⟨device⟩ cpu",
@@ -50,6 +59,8 @@ pub struct ProfileArgs {
     iters: u64,
     #[command(flatten)]
     network: NetworkArgs,
+    #[command(flatten)]
+    step: Given<OfStep>,
     /// Write the figures as JSON as well; - for standard output
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -92,12 +103,17 @@ pub fn run(args: ProfileArgs) -> Outcome {
         percent.is_finite() && percent >= 0.0,
         Error::input("must be at least 0", format!("--max-regression {percent}"), "use 0 or more").into()
     );
+    let kept = &args.step.settings;
+    crate::ensure!(
+        args.pass == PassName::Train || (kept.recompute.is_none() && kept.activations.is_none()),
+        Error::input("a forward pass keeps no activations", "--recompute or --activations", "use --pass train").into()
+    );
     let baseline = args.baseline.as_deref().map(|file| regression::read(file).map(|read| (file, read))).transpose()?;
     let (size, bins) = (args.network.size(args.model)?, args.network.bins(args.model)?);
     let device = args.device.open()?;
     let pass = args.pass.pass();
     let &ProfileArgs { model, batch, iters, .. } = &args;
-    let mut learner = args.network.learner(model, &device, None, pass == Pass::Train)?;
+    let mut learner = args.network.keeping_as(kept).learner(model, &device, None, pass == Pass::Train)?;
     let measurement = measure(learner.as_mut(), &WorkloadConfig { pass, size, batch, halo: model.halo() }, iters)?;
     let roofline = roofline_of(&args, &device)?;
     let (width, device) = (args.network.width().unwrap_or(1.0), device.name());

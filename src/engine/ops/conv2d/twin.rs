@@ -352,7 +352,6 @@ pub fn relu_gradient(geometry: &Geometry, y: &[f32], dz: &mut [f32], db: &mut [f
         }
         sum
     };
-    // One of them is one task, whatever image it is of.
     let per_image = image.div_ceil(rows);
     let mut sums = vec![Vec::new(); geometry.n as usize * per_image];
     let parts = dz.chunks_mut(image).zip(y.chunks(image)).flat_map(|(dz, y)| dz.chunks_mut(rows).zip(y.chunks(rows)));
