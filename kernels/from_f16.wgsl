@@ -1,8 +1,8 @@
 // y[2 i] and y[2 i + 1] = the two f16 of words[i], the first from the lower bits.
 // use: linear
 //
-// Exact, by integers: `unpack2x16float` may take numbers below 2^-14 for 0. Not a number is all that is not finite. One
-// invocation an element, 256 in a workgroup; the grid is folded into y.
+// Exact, by integers (below 2^-14 by a product): `unpack2x16float` may take such numbers for 0. What is not finite is
+// NaN. One invocation an element, 256 in a workgroup; the grid is folded into y.
 
 struct Params {
     len: u32, // elements of y

@@ -1,9 +1,9 @@
 // words[i] = x[2 i] and x[2 i + 1] as f16, the first in the lower bits; 0 for an element that x does not have.
 // use: linear
 //
-// Rounded to the nearest, ties to even, by integers: `pack2x16float` may round either way and gives anything beyond
-// 65504, which is the largest here. A NaN stays one. One invocation a word, 256 in a workgroup; the grid is folded
-// into y.
+// Rounded to the nearest, ties to even, by integers (below 2^-14 by an addition): `pack2x16float` may round either way
+// and gives anything beyond 65504, which is the largest here. A NaN stays one. One invocation a word, 256 in a
+// workgroup; the grid is folded into y.
 
 struct Params {
     len: u32, // elements of x

@@ -480,6 +480,8 @@ fn profile_times_a_pass_and_its_launches() {
     done(root.path(), &format!("profile colournet --pass train {kept} --activations f16 --json f16.json"));
     let text = fs::read_to_string(root.path().join("f16.json")).unwrap();
     assert!(text.contains("\"to_f16\"") && text.contains("\"from_f16\""), "activations were kept otherwise");
+    let other = format!("profile colournet --pass train {kept} --baseline f16.json");
+    refused(root.path(), &other, &["another activations: \"f16\" there, null here"]);
     let both = "--pass train --recompute --activations f16 --device cpu";
     refused(root.path(), &format!("profile colournet {both}"), &["--activations f16 beside --recompute"]);
     refused(root.path(), "profile colournet --pass forward --activations f16", &["--activations", "--pass train"]);

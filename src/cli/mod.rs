@@ -55,13 +55,13 @@ enum Command {
     /// Trains a network on pictures
     Train(Box<train::TrainArgs>),
     /// Colours pictures with a trained network
-    Colorize(colorize::ColorizeArgs),
+    Colorize(Box<colorize::ColorizeArgs>),
     /// Says how good a network is on pictures whose colours are known, beside what needs no network
     Evaluate(Box<evaluate::EvaluateArgs>),
     /// Shows what a network is made of
     Inspect(inspect::InspectArgs),
     /// Times a pass of a network and each of its kernel launches
-    Profile(profile::ProfileArgs),
+    Profile(Box<profile::ProfileArgs>),
     /// Puts a picture onto the grid of another by point pairs
     Register(register::RegisterArgs),
     /// Lists the weights that come along, writes them out, and makes files to pass on of runs
@@ -162,10 +162,10 @@ fn run(command: Command) -> Outcome {
     match command {
         Command::Demo(args) => demo::run(args),
         Command::Train(args) => train::run(*args),
-        Command::Colorize(args) => colorize::run(args),
+        Command::Colorize(args) => colorize::run(*args),
         Command::Evaluate(args) => evaluate::run(*args),
         Command::Inspect(args) => inspect::run(args),
-        Command::Profile(args) => profile::run(args),
+        Command::Profile(args) => profile::run(*args),
         Command::Register(args) => register::run(args),
         Command::Weights(args) => weights::run(*args),
         #[cfg(feature = "convert")]

@@ -194,14 +194,16 @@ impl ValueRange {
         let all = values.len();
         values.retain(|v| v.is_finite());
         let last = values.len().checked_sub(1)?;
-        values.sort_unstable_by(f32::total_cmp);
-        let percentile = |p: f64| values[(p / 100.0 * last as f64).round() as usize];
+        let mut percentile = |p: f64| {
+            let at = (p / 100.0 * last as f64).round() as usize;
+            *values.select_nth_unstable_by(at, f32::total_cmp).1
+        };
         Some(ValueRange {
-            min: values[0],
+            min: percentile(0.0),
             percentile_1: percentile(1.0),
             median: percentile(50.0),
             percentile_99: percentile(99.0),
-            max: values[last],
+            max: percentile(100.0),
             not_finite: (all - values.len()) as f32 / all as f32,
         })
     }

@@ -1,82 +1,173 @@
 //! What a tape keeps of a step for its gradients.
 
+use crate::engine::device::Device;
+use crate::engine::op::Saves;
 use crate::engine::ops::half_precision::{from_f16, to_f16};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
+use std::collections::HashMap;
 
-/// Elements that are worth a launch of their own, and more than any statistics have.
+/// Elements that are worth a launch of their own.
 const LEAST: usize = 1 << 12;
 
-/// A tensor that is kept.
+/// What is kept of a tensor.
 pub(super) enum Kept {
-    /// As it is.
+    /// All of it, as it is.
     Whole(Tensor),
-    /// By two f16 a word.
+    /// All of it, until nothing else refers to it: then as f16.
+    Activations(Tensor),
+    /// Two f16 a word.
     Half { words: Tensor, shape: Vec<usize> },
+    /// Its shape.
+    Shape { device: Device, shape: Vec<usize> },
 }
-
-/// Puts in half precision what nobody but its keepers has.
-///
-/// # Errors
-/// No memory, and whatever a launch reports.
-pub(super) fn halve<'a>(kept: impl Iterator<Item = &'a mut Kept>) -> Result<()> {
-    let mut large: Vec<&mut Kept> = kept.filter(|kept| kept.whole().is_some_and(|x| x.len() >= LEAST)).collect();
-    let keepers = |x: &Tensor| large.iter().filter_map(|kept| kept.whole()).filter(|y| y.shares_buffer(x)).count();
-    let alone: Vec<bool> = large.iter().map(|kept| kept.whole().is_some_and(|x| keepers(x) == x.views())).collect();
-    // Ops that follow each other keep the same.
-    let mut made: Vec<(Extent, Tensor)> = Vec::new();
-    for (kept, _) in large.iter_mut().zip(alone).filter(|(_, alone)| *alone) {
-        let Kept::Whole(x) = &**kept else { continue };
-        let words = match made.iter().find(|(extent, _)| *extent == x.extent()) {
-            Some((_, words)) => words.clone(),
-            None => {
-                made.push((x.extent(), to_f16(x)?));
-                made[made.len() - 1].1.clone()
-            }
-        };
-        **kept = Kept::Half { words, shape: x.shape().to_vec() };
-    }
-    Ok(())
-}
-
-/// A buffer, and from where to where in it.
-type Extent = [usize; 3];
 
 impl Kept {
-    fn whole(&self) -> Option<&Tensor> {
-        match self {
-            Kept::Whole(x) => Some(x),
-            Kept::Half { .. } => None,
+    /// What a tape keeps that halves activations.
+    pub fn of(x: Tensor, saves: Saves) -> Kept {
+        match saves {
+            Saves::Activations if x.len() >= LEAST => Kept::Activations(x),
+            Saves::Activations | Saves::Exact => Kept::Whole(x),
+            Saves::Shape => Kept::Shape { device: x.device().clone(), shape: x.shape().to_vec() },
+        }
+    }
+
+    fn activations(&self) -> Option<&Tensor> {
+        if let Kept::Activations(x) = self { Some(x) } else { None }
+    }
+}
+
+/// Activations that nothing else refers to, each once: of ops that follow each other both keep the same.
+pub(super) fn alone<'a>(kept: impl Iterator<Item = &'a Kept>) -> Vec<Tensor> {
+    let all: Vec<&Tensor> = kept.filter_map(Kept::activations).collect();
+    let mut keepers: HashMap<usize, usize> = HashMap::new();
+    for x in &all {
+        *keepers.entry(x.extent()[0]).or_default() += 1;
+    }
+    let mut alone: Vec<Tensor> = Vec::new();
+    for x in all.into_iter().filter(|x| keepers[&x.extent()[0]] == x.views()).collect::<Vec<_>>() {
+        if alone.iter().all(|known| known.extent() != x.extent()) {
+            alone.push(x.clone());
+        }
+    }
+    alone
+}
+
+/// Keeps the words of `made` in the place of the activations that they were made of.
+pub(super) fn replace<'a>(kept: impl Iterator<Item = &'a mut Kept>, made: &[(Tensor, Tensor)]) {
+    for kept in kept {
+        let found = kept.activations().and_then(|x| Some((x, made.iter().find(|(of, _)| of.extent() == x.extent())?)));
+        if let Some((x, (_, words))) = found {
+            *kept = Kept::Half { words: words.clone(), shape: x.shape().to_vec() };
         }
     }
 }
 
-/// Reads what is kept, and nothing twice that the last reading had too: words, and what they are as f32.
+/// Activations beside what they are as f16.
+///
+/// # Errors
+/// No memory, and whatever a launch reports.
+pub(super) fn halved(activations: Vec<Tensor>) -> Result<Vec<(Tensor, Tensor)>> {
+    activations.into_iter().map(|x| to_f16(&x).map(|words| (x, words))).collect()
+}
+
+/// Reads what is kept; what the last reading had too is not made again.
 #[derive(Default)]
-pub(super) struct Reader(Vec<(Tensor, Tensor)>);
+pub(super) struct Reader {
+    /// Words, and what they are as f32.
+    last: Vec<(Tensor, Tensor)>,
+}
 
 impl Reader {
     /// All of `kept` as f32.
     ///
     /// # Errors
     /// No memory, and whatever a launch reports.
-    pub fn read<'a>(&mut self, kept: impl Iterator<Item = &'a Kept>) -> Result<Vec<Tensor>> {
-        let mut now = Vec::new();
-        let read = |kept: &Kept| {
-            let (words, shape) = match kept {
-                Kept::Whole(x) => return Ok(x.clone()),
-                Kept::Half { words, shape } => (words, shape),
-            };
-            let known = |found: &&(Tensor, Tensor)| found.0.shares_buffer(words);
-            let x = match now.iter().find(known).or_else(|| self.0.iter().find(known)) {
-                Some((_, x)) => x.reshape(shape)?,
-                None => from_f16(words, shape)?,
-            };
-            now.push((words.clone(), x.clone()));
-            Ok(x)
+    pub fn read(&mut self, kept: &[Kept]) -> Result<Vec<Tensor>> {
+        let needed = |words: &Tensor| {
+            kept.iter().any(|kept| matches!(kept, Kept::Half { words: other, .. } if other.shares_buffer(words)))
         };
-        let read = kept.map(read).collect::<Result<Vec<Tensor>>>();
-        self.0 = now;
-        read
+        self.last.retain(|(words, _)| needed(words));
+        let mut read = |kept: &Kept| match kept {
+            Kept::Whole(x) | Kept::Activations(x) => Ok(x.clone()),
+            Kept::Shape { device, shape } => Tensor::empty(device, shape),
+            Kept::Half { words, shape } => match self.last.iter().find(|(known, _)| known.shares_buffer(words)) {
+                Some((_, x)) => x.reshape(shape),
+                None => {
+                    let x = from_f16(words, shape)?;
+                    self.last.push((words.clone(), x.clone()));
+                    Ok(x)
+                }
+            },
+        };
+        kept.iter().map(&mut read).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(device: &Device, len: usize) -> Tensor {
+        Tensor::new(device, &[len], &vec![1.0 / 3.0; len]).unwrap()
+    }
+
+    /// As a tape does after each op.
+    fn halve(kept: &mut [Kept]) {
+        let made = halved(alone(kept.iter())).unwrap();
+        replace(kept.iter_mut(), &made);
+    }
+
+    fn is_half(kept: &Kept) -> bool {
+        matches!(kept, Kept::Half { .. })
+    }
+
+    #[test]
+    fn only_large_activations_that_nothing_else_refers_to_are_halved() {
+        let device = Device::cpu();
+        let held = tensor(&device, LEAST);
+        let mut kept = [
+            Kept::of(tensor(&device, LEAST + 1), Saves::Activations),
+            Kept::of(tensor(&device, LEAST - 1), Saves::Activations),
+            Kept::of(tensor(&device, LEAST), Saves::Exact),
+            Kept::of(held.clone(), Saves::Activations),
+        ];
+        halve(&mut kept);
+        assert_eq!(kept.each_ref().map(is_half), [true, false, false, false]);
+        let read = Reader::default().read(&kept).unwrap();
+        let third = |x: &Tensor| x.to_vec().unwrap().iter().all(|v| *v == 1.0 / 3.0);
+        assert_eq!(read.iter().map(third).collect::<Vec<_>>(), [false, true, true, true]);
+        let rounded = 1365.0 / 4096.0;
+        assert!(read[0].len() == LEAST + 1 && read[0].to_vec().unwrap().iter().all(|v| *v == rounded));
+        drop(held);
+        drop(read);
+        halve(&mut kept);
+        assert_eq!(kept.each_ref().map(is_half), [true, false, false, true]);
+    }
+
+    #[test]
+    fn what_several_ops_keep_is_made_into_words_once_and_read_once() {
+        let device = Device::cpu();
+        let x = tensor(&device, 2 * LEAST);
+        let keep = |x: Tensor| Kept::of(x, Saves::Activations);
+        let mut kept = [
+            keep(x.clone()),
+            keep(x.reshape(&[2, LEAST]).unwrap()),
+            keep(x.part(LEAST, &[LEAST]).unwrap()),
+            Kept::of(x.clone(), Saves::Shape),
+        ];
+        drop(x);
+        let made = alone(kept.iter());
+        // The whole and a half of it.
+        assert_eq!(made.iter().map(|x| x.len()).sum::<usize>(), 3 * LEAST);
+        replace(kept.iter_mut(), &halved(made).unwrap());
+        assert_eq!(kept.each_ref().map(is_half), [true, true, true, false]);
+        let mut reader = Reader::default();
+        let [first, second, part, shape] = reader.read(&kept).unwrap().try_into().unwrap();
+        assert!(first.shares_buffer(&second) && !first.shares_buffer(&part));
+        assert_eq!((second.shape(), part.shape(), shape.shape()), (&[2, LEAST][..], &[LEAST][..], &[2 * LEAST][..]));
+        // The next op, which keeps one of them, gets what was read; the other goes.
+        let again = reader.read(&kept[..1]).unwrap();
+        assert!(again[0].shares_buffer(&first) && reader.last.len() == 1);
     }
 }

@@ -28,6 +28,11 @@ pub trait Op: Send + Sync {
         false
     }
 
+    /// What number `i` of [`Forward::saved`] is to the gradient. Without a definition all is [`Saves::Exact`].
+    fn saves(&self, _i: usize) -> Saves {
+        Saves::Exact
+    }
+
     /// From now on [`Op::forward`] makes again what it has made, for the gradient alone: what it changes beside its
     /// output has been changed. Without a definition it changes nothing else.
     fn ran(&mut self) {}
@@ -45,6 +50,10 @@ impl<T: Op + ?Sized> Op for &T {
     fn adds(&self) -> bool {
         (**self).adds()
     }
+
+    fn saves(&self, i: usize) -> Saves {
+        (**self).saves(i)
+    }
 }
 
 impl<T: Op + ?Sized> Op for Arc<T> {
@@ -59,6 +68,21 @@ impl<T: Op + ?Sized> Op for Arc<T> {
     fn adds(&self) -> bool {
         (**self).adds()
     }
+
+    fn saves(&self, i: usize) -> Saves {
+        (**self).saves(i)
+    }
+}
+
+/// How the gradient reads what [`Op::forward`] saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saves {
+    /// As it is: numbers of classes, statistics, small differences.
+    Exact,
+    /// Values of which the first eleven bits are enough: a tape may round them to f16.
+    Activations,
+    /// For its shape: the elements may be anything.
+    Shape,
 }
 
 /// What [`Op::forward`] hands back.

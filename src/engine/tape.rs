@@ -1,6 +1,6 @@
 //! A tape of operations and their gradients. It knows no op by name.
 
-use crate::engine::kept::{Kept, halve};
+use crate::engine::kept::{Kept, alone, halved, replace};
 use crate::engine::op::Op;
 use crate::engine::tensor::Tensor;
 use crate::engine::walk::{Node, ones_like, walk};
@@ -49,8 +49,10 @@ pub enum Keeping {
     /// Parameters must not change before that. An op of one's own whose forward pass changes more than its output
     /// needs [`Op::ran`].
     Inputs(usize),
-    /// All that operations save; what nothing but the tape has still, as f16: half the memory. Each value is rounded
-    /// by 2^-11 of itself at most (from 2^-14 to 65504; larger ones become 65504), and gradients err by about as much.
+    /// All that operations save; of that [activations](crate::engine::op::Saves) as f16, as soon as nothing else
+    /// refers to them: half the memory. Each value is rounded by 2^-11 of itself at most (from 2^-14 to 65504; larger
+    /// ones become 65504), and gradients mostly err by about as much: more where values cancel, as in the normalisation
+    /// of a channel whose mean is much larger than what it varies by.
     F16,
 }
 
@@ -164,6 +166,11 @@ impl Tape {
         let needs: Vec<bool> = inputs.iter().map(|input| input.needs_grad).collect();
         let output = self.var(forward.y, needs.contains(&true));
         if let Some(keeping) = self.0.keeping.filter(|_| output.needs_grad) {
+            let saved = forward.saved.into_iter();
+            let saved: Vec<Kept> = match keeping {
+                Keeping::F16 => saved.enumerate().map(|(i, x)| Kept::of(x, op.saves(i))).collect(),
+                Keeping::All | Keeping::Inputs(_) => saved.map(Kept::Whole).collect(),
+            };
             let mut recorded = self.recorded();
             recorded.check_whole()?;
             let held = match keeping {
@@ -176,13 +183,17 @@ impl Tape {
                 again_from: None,
                 inputs: inputs.iter().map(|input| input.id).collect(),
                 needs,
-                saved: forward.saved.into_iter().map(Kept::Whole).collect(),
+                saved,
                 output: output.id,
                 layer: output.value.device().layer_now(),
             });
             if keeping == Keeping::F16 {
+                // Not while the tape is locked: a launch may take another thread's work up, which locks it.
+                let alone = alone(recorded.nodes.iter().flat_map(|node| &node.saved));
+                drop(recorded);
                 let _scope = output.value.device().scope(|| None, Some("kept"));
-                halve(recorded.nodes.iter_mut().flat_map(|node| &mut node.saved))?;
+                let made = halved(alone)?;
+                replace(self.recorded().nodes.iter_mut().flat_map(|node| &mut node.saved), &made);
             }
         }
         Ok(output)

@@ -119,7 +119,7 @@ pub(super) fn walk<N: Borrow<Node>>(
             again.pop()
         });
         let _scope = device.scope(|| node.layer.clone(), Some("backward"));
-        let saved = made.map_or_else(|| reader.read(node.saved.iter()), Ok)?;
+        let saved = made.map_or_else(|| reader.read(&node.saved), Ok)?;
         let Parts { last: dy, before } = match node.op.adds() {
             true => parts,
             false => Parts { last: parts.total()?, before: None },
@@ -175,10 +175,12 @@ mod tests {
     /// A chain of eight layers with a skip over four of them: gradients of x, and the bytes that are alive when the
     /// chain is recorded.
     fn chain(device: &Device, tape: Tape) -> (Vec<f32>, u64) {
-        let x = tape.leaf(Tensor::new(device, &[1, 8, 16, 32], &[0.5; 4096]).unwrap());
+        let x = tape.leaf(Tensor::new(device, &[1, 8, 16, 32], &[-0.5; 4096]).unwrap());
         let (mut y, mut skip) = (x.clone(), None);
         for k in 1..=8 {
-            y = tape.apply(Activation::Tanh, &[&tape.apply(Scale(1.0 + 0.1 * k as f32), &[&y]).unwrap()]).unwrap();
+            y = tape
+                .apply(Activation::Elu { alpha: 1.0 }, &[&tape.apply(Scale(1.0 + 0.1 * k as f32), &[&y]).unwrap()])
+                .unwrap();
             match (k, skip.take()) {
                 (2, _) => skip = Some(y.clone()),
                 (6, Some(skip)) => y = tape.apply(Arithmetic::Multiply, &[&y, &skip]).unwrap(),
@@ -203,11 +205,12 @@ mod tests {
         for device in devices() {
             let (exact, most) = chain(&device, Tape::new());
             let (rounded, less) = chain(&device, Tape::keeping(Keeping::F16));
-            // Nine operations are read from what was rounded.
+            // Slopes of the eight activations follow from what was rounded.
             let error = relative_difference(&rounded, &exact);
-            assert!(error > 0.0 && error < 9.0 / 2048.0, "{error} on {}", device.name());
-            // Of nine tensors three are whole: x, the output and what it was made of. Other tests use the same GPU.
-            assert!(device.is_gpu() || 9 * less == 6 * most, "{less} bytes of {most}");
+            assert!(error > 0.0 && error < 8.0 / 2048.0, "{error} on {}", device.name());
+            // Of nine tensors five are whole: x, the factors, the output and what it was made of. Other tests use the
+            // same GPU.
+            assert!(device.is_gpu() || 9 * less == 7 * most, "{less} bytes of {most}");
         }
     }
 }

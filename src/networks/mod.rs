@@ -169,6 +169,10 @@ mod tests {
             assert!(error.to_string().contains("activations f16 beside recompute"), "{error}");
             check(*recipe, &fill(*recipe, Settings { recompute: Some(false), ..both.clone() })).unwrap();
         }
+        // Of a run that goes on the other way only the new one is left.
+        let before = fill(NETWORKS[0], Settings { recompute: Some(true), ..Settings::default() });
+        let now = Settings { activations: Some("f16".to_owned()), ..Settings::default() }.or(before);
+        assert_eq!((now.recompute, now.activations.as_deref()), (None, Some("f16")));
     }
 
     #[test]

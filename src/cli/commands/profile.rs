@@ -117,7 +117,13 @@ pub fn run(args: ProfileArgs) -> Outcome {
     let measurement = measure(learner.as_mut(), &WorkloadConfig { pass, size, batch, halo: model.halo() }, iters)?;
     let roofline = roofline_of(&args, &device)?;
     let (width, device) = (args.network.width().unwrap_or(1.0), device.name());
-    let figures = Figures { model: model.name(), pass, size, batch, width, bins, device, measurement, roofline };
+    let activations = match (kept.recompute, kept.activations.as_deref()) {
+        (Some(true), _) => Some("computed again"),
+        (_, Some("f16")) => Some("f16"),
+        _ => None,
+    };
+    let model = model.name();
+    let figures = Figures { model, pass, size, batch, width, bins, activations, device, measurement, roofline };
     print(&figures, args.all);
     let json = figures.json();
     if let Some(path) = &args.json {
@@ -137,11 +143,12 @@ pub fn run(args: ProfileArgs) -> Outcome {
 }
 
 fn print(figures: &Figures, all: bool) {
-    let Figures { model, pass, size, batch, width, bins, device, measurement, .. } = figures;
+    let Figures { model, pass, size, batch, width, bins, activations, device, measurement, .. } = figures;
     let of_bins = bins.map(|bins| format!(", {bins} bins")).unwrap_or_default();
+    let kept = activations.map(|activations| format!(", activations {activations}")).unwrap_or_default();
     outln!("{model} {} pass on {device}", pass.name());
     let passes = measurement.seconds.len();
-    outln!("{size}x{size}, batch {batch}, width {width}{of_bins}, {passes} passes after 2 of warm-up");
+    outln!("{size}x{size}, batch {batch}, width {width}{of_bins}{kept}, {passes} passes after 2 of warm-up");
     let [least, most] = figures.extremes().map(ms);
     outln!("time: median {} ms ({least} to {most} ms)", ms(measurement.median_seconds()));
     outln!("memory: {} at most", human_bytes(measurement.peak_bytes));

@@ -2,7 +2,7 @@
 
 use crate::engine::blocks::{self, BLOCK};
 use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text};
-use crate::engine::op::{Backward, Forward, Op};
+use crate::engine::op::{Backward, Forward, Op, Saves};
 use crate::engine::ops::vector_math::exp;
 use crate::engine::primitives::same_shape;
 use crate::engine::tensor::Tensor;
@@ -172,6 +172,14 @@ impl Op for Activation {
         y.device().launch(&ACTIVATION, &Params::new(*self, &y), &[x], &[], &[&y])?;
         // The next layer keeps the output anyway.
         Ok(Forward { saved: vec![y.clone()], y })
+    }
+
+    fn saves(&self, _i: usize) -> Saves {
+        match self {
+            Activation::LeakyRelu { .. } | Activation::Elu { .. } => Saves::Activations,
+            // Their slopes are what y lacks to 1, or what it is more than 0.
+            Activation::Tanh | Activation::Sigmoid => Saves::Exact,
+        }
     }
 
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use crate::engine::blocks;
 use crate::engine::device::{AnyKernel, Args, Body, Device, Dispatch, Kernel, Plan, kernel_text, linear_grid};
-use crate::engine::op::{Backward, Forward, Op};
+use crate::engine::op::{Backward, Forward, Op, Saves};
 use crate::engine::primitives::expect_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
@@ -192,6 +192,10 @@ impl Op for AdaptiveAvgPool2d {
         y.device().launch(&ADAPTIVE_AVG_POOL2D, &params, &[x], &[], &[&y])?;
         // For the shape of the gradient: its elements are not read.
         Ok(Forward { y, saved: vec![(*x).clone()] })
+    }
+
+    fn saves(&self, _i: usize) -> Saves {
+        Saves::Shape
     }
 
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Two tensors side by side along the channels.
 
-use crate::engine::op::{Backward, Forward, Op};
+use crate::engine::op::{Backward, Forward, Op, Saves};
 
 use crate::engine::blocks;
 use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text};
@@ -75,6 +75,10 @@ impl Op for Concat {
         y.device().launch(&CONCAT, &params, &[a, b], &[], &[&y])?;
         // For the shapes of the gradients: their elements are not read.
         Ok(Forward { y, saved: vec![(*a).clone(), (*b).clone()] })
+    }
+
+    fn saves(&self, _i: usize) -> Saves {
+        Saves::Shape
     }
 
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {

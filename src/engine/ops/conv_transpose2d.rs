@@ -1,7 +1,7 @@
 //! Transposed convolution: the input gradient of a convolution, run forwards.
 
 use crate::engine::device::{AnyKernel, Device};
-use crate::engine::op::{Backward, Forward, Op};
+use crate::engine::op::{Backward, Forward, Op, Saves};
 use crate::engine::ops::conv2d::{self, Activation, Geometry, Layout, Padding};
 use crate::engine::primitives::expect_shape;
 use crate::engine::tensor::Tensor;
@@ -74,6 +74,11 @@ impl Op for ConvTranspose2d {
             saved.push(y.clone());
         }
         Ok(Forward { y, saved })
+    }
+
+    fn saves(&self, i: usize) -> Saves {
+        // x, w and, for the rectifier, y.
+        if i == 1 { Saves::Exact } else { Saves::Activations }
     }
 
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use crate::engine::blocks;
 use crate::engine::device::{AnyKernel, Args, Body, Device, Dispatch, Kernel, Plan, kernel_text, linear_grid};
-use crate::engine::op::{Backward, Forward, Op};
+use crate::engine::op::{Backward, Forward, Op, Saves};
 use crate::engine::ops::activation::sigmoid;
 use crate::engine::ops::vector_math::sum_of;
 use crate::engine::primitives::same_shape;
@@ -90,6 +90,11 @@ impl Op for ConvexMix {
         let y = Tensor::empty(x.device(), x.shape())?;
         y.device().launch(&CONVEX_MIX, &Params { len: y.len() as u32 }, &[x, z, s], &[], &[&y])?;
         Ok(Forward { y, saved: vec![(*x).clone(), (*z).clone(), (*s).clone()] })
+    }
+
+    fn saves(&self, i: usize) -> Saves {
+        // x, z and their share.
+        if i == 2 { Saves::Exact } else { Saves::Activations }
     }
 
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {

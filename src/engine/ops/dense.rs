@@ -1,7 +1,7 @@
 //! The dense layer: a matrix product with a bias, run as a convolution of 1x1 pixels.
 
 use crate::engine::device::{AnyKernel, Device};
-use crate::engine::op::{Backward, Forward, Op};
+use crate::engine::op::{Backward, Forward, Op, Saves};
 use crate::engine::ops::conv2d::{self, Activation, Geometry, Layout, Padding};
 use crate::engine::primitives::expect_shape;
 use crate::engine::tensor::Tensor;
@@ -42,6 +42,11 @@ impl Op for Dense {
         let y = Tensor::empty(x.device(), &[geometry.n as usize, geometry.o as usize])?;
         conv2d::forward(&geometry, Layout::Hwio, Activation::None, x, w, b, &y)?;
         Ok(Forward { y, saved: vec![(*x).clone(), (*w).clone()] })
+    }
+
+    fn saves(&self, i: usize) -> Saves {
+        // x and w.
+        if i == 1 { Saves::Exact } else { Saves::Activations }
     }
 
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {

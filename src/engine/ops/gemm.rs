@@ -26,8 +26,10 @@ pub fn panel_product<'a, const N: usize>(
             (Vectors::Avx512, 64) => panel_rows::<6, 64, N>(count, row, b, add, c, ahead, vectors),
             (Vectors::Avx512, 32) => panel_rows::<8, 32, N>(count, row, b, add, c, ahead, vectors),
             (Vectors::Avx512, _) => panel_rows::<16, 16, N>(count, row, b, add, c, ahead, vectors),
-            // 8 registers of sums: with more, those of b or of a row would be in memory.
-            (Vectors::Avx2 | Vectors::Baseline, _) => panel_rows::<4, 16, N>(count, row, b, add, c, ahead, vectors),
+            // 12 registers of sums, of 16.
+            (Vectors::Avx2, _) => panel_rows::<6, 16, N>(count, row, b, add, c, ahead, vectors),
+            // As many as the shortest vectors have.
+            (Vectors::Baseline, _) => panel_rows::<4, 16, N>(count, row, b, add, c, ahead, vectors),
         },
     );
 }
@@ -134,7 +136,7 @@ pub fn column_product<const M: usize, const N: usize>(
         }
         #[target_feature(enable = "avx2,fma")]
         fn avx2<const M: usize, const N: usize>(operands: Operands, c: &mut [f32]) {
-            columns::<4, 16, M, N>(operands, 0..operands.sizes[1] / 16, c, Vectors::Avx2);
+            columns::<6, 16, M, N>(operands, 0..operands.sizes[1] / 16, c, Vectors::Avx2);
         }
         #[allow(unsafe_code, reason = "the processor is asked for the instructions first")]
         if is_x86_feature_detected!("avx512f") {
@@ -159,7 +161,7 @@ struct Operands<'a> {
     ahead: [&'a [f32]; 2],
 }
 
-/// Strips of W columns of a [`column_product`], by tiles of R rows, whose sums the registers hold. R divides m.
+/// Strips of W columns of a [`column_product`], by tiles of R rows, whose sums the registers hold. R is 6 or divides m.
 #[inline(always)]
 fn columns<const R: usize, const W: usize, const M: usize, const N: usize>(
     Operands { sizes: [m, _], a, b, add, pitch, ahead }: Operands,
@@ -170,9 +172,15 @@ fn columns<const R: usize, const W: usize, const M: usize, const N: usize>(
     let ((a, _), (b, _)) = (a.as_chunks::<M>(), b.as_chunks::<N>());
     let ahead = ahead.map(<[f32]>::as_ptr);
     for strip in strips {
-        for first in (0..m).step_by(R) {
+        // Of tiles of 6 rows as many as leave whole ones of 4.
+        let whole = if R == 6 { m / 12 * 12 } else { m };
+        for first in (0..whole).step_by(R) {
             let c = (&mut c[first * pitch + strip * W..], pitch);
             column_tile::<R, W, M, N>([first, strip], a, b, add, c, ahead, vectors);
+        }
+        for first in (whole..m).step_by(4) {
+            let c = (&mut c[first * pitch + strip * W..], pitch);
+            column_tile::<4, W, M, N>([first, strip], a, b, add, c, ahead, vectors);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! gradient draws it again, and a step that is run again is the same step.
 
 use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text, linear_grid};
-use crate::engine::op::{Backward, Forward, Op};
+use crate::engine::op::{Backward, Forward, Op, Saves};
 use crate::engine::ops::activation::Activation;
 use crate::engine::primitives::same_shape;
 use crate::engine::tensor::Tensor;
@@ -205,6 +205,10 @@ impl Op for RRelu {
         let forward = perturbed("rrelu", RRelu::SLOPES, draw, inputs)?;
         // The output has the sign of the input, and the next layer keeps it anyway.
         Ok(Forward { saved: vec![forward.y.clone()], ..forward })
+    }
+
+    fn saves(&self, _i: usize) -> Saves {
+        Saves::Activations
     }
 
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {

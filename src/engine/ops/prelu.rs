@@ -2,7 +2,7 @@
 
 use crate::engine::blocks::{self, BLOCK};
 use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text};
-use crate::engine::op::{Backward, Forward, Op};
+use crate::engine::op::{Backward, Forward, Op, Saves};
 use crate::engine::ops::conv2d;
 use crate::engine::primitives::same_shape;
 use crate::engine::tensor::Tensor;
@@ -82,6 +82,11 @@ impl Op for PRelu {
         let y = Tensor::empty(x.device(), x.shape())?;
         y.device().launch(&PRELU, &params(&y, a), &[x, a], &[], &[&y])?;
         Ok(Forward { y, saved: vec![(*x).clone(), (*a).clone()] })
+    }
+
+    fn saves(&self, i: usize) -> Saves {
+        // x and the slopes.
+        if i == 1 { Saves::Exact } else { Saves::Activations }
     }
 
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use crate::engine::blocks::{self, BLOCK};
 use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text};
-use crate::engine::op::{Backward, Forward, Op};
+use crate::engine::op::{Backward, Forward, Op, Saves};
 use crate::engine::primitives::same_shape;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
@@ -56,6 +56,10 @@ impl Op for Relu {
         y.device().launch(&RELU, &Params { len: y.len() as u32 }, &[x], &[], &[&y])?;
         // The output says where the input was positive, and the next layer keeps it anyway.
         Ok(Forward { saved: vec![y.clone()], y })
+    }
+
+    fn saves(&self, _i: usize) -> Saves {
+        Saves::Activations
     }
 
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use crate::engine::blocks;
 use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text};
-use crate::engine::op::{Backward, Forward, Op, arity};
+use crate::engine::op::{Backward, Forward, Op, Saves, arity};
 use crate::engine::primitives;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, ErrorKind, Result};
@@ -183,6 +183,10 @@ impl Op for SumAxes {
         }
         // For the shape of the gradient: its elements are not read.
         Ok(Forward { y, saved: vec![(*x).clone()] })
+    }
+
+    fn saves(&self, _i: usize) -> Saves {
+        Saves::Shape
     }
 
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {

@@ -364,11 +364,11 @@ settings! {
     "recompute" recompute: bool = false, checks::any,
         "Keep some activations of a step and compute the others again for the gradients: less memory, more time, the \
          same weights",
-        About { otherwise: Some("keep them all"), ..DEVICE };
+        About { otherwise: Some("keep them all"), displaces: &["activations"], ..DEVICE };
     "activations" activations: String, checks::precision,
-        "As what a training keeps activations for the gradients, f32 or f16: f16 takes less memory, on any device, and \
-         changes gradients by about a two-thousandth",
-        About { value_name: "TYPE", otherwise: Some("f32"), ..DEVICE };
+        "Type in which a training keeps activations for the gradients, f32 or f16: f16 takes less memory, on any \
+         device, and changes most gradients by about a two-thousandth",
+        About { value_name: "TYPE", otherwise: Some("f32"), displaces: &["recompute"], ..DEVICE };
     "threads" threads: usize, checks::any,
         "Threads of the CPU device and of loading",
         About { value_name: "N", otherwise: Some("one per core"), ..DEVICE };

@@ -18,6 +18,8 @@ pub struct Figures {
     pub width: f64,
     /// Colour bins, of a classifier.
     pub bins: Option<usize>,
+    /// The activations that a step keeps for its gradients: `f16`, `computed again`; `None`: as they are.
+    pub activations: Option<&'static str>,
     /// Name of the device.
     pub device: String,
     /// What was found.
@@ -145,6 +147,7 @@ impl Figures {
             ("size", self.size.into()),
             ("batch", self.batch.into()),
             ("width", self.width.into()),
+            ("activations", self.activations.into()),
             ("bins", self.bins.into()),
             ("iterations", self.measurement.seconds.len().into()),
             ("device", self.device.as_str().into()),

@@ -17,6 +17,7 @@ const LISTED: usize = 60;
 pub fn page(figures: &Figures) -> Page {
     let Figures { model, pass, size, batch, width, device, measurement, .. } = figures;
     let of_bins = figures.bins.map(|bins| format!(", {bins} bins")).unwrap_or_default();
+    let kept = figures.activations.map(|activations| format!(", activations {activations}")).unwrap_or_default();
     let [least, most] = figures.extremes().map(ms);
     let seconds = ms(measurement.median_seconds());
     let kernels = figures.by_kernel();
@@ -74,7 +75,7 @@ pub fn page(figures: &Figures) -> Page {
     sections.push(section("Launches", &note, vec![table(&head, rows)]));
     Page {
         title: format!("{model}: a {} pass", pass.name()),
-        summary: format!("{size}x{size}, batch {batch}, width {width}{of_bins}, on {device}"),
+        summary: format!("{size}x{size}, batch {batch}, width {width}{of_bins}{kept}, on {device}"),
         verdict: Verdict { headline, detail, ..Verdict::default() },
         sections,
         ..Page::default()

@@ -8,7 +8,7 @@ use std::path::Path;
 /// Seconds of a launch below which it does not count by itself: the noise of so short a time is too large.
 const SHORT: f64 = 50e-6;
 /// What two profiles that are compared have in common.
-const SAME: [&str; 8] = ["model", "pass", "size", "batch", "width", "bins", "device", "timing"];
+const SAME: [&str; 9] = ["model", "pass", "size", "batch", "width", "bins", "activations", "device", "timing"];
 
 /// A profile that was written as JSON.
 ///
@@ -217,8 +217,8 @@ mod tests {
         let mut profiled = || {
             let measurement = measure(learner.as_mut(), &config, 3).unwrap();
             let (model, device, bins) = (recipe.name(), device.name(), Some(20));
-            let roofline = None;
-            Figures { model, pass, size, batch, width, bins, device, measurement, roofline }.json()
+            let (activations, roofline) = (None, None);
+            Figures { model, pass, size, batch, width, bins, activations, device, measurement, roofline }.json()
         };
         let (_, kernel) = catalogue::kernel("conv2d").unwrap();
         let own = (0..kernel.bodies()).map(|body| kernel.text(body)).find(|text| text.body == "software").unwrap();

@@ -1,7 +1,7 @@
 //! The operations: batch norm in training and by fixed statistics, and what follows it.
 
 use crate::engine::device::Device;
-use crate::engine::op::{Backward, Forward, Op};
+use crate::engine::op::{Backward, Forward, Op, Saves};
 use crate::engine::ops::batch_norm::after::{After, Rectifier};
 use crate::engine::ops::batch_norm::launch::{GRAD, NORMALIZE, TRAIN};
 use crate::engine::ops::batch_norm::params::Params;
@@ -177,6 +177,15 @@ fn forward<N: Norm>(norm: &N, after: &After, [x, gamma, beta]: [&Tensor; 3], ski
     Ok(Forward { y, saved })
 }
 
+/// What [`forward`] saved is to the gradients: x, the statistics and the skip.
+pub(super) fn saved(i: usize) -> Saves {
+    match i {
+        0 => Saves::Activations,
+        1 => Saves::Exact,
+        _ => Saves::Shape,
+    }
+}
+
 /// The gradients of x, gamma, beta and skip from what [`forward`] saved.
 fn backward<N: Norm>(norm: &N, after: &After, grad: &mut Backward<'_>) -> Result<()> {
     let (saved, dy) = (grad.saved, grad.dy);
@@ -217,6 +226,10 @@ impl Op for BatchNormTrain {
         Norm::ran(self);
     }
 
+    fn saves(&self, i: usize) -> Saves {
+        saved(i)
+    }
+
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {
         backward(self, &After::default(), grad)
     }
@@ -229,6 +242,10 @@ impl Op for BatchNormTrain {
 impl Op for BatchNormInference {
     fn forward(&self, inputs: &[&Tensor]) -> Result<Forward> {
         forward(self, &After::default(), three(inputs)?, None)
+    }
+
+    fn saves(&self, i: usize) -> Saves {
+        saved(i)
     }
 
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {
@@ -251,6 +268,10 @@ impl<N: Norm> Op for Followed<N> {
 
     fn ran(&mut self) {
         self.norm.ran();
+    }
+
+    fn saves(&self, i: usize) -> Saves {
+        saved(i)
     }
 
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {

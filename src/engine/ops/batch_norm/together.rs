@@ -1,10 +1,10 @@
 //! Batch norm in training over the images of several processes.
 
 use crate::engine::device::{VIEW_ALIGN, View};
-use crate::engine::op::{Backward, Forward, Op};
+use crate::engine::op::{Backward, Forward, Op, Saves};
 use crate::engine::ops::batch_norm::after::After;
 use crate::engine::ops::batch_norm::launch::GRAD;
-use crate::engine::ops::batch_norm::op::{BatchNormInference, BatchNormTrain};
+use crate::engine::ops::batch_norm::op::{BatchNormInference, BatchNormTrain, saved};
 use crate::engine::ops::batch_norm::params::Params;
 use crate::engine::ops::batch_norm::twin::{moments_of_images, sum_of_images};
 use crate::engine::ranks::Ranks;
@@ -128,6 +128,10 @@ impl Op for BatchNormTogether {
 
     fn ran(&mut self) {
         self.alone.ran();
+    }
+
+    fn saves(&self, i: usize) -> Saves {
+        saved(i)
     }
 
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {

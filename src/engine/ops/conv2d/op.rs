@@ -1,7 +1,7 @@
 //! The operation: shapes, forward pass and gradients.
 
 use crate::engine::device::Device;
-use crate::engine::op::{Backward, Forward, Op};
+use crate::engine::op::{Backward, Forward, Op, Saves};
 use crate::engine::ops::conv2d::geometry::{Activation, Geometry, Layout, Padding};
 use crate::engine::ops::conv2d::launch::{bias_gradient, forward, input_gradient, relu_gradient, weight_gradient};
 use crate::engine::ops::conv2d::winograd::Winograd;
@@ -80,6 +80,11 @@ impl Op for Conv2d {
             saved.push(y.clone());
         }
         Ok(Forward { y, saved })
+    }
+
+    fn saves(&self, i: usize) -> Saves {
+        // x, w and, for the rectifier, y.
+        if i == 1 { Saves::Exact } else { Saves::Activations }
     }
 
     fn backward(&self, grad: &mut Backward<'_>) -> Result<()> {
