@@ -7,6 +7,26 @@ use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use std::collections::HashMap;
 
+/// What a tape that records keeps of a step for the gradients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keeping {
+    /// All that operations save.
+    #[default]
+    All,
+    /// Of each so many operations in a row (at least 1), but for the last ones, only the values that they read from
+    /// before; they run again when their gradients are computed. Gradients have the same bits (Chen, Xu, Zhang,
+    /// Guestrin, "Training Deep Nets with Sublinear Memory Cost", 2016, by operations).
+    ///
+    /// Parameters must not change before that. An op of one's own whose forward pass changes more than its output
+    /// needs [`Op::ran`](crate::engine::op::Op::ran).
+    Inputs(usize),
+    /// All that operations save; of that [activations](Saves) as f16, as soon as nothing else
+    /// refers to them: half the memory. Each value is rounded by 2^-11 of itself at most (from 2^-14 to 65504; larger
+    /// ones become 65504), and gradients mostly err by about as much: more where values cancel, as in the normalisation
+    /// of a channel whose mean is much larger than what it varies by.
+    F16,
+}
+
 /// Elements that are worth a launch of their own.
 const LEAST: usize = 1 << 12;
 

@@ -9,6 +9,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use crate::engine::kept::Keeping;
+
 /// A value on a tape.
 #[derive(Clone)]
 pub struct Var {
@@ -35,26 +37,6 @@ static NEXT_TAPE: AtomicU64 = AtomicU64::new(1);
 
 /// Records operations as they run, to walk them backwards.
 pub struct Tape(Arc<Inner>);
-
-/// What a tape that records keeps of a step for the gradients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Keeping {
-    /// All that operations save.
-    #[default]
-    All,
-    /// Of each so many operations in a row (at least 1), but for the last ones, only the values that they read from
-    /// before; they run again when their gradients are computed. Gradients have the same bits (Chen, Xu, Zhang,
-    /// Guestrin, "Training Deep Nets with Sublinear Memory Cost", 2016, by operations).
-    ///
-    /// Parameters must not change before that. An op of one's own whose forward pass changes more than its output
-    /// needs [`Op::ran`].
-    Inputs(usize),
-    /// All that operations save; of that [activations](crate::engine::op::Saves) as f16, as soon as nothing else
-    /// refers to them: half the memory. Each value is rounded by 2^-11 of itself at most (from 2^-14 to 65504; larger
-    /// ones become 65504), and gradients mostly err by about as much: more where values cancel, as in the normalisation
-    /// of a channel whose mean is much larger than what it varies by.
-    F16,
-}
 
 struct Inner {
     /// No other tape of the process has it.

@@ -73,6 +73,20 @@ fn panel_rows<'a, const R: usize, const W: usize, const N: usize>(
     }
 }
 
+/// A block for each number `i` below R, up to 16: written out, so that the sums that it changes are in registers where
+/// less is inlined, too (`tools/static-program`): no such loop is unrolled then.
+macro_rules! each_row {
+    ($i:ident of $rows:ident, $block:block) => {
+        each_row!($i of $rows, $block, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+    };
+    ($i:ident of $rows:ident, $block:block, $($number:literal)*) => {
+        $(if $number < $rows {
+            let $i: usize = $number;
+            $block
+        })*
+    };
+}
+
 #[inline(always)]
 fn panel_tile<const R: usize, const W: usize, const N: usize>(
     rows: [(usize, &[f32]); R],
@@ -84,27 +98,24 @@ fn panel_tile<const R: usize, const W: usize, const N: usize>(
     vectors: Vectors,
 ) {
     // Not `map`, which is not always inlined: all rows are known to be as long as b, and no index below is checked.
-    let a: [&[f32]; R] = std::array::from_fn(|i| &rows[i].1[..b.len()]);
+    let mut a: [&[f32]; R] = [&[]; R];
+    each_row!(i of R, { a[i] = &rows[i].1[..b.len()] });
     let mut sums = [[0.0; W]; R];
     if add {
-        for (sums, (i, _)) in sums.iter_mut().zip(&rows) {
-            *sums = c[*i].as_chunks().0[strip];
-        }
+        each_row!(i of R, { sums[i] = c[rows[i].0].as_chunks().0[strip] });
     }
     for k in 0..b.len() {
         prefetch(ahead.wrapping_add(k * R));
         // A copy, which stays in registers for all rows.
         let b: [f32; W] = b[k].as_chunks().0[strip];
-        for (a, sums) in a.iter().zip(&mut sums) {
-            let a = a[k];
-            for (sum, b) in sums.iter_mut().zip(&b) {
+        each_row!(i of R, {
+            let a = a[i][k];
+            for (sum, b) in sums[i].iter_mut().zip(&b) {
                 *sum = vectors.multiply_add(a, *b, *sum);
             }
-        }
+        });
     }
-    for (sums, (i, _)) in sums.iter().zip(&rows) {
-        c[*i].as_chunks_mut().0[strip] = *sums;
-    }
+    each_row!(i of R, { c[rows[i].0].as_chunks_mut().0[strip] = sums[i] });
 }
 
 /// The first `m` x `n` of `c = a^T b`, or of `c += a^T b` where `add` is set: a is (k, M), b (k, N), and the rows of c
@@ -207,21 +218,20 @@ fn column_tile<const R: usize, const W: usize, const M: usize, const N: usize>(
         }
         at += R;
         let b: [f32; W] = b.as_chunks().0[strip];
-        for (i, sums) in sums.iter_mut().enumerate() {
+        each_row!(i of R, {
             let a = a[first + i];
-            for (sum, b) in sums.iter_mut().zip(&b) {
+            for (sum, b) in sums[i].iter_mut().zip(&b) {
                 *sum = vectors.multiply_add(a, *b, *sum);
             }
-        }
+        });
     }
-    // By index: with as many turns as c has rows, the sums would be in memory.
-    for (i, sums) in sums.iter().enumerate() {
+    each_row!(i of R, {
         let c: &mut [f32; W] = &mut c[i * pitch..].as_chunks_mut().0[0];
         let there = if add { *c } else { [0.0; W] };
-        for ((c, there), sum) in c.iter_mut().zip(there).zip(sums) {
+        for ((c, there), sum) in c.iter_mut().zip(there).zip(&sums[i]) {
             *c = there + sum;
         }
-    }
+    });
 }
 
 /// Begins to bring a cache line here that is read soon. There may be nothing at that place.
