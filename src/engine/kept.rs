@@ -20,10 +20,10 @@ pub enum Keeping {
     /// Parameters must not change before that. An op of one's own whose forward pass changes more than its output
     /// needs [`Op::ran`](crate::engine::op::Op::ran).
     Inputs(usize),
-    /// All that operations save; of that [activations](Saves) as f16, as soon as nothing else
-    /// refers to them: half the memory. Each value is rounded by 2^-11 of itself at most (from 2^-14 to 65504; larger
-    /// ones become 65504), and gradients mostly err by about as much: more where values cancel, as in the normalisation
-    /// of a channel whose mean is much larger than what it varies by.
+    /// All that operations save; of that large [activations](Saves), of 4096 elements and more, as f16 as soon as
+    /// nothing else refers to them: half the memory. Each value is rounded by 2^-11 of itself at most (from 2^-14 to
+    /// 65504; larger ones become 65504), and gradients mostly err by about as much: more where values cancel, as in the
+    /// normalisation of a channel whose mean is much larger than what it varies by.
     F16,
 }
 
