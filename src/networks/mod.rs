@@ -173,6 +173,12 @@ mod tests {
         let before = fill(NETWORKS[0], Settings { recompute: Some(true), ..Settings::default() });
         let now = Settings { activations: Some("f16".to_owned()), ..Settings::default() }.or(before);
         assert_eq!((now.recompute, now.activations.as_deref()), (None, Some("f16")));
+        // A switch that is off, as a filled file has it, takes nothing away and stays.
+        let off = fill(NETWORKS[0], Settings::default());
+        let f16 = Settings { activations: Some("f16".to_owned()), ..Settings::default() };
+        for both in [off.clone().or(f16.clone()), f16.or(off)] {
+            assert_eq!((both.recompute, both.activations.as_deref()), (Some(false), Some("f16")));
+        }
     }
 
     #[test]

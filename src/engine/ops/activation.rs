@@ -176,9 +176,9 @@ impl Op for Activation {
 
     fn saves(&self, _i: usize) -> Saves {
         match self {
-            Activation::LeakyRelu { .. } | Activation::Elu { .. } => Saves::Activations,
-            // Their slopes are what y lacks to 1, or what it is more than 0.
-            Activation::Tanh | Activation::Sigmoid => Saves::Exact,
+            Activation::LeakyRelu { .. } => Saves::Activations,
+            // Their slopes are what y lacks to a limit.
+            Activation::Elu { .. } | Activation::Tanh | Activation::Sigmoid => Saves::Exact,
         }
     }
 

@@ -212,7 +212,8 @@ fn column_tile<const R: usize, const W: usize, const M: usize, const N: usize>(
     // A share of what is ahead.
     let mut at = first * a.len();
     for (a, b) in a.iter().zip(b) {
-        if at.is_multiple_of(LINE) {
+        // Once a cache line, of R elements a turn.
+        if at % LINE < R {
             prefetch(ahead[0].wrapping_add(at));
             prefetch(ahead[1].wrapping_add(at * N / M));
         }
@@ -345,13 +346,22 @@ mod tests {
         const K: usize = 3;
         let a: Vec<f32> = (0..K * 64).map(|i| (i % 7) as f32).collect();
         let b: Vec<f32> = (0..K * 64).map(|i| (i % 5) as f32 - 1.0).collect();
-        for [m, n] in [[64, 64], [64, 32], [48, 48], [48, 16], [16, 32]] {
+        // As the processor has it, and by the tiles of 6 rows and of 4.
+        let products: [fn(Operands, &mut [f32]); 3] = [
+            |o, c| column_product::<64, 64>(o.sizes, o.a, o.b, o.add, (c, o.pitch), o.ahead),
+            |o, c| columns::<6, 16, 64, 64>(o, 0..o.sizes[1] / 16, c, Vectors::Avx2),
+            |o, c| columns::<4, 16, 64, 64>(o, 0..o.sizes[1] / 16, c, Vectors::Baseline),
+        ];
+        for ([m, n], product) in [[64, 64], [64, 32], [48, 48], [48, 16], [32, 64], [16, 32]]
+            .into_iter()
+            .flat_map(|sizes| products.map(|product| (sizes, product)))
+        {
             let mut c = vec![1.0; 64 * 64];
             for (add, there) in [(false, 0.0), (true, 2.0)] {
                 if add {
                     c.fill(there);
                 }
-                column_product::<64, 64>([m, n], &a, &b, add, (&mut c, 64), [&a, &b]);
+                product(Operands { sizes: [m, n], a: &a, b: &b, add, pitch: 64, ahead: [&a, &b] }, &mut c);
                 for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
                     let sum: f32 = (0..K).map(|k| a[k * 64 + i] * b[k * 64 + j]).sum();
                     assert_eq!(c[i * 64 + j], sum + there, "({i}, {j}) of {m} x {n}");
@@ -380,10 +390,11 @@ mod tests {
                     *expected = sum + if add { *expected } else { 0.0 };
                 }
             }
-            let kernels: [Product; 4] = [
+            let kernels: [Product; 5] = [
                 |rows, b, add, c| panel_product::<N>(rows.len(), |i| rows[i], b, add, c, rows[0].1),
                 |rows, b, add, c| panel_rows::<8, 32, N>(rows.len(), |i| rows[i], b, add, c, &[], Vectors::Avx2),
                 |rows, b, add, c| panel_rows::<3, 16, N>(rows.len(), |i| rows[i], b, add, c, &[], Vectors::Avx2),
+                |rows, b, add, c| panel_rows::<6, 16, N>(rows.len(), |i| rows[i], b, add, c, &[], Vectors::Avx2),
                 |rows, b, add, c| panel_rows::<4, 16, N>(rows.len(), |i| rows[i], b, add, c, &[], Vectors::Baseline),
             ];
             for kernel in kernels {

@@ -70,11 +70,15 @@ impl Settings {
     }
 
     /// These settings, and those of `other` where there is none. A choice between alternatives on the one side leaves
-    /// no room for the other's.
+    /// no room for the other's; a switch that is off chooses nothing.
     pub fn or(mut self, mut other: Settings) -> Settings {
-        let given = TABLE.iter().filter(|setting| (setting.given)(&self));
-        let displaced = given.flat_map(|setting| setting.about.displaces);
-        displaced.filter_map(|key| by_key(key)).for_each(|setting| (setting.clear)(&mut other));
+        let off = |setting: &Setting<Settings>, of: &Settings| {
+            setting.is_switch && (setting.show)(of).as_deref() == Some("false")
+        };
+        let given = TABLE.iter().filter(|setting| (setting.given)(&self) && !off(setting, &self));
+        let displaced = given.flat_map(|setting| setting.about.displaces).filter_map(|key| by_key(key));
+        let displaced: Vec<_> = displaced.filter(|setting| !off(setting, &other)).collect();
+        displaced.into_iter().for_each(|setting| (setting.clear)(&mut other));
         for setting in TABLE {
             if !(setting.given)(&self) {
                 (setting.copy)(&mut self, &other);
