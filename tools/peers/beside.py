@@ -96,8 +96,8 @@ def main():
         }
         seconds, peak = {name: [] for name in programs}, {name: 0 for name in programs}
         for _ in range(args.rounds):
-            for name, program in programs.items():
-                median, resident = program()
+            for name, timed in programs.items():
+                median, resident = timed()
                 seconds[name].append(median)
                 peak[name] = max(peak[name], resident)
         table[which] = {"seconds": seconds, "peak_resident_bytes": peak}
