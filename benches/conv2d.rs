@@ -1,10 +1,10 @@
 //! Speed of every convolution of ColourNet at full width, 256x256, batch 1, on the CPU or on the device that
 //! `HUETAPE_DEVICE` names.
 //!
-//! `cargo bench --bench conv2d [-- RUNS]` prints for each layer the median time and rate of the forward pass and of the
-//! gradients of weights and input, and the totals. The first row is a plain matrix product of 1024 x 1024 x 1024 (a 1x1
-//! convolution): what the machine gives at that moment, and so the yardstick for the rest on one that others use too.
-//! It is in no total.
+//! `cargo bench --bench conv2d [-- RUNS] [LAYER...]` prints for each layer (or those whose names begin so) the median
+//! time and rate of the forward pass and of the gradients of weights and input, and the totals. The first row is a
+//! plain matrix product of 1024 x 1024 x 1024 (a 1x1 convolution): what the machine gives at that moment, and so the
+//! yardstick for the rest on one that others use too. It is in no total.
 
 use huetape::engine::device::{Device, Timing};
 use huetape::engine::ops::conv2d::{Activation, Conv2d, Padding};
@@ -40,11 +40,14 @@ const KERNELS: [(&str, &str); 4] =
     [("conv2d", "forward"), ("conv2d_dw", "dw"), ("conv2d_dx", "dx"), ("conv2d_dz", "dz, db")];
 
 fn main() -> huetape::Result<()> {
-    let runs = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(7);
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let runs = args.iter().find_map(|arg| arg.parse().ok()).unwrap_or(7);
+    let wanted: Vec<&String> = args.iter().filter(|arg| arg.parse::<usize>().is_err()).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|prefix| name.starts_with(*prefix));
     let device = Device::open(&std::env::var("HUETAPE_DEVICE").as_deref().unwrap_or("cpu").parse()?)?;
     println!("{:<14} {:>8} | median ms and GFLOP/s of forward, dw, dx; ms of dz with db", "layer", "GFLOP");
     let mut totals = [0.0; 4];
-    for &(name, size, c, o, kernel, stride, dilation, count) in LAYERS {
+    for &(name, size, c, o, kernel, stride, dilation, count) in LAYERS.iter().filter(|layer| is_wanted(layer.0)) {
         let conv = Conv2d { stride, dilation, padding: Padding::Same, activation: Activation::Relu };
         let x = normal(&device, &[1, size, size, c], 1)?;
         let w = normal(&device, &[kernel, kernel, c, o], 2)?;

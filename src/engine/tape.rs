@@ -3,7 +3,7 @@
 use crate::engine::kept::{Kept, alone, halved, replace};
 use crate::engine::op::Op;
 use crate::engine::tensor::Tensor;
-use crate::engine::walk::{Node, ones_like, walk};
+use crate::engine::walk::{Node, Taking, ones_like, walk};
 use crate::error::{Error, ErrorKind, Result};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,6 +53,8 @@ struct Recorded {
     first: usize,
     next_id: usize,
     slots: HashMap<usize, Tensor>,
+    /// Leaves that are of a set, which one, and their number in it.
+    members: HashMap<usize, (u64, usize)>,
     /// The gradient of a loss of one element with respect to itself, once it was needed.
     one: Option<Tensor>,
     /// Whether [`Tape::backward`] has been.
@@ -129,6 +131,17 @@ impl Tape {
     pub fn leaf_into(&self, value: Tensor, slot: Tensor) -> Var {
         let var = self.var(value, true);
         self.recorded().slots.insert(var.id, slot);
+        var
+    }
+
+    /// A value whose gradient [`Tape::backward_of`] takes with the others of `set`; `number` says to the caller which.
+    /// With a `slot` as [`Tape::leaf_into`].
+    pub(super) fn member(&self, value: Tensor, (set, number): (u64, usize), slot: Option<Tensor>) -> Var {
+        let var = match slot {
+            Some(slot) => self.leaf_into(value, slot),
+            None => self.leaf(value),
+        };
+        self.recorded().members.insert(var.id, (set, number));
         var
     }
 
@@ -222,13 +235,34 @@ impl Tape {
         );
         let id = output.id;
         drop(output);
-        let (nodes, slots) = {
-            let mut recorded = self.recorded();
-            recorded.check_whole()?;
-            recorded.used_up = true;
-            (std::mem::take(&mut recorded.nodes), std::mem::take(&mut recorded.slots))
-        };
-        Ok(Gradients { tape: self.0.id, grads: walk(nodes, &slots, id, dy, |_| true)? })
+        let (nodes, slots, _) = self.recorded().used_up()?;
+        Ok(Gradients { tape: self.0.id, grads: walk(nodes, &slots, (id, dy), |_| true, None)? })
+    }
+
+    /// Gradients of `loss` with respect to the leaves of `set` alone. Those with a slot are written there. Each of the
+    /// others is handed to `take` with its number as soon as nothing more is added to it. No gradient that is still to
+    /// come reads the leaf then: it may be changed, and the gradient let go. The tape is used up as by
+    /// [`Tape::backward`].
+    ///
+    /// # Errors
+    /// As [`Tape::backward`], and those of `take`.
+    pub(super) fn backward_of(
+        self,
+        loss: Var,
+        set: u64,
+        take: &mut dyn FnMut(usize, Tensor) -> Result<()>,
+    ) -> Result<()> {
+        self.check_backward(&loss)?;
+        let (id, seed) = (loss.id, ones_like(&loss.value)?);
+        drop(loss);
+        let (nodes, mut slots, members) = self.recorded().used_up()?;
+        let number = |id: usize| members.get(&id).filter(|(of, _)| *of == set).map(|(_, number)| *number);
+        slots.retain(|id, _| number(*id).is_some());
+        let depends = depending(&nodes, members.keys().copied().filter(|&id| number(id).is_some()).collect());
+        let taken = |id: usize| number(id).is_some() && !slots.contains_key(&id);
+        let mut take = |id: usize, gradient: Tensor| number(id).map_or(Ok(()), |number| take(number, gradient));
+        let taking = Taking::new(&nodes, taken, &mut take);
+        walk(nodes, &slots, (id, seed), |id| depends.contains(&id), Some(taking)).map(drop)
     }
 
     /// Gradients of `loss`, a single element, with respect to `leaves` alone: other leaves and their slots are as if
@@ -242,18 +276,35 @@ impl Tape {
         let mut recorded = self.recorded();
         recorded.check_whole()?;
         let seed = recorded.seed(&loss.value)?;
-        let mut depends: HashSet<usize> = leaves.iter().map(|leaf| leaf.id).collect();
-        for node in &recorded.nodes {
-            if node.inputs.iter().any(|input| depends.contains(input)) {
-                depends.insert(node.output);
-            }
-        }
-        let grads = walk(recorded.nodes.iter().collect(), &recorded.slots, loss.id, seed, |id| depends.contains(&id))?;
+        let depends = depending(&recorded.nodes, leaves.iter().map(|leaf| leaf.id).collect());
+        let wanted = |id| depends.contains(&id);
+        let grads = walk(recorded.nodes.iter().collect(), &recorded.slots, (loss.id, seed), wanted, None)?;
         Ok(Gradients { tape: self.0.id, grads })
     }
 }
 
+/// `leaves`, and what `nodes` have made of them.
+fn depending(nodes: &[Node], leaves: HashSet<usize>) -> HashSet<usize> {
+    let mut depends = leaves;
+    for node in nodes {
+        if node.inputs.iter().any(|input| depends.contains(input)) {
+            depends.insert(node.output);
+        }
+    }
+    depends
+}
+
+/// What a backward pass takes from a tape: nodes, slots, members.
+type Taken = (Vec<Node>, HashMap<usize, Tensor>, HashMap<usize, (u64, usize)>);
+
 impl Recorded {
+    /// All that was recorded, once.
+    fn used_up(&mut self) -> Result<Taken> {
+        self.check_whole()?;
+        self.used_up = true;
+        Ok((std::mem::take(&mut self.nodes), std::mem::take(&mut self.slots), std::mem::take(&mut self.members)))
+    }
+
     /// Ones of the shape of `loss`; that of a single element is kept.
     fn seed(&mut self, loss: &Tensor) -> Result<Tensor> {
         if let Some(one) = self.one.as_ref().filter(|one| one.shape() == loss.shape()) {
@@ -292,150 +343,5 @@ impl Recorded {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::device::Device;
-    use crate::engine::ops::elementwise::{Add, Scale};
-    use std::sync::LazyLock;
-
-    /// A number on one device for all tests here.
-    fn tensor(value: f32) -> Tensor {
-        static CPU: LazyLock<Device> = LazyLock::new(Device::cpu);
-        Tensor::new(&CPU, &[1], &[value]).unwrap()
-    }
-
-    #[test]
-    fn gradients_of_shared_values_add_up() {
-        let tape = Tape::new();
-        let x = tape.leaf(tensor(2.0));
-        let twice = tape.apply(Scale(2.0), &[&x]).unwrap();
-        let sum = tape.apply(Add, &[&twice, &x]).unwrap();
-        let doubled = tape.apply(Add, &[&sum, &sum]).unwrap();
-        let grads = tape.backward(doubled).unwrap();
-        assert_eq!(grads.get(&x).unwrap().item().unwrap(), 6.0);
-    }
-
-    #[test]
-    fn a_gradient_is_written_to_its_slot_and_sums_there() {
-        let tape = Tape::new();
-        let slot = tensor(99.0);
-        let x = tape.leaf_into(tensor(1.0), slot.clone());
-        let [a, b] = [3.0, 4.0].map(|factor| tape.apply(Scale(factor), &[&x]).unwrap());
-        let y = tape.apply(Add, &[&a, &b]).unwrap();
-        tape.backward(y).unwrap();
-        assert_eq!(slot.item().unwrap(), 7.0);
-    }
-
-    #[test]
-    fn a_slot_that_the_loss_does_not_reach_is_zero() {
-        let tape = Tape::new();
-        let slot = tensor(99.0);
-        let unused = tape.leaf_into(tensor(1.0), slot.clone());
-        let x = tape.leaf(tensor(1.0));
-        let y = tape.apply(Scale(2.0), &[&x]).unwrap();
-        assert!(tape.backward(y).unwrap().get(&unused).is_none());
-        assert_eq!(slot.item().unwrap(), 0.0);
-    }
-
-    #[test]
-    fn nothing_passes_a_detached_value_or_reaches_a_constant() {
-        let tape = Tape::new();
-        let x = tape.leaf(tensor(1.0));
-        let c = tape.constant(tensor(1.0));
-        let cut = tape.detach(&tape.apply(Scale(5.0), &[&x]).unwrap());
-        let y = tape.apply(Add, &[&cut, &x]).unwrap();
-        let y = tape.apply(Add, &[&y, &c]).unwrap();
-        let grads = tape.backward(y).unwrap();
-        assert_eq!(grads.get(&x).unwrap().item().unwrap(), 1.0);
-        assert!(grads.get(&c).is_none());
-    }
-
-    /// The pattern of a GAN: one leaf makes a fake, another judges it; each loss is for one of the two.
-    #[test]
-    fn two_losses_of_one_recording_each_reach_their_own_leaves() {
-        let slot = || tensor(99.0);
-        let (g_slot, d_slot) = (slot(), slot());
-        let tape = Tape::new();
-        let g = tape.leaf_into(tensor(2.0), g_slot.clone());
-        let d = tape.leaf_into(tensor(5.0), d_slot.clone());
-        let fake = tape.apply(Scale(3.0), &[&g]).unwrap();
-        let judged = tape.apply(Add, &[&fake, &d]).unwrap();
-        let d_loss = tape.apply(Scale(7.0), &[&judged]).unwrap();
-        let g_loss = tape.apply(Add, &[&judged, &fake]).unwrap();
-
-        let grads = tape.backward_to(&d_loss, std::slice::from_ref(&d)).unwrap();
-        assert!(grads.get(&g).is_none() && grads.get(&fake).is_none());
-        assert_eq!([&g_slot, &d_slot].map(|slot| slot.item().unwrap()), [99.0, 7.0]);
-
-        let grads = tape.backward_to(&g_loss, std::slice::from_ref(&g)).unwrap();
-        assert!(grads.get(&d).is_none());
-        assert_eq!([&g_slot, &d_slot].map(|slot| slot.item().unwrap()), [6.0, 7.0]);
-        // The tape is whole: the same again.
-        tape.backward_to(&g_loss, &[g, d.clone()]).unwrap();
-        assert_eq!([&g_slot, &d_slot].map(|slot| slot.item().unwrap()), [6.0, 1.0]);
-        // A wanted leaf that the loss does not reach is zero; the other keeps what it has.
-        tape.backward_to(&fake, &[d]).unwrap();
-        assert_eq!([&g_slot, &d_slot].map(|slot| slot.item().unwrap()), [6.0, 0.0]);
-    }
-
-    #[test]
-    fn an_inference_tape_keeps_no_buffer() {
-        let device = Device::cpu();
-        let tape = Tape::inference();
-        let mut x = tape.leaf(Tensor::full(&device, &[1024], 1.0).unwrap());
-        for _ in 0..50 {
-            x = tape.apply(Scale(1.0), &[&x]).unwrap();
-        }
-        assert!(device.memory().peak_bytes <= 3 * 4096, "{:?}", device.memory());
-    }
-
-    #[test]
-    fn a_value_of_another_tape_is_refused() {
-        let (tape, other) = (Tape::new(), Tape::new());
-        let (x, y) = (tape.leaf(tensor(1.0)), other.leaf(tensor(2.0)));
-        let refused = |error: Error| assert!(error.to_string().contains("another tape"), "{error}");
-        refused(tape.apply(Add, &[&x, &y]).err().unwrap());
-        refused(tape.backward_to(&y, std::slice::from_ref(&x)).err().unwrap());
-        let loss = tape.apply(Scale(3.0), &[&x]).unwrap();
-        refused(tape.backward_to(&loss, std::slice::from_ref(&y)).err().unwrap());
-        refused(tape.share().backward(y.clone()).err().unwrap());
-        refused(tape.share().backward_from(y.clone(), tensor(1.0)).err().unwrap());
-        // None of which used the tape up. Both leaves are the first of their tape: their numbers are the same.
-        let grads = tape.backward(loss).unwrap();
-        assert_eq!(grads.get(&x).unwrap().item().unwrap(), 3.0);
-        assert!(grads.get(&y).is_none());
-    }
-
-    #[test]
-    fn an_inference_tape_and_one_that_is_used_up_have_no_gradients() {
-        let tape = Tape::inference();
-        let loss = tape.apply(Scale(1.0), &[&tape.leaf(tensor(1.0))]).unwrap();
-        assert!(tape.backward_to(&loss, &[]).err().unwrap().to_string().contains("inference"));
-        assert!(tape.backward(loss).err().unwrap().to_string().contains("inference"));
-
-        let tape = Tape::new();
-        let x = tape.leaf(tensor(1.0));
-        let (once, kept) = (tape.apply(Scale(2.0), &[&x]).unwrap(), tape.share());
-        tape.backward(once.clone()).unwrap();
-        let used_up = [
-            kept.apply(Scale(2.0), &[&x]).err().unwrap(),
-            kept.backward_to(&once, &[x]).err().unwrap(),
-            kept.backward(once).err().unwrap(),
-        ];
-        assert!(used_up.iter().all(|error| error.to_string().contains("used up")), "{used_up:?}");
-    }
-
-    #[test]
-    fn a_tape_and_what_is_on_it_can_move_to_another_thread() {
-        fn shared<T: Send + Sync>() {}
-        shared::<Device>();
-        shared::<Tensor>();
-        shared::<Tape>();
-        shared::<Var>();
-        shared::<Gradients>();
-        let tape = Tape::new();
-        let x = tape.leaf(tensor(1.0));
-        let y = std::thread::scope(|scope| scope.spawn(|| tape.apply(Scale(5.0), &[&x]).unwrap()).join().unwrap());
-        assert_eq!(tape.backward(y).unwrap().get(&x).unwrap().item().unwrap(), 5.0);
-    }
-}
+#[path = "tape_tests.rs"]
+mod tests;

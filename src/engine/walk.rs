@@ -6,7 +6,7 @@ use crate::engine::primitives;
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
 use std::borrow::Borrow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// An operation as a tape has recorded it. Values have numbers.
@@ -85,22 +85,64 @@ impl Additions {
     }
 }
 
+/// Leaves whose gradients are taken as soon as nothing more is added to them.
+pub(super) struct Taking<'a> {
+    /// By the node that reads them first, which is the last one that the walk comes to.
+    leaves: HashMap<usize, Vec<usize>>,
+    take: &'a mut dyn FnMut(usize, Tensor) -> Result<()>,
+}
+
+impl<'a> Taking<'a> {
+    /// Of those leaves of `nodes` for which `taken` holds.
+    pub fn new(
+        nodes: &[Node],
+        taken: impl Fn(usize) -> bool,
+        take: &'a mut dyn FnMut(usize, Tensor) -> Result<()>,
+    ) -> Self {
+        let (mut seen, mut leaves) = (HashSet::new(), HashMap::<usize, Vec<usize>>::new());
+        for (at, node) in nodes.iter().enumerate() {
+            let first_read = node.inputs.iter().filter(|&&id| taken(id) && seen.insert(id));
+            first_read.for_each(|&id| leaves.entry(at).or_default().push(id));
+        }
+        Taking { leaves, take }
+    }
+
+    /// After the gradients of node `at`.
+    fn after(&mut self, at: usize, grads: &mut HashMap<usize, Parts>) -> Result<()> {
+        for id in self.leaves.remove(&at).unwrap_or_default() {
+            if let Some(parts) = grads.remove(&id) {
+                (self.take)(id, parts.total()?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Walks `nodes` backwards from the gradient `dy` of the value `output`, to the values that are `wanted`. Nodes that it
-/// owns are dropped one by one. Gradients of values in `slots` are written there.
+/// owns are dropped one by one. Gradients of values in `slots` are written there, those of others are taken, or
+/// returned.
 pub(super) fn walk<N: Borrow<Node>>(
     mut nodes: Vec<N>,
     slots: &HashMap<usize, Tensor>,
-    output: usize,
-    dy: Tensor,
+    (output, dy): (usize, Tensor),
     wanted: impl Fn(usize) -> bool,
+    mut taking: Option<Taking<'_>>,
 ) -> Result<HashMap<usize, Tensor>> {
     let device = dy.device().clone();
     let mut grads = HashMap::from([(output, Parts { last: dy, before: None })]);
     let mut additions = Additions::default();
+    let taken = taking.iter().flat_map(|taking| taking.leaves.values().flatten());
+    let parameters: HashSet<usize> = slots.keys().chain(taken).copied().collect();
+    let mut taken_after = |at: usize, grads: &mut HashMap<usize, Parts>| match &mut taking {
+        Some(taking) => taking.after(at, grads),
+        None => Ok(()),
+    };
     // What was saved again, by the nodes from which one on.
     let (mut again, mut from) = (Vec::new(), None);
     let mut reader = Reader::default();
     while let Some(at) = nodes.len().checked_sub(1) {
+        // When the node after it is gone, and what it saved.
+        taken_after(at + 1, &mut grads)?;
         let node = nodes[at].borrow();
         // A result that nothing used has no gradient, and neither do its inputs through it.
         let Some(parts) = grads.remove(&node.output) else {
@@ -136,7 +178,7 @@ pub(super) fn walk<N: Borrow<Node>>(
                 *place = None;
             }
         }
-        let parameters = node.inputs.iter().map(|id| slots.contains_key(id));
+        let parameters = node.inputs.iter().map(|id| parameters.contains(id));
         let backward = Backward::new(&dy, &saved, &needs, places);
         let mut backward = backward.of_parameters(parameters).adding(before.as_ref()).using_up_dy();
         node.op.backward(&mut backward)?;
@@ -153,6 +195,7 @@ pub(super) fn walk<N: Borrow<Node>>(
             grads.insert(*id, parts);
         }
     }
+    taken_after(0, &mut grads)?;
     additions.flush()?;
     // A leaf that the loss does not depend on: its place must not keep an earlier gradient.
     for (_, slot) in slots.iter().filter(|(id, _)| wanted(**id) && !grads.contains_key(id)) {

@@ -6,21 +6,19 @@
 
 use crate::dataset::loader::Batch;
 use crate::engine::device::{Device, PendingRead, View};
-use crate::engine::nn::{
-    Bound, Optimizer, OptimizerKind, ParamSpec, Parameters, RAW, StateTensor, StateView, WeightFile,
-};
+use crate::engine::nn::{Bound, Optimizer, OptimizerKind, Parameters, RAW, StateTensor, StateView, WeightFile};
 use crate::engine::ops::elementwise::{Add, AddScaled};
 use crate::engine::ops::mean_loss::MeanLoss;
 use crate::engine::primitives;
 use crate::engine::tape::{Keeping, Tape, Var};
 use crate::engine::tensor::Tensor;
 use crate::error::Result;
-use crate::networks::common::{keeping, optimizer, step};
+use crate::networks::common::{descend, keeping, optimizer, step};
 use crate::networks::distance::Distances;
 use crate::networks::freeze::Freeze;
+use crate::networks::game::{Claim, Game, Order, Truth, has_discriminator};
 use crate::networks::recipe::Setup;
 use crate::paint::painter::{Generator, Painter, Trained};
-use crate::train::health;
 use crate::train::learner::{Learner, Update};
 
 /// How both networks of a pair learn.
@@ -79,137 +77,6 @@ impl AdversarialConfig {
     }
 }
 
-/// Which network steps when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// Both gradients are taken from the same forward passes, then both networks step.
-    Together,
-    /// The discriminator steps first, on pictures that are nothing but data to it; the same pictures are then judged by
-    /// the new one, through which, frozen, the generator learns.
-    Alternating,
-}
-
-/// What a discriminator's answers are held against.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claim {
-    /// The discriminator's loss on real pictures.
-    Real,
-    /// The discriminator's loss on made ones.
-    Made,
-    /// The generator's loss: that its pictures pass for real.
-    Wanted,
-}
-
-/// The truth of a claim, 0..1.
-pub enum Truth {
-    /// The same for every logit.
-    All(f32),
-    /// One for each logit, of their shape.
-    Each(Tensor),
-}
-
-/// What the names of a discriminator's parameters begin with: inference needs none of them.
-pub const DISCRIMINATOR: &str = "d.";
-
-/// Whether a file has a discriminator; weights that are passed on have none, and a new one learns beside them.
-pub fn has_discriminator(file: &WeightFile) -> bool {
-    file.names().any(|name| name.starts_with(DISCRIMINATOR))
-}
-
-/// The end of every pair's losses: what its health is judged by.
-pub const VITALS: [(&str, &str); 2] = [(health::D_GAP, ""), (health::COPY, "")];
-
-/// What differs between adversarial pairs.
-pub trait Game {
-    /// The network that makes pictures.
-    type Generator: Generator + Clone;
-
-    /// Names of the losses in `metrics.jsonl`, with the title of a chart each: the generator's, the discriminator's,
-    /// the mean distance between made and real pictures, and [`VITALS`].
-    const LOSSES: [(&'static str, &'static str); 5];
-
-    /// Which network steps when.
-    const ORDER: Order;
-
-    /// The distance between a made picture and the real one.
-    const DISTANCE: MeanLoss;
-
-    /// The discriminator's parameters, whose names begin with [`DISCRIMINATOR`].
-    fn discriminator_specs(&self) -> Vec<ParamSpec>;
-
-    /// What both networks read of the sources of a batch.
-    ///
-    /// # Errors
-    /// Whatever a launch reports.
-    fn source(&self, generator: &Self::Generator, source: &Tensor) -> Result<Tensor>;
-
-    /// What the generator should make of a batch, as the discriminator sees it.
-    ///
-    /// # Errors
-    /// Whatever a launch reports.
-    fn target(&self, batch: &Batch, device: &Device) -> Result<Tensor>;
-
-    /// What the generator makes; without an `update`, as it is put to work.
-    ///
-    /// # Errors
-    /// Whatever a launch reports.
-    fn generate(&self, network: &Self::Generator, g: &Bound<'_>, source: &Var, update: Option<&Update>) -> Result<Var>;
-
-    /// As [`Learner::calibration`].
-    fn calibration(&self, _step: u64, _steps: u64, _validation: bool) -> usize {
-        0
-    }
-
-    /// Runs the generator for its statistics alone, see [`Norm::Estimate`](crate::engine::nn::Norm::Estimate).
-    ///
-    /// # Errors
-    /// Whatever a launch reports.
-    fn estimate(&self, _: &Self::Generator, _: &Bound<'_>, _source: &Var, _number: u32) -> Result<()> {
-        Ok(())
-    }
-
-    /// The discriminator's logits for pictures, made or real.
-    ///
-    /// # Errors
-    /// Whatever a launch reports.
-    fn judge(&self, d: &Bound<'_>, source: &Var, picture: &Var) -> Result<Var>;
-
-    /// Whether the discriminator can judge pictures of this size.
-    fn judges(&self, _picture: &Tensor) -> bool {
-        true
-    }
-
-    /// What the discriminator gets to see in its own step instead of a picture.
-    ///
-    /// # Errors
-    /// Whatever a launch reports.
-    fn disguise(&self, _tape: &Tape, picture: &Var, _claim: Claim, _update: &Update) -> Result<Var> {
-        Ok(picture.clone())
-    }
-
-    /// What logits are held against.
-    ///
-    /// # Errors
-    /// No memory.
-    fn truth(&self, claim: Claim, _logits: &Tensor, _update: &Update) -> Result<Truth> {
-        Ok(Truth::All(if claim == Claim::Made { 0.0 } else { 1.0 }))
-    }
-
-    /// The least that the discriminator's targets let its loss be, without penalties.
-    fn least_d_loss(&self) -> f32 {
-        0.0
-    }
-
-    /// Weight of the distance in the generator's loss.
-    fn distance_weight(&self, update: &Update) -> f32;
-
-    /// What a generator that copies its input would make of `source`, of the shape of its pictures.
-    ///
-    /// # Errors
-    /// Whatever a launch reports.
-    fn copied(&self, source: &Tensor) -> Result<Tensor>;
-}
-
 /// A pair under training.
 pub struct Adversarial<G: Game> {
     device: Device,
@@ -236,7 +103,9 @@ impl<G: Game> Adversarial<G> {
         let d = Parameters::new(device, game.discriminator_specs(), !config.seed, config.training)?;
         config.freeze.check(&[&g, &d])?;
         let [g, d] = [g, d].map(|parameters| parameters.freezing(|name| config.freeze.holds(name)));
-        let (g, d) = (Trained { network: generator, parameters: g? }, d?);
+        let g = Trained { network: generator, parameters: g?.learning_at_once() };
+        // Together, the generator learns through the discriminator that is not updated yet.
+        let d = if G::ORDER == Order::Alternating { d?.learning_at_once() } else { d? };
         let averaged = match config.ema.filter(|_| config.training) {
             Some(decay) => Some((Trained { network: g.network.clone(), parameters: g.parameters.copied()? }, decay)),
             None => None,
@@ -282,14 +151,17 @@ impl<G: Game> Adversarial<G> {
         }
     }
 
-    /// The discriminator's loss, how far it is from telling real pictures from made ones, and its gradients.
-    fn d_loss(&self, tape: &Tape, d: &Bound<'_>, on: [&Var; 2], update: &Update) -> Result<Var> {
+    /// The discriminator's loss, how far it is from telling real pictures from made ones, and the parts of which it is
+    /// the sum.
+    fn d_loss(&self, tape: &Tape, on: [&Var; 2], update: &Update) -> Result<(Var, [Var; 2])> {
         let parts = [self.claim(tape, Claim::Real, on[0], update)?, self.claim(tape, Claim::Made, on[1], update)?];
-        let loss = tape.apply(Add, &[&parts[0], &parts[1]])?;
+        Ok((tape.apply(Add, &[&parts[0], &parts[1]])?, parts))
+    }
+
+    /// Gradients of the discriminator's loss, beside its parameters.
+    fn walk_d(&self, tape: &Tape, d: &Bound<'_>, (loss, parts): &(Var, [Var; 2]), update: &Update) -> Result<()> {
         let walk = |loss: &Var| tape.backward_to(&self.d_optimizer.scaled(tape, loss.clone())?, &d.leaves()).map(drop);
-        let alone = self.device.ranks().alone();
-        let done = if alone { walk(&loss) } else { self.d.sum_parts(&update.share, &parts, walk) };
-        done.map(|()| loss)
+        if self.device.ranks().alone() { walk(loss) } else { self.d.sum_parts(&update.share, parts, walk) }
     }
 
     /// The generator's loss: how far its pictures are from passing for real, and, weighted, from the truth. `distance`
@@ -318,17 +190,21 @@ impl<G: Game> Adversarial<G> {
         Ok([gap, copy.value().clone()])
     }
 
-    fn step_g(&self, update: &Update, loss: &Tensor) -> Result<()> {
-        self.g.parameters.sum_gradients(&update.share)?;
-        let done = step(&self.g.parameters, &self.g_optimizer, update, update.lr, loss)?;
+    fn step_g(&self, update: &Update, tape: Tape, loss: Var) -> Result<()> {
+        let done = descend(&self.g.parameters, &self.g_optimizer, update, tape, loss)?;
         match &self.averaged {
             Some((averaged, decay)) if done => averaged.parameters.follow(&self.g.parameters, *decay, update.step),
             _ => Ok(()),
         }
     }
 
+    /// An update of the discriminator as it sees it.
+    fn update_d(&self, update: &Update) -> Update {
+        Update { lr: update.lr * self.lr_ratio, ..*update }
+    }
+
     fn step_d(&self, update: &Update, loss: &Tensor) -> Result<()> {
-        step(&self.d, &self.d_optimizer, update, update.lr * self.lr_ratio, loss).map(drop)
+        step(&self.d, &self.d_optimizer, &self.update_d(update), loss).map(drop)
     }
 }
 
@@ -340,7 +216,10 @@ impl<G: Game> Learner for Adversarial<G> {
     fn step(&mut self, batch: &Batch, update: &Update) -> Result<Vec<PendingRead>> {
         let tape = Tape::keeping(self.keeping);
         let game = &self.game;
-        let (g, d) = (self.g.parameters.bind(&tape, true), self.d.bind(&tape, true));
+        // Where the discriminator steps first, what it needs for that is let go then.
+        let own = Tape::keeping(self.keeping);
+        let d_tape = if G::ORDER == Order::Together { &tape } else { &own };
+        let (g, d) = (self.g.parameters.bind(&tape, true), self.d.bind(d_tape, true));
         let scope = self.device.layer("data");
         let source = tape.constant(game.source(&self.g.network, &batch.source_on(&self.device)?)?);
         let real = tape.constant(game.target(batch, &self.device)?);
@@ -350,30 +229,39 @@ impl<G: Game> Learner for Adversarial<G> {
         let _scope = self.device.layer("loss");
         let distance = tape.apply(G::DISTANCE, &[&made, &real])?;
         // Real and made one after the other: together they would share the statistics of batch norm.
-        let on_real = game.judge(&d, &source, &game.disguise(&tape, &real, Claim::Real, update)?)?;
+        let [shown, shown_real] = [&source, &real].map(|var| d_tape.constant(var.value().clone()));
+        let on_real = game.judge(&d, &shown, &game.disguise(d_tape, &shown_real, Claim::Real, update)?)?;
         let (g_loss, d_loss, vitals);
         match G::ORDER {
             Order::Together => {
                 let on_made = game.judge(&d, &source, &made)?;
-                d_loss = self.d_loss(&tape, &d, [&on_real, &on_made], update)?;
+                let of_d = self.d_loss(d_tape, [&on_real, &on_made], update)?;
+                self.walk_d(d_tape, &d, &of_d, update)?;
+                d_loss = of_d.0;
                 g_loss = self.g_loss(&tape, &on_made, [&made, &real], &distance, update)?;
-                tape.backward_to(&self.g_optimizer.scaled(&tape, g_loss.clone())?, &g.leaves())?;
+                self.step_g(update, tape, g_loss.clone())?;
                 vitals = self.vitals(d_loss.value(), &made, &source)?;
                 self.step_d(update, d_loss.value())?;
             }
             Order::Alternating => {
-                let detached = tape.detach(&made);
-                let on_made = game.judge(&d, &source, &game.disguise(&tape, &detached, Claim::Made, update)?)?;
-                d_loss = self.d_loss(&tape, &d, [&on_real, &on_made], update)?;
-                vitals = self.vitals(d_loss.value(), &made, &source)?;
-                self.step_d(update, d_loss.value())?;
+                let detached = d_tape.constant(made.value().clone());
+                let on_made = game.judge(&d, &shown, &game.disguise(d_tape, &detached, Claim::Made, update)?)?;
+                let of_d = self.d_loss(d_tape, [&on_real, &on_made], update)?;
+                vitals = self.vitals(of_d.0.value(), &made, &source)?;
+                if self.device.ranks().alone() {
+                    let loss = of_d.0.clone();
+                    descend(&self.d, &self.d_optimizer, &self.update_d(update), own, loss)?;
+                } else {
+                    self.walk_d(d_tape, &d, &of_d, update)?;
+                    self.step_d(update, of_d.0.value())?;
+                }
+                d_loss = of_d.0;
                 let frozen = self.d.bind(&tape, false);
                 let on_made = game.judge(&frozen, &source, &made)?;
                 g_loss = self.g_loss(&tape, &on_made, [&made, &real], &distance, update)?;
-                tape.backward_to(&self.g_optimizer.scaled(&tape, g_loss.clone())?, &g.leaves())?;
+                self.step_g(update, tape, g_loss.clone())?;
             }
         }
-        self.step_g(update, g_loss.value())?;
         let losses = [g_loss, d_loss, distance];
         let values: Vec<&View> = losses.iter().map(Var::value).chain(&vitals).map(|value| &**value).collect();
         self.device.start_reads(&values)

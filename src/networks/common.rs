@@ -5,7 +5,7 @@ use crate::engine::nn::{Optimizer, OptimizerKind, Parameters, WeightFile};
 use crate::engine::ops::pad::Slice;
 use crate::engine::ops::sum_axes;
 use crate::engine::primitives;
-use crate::engine::tape::{Keeping, Tape};
+use crate::engine::tape::{Keeping, Tape, Var};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
 use crate::train::learner::Update;
@@ -115,14 +115,29 @@ pub(crate) fn kernel_channels(file: &WeightFile, layer: &str) -> Result<[usize; 
         )),
     }
 }
+
+/// One update against the gradients of `loss`, see [`Optimizer::descend`], and whether it was done. The value of `loss`
+/// gets the penalty added.
+///
+/// # Errors
+/// Whatever a launch reports.
+pub fn descend(parameters: &Parameters, optimizer: &Optimizer, update: &Update, tape: Tape, loss: Var) -> Result<bool> {
+    let (value, penalty) = (loss.value().clone(), optimizer.penalty(parameters)?);
+    let done = optimizer.descend(tape, loss, parameters, &update.share, (update.step, update.lr))?;
+    if let Some(penalty) = penalty {
+        primitives::accumulate(&penalty, &value)?;
+    }
+    Ok(done)
+}
+
 /// One update by the gradients beside the parameters, those of the whole batch, and whether it was done. `loss` gets
 /// the penalty added.
 ///
 /// # Errors
 /// Whatever a launch reports.
-pub fn step(parameters: &Parameters, optimizer: &Optimizer, update: &Update, lr: f64, loss: &Tensor) -> Result<bool> {
+pub fn step(parameters: &Parameters, optimizer: &Optimizer, update: &Update, loss: &Tensor) -> Result<bool> {
     if let Some(penalty) = optimizer.penalty(parameters)? {
         primitives::accumulate(&penalty, loss)?;
     }
-    optimizer.step(parameters, update.step, lr)
+    optimizer.step(parameters, update.step, update.lr)
 }

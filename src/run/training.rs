@@ -16,7 +16,7 @@ use crate::files::write_whole;
 use crate::imaging::picture::{Depth, PictureInfo};
 use crate::imaging::raster::Stretches;
 use crate::networks;
-use crate::networks::adversarial::has_discriminator;
+use crate::networks::game::has_discriminator;
 use crate::networks::recipe::{Recipe, Setup};
 use crate::run::plan::{Patches, Plan};
 use crate::run::together;

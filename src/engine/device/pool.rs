@@ -29,7 +29,9 @@ const MOST_SLACK: u64 = 2;
 const RESERVE: u64 = 2;
 /// On the CPU free buffers may take one part in so many of the most that was ever in use.
 const IDLE_PART: u64 = 8;
-/// Bytes that a device may always reserve. On the CPU free buffers may always take so much of that.
+/// Bytes that free buffers may always take there, of what was in use once.
+const IDLE: u64 = 32 << 20;
+/// Bytes that a device may always reserve.
 const SMALL: u64 = 16 << 20;
 /// Bytes of buffers let go whose sizes are remembered, as a multiple of the most that was ever in use.
 const REMEMBERED: u64 = 2;
@@ -189,7 +191,7 @@ impl<B> Pool<B> {
         let bound = match self.reuse {
             #[cfg(any(feature = "gpu", test))]
             Reuse::Oldest => (RESERVE * most_live + self.allowance).max(SMALL),
-            Reuse::Latest => most_live.max(SMALL).min(live + (most_live / IDLE_PART).max(SMALL)),
+            Reuse::Latest => most_live.max(SMALL).min(live + (most_live / IDLE_PART).max(IDLE)),
         };
         while self.report.reserved_bytes + more > bound && self.let_oldest_go() {}
     }

@@ -64,7 +64,7 @@ impl Parameters {
 
     /// Parameters of `specs`, with the values of these where they have the names.
     fn laid_out(self, specs: Vec<ParamSpec>) -> Result<Parameters> {
-        let training = self.arenas.iter().any(|arena| arena.grads.is_some());
+        let training = self.arenas.iter().any(|arena| arena.learns);
         let parameters = Parameters::new(self.device(), specs, 0, training)?;
         for spec in self.specs() {
             primitives::copy(&self.get(&spec.name)?, &parameters.get(&spec.name)?)?;

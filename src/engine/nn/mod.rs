@@ -1,5 +1,6 @@
 //! Parameters, initialisers, layers and optimisers.
 
+mod at_once;
 mod average;
 mod form;
 mod init;

@@ -40,7 +40,7 @@ pub struct Optimizer {
     /// Decoupled decay of kernels per unit of learning rate.
     weight_decay: f64,
     /// Per moment (two for Adam, one for SGD), a tensor per trained arena.
-    moments: Vec<Vec<Tensor>>,
+    pub(super) moments: Vec<Vec<Tensor>>,
     /// Where losses are scaled, by what.
     scale: Option<Mutex<LossScale>>,
 }
@@ -55,7 +55,7 @@ impl Optimizer {
             OptimizerKind::Adam { .. } => 2,
             OptimizerKind::Sgd { .. } => 1,
         };
-        let trained = || parameters.arenas.iter().filter(|arena| arena.grads.is_some());
+        let trained = || parameters.arenas.iter().filter(|arena| arena.learns);
         let zeros = || trained().map(|arena| Tensor::full(arena.values.device(), arena.values.shape(), 0.0)).collect();
         let moments = (0..count).map(|_| zeros()).collect::<Result<_>>()?;
         Ok(Optimizer { parameters: parameters.id, kind, l2, weight_decay, moments, scale: None })
@@ -87,7 +87,7 @@ impl Optimizer {
     }
 
     /// Refuses other parameters than those that it was made for.
-    fn check(&self, parameters: &Parameters) -> Result<()> {
+    pub(super) fn check(&self, parameters: &Parameters) -> Result<()> {
         let subject = || match parameters.specs() {
             [] => "no parameters".to_owned(),
             [first, ..] => format!("{} and {} more", first.name, parameters.specs().len() - 1),
@@ -108,6 +108,9 @@ impl Optimizer {
     /// whatever a launch reports.
     pub fn step(&self, parameters: &Parameters, step: u64, lr: f64) -> Result<bool> {
         self.check(parameters)?;
+        let what = "these parameters keep no gradients";
+        let remedy = "update them by `Optimizer::descend`";
+        crate::ensure!(!parameters.learn_at_once(), Error::input(what, "parameters that learn at once", remedy));
         let mut unscale = None;
         if let Some(mut scale) = self.scale() {
             unscale = Some(1.0 / scale.factor);
@@ -122,21 +125,35 @@ impl Optimizer {
             let Some(grads) = &arena.grads else { continue };
             let unscaled = unscale.map(|factor| unscaled(grads, factor)).transpose()?;
             let used = unscaled.as_ref().unwrap_or(grads);
-            let decays = if arena.kind == ParamKind::Kernel { arena.values.len() } else { 0 };
-            match self.kind {
-                OptimizerKind::Adam { beta1, beta2, eps } => {
-                    let rule = adam::Adam { lr, beta1, beta2, eps, weight_decay: self.weight_decay, l2: self.l2 };
-                    rule.update(step, &arena.values, &self.moments[0][i], &self.moments[1][i], used, decays)?;
-                }
-                OptimizerKind::Sgd { momentum } => {
-                    let rule = sgd::Sgd { lr, momentum, weight_decay: self.weight_decay, l2: self.l2 };
-                    rule.update(&arena.values, &self.moments[0][i], used, decays)?;
-                }
-            }
+            let moments: Vec<&Tensor> = self.moments.iter().map(|moment| &moment[i]).collect();
+            self.update(arena.kind, (step, lr), &arena.values, &moments, used)?;
             // The next forward pass has their memory.
             grads.forget();
         }
         Ok(true)
+    }
+
+    /// The rule for values of one kind, all of an arena or some.
+    pub(super) fn update(
+        &self,
+        kind: ParamKind,
+        (step, lr): (u64, f64),
+        values: &Tensor,
+        moments: &[&Tensor],
+        gradients: &Tensor,
+    ) -> Result<()> {
+        let (weight_decay, l2) = (self.weight_decay, self.l2);
+        let decays = if kind == ParamKind::Kernel { values.len() } else { 0 };
+        match (self.kind, moments) {
+            (OptimizerKind::Adam { beta1, beta2, eps }, [m, v]) => {
+                let rule = adam::Adam { lr, beta1, beta2, eps, weight_decay, l2 };
+                rule.update(step, values, m, v, gradients, decays)
+            }
+            (OptimizerKind::Sgd { momentum }, [v]) => {
+                sgd::Sgd { lr, momentum, weight_decay, l2 }.update(values, v, gradients, decays)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether there is a penalty, see [`Optimizer::penalty`].

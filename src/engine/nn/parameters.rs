@@ -75,7 +75,9 @@ impl ParamSpec {
 pub(super) struct Arena {
     pub kind: ParamKind,
     pub values: Tensor,
-    /// Only of trained kinds, and only in training.
+    /// Whether it learns: only trained kinds do, and only in training.
+    pub learns: bool,
+    /// Where it learns, unless each gradient is used up as soon as it is made.
     pub grads: Option<Tensor>,
 }
 
@@ -151,14 +153,19 @@ impl Parameters {
         }
         let mut arenas = Vec::new();
         for &(kind, len) in &sizes {
-            let trained = training && kind.is_trained();
-            let grads = if trained { Some(Tensor::full(device, &[len], 0.0)?) } else { None };
+            let learns = training && kind.is_trained();
+            let grads = if learns { Some(Tensor::full(device, &[len], 0.0)?) } else { None };
             // Zeros that take no memory yet.
             grads.iter().for_each(|grads| grads.forget());
-            arenas.push(Arena { kind, values: Tensor::full(device, &[len], 0.0)?, grads });
+            arenas.push(Arena { kind, values: Tensor::full(device, &[len], 0.0)?, learns, grads });
         }
         let (id, device, watch) = (NEXT_ID.fetch_add(1, Ordering::Relaxed), device.clone(), Mutex::new(None));
         Ok(Parameters { id, device, specs, places, index, arenas, watch })
+    }
+
+    /// Where a parameter lies: its arena, and its part of a tensor of that size.
+    pub(super) fn arena_of(&self, number: usize) -> (usize, impl Fn(&Tensor) -> Result<Tensor>) {
+        (self.places[number].arena, move |arena: &Tensor| self.view(arena, number))
     }
 
     /// Names, shapes and kinds, in the model's order.
@@ -219,8 +226,8 @@ impl Parameters {
             .ok_or_else(|| Error::input("the model has no such parameter", name, "see `huetape inspect summary`"))
     }
 
-    /// The parameters as values on `tape`. Trained ones get their gradients written beside them if there is room for
-    /// gradients and `trainable` says so; otherwise they are constants.
+    /// The parameters as values on `tape`. If `trainable` says so, those that learn want a gradient, which is written
+    /// beside them where there is memory for it; the others are constants.
     pub fn bind(&self, tape: &Tape, trainable: bool) -> Bound<'_> {
         Bound { parameters: self, tape: tape.share(), trainable, vars: Mutex::default() }
     }
@@ -330,9 +337,12 @@ impl Bound<'_> {
         }
         let value = self.parameters.value(number)?;
         let arena = &self.parameters.arenas[self.parameters.places[number].arena];
-        let var = match &arena.grads {
-            Some(grads) if self.trainable => self.tape.leaf_into(value, self.parameters.view(grads, number)?),
-            _ => self.tape.constant(value),
+        let var = match arena.learns && self.trainable {
+            true => {
+                let slot = arena.grads.as_ref().map(|grads| self.parameters.view(grads, number)).transpose()?;
+                self.tape.member(value, (self.parameters.id, number), slot)
+            }
+            false => self.tape.constant(value),
         };
         vars.insert(number, var.clone());
         Ok(var)

@@ -6,7 +6,6 @@ use crate::engine::device::{Device, PendingRead, View};
 use crate::engine::nn::{Norm, Optimizer, OptimizerKind, ParamKind, Parameters, RAW, StateView, WeightFile};
 use crate::engine::ops::elementwise::{Add, Scale};
 use crate::engine::ops::mean_loss::MeanLoss;
-use crate::engine::primitives;
 use crate::engine::tape::{Keeping, Tape, Var};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
@@ -15,7 +14,7 @@ use crate::imaging::ops::lab;
 use crate::imaging::ops::rebalanced_cross_entropy::RebalancedCrossEntropy;
 use crate::imaging::ops::soft_encode::soft_encode;
 use crate::networks::classifier::network::{Architecture, Classifier, centre};
-use crate::networks::common::{check_bands, optimizer};
+use crate::networks::common::{check_bands, descend, optimizer};
 use crate::networks::freeze::Freeze;
 use crate::paint::painter::Painter;
 use crate::train::learner::{Learner, Update};
@@ -161,7 +160,7 @@ impl Classification {
     /// A prior that is no distribution; no memory.
     pub fn new(mut classifier: Classifier, config: &ClassificationConfig) -> Result<Self> {
         config.freeze.check(&[&classifier.parameters])?;
-        classifier.parameters = classifier.parameters.freezing(|name| config.freeze.holds(name))?;
+        classifier.parameters = classifier.parameters.freezing(|name| config.freeze.holds(name))?.learning_at_once();
         let device = classifier.bins.device();
         let weights = class_weights(&classifier.prior, config.lambda)?;
         let class_weights = Tensor::new(device, &[weights.len()], &weights)?;
@@ -226,13 +225,7 @@ impl Learner for Classification {
         let value = whole.value().clone();
         let _scope = value.device().layer("loss");
         let lightness = lightness.map(|loss| loss.value().clone());
-        let whole = self.optimizer.scaled(&tape, whole)?;
-        tape.backward(whole)?;
-        self.classifier.parameters.sum_gradients(&update.share)?;
-        if let Some(penalty) = self.optimizer.penalty(&self.classifier.parameters)? {
-            primitives::accumulate(&penalty, &value)?;
-        }
-        let done = self.optimizer.step(&self.classifier.parameters, update.step, update.lr)?;
+        let done = descend(&self.classifier.parameters, &self.optimizer, update, tape, whole)?;
         if let Some((averaged, decay)) = self.averaged.as_ref().filter(|_| done) {
             averaged.parameters.follow(&self.classifier.parameters, *decay, update.step)?;
         }

@@ -7,8 +7,8 @@ use crate::engine::ops::concat::Concat;
 use crate::engine::ops::conv2d::{Conv2d, Padding};
 use crate::engine::tape::Var;
 use crate::error::Result;
-use crate::networks::adversarial::has_discriminator;
 use crate::networks::common::{kernel_channels, scaled};
+use crate::networks::game::has_discriminator;
 use crate::networks::pix2pix::network::{BANDS, Generator, INIT, norm};
 use crate::networks::pix2pix::up::{KERNEL, halving};
 

@@ -9,9 +9,8 @@ use crate::engine::ops::perturb::{Draw, GaussianNoise};
 use crate::engine::tape::{Tape, Var};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use crate::networks::adversarial::{
-    Adversarial, AdversarialConfig, Claim, Game, Order, Truth, VITALS, has_discriminator,
-};
+use crate::networks::adversarial::{Adversarial, AdversarialConfig};
+use crate::networks::game::{Claim, Game, Order, Truth, VITALS, has_discriminator};
 use crate::networks::sicgan::network::{self as sicgan, Discriminator, Generator};
 use crate::random::{Rng, Stream};
 use crate::train::learner::Update;

@@ -7,8 +7,9 @@ use crate::engine::ops::mean_loss::MeanLoss;
 use crate::engine::tape::Var;
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use crate::networks::adversarial::{Adversarial, AdversarialConfig, Game, Order, VITALS, has_discriminator};
+use crate::networks::adversarial::{Adversarial, AdversarialConfig};
 use crate::networks::common::{repeated, to_signed};
+use crate::networks::game::{Game, Order, VITALS, has_discriminator};
 use crate::networks::spacenet::network::{Discriminator, Generator};
 use crate::train::learner::Update;
 

@@ -8,7 +8,8 @@ use crate::error::Result;
 use crate::exchange::onnx::graph::Value;
 #[cfg(feature = "convert")]
 use crate::exchange::onnx::layers::Layers;
-use crate::networks::adversarial::{AdversarialConfig, has_discriminator};
+use crate::networks::adversarial::AdversarialConfig;
+use crate::networks::game::has_discriminator;
 use crate::networks::recipe::{Demo, Recipe, Setup, trained};
 use crate::networks::spacenet::game::Start;
 use crate::networks::spacenet::network::{Discriminator, Generator, SIZE, STRIDE};
