@@ -87,8 +87,8 @@ impl Additions {
 
 /// Leaves whose gradients are taken as soon as nothing more is added to them.
 pub(super) struct Taking<'a> {
-    /// By the node that reads them first, which is the last one that the walk comes to.
-    leaves: HashMap<usize, Vec<usize>>,
+    /// By the node that reads them first, which is the last one that the walk comes to: its layer, and they.
+    leaves: HashMap<usize, (Option<Arc<str>>, Vec<usize>)>,
     take: &'a mut dyn FnMut(usize, Tensor) -> Result<()>,
 }
 
@@ -99,19 +99,24 @@ impl<'a> Taking<'a> {
         taken: impl Fn(usize) -> bool,
         take: &'a mut dyn FnMut(usize, Tensor) -> Result<()>,
     ) -> Self {
-        let (mut seen, mut leaves) = (HashSet::new(), HashMap::<usize, Vec<usize>>::new());
+        let (mut seen, mut leaves) = (HashSet::new(), HashMap::new());
         for (at, node) in nodes.iter().enumerate() {
-            let first_read = node.inputs.iter().filter(|&&id| taken(id) && seen.insert(id));
-            first_read.for_each(|&id| leaves.entry(at).or_default().push(id));
+            let first_read: Vec<usize> =
+                node.inputs.iter().copied().filter(|&id| taken(id) && seen.insert(id)).collect();
+            leaves.insert(at, (node.layer.clone(), first_read));
         }
         Taking { leaves, take }
     }
 
     /// After the gradients of node `at`.
     fn after(&mut self, at: usize, grads: &mut HashMap<usize, Parts>) -> Result<()> {
-        for id in self.leaves.remove(&at).unwrap_or_default() {
+        let (layer, leaves) = self.leaves.remove(&at).unwrap_or_default();
+        for id in leaves {
             if let Some(parts) = grads.remove(&id) {
-                (self.take)(id, parts.total()?)?;
+                let scope = parts.last.device().scope(|| layer.clone(), Some("backward"));
+                let total = parts.total()?;
+                drop(scope);
+                (self.take)(id, total)?;
             }
         }
         Ok(())
@@ -131,7 +136,7 @@ pub(super) fn walk<N: Borrow<Node>>(
     let device = dy.device().clone();
     let mut grads = HashMap::from([(output, Parts { last: dy, before: None })]);
     let mut additions = Additions::default();
-    let taken = taking.iter().flat_map(|taking| taking.leaves.values().flatten());
+    let taken = taking.iter().flat_map(|taking| taking.leaves.values().flat_map(|(_, leaves)| leaves));
     let parameters: HashSet<usize> = slots.keys().chain(taken).copied().collect();
     let mut taken_after = |at: usize, grads: &mut HashMap<usize, Parts>| match &mut taking {
         Some(taking) => taking.after(at, grads),

@@ -198,7 +198,7 @@ impl<G: Game> Adversarial<G> {
         }
     }
 
-    /// An update of the discriminator as it sees it.
+    /// The same update with the discriminator's learning rate.
     fn update_d(&self, update: &Update) -> Update {
         Update { lr: update.lr * self.lr_ratio, ..*update }
     }
@@ -254,6 +254,7 @@ impl<G: Game> Learner for Adversarial<G> {
                 } else {
                     self.walk_d(d_tape, &d, &of_d, update)?;
                     self.step_d(update, of_d.0.value())?;
+                    drop((own, d));
                 }
                 d_loss = of_d.0;
                 let frozen = self.d.bind(&tape, false);

@@ -87,7 +87,7 @@ pub trait Game {
     /// Whatever a launch reports.
     fn generate(&self, network: &Self::Generator, g: &Bound<'_>, source: &Var, update: Option<&Update>) -> Result<Var>;
 
-    /// As [`Learner::calibration`].
+    /// As [`Learner::calibration`](crate::train::learner::Learner::calibration).
     fn calibration(&self, _step: u64, _steps: u64, _validation: bool) -> usize {
         0
     }

@@ -47,7 +47,7 @@ const REMEMBERED: u64 = 2;
 /// remembered takes as much from it.
 ///
 /// That is a GPU's. On the CPU a new buffer costs no more than its pages, and other programs want the memory: no more
-/// is reserved than was ever in use, and few free buffers are kept (`IDLE_PART`), `SMALL` aside.
+/// is reserved than was ever in use, and few free buffers are kept (`IDLE_PART`, `IDLE`), `SMALL` aside.
 pub(super) struct Pool<B> {
     reuse: Reuse,
     free: BTreeMap<u64, VecDeque<Idle<B>>>,
@@ -401,6 +401,10 @@ mod tests {
             held.into_iter().for_each(|(class, held)| pool.give_back(class, held));
         }
         assert_eq!(pool.report().peak_bytes, 384 * MIB);
+        // Of a small peak, `IDLE` at most.
+        let mut pool: Pool<()> = Pool::new(Reuse::Latest, None);
+        hold(&mut pool, &[64, 24]).into_iter().for_each(|(class, held)| pool.give_back(class, held));
+        assert_eq!(pool.report().reserved_bytes, 24 * MIB);
     }
 
     #[test]

@@ -1,17 +1,20 @@
-//! Updates of parameters one by one, each as soon as its gradient is made: no memory for all gradients at a time, and
-//! each is still in a cache when it is used.
+//! Updates of parameters one by one, each as soon as its gradient is made: no memory for all gradients at a time.
+//!
+//! A network that runs twice in a step, as a discriminator does, has those of its later run until the walk comes to the
+//! other.
 
 use crate::engine::nn::{Optimizer, Parameters};
 use crate::engine::ranks::Share;
 use crate::engine::tape::{Tape, Var};
 use crate::engine::tensor::Tensor;
 use crate::error::{Error, Result};
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 impl Parameters {
     /// Without memory for gradients where [`Optimizer::descend`](crate::engine::nn::Optimizer::descend) can do without:
     /// on the CPU, in one process, it uses each up as soon as it is made. Nothing else can update them then. A GPU
-    /// updates all at once, by few launches; several processes sum them first.
+    /// updates all at once, by few launches; several processes sum them first. To be called last: parameters made of
+    /// these ([`Parameters::freezing`], [`Parameters::extended`]) have the memory again.
     #[must_use]
     pub fn learning_at_once(mut self) -> Self {
         if !self.device().is_gpu() && self.device().ranks().alone() {
@@ -32,13 +35,15 @@ impl Parameters {
 }
 
 impl Optimizer {
-    /// One update against the gradients of `loss`, which lie on `tape` and use it up: as [`Tape::backward`] for the
-    /// leaves of `parameters`, the sum over all processes, [`Optimizer::step`]. Parameters that
+    /// One update against the gradients of `loss`, whose tape is used up: [`Optimizer::scaled`], [`Tape::backward`] for
+    /// the leaves of `parameters` alone, [`Parameters::sum_gradients`], [`Optimizer::step`]. Parameters that
     /// [learn at once](Parameters::learning_at_once) are updated one by one, each as soon as its gradient is made; the
-    /// values are the same.
+    /// values are the same. Whatever reads such a parameter on the tape must do so by one [`Parameters::bind`]: another
+    /// value of the same memory would be read when it has changed.
     ///
     /// # Errors
-    /// As all of these.
+    /// As all of these; parameters that learn at once and are bound twice, or whose losses are scaled. Some of them may
+    /// have been updated then.
     pub fn descend(
         &self,
         tape: Tape,
@@ -50,11 +55,16 @@ impl Optimizer {
         self.check(parameters)?;
         let loss = self.scaled(&tape, loss)?;
         let device = parameters.device();
-        let mut waiting: HashSet<usize> = HashSet::new();
+        let refused = |what: &str, remedy: &str| Error::input(what, "parameters that learn at once", remedy);
+        let mut waiting: BTreeSet<usize> = BTreeSet::new();
         if parameters.learn_at_once() {
             let remedy = "join the other processes before the parameters are made";
-            let what = "gradients of several processes need memory";
-            crate::ensure!(device.ranks().alone(), Error::input(what, "the parameters", remedy));
+            crate::ensure!(
+                device.ranks().alone(),
+                refused("gradients of several processes need memory beside the parameters", remedy)
+            );
+            let remedy = "do without `scaling_losses`";
+            crate::ensure!(self.scale.is_none(), refused("losses are not scaled here", remedy));
             waiting.extend(parameters.learning());
         }
         let update = |number: usize, gradients: &Tensor| {
@@ -65,7 +75,9 @@ impl Optimizer {
             self.update(arena.kind, (step, lr), &part(&arena.values)?, &moments.iter().collect::<Vec<_>>(), gradients)
         };
         tape.backward_of(loss, parameters.id, &mut |number, gradient| {
-            waiting.remove(&number);
+            let name = || parameters.specs()[number].name.clone();
+            let remedy = "bind the parameters once";
+            crate::ensure!(waiting.remove(&number), Error::input("a parameter has two gradients", name(), remedy));
             update(number, &gradient)
         })?;
         if !parameters.learn_at_once() {
@@ -150,6 +162,49 @@ mod tests {
         let optimizer = Optimizer::new(ADAM, 0.0, 0.0, &parameters).unwrap();
         let error = optimizer.step(&parameters, 1, 0.1).err().unwrap();
         assert!(error.to_string().contains("descend"), "{error}");
+        // Bound twice, each half would be taken for the whole.
+        let tape = Tape::new();
+        let twice = [loss(&tape, &parameters), loss(&tape, &parameters)];
+        let whole = tape.apply(Add, &[&twice[0], &twice[1]]).unwrap();
+        let error = optimizer.descend(tape, whole, &parameters, &Share::default(), (1, 0.1)).err().unwrap();
+        assert!(error.to_string().contains("two gradients"), "{error}");
+        let optimizer = optimizer.scaling_losses();
+        let tape = Tape::new();
+        let whole = loss(&tape, &parameters);
+        let error = optimizer.descend(tape, whole, &parameters, &Share::default(), (1, 0.1)).err().unwrap();
+        assert!(error.to_string().contains("scaled"), "{error}");
+    }
+
+    #[test]
+    fn a_gradient_is_let_go_before_the_next_ones_are_made() {
+        const LAYERS: usize = 10;
+        const LEN: usize = 50_000;
+        let most = |at_once: bool| {
+            let device = Device::cpu();
+            let spec = |i: usize| ParamSpec {
+                name: format!("w{i}"),
+                shape: vec![LEN],
+                kind: ParamKind::Kernel,
+                init: Init::Constant(0.5),
+            };
+            let parameters = Parameters::new(&device, (0..LAYERS).map(spec).collect(), 1, true).unwrap();
+            let parameters = if at_once { parameters.learning_at_once() } else { parameters };
+            let optimizer = Optimizer::new(ADAM, 0.0, 0.0, &parameters).unwrap();
+            let state = 3 * LAYERS * LEN * 4;
+            let tape = Tape::new();
+            let bound = parameters.bind(&tape, true);
+            let mut y = tape.constant(Tensor::full(&device, &[LEN], 1.0).unwrap());
+            for i in 0..LAYERS {
+                y = tape.apply(Add, &[&y, &bound.var(&format!("w{i}")).unwrap()]).unwrap();
+            }
+            let loss = tape.apply(Mean, &[&y]).unwrap();
+            drop(y);
+            device.reset_peak();
+            optimizer.descend(tape, loss, &parameters, &Share::default(), (1, 0.1)).unwrap();
+            (device.memory().peak_bytes as usize - state) / (LEN * 4)
+        };
+        let [kept, at_once] = [most(false), most(true)];
+        assert!(kept >= LAYERS && at_once <= 4, "{kept} and {at_once} gradients at a time");
     }
 
     #[test]

@@ -42,11 +42,11 @@ pub struct Optimizer {
     /// Per moment (two for Adam, one for SGD), a tensor per trained arena.
     pub(super) moments: Vec<Vec<Tensor>>,
     /// Where losses are scaled, by what.
-    scale: Option<Mutex<LossScale>>,
+    pub(super) scale: Option<Mutex<LossScale>>,
 }
 
 impl Optimizer {
-    /// An optimiser at its start for `parameters`; where they have no gradients it has nothing to do and holds nothing.
+    /// An optimiser at its start for `parameters`; where none learns it has nothing to do and holds nothing.
     ///
     /// # Errors
     /// No memory for the moments.

@@ -1,5 +1,5 @@
 //! Adam (Kingma, Ba, "Adam", 2015, algorithm 1) with decoupled weight decay (Loshchilov, Hutter, "Decoupled Weight
-//! Decay Regularization", 2019): one launch for all parameters of an arena.
+//! Decay Regularization", 2019): one launch for all parameters of an arena, or for one parameter.
 
 use crate::engine::blocks::{self, BLOCK};
 use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text};

@@ -1,5 +1,5 @@
 //! Gradient descent with momentum, in PyTorch's convention (no dampening, the learning rate outside the velocity): one
-//! launch for all parameters of an arena.
+//! launch for all parameters of an arena, or for one parameter.
 
 use crate::engine::blocks::{self, BLOCK};
 use crate::engine::device::{AnyKernel, Args, Body, Device, Kernel, Plan, kernel_text};
