@@ -7,6 +7,7 @@ use huetape::engine::device::Device;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 /// Side of the output, channels in and out, side of the kernel: of a transposed convolution the side of its input,
 /// which each tap of the kernel meets once.
@@ -233,4 +234,30 @@ fn a_baseline_catches_what_has_become_slower() {
     refused(folder.path(), &format!("{against} --size 32"), &["another size", "64", "32", "base.json"]);
     refused(folder.path(), &format!("{against} --max-regression -1"), &["--max-regression"]);
     refused(folder.path(), &format!("profile {line} --max-regression 5"), &["--baseline"]);
+}
+
+/// `tools/peers/beside.py`, with a peer that a shell script plays.
+#[cfg(unix)]
+#[test]
+fn a_peer_is_set_beside_both_passes() {
+    use std::os::unix::fs::PermissionsExt as _;
+    if !Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success()) {
+        eprintln!("beside.py did not run: no python3");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let peer = folder.path().join("peer");
+    // Its last argument is the file for its figures.
+    fs::write(&peer, "#!/bin/sh\nfor last; do :; done\necho '{\"seconds_median\": 0.5}' > \"$last\"\n").unwrap();
+    fs::set_permissions(&peer, fs::Permissions::from_mode(0o755)).unwrap();
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/peers/beside.py");
+    let mut command = Command::new("python3");
+    command.arg(beside).args(["colournet", "--peer", "burn", "--burn"]).arg(&peer);
+    command.arg("--huetape").arg(env!("CARGO_BIN_EXE_huetape"));
+    let output = command.args("--size 32 --width 0.1 --iters 1 --rounds 2".split(' ')).output().unwrap();
+    let [printed, said] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    for pass in ["forward", "train"] {
+        let row = printed.lines().find(|line| line.starts_with(pass)).unwrap_or_else(|| panic!("{printed}{said}"));
+        assert!(row.contains("0.5000 s") && row.contains("MiB"), "{row}");
+    }
 }
