@@ -235,7 +235,7 @@ impl Tape {
         );
         let id = output.id;
         drop(output);
-        let (nodes, slots, _) = self.recorded().used_up()?;
+        let (nodes, slots, _) = self.recorded().take_all()?;
         Ok(Gradients { tape: self.0.id, grads: walk(nodes, &slots, (id, dy), |_| true, None)? })
     }
 
@@ -255,7 +255,7 @@ impl Tape {
         self.check_backward(&loss)?;
         let (id, seed) = (loss.id, ones_like(&loss.value)?);
         drop(loss);
-        let (nodes, mut slots, members) = self.recorded().used_up()?;
+        let (nodes, mut slots, members) = self.recorded().take_all()?;
         let number = |id: usize| members.get(&id).filter(|(of, _)| *of == set).map(|(_, number)| *number);
         slots.retain(|id, _| number(*id).is_some());
         let depends = depending(&nodes, members.keys().copied().filter(|&id| number(id).is_some()).collect());
@@ -295,11 +295,11 @@ fn depending(nodes: &[Node], leaves: HashSet<usize>) -> HashSet<usize> {
 }
 
 /// What a backward pass takes from a tape: nodes, slots, members.
-type Taken = (Vec<Node>, HashMap<usize, Tensor>, HashMap<usize, (u64, usize)>);
+type All = (Vec<Node>, HashMap<usize, Tensor>, HashMap<usize, (u64, usize)>);
 
 impl Recorded {
     /// All that was recorded, once.
-    fn used_up(&mut self) -> Result<Taken> {
+    fn take_all(&mut self) -> Result<All> {
         self.check_whole()?;
         self.used_up = true;
         Ok((std::mem::take(&mut self.nodes), std::mem::take(&mut self.slots), std::mem::take(&mut self.members)))
