@@ -5,6 +5,7 @@
 //! file, not once a twin. A block is much work; a call of it, and a lock, cost nothing.
 
 use rayon::prelude::*;
+use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 
 /// Elements of a block where nothing else decides.
@@ -36,6 +37,38 @@ pub(crate) fn share<T: Send>(tasks: impl IntoIterator<Item = T>, f: impl Fn(usiz
         let task = tasks[i].lock().unwrap_or_else(PoisonError::into_inner).take();
         task.into_iter().for_each(|task| f(i, task));
     });
+}
+
+/// A slice that several tasks write to at places that lie between those of others, as channels of pixels do.
+pub(crate) struct Apart<'a> {
+    start: *mut f32,
+    len: usize,
+    slice: PhantomData<&'a mut [f32]>,
+}
+
+#[allow(unsafe_code, reason = "a slice may be sent to and shared with other threads; who writes says what is apart")]
+// SAFETY: nothing is read, and two threads may not write to one place, see `Apart::write`.
+unsafe impl Sync for Apart<'_> {}
+
+impl<'a> Apart<'a> {
+    pub fn new(slice: &'a mut [f32]) -> Self {
+        Apart { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
+    }
+
+    /// Writes `values` from place `at` on.
+    ///
+    /// # Panics
+    /// When they reach beyond the slice.
+    ///
+    /// # Safety
+    /// No other thread writes to one of these places before the slice is whole again, when this is dropped.
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "the caller says that no other task has these places")]
+    pub unsafe fn write<const N: usize>(&self, at: usize, values: &[f32; N]) {
+        assert!(at <= self.len && N <= self.len - at, "{N} values at {at} of {}", self.len);
+        // SAFETY: within the slice, by the assertion, which nobody else refers to as long as this lives.
+        unsafe { self.start.add(at).copy_from_nonoverlapping(values.as_ptr(), N) }
+    }
 }
 
 /// Block number `i` of `x`, of `len` elements. The last may be shorter.

@@ -105,7 +105,7 @@ fn panel_tile<const R: usize, const W: usize, const N: usize>(
         each_row!(i of R, { sums[i] = c[rows[i].0].as_chunks().0[strip] });
     }
     for k in 0..b.len() {
-        prefetch(ahead.wrapping_add(k * R));
+        prefetch(ahead.wrapping_add(k * R), Near::First);
         // A copy, which stays in registers for all rows.
         let b: [f32; W] = b[k].as_chunks().0[strip];
         each_row!(i of R, {
@@ -214,8 +214,8 @@ fn column_tile<const R: usize, const W: usize, const M: usize, const N: usize>(
     for (a, b) in a.iter().zip(b) {
         // Once a cache line, of R elements a turn.
         if at % LINE < R {
-            prefetch(ahead[0].wrapping_add(at));
-            prefetch(ahead[1].wrapping_add(at * N / M));
+            prefetch(ahead[0].wrapping_add(at), Near::First);
+            prefetch(ahead[1].wrapping_add(at * N / M), Near::First);
         }
         at += R;
         let b: [f32; W] = b.as_chunks().0[strip];
@@ -235,19 +235,31 @@ fn column_tile<const R: usize, const W: usize, const M: usize, const N: usize>(
     });
 }
 
-/// Begins to bring a cache line here that is read soon. There may be nothing at that place.
+/// How near something is brought.
+#[derive(Debug, Clone, Copy)]
+pub enum Near {
+    /// To the first-level cache.
+    First,
+    /// To the second-level cache: what is read there may be read a little later, and takes no place from the products.
+    Second,
+}
+
+/// Begins to bring a cache line nearer that is read soon. There may be nothing at that place.
 #[inline(always)]
-fn prefetch(at: *const f32) {
+pub fn prefetch(at: *const f32, near: Near) {
     #[cfg(target_arch = "x86_64")]
     #[allow(unsafe_code, reason = "a hint, which reads nothing and asks no leave")]
     // SAFETY: every processor of the kind has the instruction, and none faults at any place.
     unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(at.cast());
+        use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+        match near {
+            Near::First => _mm_prefetch::<_MM_HINT_T0>(at.cast()),
+            Near::Second => _mm_prefetch::<_MM_HINT_T1>(at.cast()),
+        }
     }
     // Of other processors the compiler has no stable function for it.
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
+    let _ = (at, near);
 }
 
 /// Elements of a cache line, and of the widest vectors.

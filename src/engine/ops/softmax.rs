@@ -3,6 +3,7 @@
 use crate::engine::blocks;
 use crate::engine::device::{AnyKernel, Args, Body, Device, Dispatch, Kernel, Plan, kernel_text, linear_grid};
 use crate::engine::op::{Backward, Forward, Op};
+use crate::engine::ops::gemm::with_wide_vectors;
 use crate::engine::ops::vector_math::{softmax_row, sum_of};
 use crate::engine::primitives::same_shape;
 use crate::engine::tensor::Tensor;
@@ -61,9 +62,14 @@ fn softmax_twin(p: &Params, args: Args) -> Result<()> {
     let ([x], [], [y]) = args.split()?;
     let (channels, block) = (p.channels as usize, p.block());
     blocks::map((y, block), (x, block), |_, y, x| {
-        for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
-            softmax_row(x, y);
-        }
+        with_wide_vectors(
+            #[inline(always)]
+            || {
+                for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
+                    softmax_row(x, y);
+                }
+            },
+        );
     });
     Ok(())
 }

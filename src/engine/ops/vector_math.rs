@@ -128,14 +128,14 @@ fn exponent_and_ratio(x: f32) -> (f32, f32) {
 }
 
 /// The sum of [`LANES`] partial sums.
-#[inline]
+#[inline(always)]
 pub fn total(lanes: [f32; LANES]) -> f32 {
     let [a, b, c, d, e, f, g, h] = lanes;
     ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
 
 /// The largest element; NaNs are passed over.
-#[inline]
+#[inline(always)]
 pub fn largest(x: &[f32]) -> f32 {
     let (blocks, rest) = x.as_chunks::<LANES>();
     let mut lanes = [f32::NEG_INFINITY; LANES];
@@ -160,6 +160,7 @@ pub fn sum_of(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
 }
 
 /// `p = e^x / sum e^x` over one row.
+#[inline(always)]
 pub fn softmax_row(x: &[f32], p: &mut [f32]) {
     let peak = largest(x);
     p.iter_mut().zip(x).for_each(|(p, &x)| *p = exp(x - peak));

@@ -6,7 +6,7 @@ use crate::engine::ops::by_halves::{Halves, add_halves, sum_by_halves};
 use crate::engine::ops::conv2d::correlation::Correlation;
 use crate::engine::ops::conv2d::geometry::{Geometry, Layout};
 use crate::engine::ops::conv2d::winograd::Winograd;
-use crate::engine::ops::gemm::{column_product, with_scratch, with_vectors};
+use crate::engine::ops::gemm::{column_product, with_scratch, with_vectors, with_wide_vectors};
 use std::ops::Range;
 
 /// Chunks of pixels have a multiple of so many, and one task adds up so many elements of them.
@@ -98,24 +98,28 @@ pub struct Finish<'a> {
 }
 
 impl Finish<'_> {
-    fn apply(self, channels: usize, y: &mut [f32]) {
-        match (self.bias, self.relu) {
+    /// Finishes whole pixels.
+    pub fn apply(self, channels: usize, y: &mut [f32]) {
+        with_wide_vectors(
+            #[inline(always)]
+            || y.chunks_exact_mut(channels).for_each(|y| self.apply_to_part(0, y)),
+        );
+    }
+
+    /// Finishes the channels from `first` on of one pixel.
+    #[inline(always)]
+    pub fn apply_to_part(self, first: usize, y: &mut [f32]) {
+        match (self.bias.map(|bias| &bias[first..]), self.relu) {
             (None, false) => {}
             (None, true) => y.iter_mut().for_each(|y| *y = rectified(*y)),
-            (Some(bias), relu) => {
-                for y in y.chunks_exact_mut(channels) {
-                    if relu {
-                        y.iter_mut().zip(bias).for_each(|(y, b)| *y = rectified(*y + b));
-                    } else {
-                        y.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
-                    }
-                }
-            }
+            (Some(bias), true) => y.iter_mut().zip(bias).for_each(|(y, b)| *y = rectified(*y + b)),
+            (Some(bias), false) => y.iter_mut().zip(bias).for_each(|(y, b)| *y += b),
         }
     }
 }
 
 /// Not `max`: a NaN stays one, and training notices it.
+#[inline(always)]
 fn rectified(v: f32) -> f32 {
     if v < 0.0 { 0.0 } else { v }
 }
@@ -123,7 +127,7 @@ fn rectified(v: f32) -> f32 {
 /// `y = act(conv(x, w) + b)`.
 pub fn forward(geometry: &Geometry, layout: Layout, finish: Finish, x: &[f32], w: &[f32], y: &mut [f32]) {
     if let Some(winograd) = Winograd::forward(geometry, layout) {
-        return winograd.run(x, w, &|y| finish.apply(geometry.o as usize, y), y);
+        return winograd.run(x, w, finish, y);
     }
     Correlation::forward(geometry, layout).run(x, w, &|y| finish.apply(geometry.o as usize, y), y);
 }
@@ -131,7 +135,7 @@ pub fn forward(geometry: &Geometry, layout: Layout, finish: Finish, x: &[f32], w
 /// The gradient of the input. With a `finish` it is the forward pass of a transposed convolution.
 pub fn input_gradient(geometry: &Geometry, layout: Layout, finish: Finish, dz: &[f32], w: &[f32], dx: &mut [f32]) {
     if let Some(winograd) = Winograd::input_gradient(geometry, layout) {
-        return winograd.run(dz, w, &|dx| finish.apply(geometry.c as usize, dx), dx);
+        return winograd.run(dz, w, finish, dx);
     }
     Correlation::input_gradient(geometry, layout).run(dz, w, &|dx| finish.apply(geometry.c as usize, dx), dx);
 }

@@ -6,7 +6,6 @@
 
 use crate::engine::blocks;
 use crate::engine::ops::conv2d::winograd::tiles::{POINTS, SIDE};
-use crate::engine::ops::conv2d::winograd::transform::LANES;
 use crate::engine::ops::gemm::with_wide_vectors;
 
 /// How many times larger than the largest pixel that an output reads a pixel of its tile may be: roundings of 4e-6 of
@@ -17,21 +16,28 @@ const RATIO: f32 = 256.0;
 /// infinity.
 const MAGNITUDE: u32 = 0x7fff_ffff;
 
+/// Channels that are looked at together. With fewer the compiler takes several rounds together instead, by gathers.
+const WIDE: usize = 64;
+
 /// Pixels that one rayon task works on.
 const BLOCK: usize = 256;
 
-/// The bits of the largest magnitude of each pixel of `x`, whose channels are a multiple of [`LANES`].
+/// The bits of the largest magnitude of each pixel of `x`, which has 64 channels or more.
 pub fn peaks(x: &[f32], channels: usize, peaks: &mut [u32]) {
     blocks::share(peaks.chunks_mut(BLOCK).zip(x.chunks(BLOCK * channels)), |_, (peaks, x)| {
         with_wide_vectors(
             #[inline(always)]
             || {
                 for (peak, x) in peaks.iter_mut().zip(x.chunks_exact(channels)) {
-                    let mut lanes = [0u32; LANES];
-                    for x in x.as_chunks::<LANES>().0 {
+                    let (wide, rest) = x.as_chunks::<WIDE>();
+                    let mut lanes = [0u32; WIDE];
+                    for x in wide {
                         for (lane, x) in lanes.iter_mut().zip(x) {
                             *lane = (*lane).max(x.to_bits() & MAGNITUDE);
                         }
+                    }
+                    for (lane, x) in lanes.iter_mut().zip(rest) {
+                        *lane = (*lane).max(x.to_bits() & MAGNITUDE);
                     }
                     *peak = lanes.iter().fold(0, |most, lane| most.max(*lane));
                 }

@@ -209,14 +209,39 @@ impl Winograd {
 
     /// The output pixels of a tile, N of them, `None` outside the picture. For an output of one grid of channels.
     pub fn targets<const N: usize>(&self, tile: usize) -> [Option<usize>; N] {
-        let (picture, first, phase) = self.place(tile);
-        let size = self.output.size;
+        let [rows, columns] = self.target_axes::<5>(tile, 0);
+        let step = self.step();
+        std::array::from_fn(|i| Some(rows[i / step]? + columns[i % step]?))
+    }
+
+    /// Where the M rows of outputs of a tile on grid `grid` of the output's channels begin, and its columns: in pixels,
+    /// `None` outside the picture. M is the side of a tile, or more.
+    pub fn target_axes<const M: usize>(&self, tile: usize, grid: usize) -> [[Option<usize>; M]; 2] {
+        let (picture, first, mut phase) = self.place(tile);
+        let Image { size, grids, pad, .. } = self.output;
+        phase = [phase[0] + grid / grids, phase[1] + grid % grids];
         let at = |axis: usize, k: usize| {
-            let at = (first[axis] + k) * self.dilation + phase[axis];
+            let at = ((first[axis] + k) * self.output_step() + phase[axis]).checked_sub(pad[axis])?;
             (at < size[axis]).then_some(at)
         };
-        let step = self.step();
-        std::array::from_fn(|i| Some((picture * size[0] + at(0, i / step)?) * size[1] + at(1, i % step)?))
+        [std::array::from_fn(|k| Some((picture * size[0] + at(0, k)?) * size[1])), std::array::from_fn(|k| at(1, k))]
+    }
+
+    /// Which tile, grid of the output's channels and place in the tile make a pixel of the output, whose row is counted
+    /// over all pictures.
+    pub fn tile_of(&self, row: usize, column: usize) -> (usize, usize, usize) {
+        let Image { size: [height, _], grids, pad, .. } = self.output;
+        let (picture, row) = (row / height, row % height);
+        let place = |at: usize, pad: usize| ((at + pad) / self.output_step(), (at + pad) % self.output_step());
+        let ((y, phase_y), (x, phase_x)) = (place(row, pad[0]), place(column, pad[1]));
+        // A grid has tiles of its own, or channels.
+        let (phase, grid) = match grids {
+            1 => (phase_y * self.dilation + phase_x, 0),
+            _ => (0, phase_y * grids + phase_x),
+        };
+        let band = picture * self.tile_rows() + y / self.step();
+        let tile = band * self.band_tiles() + phase * self.tile_columns() + x / self.step();
+        (tile, grid, self.step() * (y % self.step()) + x % self.step())
     }
 
     /// Which of the weights' matrices tap `tap` of the filtering is, on grid `grid` of the channels that are taken

@@ -20,20 +20,28 @@ pub fn lanes(values: &[f32]) -> Lanes {
 /// The channels `c..` of a pixel, zero outside the picture.
 #[inline(always)]
 pub fn pixel(x: &[f32], channels: usize, pixel: Option<usize>, c: usize) -> Lanes {
-    pixel.map_or([0.0; LANES], |pixel| lanes(&x[pixel * channels + c..]))
+    static ZEROS: Lanes = [0.0; LANES];
+    // A choice of places, not of values: those would lie in memory first.
+    let place = match pixel {
+        Some(pixel) => &x[pixel * channels + c..][..LANES],
+        None => &ZEROS,
+    };
+    lanes(place)
 }
 
 /// What a transform keeps between its axes: made once for many squares, since to clear it takes as long as a transform.
-pub type Rows = [[Lanes; 6]; 6];
+/// On a cache line: otherwise each of its vectors would touch two.
+#[repr(align(64))]
+pub struct Rows([[Lanes; 6]; 6]);
 
 /// [`Rows`] to begin with.
-pub const ROWS: Rows = [[[0.0; LANES]; 6]; 6];
+pub const ROWS: Rows = Rows([[[0.0; LANES]; 6]; 6]);
 
 /// A transform along both axes of the square whose values `read` gives by their place, `S * row + column`; `write`
 /// takes those of the result, `T * row + column`.
 #[inline(always)]
 pub fn two_sided<const S: usize, const T: usize>(
-    rows: &mut Rows,
+    Rows(rows): &mut Rows,
     read: impl Fn(usize) -> Lanes,
     transform: impl Fn(&[Lanes; S]) -> [Lanes; T],
     mut write: impl FnMut(usize, &Lanes),

@@ -3,7 +3,7 @@
 use crate::engine::ops::conv2d::transpose::transpose;
 use crate::engine::ops::conv2d::winograd::tiles::{POINTS, SLAB, Winograd};
 use crate::engine::ops::conv2d::winograd::transform::{LANES, Lanes, ROWS, four, lanes, three, two, two_sided};
-use crate::engine::ops::gemm::with_wide_vectors;
+use crate::engine::ops::gemm::{Near, prefetch, with_wide_vectors};
 use std::ops::Range;
 
 /// Some input channels of each tap, for the outputs of a slab. As many taps as the largest kernel has.
@@ -27,6 +27,27 @@ impl Winograd {
                 3 => transform(&taps, width, point_len, weights, three::weights),
                 _ => transform(&taps, width, point_len, weights, four::weights),
             }
+        }
+    }
+
+    /// Begins to bring part `part` of `parts` of the weights nearer that [`Self::transform_weights`] reads next.
+    pub(super) fn hint(&self, w: &[f32], depth: Range<usize>, slab: Range<usize>, [part, parts]: [usize; 2]) {
+        if depth.is_empty() {
+            return;
+        }
+        let [c, o] = [self.input.channels, self.output.channels];
+        let (grid, first, start) = (depth.start / c + slab.start / o, depth.start % c, slab.start % o);
+        // Of each tap's matrix: rows, elements of each, the first of them, and how far apart rows lie.
+        let (rows, len, origin, pitch) = if self.transposed {
+            (slab.len(), depth.len(), start * c + first, c)
+        } else {
+            (depth.len(), slab.len(), first * o + start, o)
+        };
+        let taps = self.taps * self.taps;
+        let rows = taps * rows;
+        for row in rows * part / parts..rows * (part + 1) / parts {
+            let at = self.matrix(row % taps, grid) * c * o + origin + row / taps * pitch;
+            w[at..at + len].iter().step_by(LANES).for_each(|line| prefetch(line, Near::Second));
         }
     }
 
