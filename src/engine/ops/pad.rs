@@ -39,18 +39,22 @@ fn pad_twin(p: &Params, args: Args) -> Result<()> {
     let (y_column, x_column, columns) = overlap(left, width, wide);
     let (y_channel, x_channel, run) = overlap(first, channels, deep);
     blocks::write((y, wide * deep), |line, y| {
-        y.fill(0.0);
         let row = (line % tall) as isize - top;
         if row < 0 || row >= height as isize {
+            y.fill(0.0);
             return;
         }
         let x = &x[(line / tall * height + row as usize) * width * channels..][..width * channels];
         if channels == deep && run == deep {
             // Whole pixels: one run.
-            let len = columns * deep;
-            y[y_column * deep..][..len].copy_from_slice(&x[x_column * deep..][..len]);
+            let (before, rest) = y.split_at_mut(y_column * deep);
+            let (within, after) = rest.split_at_mut(columns * deep);
+            before.fill(0.0);
+            within.copy_from_slice(&x[x_column * deep..][..columns * deep]);
+            after.fill(0.0);
             return;
         }
+        y.fill(0.0);
         for i in 0..columns {
             let from = (x_column + i) * channels + x_channel;
             y[(y_column + i) * deep + y_channel..][..run].copy_from_slice(&x[from..from + run]);
