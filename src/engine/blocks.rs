@@ -46,7 +46,7 @@ pub(crate) struct Apart<'a> {
     slice: PhantomData<&'a mut [f32]>,
 }
 
-#[allow(unsafe_code, reason = "a slice may be sent to and shared with other threads; who writes says what is apart")]
+#[allow(unsafe_code, reason = "a slice that threads share; who writes says what is apart")]
 // SAFETY: nothing is read, and two threads may not write to one place, see `Apart::write`.
 unsafe impl Sync for Apart<'_> {}
 
@@ -61,9 +61,10 @@ impl<'a> Apart<'a> {
     /// When they reach beyond the slice.
     ///
     /// # Safety
-    /// No other thread writes to one of these places before the slice is whole again, when this is dropped.
+    /// While this lives, no other thread writes to any of these places.
     #[inline(always)]
     #[allow(unsafe_code, reason = "the caller says that no other task has these places")]
+    // SAFETY: for the caller to see to, as above.
     pub unsafe fn write<const N: usize>(&self, at: usize, values: &[f32; N]) {
         assert!(at <= self.len && N <= self.len - at, "{N} values at {at} of {}", self.len);
         // SAFETY: within the slice, by the assertion, which nobody else refers to as long as this lives.
@@ -121,5 +122,29 @@ mod tests {
         share(y.chunks_mut(3).zip([1.0, 2.0]), |i, (y, task)| y.fill(10.0 * i as f32 + task));
         assert_eq!(y, [1.0, 1.0, 1.0, 12.0, 12.0]);
         assert_eq!(collect(3, |i| block(&x, 2, i).to_vec()), [vec![1.0, 2.0], vec![3.0, 4.0], vec![5.0]]);
+    }
+
+    #[test]
+    #[allow(unsafe_code, reason = "to write to it")]
+    fn tasks_write_between_the_places_of_others_and_not_beyond_the_slice() {
+        let mut y = vec![0.0; 8 * 100];
+        let apart = Apart::new(&mut y);
+        each(4, &|task| {
+            for pixel in 0..100 {
+                let value = (pixel * 4 + task) as f32;
+                // Safety: two channels of each pixel are this task's.
+                unsafe { apart.write(8 * pixel + 2 * task, &[value, -value]) };
+            }
+        });
+        for (i, pair) in y.chunks(2).enumerate() {
+            assert_eq!(pair, [i as f32, -(i as f32)]);
+        }
+        let apart = Apart::new(&mut y);
+        for at in [799, 800, usize::MAX] {
+            // Safety: nobody else writes.
+            let written =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| unsafe { apart.write(at, &[1.0; 2]) }));
+            assert!(written.is_err(), "two values at {at} of 800");
+        }
     }
 }

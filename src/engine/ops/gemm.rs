@@ -240,7 +240,7 @@ fn column_tile<const R: usize, const W: usize, const M: usize, const N: usize>(
 pub enum Near {
     /// To the first-level cache.
     First,
-    /// To the second-level cache: what is read there may be read a little later, and takes no place from the products.
+    /// To the second-level cache, which has room until it is read; the products need all of the first.
     Second,
 }
 
@@ -264,6 +264,11 @@ pub fn prefetch(at: *const f32, near: Near) {
 
 /// Elements of a cache line, and of the widest vectors.
 const LINE: usize = 16;
+
+/// Whether values begin on a cache line: otherwise each wide vector of them lies on two.
+pub fn are_on_lines(values: &[f32]) -> bool {
+    values.as_ptr().align_offset(size_of::<[f32; LINE]>()) == 0
+}
 
 /// What a function is compiled for.
 #[derive(Debug, Clone, Copy)]

@@ -54,7 +54,9 @@ fn pad_twin(p: &Params, args: Args) -> Result<()> {
             after.fill(0.0);
             return;
         }
-        y.fill(0.0);
+        if columns < wide || run < deep {
+            y.fill(0.0);
+        }
         for i in 0..columns {
             let from = (x_column + i) * channels + x_channel;
             y[(y_column + i) * deep + y_channel..][..run].copy_from_slice(&x[from..from + run]);

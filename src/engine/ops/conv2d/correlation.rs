@@ -4,9 +4,10 @@
 //! Each tap's weights are a matrix, by which rows of channels are multiplied where they lie in the picture.
 
 use crate::engine::blocks;
+use crate::engine::ops::conv2d::finish::Finish;
 use crate::engine::ops::conv2d::geometry::{Geometry, Layout};
 use crate::engine::ops::conv2d::transpose;
-use crate::engine::ops::gemm::{panel_product, with_scratch, with_wide_vectors};
+use crate::engine::ops::gemm::{are_on_lines, panel_product, with_scratch, with_wide_vectors};
 use std::ops::Range;
 
 /// Outputs of a grid that one task makes, whole rows or a part of a long one: enough to spread the packing of the
@@ -48,9 +49,6 @@ struct Run {
     start: usize,
     len: usize,
 }
-
-/// What is done to sums that are complete. Not a generic of what runs it, which is long.
-pub type Finishing<'f> = &'f (dyn Fn(&mut [f32]) + Sync);
 
 /// `y = finish(sum over taps of x under the tap times the tap's weights)`.
 pub struct Correlation {
@@ -114,8 +112,8 @@ impl Correlation {
         }
     }
 
-    /// Runs it; `finish` gets runs of `channels_out` values, one pixel or several.
-    pub fn run(&self, x: &[f32], w: &[f32], finish: Finishing<'_>, y: &mut [f32]) {
+    /// Runs it.
+    pub fn run(&self, x: &[f32], w: &[f32], finish: Finish<'_>, y: &mut [f32]) {
         // Wide panels are a tenth faster, unless much of the last one stays empty.
         let few = self.columns();
         let columns = few.unwrap_or(self.channels_out);
@@ -138,7 +136,7 @@ impl Correlation {
     }
 
     /// [`Correlation::run`] by panels of N output channels, or of N columns of `few`.
-    fn run_by<const N: usize>(&self, few: bool, x: &[f32], w: &[f32], finish: Finishing<'_>, y: &mut [f32]) {
+    fn run_by<const N: usize>(&self, few: bool, x: &[f32], w: &[f32], finish: Finish<'_>, y: &mut [f32]) {
         let row = self.output[1] * self.channels_out;
         let rows = (BLOCK * self.step * self.step / self.output[1]).next_multiple_of(self.step).max(self.step);
         let panels = self.channels_out.div_ceil(N);
@@ -164,7 +162,7 @@ impl Correlation {
                     false => self.sum_up::<N>(grid, runs, panel * N, x, w, sums),
                 });
             };
-            if self.channels_out == N && self.step == 1 {
+            if self.channels_out == N && self.step == 1 && are_on_lines(y) {
                 // Sums lie as outputs do.
                 sum_up(y);
             } else {
@@ -178,7 +176,7 @@ impl Correlation {
                     }
                 });
             }
-            finish(y);
+            finish.apply(self.channels_out, y);
         });
     }
 

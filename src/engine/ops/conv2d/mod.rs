@@ -9,6 +9,7 @@ mod builder;
 mod correlation;
 #[cfg(feature = "gpu")]
 mod filtering;
+mod finish;
 mod geometry;
 mod launch;
 #[cfg(not(feature = "gpu"))]

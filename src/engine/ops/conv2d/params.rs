@@ -1,7 +1,7 @@
 //! What the kernels of a convolution are told, and into how many parts their sums are cut.
 
+use crate::engine::ops::conv2d::finish::Finish;
 use crate::engine::ops::conv2d::geometry::{Activation, Geometry, Layout};
-use crate::engine::ops::conv2d::twin;
 
 /// What every kernel here is told; kernels/lib/conv.wgsl has the same.
 #[repr(C)]
@@ -149,8 +149,8 @@ impl Params {
         if self.output_step == 1 { Layout::Hwio } else { Layout::Hwoi }
     }
 
-    pub(super) fn finish<'a>(&self, bias: &'a [f32]) -> twin::Finish<'a> {
-        twin::Finish { bias: (self.biased != 0).then_some(bias), relu: self.relu != 0 }
+    pub(super) fn finish<'a>(&self, bias: &'a [f32]) -> Finish<'a> {
+        Finish { bias: (self.biased != 0).then_some(bias), relu: self.relu != 0 }
     }
 }
 

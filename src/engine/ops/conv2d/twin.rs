@@ -4,9 +4,10 @@
 use crate::engine::blocks;
 use crate::engine::ops::by_halves::{Halves, add_halves, sum_by_halves};
 use crate::engine::ops::conv2d::correlation::Correlation;
+use crate::engine::ops::conv2d::finish::Finish;
 use crate::engine::ops::conv2d::geometry::{Geometry, Layout};
 use crate::engine::ops::conv2d::winograd::Winograd;
-use crate::engine::ops::gemm::{column_product, with_scratch, with_vectors, with_wide_vectors};
+use crate::engine::ops::gemm::{column_product, with_scratch, with_vectors};
 use std::ops::Range;
 
 /// Chunks of pixels have a multiple of so many, and one task adds up so many elements of them.
@@ -90,46 +91,12 @@ impl Sizes {
     }
 }
 
-/// What follows the sums: a bias, where there is one, and a ReLU.
-#[derive(Clone, Copy)]
-pub struct Finish<'a> {
-    pub bias: Option<&'a [f32]>,
-    pub relu: bool,
-}
-
-impl Finish<'_> {
-    /// Finishes whole pixels.
-    pub fn apply(self, channels: usize, y: &mut [f32]) {
-        with_wide_vectors(
-            #[inline(always)]
-            || y.chunks_exact_mut(channels).for_each(|y| self.apply_to_part(0, y)),
-        );
-    }
-
-    /// Finishes the channels from `first` on of one pixel.
-    #[inline(always)]
-    pub fn apply_to_part(self, first: usize, y: &mut [f32]) {
-        match (self.bias.map(|bias| &bias[first..]), self.relu) {
-            (None, false) => {}
-            (None, true) => y.iter_mut().for_each(|y| *y = rectified(*y)),
-            (Some(bias), true) => y.iter_mut().zip(bias).for_each(|(y, b)| *y = rectified(*y + b)),
-            (Some(bias), false) => y.iter_mut().zip(bias).for_each(|(y, b)| *y += b),
-        }
-    }
-}
-
-/// Not `max`: a NaN stays one, and training notices it.
-#[inline(always)]
-fn rectified(v: f32) -> f32 {
-    if v < 0.0 { 0.0 } else { v }
-}
-
 /// `y = act(conv(x, w) + b)`.
 pub fn forward(geometry: &Geometry, layout: Layout, finish: Finish, x: &[f32], w: &[f32], y: &mut [f32]) {
     if let Some(winograd) = Winograd::forward(geometry, layout) {
         return winograd.run(x, w, finish, y);
     }
-    Correlation::forward(geometry, layout).run(x, w, &|y| finish.apply(geometry.o as usize, y), y);
+    Correlation::forward(geometry, layout).run(x, w, finish, y);
 }
 
 /// The gradient of the input. With a `finish` it is the forward pass of a transposed convolution.
@@ -137,7 +104,7 @@ pub fn input_gradient(geometry: &Geometry, layout: Layout, finish: Finish, dz: &
     if let Some(winograd) = Winograd::input_gradient(geometry, layout) {
         return winograd.run(dz, w, finish, dx);
     }
-    Correlation::input_gradient(geometry, layout).run(dz, w, &|dx| finish.apply(geometry.c as usize, dx), dx);
+    Correlation::input_gradient(geometry, layout).run(dz, w, finish, dx);
 }
 
 /// The gradient of the weights, image by image, which are [added by halves](sum_by_halves): each task makes a slab of

@@ -16,13 +16,13 @@ const RATIO: f32 = 256.0;
 /// infinity.
 const MAGNITUDE: u32 = 0x7fff_ffff;
 
-/// Channels that are looked at together. With fewer the compiler takes several rounds together instead, by gathers.
+/// Channels that are looked at together. With 16 the compiler makes vectors of values that lie 16 apart, by gathers.
 const WIDE: usize = 64;
 
 /// Pixels that one rayon task works on.
 const BLOCK: usize = 256;
 
-/// The bits of the largest magnitude of each pixel of `x`, which has 64 channels or more.
+/// The bits of the largest magnitude of each pixel of `x`.
 pub fn peaks(x: &[f32], channels: usize, peaks: &mut [u32]) {
     blocks::share(peaks.chunks_mut(BLOCK).zip(x.chunks(BLOCK * channels)), |_, (peaks, x)| {
         with_wide_vectors(

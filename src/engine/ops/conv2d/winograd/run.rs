@@ -1,7 +1,7 @@
 //! The filtering of a picture: transforms, products, and the outputs put where they belong.
 
 use crate::engine::blocks::{self, Apart};
-use crate::engine::ops::conv2d::twin::Finish;
+use crate::engine::ops::conv2d::finish::Finish;
 use crate::engine::ops::conv2d::winograd::outliers;
 use crate::engine::ops::conv2d::winograd::tiles::{
     BLOCK, DEPTH, GAP, Image, POINTS, SIDE, SLAB, Winograd, block_len, point_len,
@@ -14,7 +14,7 @@ use crate::engine::ops::vector_math::sum_of;
 use std::ops::Range;
 
 impl Winograd {
-    /// `y = finish(correlation of x with w)`; `finish` gets runs of the output's channels, one pixel or several.
+    /// `y = finish(correlation of x with w)`.
     pub fn run(&self, x: &[f32], w: &[f32], finish: Finish<'_>, y: &mut [f32]) {
         let (bands, group) = (self.bands(), self.group_bands());
         let row = self.output.size[1] * self.output.channels;
@@ -45,15 +45,15 @@ impl Winograd {
             let rows = self.input_rows(band);
             outliers::even(&peaks[rows.start * self.input.size[1]..rows.end * self.input.size[1]])
         };
-        let uneven = blocks::collect(bands.len(), |i| !even(bands.start + i));
-        if !uneven.contains(&true) {
+        let uneven_bands = blocks::collect(bands.len(), |i| !even(bands.start + i));
+        if !uneven_bands.contains(&true) {
             return;
         }
         let grids = self.input.grids * self.input.grids;
         let sources = |tile: usize| (0..grids).map(|grid| self.sources(tile, grid)).collect::<Vec<_>>();
         let tiles = self.band_tiles();
         let uneven = blocks::collect(bands.len() * tiles, |i| {
-            uneven[i / tiles] && outliers::uneven(&sources(bands.start * tiles + i), self.taps, peaks)
+            uneven_bands[i / tiles] && outliers::uneven(&sources(bands.start * tiles + i), self.taps, peaks)
         });
         let Image { size: [_, width], channels, .. } = self.output;
         let first_row = self.band_start(bands.start);
@@ -220,46 +220,48 @@ impl Winograd {
             for (block, products) in products.chunks_exact(POINTS * product_len).enumerate() {
                 let tiles = tiles_of(block);
                 match self.taps {
-                    2 => self.write_outputs::<N, 5>(products, tiles, first, finish, y, two::outputs),
-                    3 => self.write_outputs::<N, 4>(products, tiles, first, finish, y, three::outputs),
-                    _ => self.write_outputs::<N, 3>(products, tiles, first, finish, y, four::outputs),
+                    2 => self.write_outputs::<5>(products, tiles, first..first + N, finish, y, two::outputs),
+                    3 => self.write_outputs::<4>(products, tiles, first..first + N, finish, y, three::outputs),
+                    _ => self.write_outputs::<3>(products, tiles, first..first + N, finish, y, four::outputs),
                 }
             }
         });
     }
 
-    /// Writes the finished outputs of some tiles of a block, N channels from `first` on, from their products.
+    /// Writes the finished outputs of some tiles of a block, the channels `slab`, from their products.
     #[allow(unsafe_code, reason = "tasks write to pixels that lie between those of others, see `Apart`")]
-    fn write_outputs<const N: usize, const M: usize>(
+    fn write_outputs<const M: usize>(
         &self,
         products: &[f32],
         tiles: Range<usize>,
-        first: usize,
+        slab: Range<usize>,
         finish: Finish<'_>,
         y: &Apart<'_>,
         transform: impl Fn(&[Lanes; SIDE]) -> [Lanes; M],
     ) {
+        assert_eq!(M, self.step());
         let point_len = products.len() / POINTS;
         let channels = self.output.channels;
-        let (grid, first) = (first / channels, first % channels);
+        let (grid, first, width) = (slab.start / channels, slab.start % channels, slab.len());
         with_wide_vectors(
             #[inline(always)]
             || {
                 let mut rows = ROWS;
                 for (i, tile) in tiles.enumerate() {
                     let [rows_at, columns_at] = self.target_axes::<M>(tile, grid);
-                    for c in (0..N).step_by(LANES) {
+                    for c in (0..width).step_by(LANES) {
                         two_sided(
                             &mut rows,
                             #[inline(always)]
-                            |point: usize| lanes(&products[point * point_len + i * N + c..]),
+                            |point: usize| lanes(&products[point * point_len + i * width + c..]),
                             &transform,
                             #[inline(always)]
                             |place: usize, values: &Lanes| {
                                 if let (Some(row), Some(column)) = (rows_at[place / M], columns_at[place % M]) {
                                     let mut values = *values;
                                     finish.apply_to_part(first + c, &mut values);
-                                    // SAFETY: a tile's outputs are its own, and a task has tiles or channels of its own.
+                                    // SAFETY: tasks differ in tiles or in channels; M is the side of a tile, so
+                                    // that no two of them make one pixel.
                                     unsafe { y.write((row + column) * channels + first + c, &values) };
                                 }
                             },

@@ -185,6 +185,41 @@ fn winograd_keeps_outliers_to_the_outputs_that_read_them() {
     }
 }
 
+/// Also where an uneven tile is made anew: near the end of the second picture, in the last group of bands.
+#[test]
+fn every_output_is_finished_once() {
+    for (conv, x, w) in [
+        (SAME, [2, 93, 88, 64], [3, 3, 64, 80]),
+        (DILATED, [2, 31, 29, 64], [3, 3, 64, 64]),
+        (HALVED, [2, 38, 38, 64], [4, 4, 64, 64]),
+    ] {
+        let (g, device) = (conv.geometry(&x, &w).unwrap(), Device::cpu());
+        assert!(Winograd::forward(&g, Layout::Hwio).is_some() && Winograd::input_gradient(&g, Layout::Hwio).is_some());
+        let with_an_outlier = |shape: &[usize]| {
+            let mut values = seeded(&device, shape, 1).unwrap().to_vec().unwrap();
+            let at = values.len() - 3 * shape[3];
+            values[at] = 1e6;
+            Tensor::new(&device, shape, &values).unwrap()
+        };
+        let (x, dz, w) = (with_an_outlier(&x), with_an_outlier(&g.output_shape()), seeded(&device, &w, 2).unwrap());
+        for (of, forth) in [(&x, true), (&dz, false)] {
+            let made = if forth { g.output_shape() } else { g.input_shape() };
+            let b = seeded(&device, &made[3..], 3).unwrap();
+            let run = |activation, b| {
+                let y = Tensor::empty(&device, &made).unwrap();
+                let pass = if forth { forward } else { input_gradient };
+                pass(&g, Layout::Hwio, activation, of, &w, b, &y).unwrap();
+                y.to_vec().unwrap()
+            };
+            let (sums, finished, b) =
+                (run(Activation::None, None), run(Activation::Relu, Some(&b)), b.to_vec().unwrap());
+            for (i, (sum, finished)) in sums.iter().zip(finished).enumerate() {
+                assert_eq!(finished, (sum + b[i % b.len()]).max(0.0), "{i} of {made:?}, forth: {forth}");
+            }
+        }
+    }
+}
+
 fn check_outliers(device: &Device, g: &Geometry) {
     let [channels, kernel, side] = [g.c, g.kh, g.h].map(|size| size as usize);
     let tensor = |shape: &[usize], seed| seeded(device, shape, seed).unwrap();

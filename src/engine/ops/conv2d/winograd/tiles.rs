@@ -131,7 +131,7 @@ impl Winograd {
     }
 
     /// Output pixels from one of a grid to the next.
-    pub fn output_step(&self) -> usize {
+    fn output_step(&self) -> usize {
         self.dilation * self.output.grids
     }
 

@@ -37,6 +37,8 @@ impl Winograd {
         }
         let [c, o] = [self.input.channels, self.output.channels];
         let (grid, first, start) = (depth.start / c + slab.start / o, depth.start % c, slab.start % o);
+        // Those of one grid.
+        let depth = depth.start..depth.end.min(depth.start - first + c);
         // Of each tap's matrix: rows, elements of each, the first of them, and how far apart rows lie.
         let (rows, len, origin, pitch) = if self.transposed {
             (slab.len(), depth.len(), start * c + first, c)
