@@ -154,7 +154,7 @@ impl Winograd {
         });
     }
 
-    /// Writes the outputs of `bands`: `y` is all of them.
+    /// Writes the outputs of `bands` where they belong in `y`, the outputs of all bands.
     fn multiply(&self, w: &[f32], transformed: &[f32], bands: Range<usize>, finish: Finish<'_>, y: &mut [f32]) {
         let channels = self.output.depth();
         let tiles = bands.start * self.band_tiles()..bands.end * self.band_tiles();
@@ -175,8 +175,8 @@ impl Winograd {
         });
     }
 
-    /// The 36 products of blocks of tiles with the weights of the N output channels from `first` on, and the transform
-    /// of their results.
+    /// The 36 products of blocks of tiles with the weights of the N output channels from `first` on, and of them the
+    /// outputs in `y`.
     fn multiply_blocks<const N: usize>(
         &self,
         w: &[f32],
